@@ -1,0 +1,75 @@
+/* hash.c: SipHash-1-3. The key is drawn once, before main(), and only read afterwards. */
+#include "base/banned.h"
+#include "base/hash.h"
+
+#include "base/assert.h"
+
+#include <sys/random.h>
+
+static struct tg_hash_key process_key;
+
+__attribute__((constructor)) static void draw_key(void)
+{
+    tg_assert(getrandom(&process_key, sizeof(process_key), 0) == (ssize_t)sizeof(process_key));
+}
+
+static inline uint64_t rotl(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+struct state {
+    uint64_t v0, v1, v2, v3;
+};
+
+static inline void sip_round(struct state *s)
+{
+    s->v0 += s->v1;
+    s->v1 = rotl(s->v1, 13) ^ s->v0;
+    s->v0 = rotl(s->v0, 32);
+    s->v2 += s->v3;
+    s->v3 = rotl(s->v3, 16) ^ s->v2;
+    s->v0 += s->v3;
+    s->v3 = rotl(s->v3, 21) ^ s->v0;
+    s->v2 += s->v1;
+    s->v1 = rotl(s->v1, 17) ^ s->v2;
+    s->v2 = rotl(s->v2, 32);
+}
+
+static inline void absorb(struct state *s, uint64_t word)
+{
+    s->v3 ^= word;
+    sip_round(s);
+    s->v0 ^= word;
+}
+
+uint64_t tg_hash_keyed(struct tg_hash_key key, const void *data, size_t n)
+{
+    const unsigned char *p = data;
+    struct state s = {
+        key.k0 ^ UINT64_C(0x736f6d6570736575),
+        key.k1 ^ UINT64_C(0x646f72616e646f6d),
+        key.k0 ^ UINT64_C(0x6c7967656e657261),
+        key.k1 ^ UINT64_C(0x7465646279746573),
+    };
+    uint64_t last = (uint64_t)n << 56;
+    size_t whole = n & ~(size_t)7;
+    for (size_t i = 0; i < whole; i += 8) {
+        uint64_t word;
+        memcpy(&word, p + i, 8); /* little endian, as all targets are */
+        absorb(&s, word);
+    }
+    for (size_t i = whole; i < n; i++)
+        last |= (uint64_t)p[i] << (8 * (i - whole));
+    absorb(&s, last);
+    s.v2 ^= 0xff;
+    sip_round(&s);
+    sip_round(&s);
+    sip_round(&s);
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t tg_hash_bytes(const void *p, size_t n)
+{
+    return tg_hash_keyed(process_key, p, n);
+}

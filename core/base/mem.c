@@ -1,0 +1,168 @@
+/* mem.c: malloc with accounts and with failures on demand. See mem.h. */
+#define TG_MEM_ALLOWS_MALLOC
+#include "base/banned.h"
+#include "base/mem.h"
+
+#include "base/assert.h"
+
+#include <malloc.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+struct account {
+    _Atomic size_t used;
+    _Atomic size_t peak;
+};
+
+static struct account accounts[TG_MEM_TAGS];
+static _Atomic uint64_t fail_at;
+static _Atomic uint64_t fail_seen;
+
+/* Counts an attempt; true when the test asked for this one to fail. */
+static bool must_fail(void)
+{
+    uint64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    if (TG_LIKELY(at == 0))
+        return false;
+    return atomic_fetch_add_explicit(&fail_seen, 1, memory_order_relaxed) + 1 == at;
+}
+
+static void charge(enum tg_mem_tag tag, size_t size)
+{
+    struct account *a = &accounts[tag];
+    size_t now = atomic_fetch_add_explicit(&a->used, size, memory_order_relaxed) + size;
+    size_t peak = atomic_load_explicit(&a->peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &a->peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+static void discharge(enum tg_mem_tag tag, size_t size)
+{
+    atomic_fetch_sub_explicit(&accounts[tag].used, size, memory_order_relaxed);
+}
+
+static void *charged(enum tg_mem_tag tag, void *ptr)
+{
+    if (ptr != NULL)
+        charge(tag, malloc_usable_size(ptr));
+    return ptr;
+}
+
+void *tg_mem_alloc(enum tg_mem_tag tag, size_t size)
+{
+    return must_fail() ? NULL : charged(tag, malloc(size != 0 ? size : 1));
+}
+
+void *tg_mem_zalloc(enum tg_mem_tag tag, size_t count, size_t size)
+{
+    return must_fail() ? NULL : charged(tag, calloc(count != 0 ? count : 1, size != 0 ? size : 1));
+}
+
+void *tg_mem_alloc_aligned(enum tg_mem_tag tag, size_t align, size_t size)
+{
+    void *ptr = NULL;
+    if (must_fail() || posix_memalign(&ptr, align, size) != 0)
+        return NULL;
+    return charged(tag, ptr);
+}
+
+void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size)
+{
+    if (must_fail())
+        return NULL;
+    char *raw =
+        mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED)
+        return NULL;
+    char *at = (char *)(((uintptr_t)raw + align - 1) & ~(uintptr_t)(align - 1));
+    if (at > raw)
+        munmap(raw, (size_t)(at - raw));
+    if (raw + align > at)
+        munmap(at + size, (size_t)(raw + align - at));
+    charge(tag, size);
+    return at;
+}
+
+void tg_mem_unmap(enum tg_mem_tag tag, void *ptr, size_t size)
+{
+    if (ptr == NULL)
+        return;
+    munmap(ptr, size);
+    discharge(tag, size);
+}
+
+void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size)
+{
+    size_t old = ptr != NULL ? malloc_usable_size(ptr) : 0;
+    size_t want = size != 0 ? size : 1;
+    if (want > old && must_fail())
+        return NULL;
+    void *grown = realloc(ptr, want);
+    if (grown == NULL)
+        return want <= old ? ptr : NULL;
+    discharge(tag, old);
+    return charged(tag, grown);
+}
+
+char *tg_mem_strndup(enum tg_mem_tag tag, const char *s, size_t n)
+{
+    char *copy = tg_mem_alloc(tag, n + 1);
+    if (copy == NULL)
+        return NULL;
+    if (n > 0)
+        memcpy(copy, s, n);
+    copy[n] = '\0';
+    return copy;
+}
+
+void tg_mem_free(enum tg_mem_tag tag, void *ptr)
+{
+    if (ptr == NULL)
+        return;
+    discharge(tag, malloc_usable_size(ptr));
+    free(ptr);
+}
+
+void *tg_mem_alloc_or_die(enum tg_mem_tag tag, size_t size)
+{
+    void *ptr = tg_mem_alloc(tag, size);
+    if (ptr == NULL) {
+        fprintf(stderr, "tidegate: out of memory at start (%zu bytes for %s)\n", size,
+                tg_mem_tag_name(tag));
+        exit(1);
+    }
+    return ptr;
+}
+
+size_t tg_mem_used(enum tg_mem_tag tag)
+{
+    return atomic_load_explicit(&accounts[tag].used, memory_order_relaxed);
+}
+
+size_t tg_mem_peak(enum tg_mem_tag tag)
+{
+    return atomic_load_explicit(&accounts[tag].peak, memory_order_relaxed);
+}
+
+const char *tg_mem_tag_name(enum tg_mem_tag tag)
+{
+    static const char *const names[TG_MEM_TAGS] = {
+        [TG_MEM_CONFIG] = "config",   [TG_MEM_CONNECTION] = "connection",
+        [TG_MEM_PLUGIN] = "plugin",   [TG_MEM_COUNTER] = "counter",
+        [TG_MEM_OBSERVE] = "observe", [TG_MEM_OTHER] = "other",
+    };
+    tg_assert(tag < TG_MEM_TAGS);
+    return names[tag];
+}
+
+void tg_mem_fail_at(uint64_t nth)
+{
+    atomic_store(&fail_seen, 0);
+    atomic_store(&fail_at, nth);
+}
+
+uint64_t tg_mem_fail_count(void)
+{
+    return atomic_load(&fail_seen);
+}

@@ -1,0 +1,75 @@
+/* rand.c: xoshiro256++ and the kernel's generator. */
+#include "base/banned.h"
+#include "base/rand.h"
+
+#include "base/assert.h"
+
+#include <sys/random.h>
+
+void tg_rand_secret(void *out, size_t n)
+{
+    unsigned char *p = out;
+    while (n > 0) {
+        ssize_t got = getrandom(p, n, 0);
+        tg_assert(got > 0);
+        p += got;
+        n -= (size_t)got;
+    }
+}
+
+void tg_rand_init(struct tg_rand *r)
+{
+    tg_rand_secret(r->s, sizeof(r->s));
+    r->s[0] |= 1; /* the all-zero state is the one that never leaves */
+}
+
+void tg_rand_init_seed(struct tg_rand *r, uint64_t seed)
+{
+    for (size_t i = 0; i < TG_COUNT_OF(r->s); i++) { /* splitmix64 */
+        uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        r->s[i] = z ^ (z >> 31);
+    }
+}
+
+static inline uint64_t rotl(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+uint64_t tg_rand_u64(struct tg_rand *r)
+{
+    uint64_t *s = r->s;
+    uint64_t result = rotl(s[0] + s[3], 23) + s[0];
+    uint64_t t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotl(s[3], 45);
+    return result;
+}
+
+uint64_t tg_rand_below(struct tg_rand *r, uint64_t bound)
+{
+    uint64_t threshold = (UINT64_C(0) - bound) % bound; /* values below it would be favoured */
+    uint64_t value;
+    tg_assert(bound > 0);
+    do {
+        value = tg_rand_u64(r);
+    } while (value < threshold);
+    return value % bound;
+}
+
+void tg_rand_id(struct tg_rand *r, char *out)
+{
+    for (int word = 0; word < 2; word++) {
+        uint64_t v = tg_rand_u64(r);
+        for (int i = 0; i < 16; i++) {
+            *out++ = "0123456789abcdef"[v >> 60];
+            v <<= 4;
+        }
+    }
+}
