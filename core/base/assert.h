@@ -5,7 +5,7 @@
  * aborts; the supervisor then starts a new gateway process.
  *
  * tg_assert_slow() is for checks that cost more than a compare; it exists only where
- * TG_SLOW_ASSERTS is defined (sanitizer builds and unit tests).
+ * TG_DEV is defined (sanitizer builds and unit tests).
  *
  * tg_magic_check() guards an object that came back through a void pointer: each such struct has
  * `uint32_t magic` set at init and cleared at release.
@@ -20,7 +20,7 @@ TG_NORETURN void tg_assert_fail(const char *expr, const char *file, int line, co
 #define tg_assert(expr)                                                                            \
     (TG_LIKELY(expr) ? (void)0 : tg_assert_fail(#expr, __FILE__, __LINE__, __func__))
 
-#ifdef TG_SLOW_ASSERTS
+#ifdef TG_DEV
 #define tg_assert_slow(expr) tg_assert(expr)
 #else
 #define tg_assert_slow(expr) ((void)0)

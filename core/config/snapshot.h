@@ -1,0 +1,150 @@
+/* snapshot.h: one configuration, frozen.
+ *
+ * A snapshot is built aside by config/build, never changes afterwards and is shared by all workers
+ * without a lock. It is reference counted: the process holds one reference to the current one,
+ * every request holds one to the one it began on, so a reload lets old requests end on what they
+ * know. The last unref frees it whole: all memory below hangs on its arena-like block list.
+ *
+ * Nothing that must survive a reload lives here: upstream connections, counters and VMs are kept
+ * by stable names (service, target, plugin name and source digest) outside.
+ *
+ * Times are microseconds, sizes bytes. Strings are terminated for logging, and slices where they
+ * are compared.
+ */
+#ifndef TG_CONFIG_SNAPSHOT_H
+#define TG_CONFIG_SNAPSHOT_H
+
+#include "base/limits.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "observe/log.h"
+
+struct tg_route_table;
+struct tg_expr;
+
+/* The phases that a request passes, in order. "certificate" comes with TLS. */
+enum tg_phase {
+    TG_PHASE_REWRITE,
+    TG_PHASE_ACCESS,
+    TG_PHASE_HEADER_FILTER,
+    TG_PHASE_BODY_FILTER,
+    TG_PHASE_LOG,
+    TG_PHASES
+};
+
+/* What becomes of a request when a plugin fails. */
+enum tg_on_error { TG_ON_ERROR_FAIL, TG_ON_ERROR_SKIP, TG_ON_ERROR_CLOSE };
+
+/* A plugin file, once per snapshot, whatever number of instances uses it. */
+struct tg_plugin_conf {
+    struct tg_str name;
+    struct tg_str version;
+    struct tg_str chunkname; /* as error messages name the file: "plugins/cors/init.lua" */
+    struct tg_str dir;       /* where `require` of the plugin's own modules looks; empty if none */
+    struct tg_str source;    /* text of the file */
+    uint64_t digest;         /* of source and name: VMs of equal digests may be kept on reload */
+    uint32_t index;          /* in snapshot->plugins */
+    unsigned phases;         /* bit (1 << tg_phase) for each phase function it declares */
+    bool wants_request_body; /* needs.body */
+    bool wants_response_body;
+    uint64_t heap; /* limit of its VM, bytes */
+};
+
+/* One `tg.use`: a plugin with a configuration. */
+struct tg_instance_conf {
+    const struct tg_plugin_conf *plugin;
+    struct tg_str id;
+    uint32_t index;             /* in snapshot->instances */
+    struct tg_str conf;         /* normalised configuration, script/marshal encoding */
+    struct tg_str where;        /* "gateway.lua:65", for messages */
+    const struct tg_expr *when; /* NULL: always */
+    enum tg_on_error on_error;
+    uint64_t memory, churn, cpu, wall; /* limits, never above the operator's */
+};
+
+/* The instances that run in one phase, in order. */
+struct tg_chain {
+    const struct tg_instance_conf *const *v;
+    uint32_t n;
+};
+
+struct tg_chains {
+    struct tg_chain phase[TG_PHASES];
+};
+
+struct tg_target_conf {
+    struct tg_addr addr;
+    struct tg_str name; /* "10.0.0.11:9000", as written */
+    uint32_t weight;    /* 1..1000 */
+};
+
+struct tg_service_conf {
+    struct tg_str name;
+    uint32_t index;
+    bool builtin_echo; /* answered by the gateway itself */
+    const struct tg_target_conf *targets;
+    uint32_t target_count;
+    uint64_t connect_timeout, response_timeout, io_timeout;
+    uint32_t keepalive; /* idle connections per target and worker */
+    uint64_t keepalive_timeout;
+    const struct tg_str *tags;
+    uint32_t tag_count;
+};
+
+struct tg_route_conf {
+    struct tg_str name;
+    uint32_t index;
+    const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
+    struct tg_str strip_prefix;            /* empty: none */
+    bool preserve_host;
+    const struct tg_str *tags;
+    uint32_t tag_count;
+    struct tg_chains chains; /* global, service and route instances, ordered */
+};
+
+struct tg_listener_conf {
+    struct tg_str name;
+    struct tg_str address; /* as written, the key by which sockets are kept on reload */
+    struct tg_addr addr;
+    const struct tg_cidr *trusted; /* networks whose X-Forwarded-* and Forwarded are believed */
+    uint32_t trusted_count;
+    bool allow_trace;
+    bool allow_connect;
+    struct tg_chain rewrite;   /* global and listener instances of phase rewrite */
+    struct tg_chains unrouted; /* what runs for a request that no route takes */
+};
+
+struct tg_settings {
+    uint32_t workers; /* 0: one per CPU that the process may use */
+    enum tg_log_level log_level;
+    struct tg_str server_name; /* in Via; "tidegate" */
+    struct tg_limits limits;
+};
+
+struct tg_snapshot {
+    _Atomic uint32_t refs;
+    uint64_t revision; /* counts loads in this process, 1 is the first */
+    struct tg_str path;
+    struct tg_settings settings;
+    const struct tg_listener_conf *listeners;
+    uint32_t listener_count;
+    const struct tg_service_conf *services;
+    uint32_t service_count;
+    const struct tg_route_conf *routes;
+    uint32_t route_count;
+    const struct tg_plugin_conf *plugins;
+    uint32_t plugin_count;
+    const struct tg_instance_conf *instances;
+    uint32_t instance_count;
+    const struct tg_route_table *table; /* its handles are indexes into routes */
+
+    void *blocks; /* private: the memory of all the above */
+};
+
+/* Takes a reference; returns `snapshot`. Any thread. */
+struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot);
+
+/* Drops the caller's reference and nulls it; the last one frees the snapshot. Any thread. */
+void tg_snapshot_unref(struct tg_snapshot **snapshot);
+
+#endif

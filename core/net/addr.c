@@ -1,0 +1,191 @@
+/* addr.c: parsing and printing through inet_pton and inet_ntop. */
+#include "base/banned.h"
+#include "net/addr.h"
+
+#include "base/assert.h"
+#include "base/fmt.h"
+
+#include <arpa/inet.h>
+
+/* A terminated copy, because inet_pton wants one; false when too long to be an address. */
+static bool terminated(struct tg_str s, char room[TG_ADDR_TEXT_MAX])
+{
+    if (s.n == 0 || s.n >= TG_ADDR_TEXT_MAX || memchr(s.p, '\0', s.n) != NULL)
+        return false;
+    memcpy(room, s.p, s.n);
+    room[s.n] = '\0';
+    return true;
+}
+
+static bool parse_port(struct tg_str s, uint16_t *out)
+{
+    uint64_t port;
+    if (s.n > 5 || !tg_str_to_u64(s, &port) || port > 65535)
+        return false;
+    *out = (uint16_t)port;
+    return true;
+}
+
+static void set_v4(struct tg_addr *out, struct in_addr ip, uint16_t port)
+{
+    *out = (struct tg_addr){.len = sizeof(out->u.v4)};
+    out->u.v4.sin_family = AF_INET;
+    out->u.v4.sin_addr = ip;
+    out->u.v4.sin_port = htons(port);
+}
+
+static void set_v6(struct tg_addr *out, const struct in6_addr *ip, uint16_t port)
+{
+    if (IN6_IS_ADDR_V4MAPPED(ip)) {
+        struct in_addr v4;
+        memcpy(&v4, &ip->s6_addr[12], sizeof(v4));
+        set_v4(out, v4, port);
+        return;
+    }
+    *out = (struct tg_addr){.len = sizeof(out->u.v6)};
+    out->u.v6.sin6_family = AF_INET6;
+    out->u.v6.sin6_addr = *ip;
+    out->u.v6.sin6_port = htons(port);
+}
+
+static enum tg_err parse_host(struct tg_str host, uint16_t port, struct tg_addr *out)
+{
+    char text[TG_ADDR_TEXT_MAX];
+    struct in_addr v4;
+    struct in6_addr v6;
+    bool brackets = host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+    if (brackets)
+        host = tg_str_sub(host, 1, host.n - 1);
+    if (!terminated(host, text))
+        return TG_E_INVALID;
+    if (!brackets && inet_pton(AF_INET, text, &v4) == 1)
+        set_v4(out, v4, port);
+    else if (inet_pton(AF_INET6, text, &v6) == 1)
+        set_v6(out, &v6, port);
+    else
+        return TG_E_INVALID;
+    return TG_OK;
+}
+
+enum tg_err tg_addr_parse(struct tg_str text, struct tg_addr *out)
+{
+    uint16_t port;
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':')
+        colon--;
+    if (colon == 0 || !parse_port(tg_str_sub(text, colon, text.n), &port))
+        return TG_E_INVALID;
+    struct tg_str host = tg_str_sub(text, 0, colon - 1);
+    bool bare_v6 = host.n > 0 && host.p[0] != '[' && tg_str_find(host, ':', 0) < host.n;
+    return bare_v6 ? TG_E_INVALID : parse_host(host, port, out);
+}
+
+enum tg_err tg_addr_parse_ip(struct tg_str text, struct tg_addr *out)
+{
+    return parse_host(text, 0, out);
+}
+
+void tg_addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct tg_addr *out)
+{
+    *out = (struct tg_addr){0};
+    if (sa->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof(in));
+        set_v4(out, in.sin_addr, ntohs(in.sin_port));
+    } else if (sa->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, sa, sizeof(in6));
+        set_v6(out, &in6.sin6_addr, ntohs(in6.sin6_port));
+        if (out->len == sizeof(out->u.v6))
+            out->u.v6.sin6_scope_id = in6.sin6_scope_id;
+    }
+}
+
+struct tg_str tg_addr_ip_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX])
+{
+    const void *ip = addr->u.any.sa_family == AF_INET6 ? (const void *)&addr->u.v6.sin6_addr
+                                                       : (const void *)&addr->u.v4.sin_addr;
+    room[0] = '\0';
+    if (addr->len > 0)
+        tg_assert(inet_ntop(addr->u.any.sa_family, ip, room, TG_ADDR_TEXT_MAX) != NULL);
+    return tg_str_c(room);
+}
+
+struct tg_str tg_addr_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX])
+{
+    char ip[TG_ADDR_TEXT_MAX];
+    bool v6 = addr->u.any.sa_family == AF_INET6;
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, TG_ADDR_TEXT_MAX);
+    tg_fmt_add(&f, v6 ? TG_STR("[") : TG_STR(""));
+    tg_fmt_add(&f, tg_addr_ip_text(addr, ip));
+    tg_fmt_add(&f, v6 ? TG_STR("]:") : TG_STR(":"));
+    tg_fmt_u64(&f, tg_addr_port(addr));
+    tg_fmt_char(&f, '\0');
+    tg_assert(!f.failed);
+    return tg_str(room, f.n - 1);
+}
+
+uint16_t tg_addr_port(const struct tg_addr *addr)
+{
+    if (addr->len == 0)
+        return 0;
+    return ntohs(addr->u.any.sa_family == AF_INET6 ? addr->u.v6.sin6_port : addr->u.v4.sin_port);
+}
+
+const unsigned char *tg_addr_ip_bytes(const struct tg_addr *addr, size_t *size)
+{
+    bool v6 = addr->u.any.sa_family == AF_INET6;
+    *size = addr->len == 0 ? 0 : v6 ? 16 : 4;
+    return v6 ? addr->u.v6.sin6_addr.s6_addr : (const unsigned char *)&addr->u.v4.sin_addr;
+}
+
+bool tg_addr_eq(const struct tg_addr *a, const struct tg_addr *b)
+{
+    size_t na;
+    size_t nb;
+    const unsigned char *ia = tg_addr_ip_bytes(a, &na);
+    const unsigned char *ib = tg_addr_ip_bytes(b, &nb);
+    return na == nb && tg_addr_port(a) == tg_addr_port(b) && memcmp(ia, ib, na) == 0;
+}
+
+/* True when the first `bits` bits of both agree. */
+static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+    unsigned whole = bits / 8;
+    unsigned char mask = (unsigned char)(0xff00u >> (bits % 8));
+    if (memcmp(a, b, whole) != 0)
+        return false;
+    return bits % 8 == 0 || ((a[whole] ^ b[whole]) & mask) == 0;
+}
+
+enum tg_err tg_cidr_parse(struct tg_str text, struct tg_cidr *out)
+{
+    size_t slash = tg_str_find(text, '/', 0);
+    struct tg_addr addr;
+    uint64_t bits;
+    size_t size;
+    if (tg_addr_parse_ip(tg_str_sub(text, 0, slash), &addr) != TG_OK)
+        return TG_E_INVALID;
+    const unsigned char *ip = tg_addr_ip_bytes(&addr, &size);
+    *out = (struct tg_cidr){.size = (uint8_t)size, .bits = (uint8_t)(size * 8)};
+    memcpy(out->bytes, ip, size);
+    if (slash == text.n)
+        return TG_OK;
+    struct tg_str digits = tg_str_sub(text, slash + 1, text.n);
+    if (digits.n > 3 || !tg_str_to_u64(digits, &bits) || bits > size * 8)
+        return TG_E_INVALID;
+    out->bits = (uint8_t)bits;
+    for (size_t i = bits; i < size * 8; i++) {
+        if (out->bytes[i / 8] & (0x80u >> (i % 8)))
+            return TG_E_INVALID;
+    }
+    return TG_OK;
+}
+
+bool tg_cidr_contains(const struct tg_cidr *net, const struct tg_addr *addr)
+{
+    size_t size;
+    const unsigned char *ip = tg_addr_ip_bytes(addr, &size);
+    return size == net->size && same_bits(ip, net->bytes, net->bits);
+}
