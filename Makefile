@@ -22,7 +22,7 @@ SHELL  := /bin/bash
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(MAKELEVEL),0)
-MAKEFLAGS += -j$(JOBS) --output-sync=target
+MAKEFLAGS += -j$(JOBS)
 endif
 
 OUT := build$(if $(filter-out release,$(BUILD)),/$(BUILD))
