@@ -1,0 +1,89 @@
+-- Load: wrk against one server, and what the server's process tree spent on it.
+--
+-- wrk runs one thread in a closed loop. Its count of complete answers is the divisor of every
+-- cost. An error of any kind fails the figure: a refused or broken connection, a timeout, a status
+-- of 400 and above; and a number of bytes that is not the number of answers times the size of the one
+-- seen beforehand (give or take what was under way at the end), which shows redirects, short bodies and
+-- error pages that claim success.
+
+local client = require "lib.client"
+local process = require "lib.process"
+
+local CONNECTIONS = 64
+
+local load = {}
+
+local function counts(text)
+  local line = text:match("counts ([^\n]+)")
+  if not line then
+    error("wrk printed no counts: " .. text, 0)
+  end
+  local found = {}
+  for name, value in line:gmatch("([%w_]+)=(%d+)") do
+    found[name] = tonumber(value)
+  end
+  return found
+end
+
+local function check(server, found, expected_size)
+  for _, kind in ipairs { "connect", "read", "write", "status", "timeout" } do
+    if found[kind] > 0 then
+      error(("%s: %d errors (%s) in %d requests"):format(server.name, found[kind], kind,
+        found.requests), 0)
+    end
+  end
+  local expected = found.requests * expected_size
+  if found.requests == 0 or math.abs(found.bytes - expected) > CONNECTIONS * expected_size then
+    error(("%s: %d bytes in %d answers, expected %d bytes each"):format(server.name, found.bytes,
+      found.requests, expected_size), 0)
+  end
+end
+
+local function wrk(bench, server, headers, seconds)
+  local argv = {
+    "wrk", "-t1", "-c" .. CONNECTIONS, ("-d%ds"):format(seconds),
+    "-s", bench.here .. "/lib/wrk_report.lua",
+  }
+  for _, header in ipairs(headers or {}) do
+    argv[#argv + 1] = "-H"
+    argv[#argv + 1] = header
+  end
+  argv[#argv + 1] = ("http://127.0.0.1:%d/"):format(server.port)
+  return counts(process.run(argv,
+    { dir = bench.dir, core = bench.load_core, deadline = seconds + 10 }))
+end
+
+--- Loads a server for some seconds; returns the CPU time that it spent per request, in µs.
+function load.cost(bench, server, headers, seconds)
+  local seen = assert(client.fetch(server.port, "/", headers))
+  if seen.status ~= 200 then
+    error(("%s: answers %s instead of 200"):format(server.name, seen.status), 0)
+  end
+  local before = process.cpu(server.pid)
+  local found = wrk(bench, server, headers, seconds)
+  local spent = process.cpu(server.pid) - before
+  check(server, found, seen.size)
+  bench:note("%s: %d requests, %.2f us each, core busy %.0f %%", server.name, found.requests,
+    spent / found.requests * 1e6, spent / found.duration_us * 1e8)
+  return spent / found.requests * 1e6
+end
+
+--- Loads each server in turn, round after round: A B C A B C … The first second of each, in which
+-- it opens its connections to the origin, is not counted. Returns samples[server.name][round].
+function load.interleave(bench, servers, headers)
+  local samples = {}
+  for _, server in ipairs(servers) do
+    samples[server.name] = {}
+    load.cost(bench, server, headers, 1)
+  end
+  for round = 1, bench.rounds do
+    for _, server in ipairs(servers) do
+      samples[server.name][round] = load.cost(bench, server, headers, bench.seconds)
+    end
+  end
+  return samples
+end
+
+load.CONNECTIONS = CONNECTIONS
+
+return load
