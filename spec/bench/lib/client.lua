@@ -13,17 +13,24 @@ local unistd = require "posix.unistd"
 
 local ANSWER_DEADLINE = 5000 -- milliseconds
 local READ_SIZE = 16384
+local ADDRESSES = 20
 
 local client = {}
 
---- A connection to a port on loopback: a descriptor, or nil and the reason.
-function client.open(port)
+--- A connection to a port on loopback, from 127.0.0.1 or the address given: a descriptor, or nil and
+-- the reason.
+function client.open(port, from)
   local fd, why = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
   if not fd then
     return nil, why
   end
-  local ok
-  ok, why = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
+  local ok = true
+  if from then
+    ok, why = socket.bind(fd, { family = socket.AF_INET, addr = from, port = 0 })
+  end
+  if ok then
+    ok, why = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
+  end
   if not ok then
     unistd.close(fd)
     return nil, why
@@ -115,12 +122,13 @@ function client.fetch(port, path, headers)
   return answer
 end
 
---- Opens count connections one after the other, each of which does one request and then stays.
+--- Opens count connections one after the other, each of which does one request and then stays. They
+-- come from ADDRESSES addresses in turn, since gateways limit the connections of one.
 function client.open_idle(port, count, headers)
   local fds = {}
   local request = client.request(port, "/", headers)
   for i = 1, count do
-    local fd, why = client.open(port)
+    local fd, why = client.open(port, "127.0.0." .. 1 + i % ADDRESSES)
     if not fd then
       client.close(fds)
       error(("connection %d of %d: %s"):format(i, count, why), 0)
