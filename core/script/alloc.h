@@ -1,0 +1,103 @@
+/* alloc.h: the allocator under a plugin's Lua VM, and the accounts that its blocks are charged to.
+ *
+ * Every block that LuaJIT asks for carries a tag of 8 bytes that names the account which was
+ * current when the block was made. There is one account per plugin and request, and one for the VM
+ * itself. Sizes are what Lua asked for, to the byte, so figures depend on the Lua code alone.
+ *
+ *     account    live     bytes that its blocks hold now
+ *                peak     the most that `live` ever was
+ *                churn    bytes ever allocated (growth of a block counts, shrinking gives nothing)
+ *
+ *     block      | tag: slot, generation | payload ...... |       payload is aligned to 8
+ *
+ * When a request ends, tg_account_release() moves what it left behind to the VM's account in
+ * constant time: the slot's generation changes, and a tag of another generation means "the VM".
+ *
+ * Bounds hold only between tg_alloc_enforce(true) and (false), that is while plugin code runs:
+ *   - `memory` of the current account is soft: passing it calls on_pressure (which arms the hook
+ * that collects garbage first); past twice the value growth is refused.
+ *   - `churn` of the current account: growth past it is refused.
+ *   - `heap` bounds the live bytes of the whole VM: soft at three quarters, refused past it.
+ * A refusal reports its reason through on_refused, and LuaJIT raises "not enough memory". Growth
+ * alone is refused, never a shrink: LuaJIT does not survive the latter. Host code (no plugin on the
+ * stack) is refused nothing but what the system itself does not have.
+ *
+ * Memory comes in chunks of 64 KiB from base/mem, cut into pages per size class; blocks above 2 KiB
+ * come from base/mem one by one. Chunks that are wholly free go back, but for one. Under
+ * AddressSanitizer each block is an allocation of its own.
+ *
+ * Threads: one at a time. Cost: some 15 instructions an allocation; no system call on the way.
+ */
+#ifndef TG_SCRIPT_ALLOC_H
+#define TG_SCRIPT_ALLOC_H
+
+#include "base/err.h"
+#include "script/kill.h"
+
+struct tg_alloc;
+
+/* What one plugin holds for one request. Embedded by the caller; fields are read-only to it. */
+struct tg_account {
+    size_t live;         /* bytes */
+    size_t peak;         /* bytes */
+    uint64_t churn;      /* bytes */
+    size_t memory_limit; /* bytes: soft mark for `live`; SIZE_MAX is none */
+    uint64_t churn_limit;
+    uint32_t collections; /* forced collections so far, for reports */
+    /* private */
+    uint32_t window_collections; /* forced collections in the second that began at window_start */
+    uint64_t window_start;
+    uint64_t tag;
+    struct tg_alloc *alloc; /* NULL: not initialised or released */
+};
+
+struct tg_alloc_events {
+    /* `live` of the current account or of the VM passed its soft mark; called while Lua is inside
+     * an allocation: must not touch the Lua state beyond lua_sethook(). May be called repeatedly.
+     */
+    void (*on_pressure)(void *arg);
+    /* Growth was refused because of `reason`; same restriction. */
+    void (*on_refused)(void *arg, enum tg_kill reason);
+    void *arg; /* borrowed */
+};
+
+/* An allocator whose VM may hold `heap` bytes. Owned by the caller; NULL when memory is out. */
+struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events) TG_MUST_USE;
+
+/* All blocks must have been freed (lua_close) and all accounts released. */
+void tg_alloc_free(struct tg_alloc **alloc);
+
+/* The lua_Alloc function; `ud` is the struct tg_alloc. */
+void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size);
+
+/* Opens an account with no bytes. Limits in bytes; 0 means none. TG_E_NOMEM when there is no slot.
+ */
+enum tg_err tg_account_init(struct tg_account *account, struct tg_alloc *alloc, size_t memory_limit,
+                            uint64_t churn_limit) TG_MUST_USE;
+
+/* Folds the remains into the VM's account. The figures stay readable; a second call does nothing.
+ * The account must not be the current one. */
+void tg_account_release(struct tg_account *account);
+
+/* Charges what follows to `account` (NULL: to the VM); returns the account that was current. */
+struct tg_account *tg_alloc_switch(struct tg_alloc *alloc, struct tg_account *account);
+
+/* Switches the bounds on or off; returns what was. */
+bool tg_alloc_enforce(struct tg_alloc *alloc, bool on);
+
+/* True while the current account or the VM is above its soft mark. */
+bool tg_alloc_is_pressed(const struct tg_alloc *alloc);
+
+/* The VM's own account: what no open request holds. Borrowed. */
+const struct tg_account *tg_alloc_vm_account(const struct tg_alloc *alloc);
+
+/* Live bytes in all accounts together; bytes held from the system; both in bytes. */
+size_t tg_alloc_used(const struct tg_alloc *alloc);
+size_t tg_alloc_held(const struct tg_alloc *alloc);
+
+/* Makes the `nth` growth from now on fail (1 is the next), once and whatever the bounds; 0 switches
+ * off. For tests. tg_alloc_growths() counts growths since. */
+void tg_alloc_fail_at(struct tg_alloc *alloc, uint64_t nth);
+uint64_t tg_alloc_growths(const struct tg_alloc *alloc);
+
+#endif
