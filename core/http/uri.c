@@ -1,0 +1,189 @@
+/* uri.c: paths, authorities and queries. The common path, which needs no change, costs one scan. */
+#include "base/banned.h"
+#include "http/uri.h"
+
+#include "base/fmt.h"
+#include "http/token.h"
+
+#include <arpa/inet.h>
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that "%xx" at `at` stands for, or -1. */
+static int decode_at(struct tg_str s, size_t at)
+{
+    if (at + 2 >= s.n)
+        return -1;
+    int high = hex_value(s.p[at + 1]);
+    int low = hex_value(s.p[at + 2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* True when nothing in `raw` needs a look: no escape, and no segment that begins with a dot. */
+static bool is_plain(struct tg_str raw)
+{
+    for (size_t i = 0; i < raw.n; i++) {
+        if (raw.p[i] == '%' || (raw.p[i] == '.' && i > 0 && raw.p[i - 1] == '/'))
+            return false;
+    }
+    return true;
+}
+
+/* Overlong forms begin C0, C1, E0 80..9F or F0 80..8F (RFC 3629, 10). */
+static bool is_overlong(int byte, int next)
+{
+    if (byte == 0xc0 || byte == 0xc1)
+        return true;
+    return (byte == 0xe0 && next >= 0x80 && next < 0xa0) ||
+           (byte == 0xf0 && next >= 0x80 && next < 0x90);
+}
+
+/* Decodes what may be decoded of `raw` into `out` (raw.n bytes); the length, or -1 when refused. */
+static ptrdiff_t decode_unreserved(struct tg_str raw, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < raw.n; i++) {
+        if (raw.p[i] != '%') {
+            out[n++] = raw.p[i];
+            continue;
+        }
+        int byte = decode_at(raw, i);
+        int next = i + 3 < raw.n && raw.p[i + 3] == '%' ? decode_at(raw, i + 3) : -1;
+        if (byte <= 0 || is_overlong(byte, next))
+            return -1;
+        if (tg_char_is((char)byte, TG_CHAR_UNRESERVED)) {
+            out[n++] = (char)byte;
+        } else {
+            out[n++] = '%';
+            out[n++] = "0123456789ABCDEF"[byte >> 4];
+            out[n++] = "0123456789ABCDEF"[byte & 15];
+        }
+        i += 2;
+    }
+    return (ptrdiff_t)n;
+}
+
+/* Removes dot segments in place; the new length, or -1 when ".." leaves the root. */
+static ptrdiff_t remove_dots(char *p, size_t n)
+{
+    size_t out = 0;
+    size_t i = 0;
+    while (i < n) { /* p[i] is the "/" that begins a segment */
+        size_t end = i + 1;
+        while (end < n && p[end] != '/')
+            end++;
+        size_t len = end - i - 1;
+        bool dot = len == 1 && p[i + 1] == '.';
+        bool dots = len == 2 && p[i + 1] == '.' && p[i + 2] == '.';
+        if (dots && out == 0)
+            return -1;
+        if (dots) {
+            do {
+                out--;
+            } while (p[out] != '/');
+        }
+        if (!dot && !dots) {
+            memmove(p + out, p + i, end - i);
+            out += end - i;
+        } else if (end == n) {
+            p[out++] = '/';
+        }
+        i = end;
+    }
+    return (ptrdiff_t)out;
+}
+
+enum tg_err tg_uri_normalise_path(struct tg_str raw, struct tg_arena *arena, struct tg_str *out)
+{
+    *out = raw;
+    if (is_plain(raw))
+        return TG_OK;
+    char *p = tg_arena_alloc(arena, raw.n);
+    if (p == NULL)
+        return TG_E_NOMEM;
+    ptrdiff_t n = decode_unreserved(raw, p);
+    if (n >= 0)
+        n = remove_dots(p, (size_t)n);
+    if (n < 0)
+        return TG_E_INVALID;
+    *out = tg_str(p, (size_t)n);
+    return TG_OK;
+}
+
+static bool is_ipv6_literal(struct tg_str s)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr ignored;
+    if (s.n < 4 || s.n - 2 >= sizeof(text) || s.p[s.n - 1] != ']')
+        return false;
+    memcpy(text, s.p + 1, s.n - 2);
+    text[s.n - 2] = '\0';
+    return inet_pton(AF_INET6, text, &ignored) == 1;
+}
+
+enum tg_err tg_uri_split_authority(struct tg_str authority, struct tg_str *host, uint16_t *port)
+{
+    bool literal = authority.n > 0 && authority.p[0] == '[';
+    size_t from = literal ? tg_str_find(authority, ']', 0) : 0;
+    size_t colon = tg_str_find(authority, ':', from);
+    uint64_t number = 0;
+    *host = tg_str_sub(authority, 0, colon);
+    struct tg_str digits = tg_str_sub(authority, colon + 1, authority.n);
+    if (digits.n > 5 || (digits.n > 0 && !tg_str_to_u64(digits, &number)) || number > 65535)
+        return TG_E_INVALID;
+    *port = (uint16_t)number;
+    if (literal)
+        return is_ipv6_literal(*host) ? TG_OK : TG_E_INVALID;
+    return host->n > 0 && tg_str_all(*host, TG_CHAR_HOST) ? TG_OK : TG_E_INVALID;
+}
+
+struct tg_str tg_uri_decode(struct tg_str s, bool plus, struct tg_arena *arena)
+{
+    char *p = tg_arena_alloc(arena, s.n);
+    size_t n = 0;
+    if (p == NULL)
+        return (struct tg_str){NULL, 0};
+    for (size_t i = 0; i < s.n; i++) {
+        int byte = s.p[i] == '%' ? decode_at(s, i) : -1;
+        if (byte >= 0)
+            i += 2;
+        p[n++] = byte >= 0 ? (char)byte : plus && s.p[i] == '+' ? ' ' : s.p[i];
+    }
+    return tg_str(p, n);
+}
+
+void tg_uri_encode(struct tg_fmt *f, struct tg_str s, const char *keep)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (tg_char_is(s.p[i], TG_CHAR_UNRESERVED) || (c != 0 && strchr(keep, c) != NULL)) {
+            tg_fmt_char(f, s.p[i]);
+            continue;
+        }
+        tg_fmt_char(f, '%');
+        tg_fmt_char(f, "0123456789ABCDEF"[c >> 4]);
+        tg_fmt_char(f, "0123456789ABCDEF"[c & 15]);
+    }
+}
+
+bool tg_uri_next_param(struct tg_str *query, struct tg_str *name, struct tg_str *value)
+{
+    while (query->n > 0) {
+        size_t end = tg_str_find(*query, '&', 0);
+        struct tg_str pair = tg_str_sub(*query, 0, end);
+        *query = tg_str_sub(*query, end + 1, query->n);
+        if (pair.n == 0)
+            continue;
+        size_t eq = tg_str_find(pair, '=', 0);
+        *name = tg_str_sub(pair, 0, eq);
+        *value = tg_str_sub(pair, eq + 1, pair.n);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,93 @@
+/* conn.h: a stream connection that is read on demand and written with back-pressure.
+ *
+ *   owner asks to read ---> on_readable(conn) ---> owner calls tg_conn_read() once or more
+ *   owner writes ---------> sent at once; what the kernel does not take is copied and queued;
+ *                           tg_conn_pending() > 0 tells the owner to stop its source;
+ *                           on_drained(conn) tells it to go on
+ *
+ * The descriptor stays in the kernel's interest set; "do not read" is lazy: only when data arrives
+ * that nobody wants is the interest changed, so request and response in turn cost no epoll_ctl.
+ * While nobody reads, the owner still learns of a dead peer: on_gone(conn).
+ *
+ * The bytes go through a transport: a socket here, TLS or memory elsewhere. An idle connection
+ * holds no buffer. A callback may close the connection, but the memory that holds it must stay until
+ * the end of the loop's round: owners free themselves by tg_loop_defer(). One thread.
+ */
+#ifndef TG_NET_CONN_H
+#define TG_NET_CONN_H
+
+#include "base/buf.h"
+#include "event/worker.h"
+#include "net/addr.h"
+
+struct tg_conn;
+
+struct tg_conn_handler {
+    void (*on_readable)(struct tg_conn *conn);                 /* bytes, end or error: read */
+    void (*on_drained)(struct tg_conn *conn);                  /* the queue is empty again */
+    void (*on_gone)(struct tg_conn *conn, enum tg_err e);      /* peer left while nobody read */
+    void (*on_failed)(struct tg_conn *conn, enum tg_err e);    /* queued bytes could not be sent */
+    void (*on_timeout)(struct tg_conn *conn);                  /* tg_conn_set_deadline() passed */
+    void (*on_connected)(struct tg_conn *conn, enum tg_err e); /* after tg_conn_connect() */
+};
+
+struct tg_conn {
+    uint32_t magic;
+    int fd;
+    struct tg_worker *worker; /* borrowed */
+    const struct tg_conn_handler *handler;
+
+    /* private */
+    ev_io io;
+    struct tg_timer timer;
+    struct tg_buf out;
+    bool want_read;
+    bool connecting;
+    bool eof; /* the peer has ended its side */
+};
+
+/* Takes ownership of the connected, non-blocking socket `fd` also on failure. */
+enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
+                         const struct tg_conn_handler *handler) TG_MUST_USE;
+
+/* Starts to connect to `addr`; the outcome comes by on_connected, never from within this call. */
+enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
+                            const struct tg_addr *addr,
+                            const struct tg_conn_handler *handler) TG_MUST_USE;
+
+/* Closes at once and drops what is queued; no callback follows. Allowed on a closed one. */
+void tg_conn_close(struct tg_conn *conn);
+
+/* As tg_conn_close, but the peer sees a reset, not an end: for answers that break off. */
+void tg_conn_reset(struct tg_conn *conn);
+
+bool tg_conn_is_open(const struct tg_conn *conn);
+
+/* Whether on_readable is wanted. */
+void tg_conn_set_reading(struct tg_conn *conn, bool on);
+
+/* Reads up to `cap` bytes. TG_OK with *n > 0; TG_E_AGAIN: nothing now; TG_E_CLOSED: the peer ended
+ * its side; else the error of the connection, which the owner closes. */
+enum tg_err tg_conn_read(struct tg_conn *conn, char *p, size_t cap, size_t *n) TG_MUST_USE;
+
+/* Sends `count` elements in order behind what is queued; what does not go is copied and queued.
+ * TG_OK, or the error of the connection, which the owner closes. `iov` is changed. */
+enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
+
+/* Bytes queued and not taken by the kernel yet. */
+static inline size_t tg_conn_pending(const struct tg_conn *conn)
+{
+    return conn->out.size;
+}
+
+/* Ends our side: the peer sees the end after all that was written. Only when nothing is pending. */
+void tg_conn_shutdown(struct tg_conn *conn);
+
+/* on_timeout at `deadline` (us of the loop's clock); 0: never. */
+void tg_conn_set_deadline(struct tg_conn *conn, uint64_t deadline);
+
+/* Local and peer address of the socket. */
+void tg_conn_peer(const struct tg_conn *conn, struct tg_addr *out);
+void tg_conn_local(const struct tg_conn *conn, struct tg_addr *out);
+
+#endif
