@@ -1,0 +1,172 @@
+/* args.c: reading a command line, and guessing what was meant.
+ *
+ * A suggestion is made when the given word is the beginning of a known one, or at most a third of
+ * its letters away from it. A worse guess would send people the wrong way.
+ */
+#include "base/banned.h"
+#include "cli/args.h"
+
+#include "base/assert.h"
+#include "cli/command.h"
+
+enum { WORD_MAX = 31 };
+
+unsigned tg_args_distance(const char *a, const char *b)
+{
+    size_t rows = strlen(a), columns = strlen(b);
+    unsigned d[WORD_MAX + 1][WORD_MAX + 1];
+    if (rows > WORD_MAX || columns > WORD_MAX)
+        return WORD_MAX;
+    for (size_t i = 0; i <= rows; i++)
+        d[i][0] = (unsigned)i;
+    for (size_t j = 0; j <= columns; j++)
+        d[0][j] = (unsigned)j;
+    for (size_t i = 1; i <= rows; i++) {
+        for (size_t j = 1; j <= columns; j++) {
+            unsigned replaced = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            unsigned best = TG_MIN(replaced, TG_MIN(d[i - 1][j], d[i][j - 1]) + 1);
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            d[i][j] = swapped ? TG_MIN(best, d[i - 2][j - 2] + 1) : best;
+        }
+    }
+    return d[rows][columns];
+}
+
+/* How good a guess `known` is for `word`: smaller is better, UINT_MAX is none. */
+static unsigned guess_rank(const char *word, const char *known)
+{
+    size_t n = strlen(word);
+    if (n > 0 && strncmp(word, known, n) == 0)
+        return 0;
+    unsigned distance = tg_args_distance(word, known);
+    return distance <= TG_MAX(1, strlen(known) / 3) ? distance : ~0u;
+}
+
+const struct tg_command *tg_args_find_command(const struct tg_command *const *commands,
+                                              const char *name)
+{
+    for (; *commands != NULL; commands++) {
+        if (strcmp((*commands)->name, name) == 0)
+            return *commands;
+    }
+    return NULL;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+void tg_args_unknown_command(const struct tg_command *const *commands, const char *name, FILE *err)
+{
+    const struct tg_command *nearest = NULL;
+    unsigned best = ~0u;
+    for (; *commands != NULL; commands++) {
+        unsigned rank = guess_rank(name, (*commands)->name);
+        if (rank < best) {
+            best = rank;
+            nearest = *commands;
+        }
+    }
+    fprintf(err, "tidegate: unknown command \"%s\"; ", name);
+    if (nearest != NULL)
+        fprintf(err, "did you mean \"%s\"? ", nearest->name);
+    else if (ends_with(name, ".lua"))
+        fprintf(err, "to serve that file: tidegate run %s; ", name);
+    fputs("`tidegate help` lists the commands\n", err);
+}
+
+static void unknown_option(const struct tg_command *command, const char *word, FILE *err)
+{
+    const char *bare = word + strspn(word, "-");
+    const char *nearest = NULL;
+    unsigned best = ~0u;
+    for (const struct tg_option *o = command->options; o != NULL && o->name != NULL; o++) {
+        unsigned rank = guess_rank(bare, o->name);
+        if (rank < best) {
+            best = rank;
+            nearest = o->name;
+        }
+    }
+    fprintf(err, "tidegate %s: unknown option \"%s\"; ", command->name, word);
+    if (nearest != NULL)
+        fprintf(err, "did you mean \"--%s\"? ", nearest);
+    fprintf(err, "`tidegate help %s` lists the options\n", command->name);
+}
+
+/* Marks option `word` ("--single") as given. */
+static enum tg_err take_option(struct tg_args *args, const char *word, FILE *err)
+{
+    const struct tg_option *options = args->command->options;
+    for (unsigned i = 0; options != NULL && options[i].name != NULL; i++) {
+        if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, options[i].name) == 0) {
+            args->options |= 1u << i;
+            return TG_OK;
+        }
+    }
+    unknown_option(args->command, word, err);
+    return TG_E_INVALID;
+}
+
+static enum tg_err take_operand(struct tg_args *args, const char *word, FILE *err)
+{
+    tg_assert(args->command->max_operands <= TG_ARGS_OPERANDS_MAX);
+    if (args->operand_count < args->command->max_operands) {
+        args->operands[args->operand_count++] = word;
+        return TG_OK;
+    }
+    fprintf(err, "tidegate %s: \"%s\" is one word too many; usage: tidegate %s %s\n",
+            args->command->name, word, args->command->name, args->command->operands);
+    return TG_E_INVALID;
+}
+
+/* The word that picks the command, with the options that stand for one spelled out. */
+static const char *command_word(const char *word)
+{
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return "help";
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        return "version";
+    return word;
+}
+
+/* Turns "COMMAND --help" into "help COMMAND". */
+static void ask_for_help(const struct tg_command *const *commands, struct tg_args *args)
+{
+    const char *topic = args->command->name;
+    *args = (struct tg_args){.command = tg_args_find_command(commands, "help")};
+    tg_assert(args->command != NULL);
+    args->operands[args->operand_count++] = topic;
+}
+
+enum tg_err tg_args_parse(const struct tg_command *const *commands, int argc, char *const *argv,
+                          struct tg_args *out, FILE *err)
+{
+    *out = (struct tg_args){0};
+    if (argc < 2) {
+        fputs("tidegate: a command is missing; `tidegate help` lists the commands\n", err);
+        return TG_E_INVALID;
+    }
+    out->command = tg_args_find_command(commands, command_word(argv[1]));
+    if (out->command == NULL) {
+        tg_args_unknown_command(commands, argv[1], err);
+        return TG_E_INVALID;
+    }
+    bool options = true;
+    enum tg_err result = TG_OK;
+    for (int i = 2; i < argc && result == TG_OK; i++) {
+        const char *word = argv[i];
+        if (options && strcmp(word, "--") == 0) {
+            options = false;
+        } else if (options && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+            ask_for_help(commands, out);
+            break;
+        } else if (options && word[0] == '-' && word[1] != '\0') {
+            result = take_option(out, word, err);
+        } else {
+            result = take_operand(out, word, err);
+        }
+    }
+    return result;
+}
