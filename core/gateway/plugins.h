@@ -1,0 +1,66 @@
+/* plugins.h: running the plugins of a phase, and the VMs they run in.
+ *
+ * A VM set belongs to one worker and one snapshot: one VM per plugin, one registry reference per
+ * instance (its configured table). Requests hold a reference to the set they began with, so after
+ * a reload old requests end in their old VMs and the set goes with the last of them.
+ *
+ *   tg_plugins_run(r, phase)  -> NEXT  all instances of the chain are done
+ *                             -> WAIT  one suspended; r->gate resumes, then calls tg_request_step()
+ *                             -> STOP  a plugin ended the request: an answer is prepared, or the
+ *                                      exchange is to be broken off
+ *
+ * What Lua sees is core/bind's business, which sits above: it fills struct tg_plugin_host at start.
+ */
+#ifndef TG_GATEWAY_PLUGINS_H
+#define TG_GATEWAY_PLUGINS_H
+
+#include "gateway/request.h"
+
+/* How core/bind takes part. Static, one for the process. */
+struct tg_plugin_host {
+    /* Registers `tidegate` and its submodules: see tg_vm_options.open. */
+    void (*open)(lua_State *L, void *arg);
+    /* Text of an allow-listed module or one of the plugin's own: see tg_vm_options.resolve. `arg`
+     * is the struct tg_vm_host of the VM. */
+    bool (*resolve)(void *arg, struct tg_str name, struct tg_vm_module *out);
+    void (*on_print)(void *arg, struct tg_run *run, struct tg_str line);
+    /* Pushes the ctx object of `r` for the plugin of `slot`; runs under tg_run_push(). */
+    void (*push_ctx)(lua_State *L, struct tg_request *r, struct tg_plugin_slot *slot);
+    /* The request ends: objects that plugins may still hold become stale, references go. Called
+     * for each open slot, outside of plugin code. */
+    void (*end_slot)(struct tg_request *r, struct tg_plugin_slot *slot);
+};
+
+/* What a VM knows of its surroundings: tg_vm_options.arg. */
+struct tg_vm_host {
+    struct tg_gate *gate;
+    const struct tg_plugin_conf *plugin;
+};
+
+enum tg_step { TG_STEP_NEXT, TG_STEP_WAIT, TG_STEP_STOP };
+
+/* Builds the VMs of `snapshot` for the worker of `gate` (one reference, the caller's). On failure
+ * `error` says which plugin and why, and nothing is left. */
+enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
+                          struct tg_vm_set **out, struct tg_vm_error *error) TG_MUST_USE;
+struct tg_vm_set *tg_vm_set_ref(struct tg_vm_set *set);
+void tg_vm_set_unref(struct tg_vm_set **set);
+
+/* Runs the chain of `phase` (not body_filter) from its beginning. */
+enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase) TG_MUST_USE;
+
+/* Goes on after a wait; the same answers. */
+enum tg_step tg_plugins_resume(struct tg_request *r) TG_MUST_USE;
+
+/* Runs `data` through the body filters; what comes out is appended to *out. WAIT: the rest is kept
+ * and tg_plugins_resume() goes on. */
+enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
+                               struct tg_buf *out) TG_MUST_USE;
+
+/* Ends whatever runs, without an outcome: the client is gone, or time is up (reason). */
+void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
+
+/* Ends all slots: the request is over. */
+void tg_plugins_end(struct tg_request *r);
+
+#endif

@@ -1,0 +1,277 @@
+/* request.h: one request on its way through the gateway.
+ *
+ * Everything that lives as long as the request is in its arena, the struct itself included. The
+ * state says where it stands; request_state() in request.c is the only place that moves it.
+ *
+ *            +--------- a plugin or the gateway answers -----------------------+
+ *            |            |            |             |                         v
+ *   REWRITE -> ACCESS -> CONNECT -> SENDING -> HEADER_FILTER -> RELAY -> LOG -> DONE
+ *                                      |                          |      ^
+ *                                      +---------> TUNNEL --------+------+
+ *
+ *   REWRITE        head known; plugins of global and listener scope; then routing
+ *   ACCESS         route known; plugins of the route
+ *   CONNECT        waiting for a connection to the origin
+ *   SENDING        the request goes out, the response head is awaited
+ *   HEADER_FILTER  response head known (from origin, plugin or gateway)
+ *   RELAY          response body streams through body filters to the client
+ *   TUNNEL         both directions are raw bytes
+ *   LOG            the answer is out or broken; plugins look at it
+ *
+ * A request waits in its state while a plugin is suspended (r->plugins.waiting). The client may
+ * vanish in every state: the request then goes to LOG with r->aborted set.
+ *
+ * Threads: one worker's. This header is what core/bind shows to Lua: functions that take a
+ * request and may fail for a reason of the caller's return tg_err; none calls back into Lua.
+ */
+#ifndef TG_GATEWAY_REQUEST_H
+#define TG_GATEWAY_REQUEST_H
+
+#include "config/snapshot.h"
+#include "event/worker.h"
+#include "http/message.h"
+#include "http/stream.h"
+#include "script/run.h"
+
+#define TG_REQUEST_MAGIC 0x7e90e57du
+
+struct tg_gate;
+struct tg_vm_set;
+struct tg_h1_client;
+
+enum tg_request_state {
+    TG_REQUEST_REWRITE,
+    TG_REQUEST_ACCESS,
+    TG_REQUEST_CONNECT,
+    TG_REQUEST_SENDING,
+    TG_REQUEST_HEADER_FILTER,
+    TG_REQUEST_RELAY,
+    TG_REQUEST_TUNNEL,
+    TG_REQUEST_LOG,
+    TG_REQUEST_DONE,
+    TG_REQUEST_STATES
+};
+
+/* Where the answer came from: ctx.resp.source. */
+enum tg_source { TG_SOURCE_GATEWAY, TG_SOURCE_PLUGIN, TG_SOURCE_UPSTREAM };
+
+/* What a plugin did to the response before there is one (phases rewrite and access). */
+enum tg_edit_kind { TG_EDIT_SET, TG_EDIT_ADD, TG_EDIT_REMOVE, TG_EDIT_STATUS };
+
+struct tg_edit {
+    struct tg_edit *next;
+    enum tg_edit_kind kind;
+    unsigned status;
+    struct tg_str name;
+    struct tg_str value;
+};
+
+/* What one plugin (all its instances) holds for this request. */
+struct tg_plugin_slot {
+    struct tg_plugin_slot *next;
+    struct tg_vm *vm;
+    uint32_t plugin;           /* index in snapshot->plugins */
+    struct tg_account account; /* open while `open` */
+    bool open;
+    int ctx_ref;   /* registry reference of the ctx object, LUA_NOREF before the first use */
+    int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
+};
+
+/* A value that a plugin shows to others: ctx.shared. */
+struct tg_shared_value {
+    struct tg_shared_value *next;
+    struct tg_str key; /* "plugin.key" */
+    struct tg_blob blob;
+};
+
+/* How the request goes to the origin. NULL slices mean "as the client sent it". */
+struct tg_outbound {
+    struct tg_str method_name;
+    enum tg_method method;
+    struct tg_str path;  /* encoded, starts with "/" */
+    struct tg_str query; /* without "?" */
+    bool query_set;      /* query replaces the client's; p == NULL: none */
+    bool fields_copied;  /* fields replaces in.fields */
+    struct tg_fields fields;
+    bool body_set; /* body replaces the client's */
+    struct tg_str body;
+    bool target_set;
+    struct tg_addr target;
+    uint64_t connect_timeout, response_timeout, io_timeout; /* 0: as the service says */
+};
+
+/* What is known of the origin's side: ctx.upstream, the access log. */
+struct tg_upstream_facts {
+    bool called;
+    uint16_t status; /* 0: no answer yet */
+    uint32_t attempts;
+    struct tg_addr addr;    /* of the last attempt; len 0 before */
+    uint64_t connect_start; /* us; 0: not yet */
+    uint64_t connected;
+    uint64_t head_at;        /* response head complete */
+    enum tg_err error;       /* of the last attempt */
+    struct tg_fields fields; /* as the origin sent them */
+};
+
+/* The request's body when somebody asked to have it whole. */
+struct tg_collected_body {
+    bool wanted;
+    bool complete;
+    bool too_large;
+    uint64_t max;
+    struct tg_buf buf;
+    struct tg_str whole; /* p != NULL once it was asked for: one piece in the arena */
+};
+
+/* The plugin that runs or waits. */
+struct tg_plugin_run {
+    enum tg_phase phase;
+    uint32_t next; /* index in the chain */
+    bool active;   /* run is initialised */
+    bool waiting;  /* run is suspended */
+    bool chunk_eof;
+    const struct tg_instance_conf *instance;
+    struct tg_plugin_slot *slot;
+    struct tg_run run;
+    struct tg_task again; /* next round: preempted */
+    /* What the waiting host function waits for; called once with results to be pushed on run.L, or
+     * with cancelled = true when the activation ends. NULL: nothing is waited for. */
+    int (*on_resume)(struct tg_request *r, bool cancelled);
+};
+
+struct tg_request {
+    uint32_t magic;
+    enum tg_request_state state;
+    struct tg_list link; /* in the gate's list of requests */
+    struct tg_arena arena;
+    struct tg_gate *gate;         /* of this worker; borrowed */
+    struct tg_snapshot *snapshot; /* one reference */
+    struct tg_vm_set *vms;        /* one reference */
+    struct tg_stream *stream;     /* borrowed; NULL once the exchange is over */
+    const struct tg_listener_conf *listener;
+
+    char id[TG_RAND_ID_LEN];
+    uint64_t started;      /* us, mono */
+    uint64_t started_real; /* us since 1970 */
+    uint64_t deadline;     /* us, mono: the response head must be out */
+
+    /* what the client sent; never changes */
+    struct tg_request_head in;
+    struct tg_addr peer;       /* the other end of the connection */
+    struct tg_addr client;     /* the client as trusted proxies tell it, else peer */
+    struct tg_str scheme;      /* "http" or "https", as trusted proxies tell it */
+    struct tg_str client_host; /* host as trusted proxies tell it, else in.authority */
+    bool trusted;              /* the peer is a trusted proxy */
+
+    /* where it goes */
+    const struct tg_route_conf *route; /* NULL: none */
+    const struct tg_service_conf *service;
+    const struct tg_chains *chains;
+    struct tg_str capture_names[16];
+    struct tg_str captures[16];
+    uint32_t capture_count;
+    struct tg_outbound out;
+    struct tg_upstream_facts upstream;
+    struct tg_h1_client *client_conn; /* leased; NULL: none */
+    bool out_ended;                   /* the request went out whole */
+    bool in_ended;                    /* the client's body has come whole */
+    bool reading_in;                  /* the client's body is being read */
+    bool continue_sent;               /* 100 went to the client */
+    bool body_seen; /* a byte of the client's body went to an origin: no repetition */
+
+    /* the answer */
+    enum tg_source source;
+    struct tg_response_head resp; /* what the client gets; edited in header_filter */
+    struct tg_str resp_body;      /* of an answer that is not the origin's */
+    const struct tg_fields *resp_trailers;
+    struct tg_edit *edits; /* recorded in rewrite and access, oldest first */
+    struct tg_edit **edits_end;
+    uint32_t edit_count; /* all header edits, against limits.request_edits */
+    bool head_sent;
+    bool upstream_ended; /* the origin's body has come whole */
+    bool ended;          /* send_end was called */
+    bool aborted;        /* the client did not get the whole answer */
+    const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
+    uint64_t head_sent_at;
+    uint64_t bytes_sent;     /* of the response body, to the client */
+    uint64_t bytes_received; /* of the request body */
+
+    /* bodies for plugins */
+    struct tg_collected_body body;
+    bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    uint64_t filter_max;
+    struct tg_buf held; /* response bytes that wait for a body filter */
+    bool held_eof;
+
+    struct tg_timer timer; /* sleep and wall time of the plugin that runs */
+    bool timer_on;
+    uint64_t wall_deadline;
+    struct tg_plugin_run plugins;
+    struct tg_plugin_slot *slots;
+    struct tg_shared_value *shared;
+    struct tg_str log_fields; /* extra members of the access record as JSON text, without braces */
+    struct tg_task free_later;
+};
+
+/* ---- Answers: for core/bind and the gateway ---- */
+
+/* Prepares an answer of this process's own: status 200..599, `body` and the fields' slices are in
+ * the arena or static. The phase then ends (the plugin by tg_run_exit()), the answer passes the
+ * header and body filters. In header_filter it replaces the origin's answer. */
+enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsigned status,
+                              struct tg_str body) TG_MUST_USE;
+
+/* Adds or replaces a field of the answer that tg_request_answer() prepared, or, in header_filter,
+ * of the response. TG_E_INVALID: name or value not valid in a head; TG_E_EXISTS: the field is the
+ * gateway's own (framing); TG_E_LIMIT: too many edits; TG_E_NOMEM. Slices are copied. */
+enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
+                                     struct tg_str name, struct tg_str value) TG_MUST_USE;
+
+/* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
+ * 200..599. */
+enum tg_err tg_request_set_status(struct tg_request *r, unsigned status) TG_MUST_USE;
+
+/* Sets, adds or removes a field of what goes to the origin; errors as above. Slices are copied. */
+enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,
+                                     struct tg_str name, struct tg_str value) TG_MUST_USE;
+
+/* Method, path (starts with "/", encoded) and query of what goes to the origin; copied.
+ * TG_E_INVALID when they may not stand in a request line. An empty query removes it. */
+enum tg_err tg_request_set_method(struct tg_request *r, struct tg_str method) TG_MUST_USE;
+enum tg_err tg_request_set_path(struct tg_request *r, struct tg_str path) TG_MUST_USE;
+enum tg_err tg_request_set_query(struct tg_request *r, struct tg_str query) TG_MUST_USE;
+
+/* Body that goes to the origin in place of the client's; copied. */
+enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUST_USE;
+
+/* Sends the request to another declared service. TG_E_NOT_FOUND. */
+enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;
+
+/* ---- Waiting: for core/bind; each is followed by `return tg_run_suspend(L)` ---- */
+
+/* Resumes the plugin after `us`. */
+enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us) TG_MUST_USE;
+
+/* Collects the client's body, at most `max` bytes. TG_OK: it is there already, or will not come
+ * (r->body.too_large): do not suspend. TG_E_AGAIN: suspend; on_resume runs when it is there.
+ * TG_E_UNAVAILABLE: the body went elsewhere already. */
+enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
+                                 int (*on_resume)(struct tg_request *r,
+                                                  bool cancelled)) TG_MUST_USE;
+
+/* The collected body in one piece, in the arena; p == NULL: no memory. */
+struct tg_str tg_request_body(struct tg_request *r);
+
+/* ---- Views ---- */
+
+/* What the origin would be sent now: fields as edited so far. */
+const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
+
+/* Breaks the exchange off: ctx:abort(). The client sees an incomplete answer. */
+void tg_request_abort(struct tg_request *r);
+
+const char *tg_request_state_name(enum tg_request_state state);
+const char *tg_source_name(enum tg_source source);
+const char *tg_phase_name(enum tg_phase phase);
+
+#endif
