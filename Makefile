@@ -230,6 +230,15 @@ asan: ## build under address and undefined behaviour sanitizers and run both sui
 tsan: ## build under the thread sanitizer and run both suites
 	@$(MAKE) --no-print-directory BUILD=tsan test
 
+LINTS := $(filter-out %/check.lua %/exemptions.lua,$(wildcard spec/lint/*.lua))
+
+lint: ## check layers, sizes, banned functions, repository facts, luacheck, clang-format, clang-tidy
+	@TIDY_FLAGS='$(BASE_CFLAGS) $(DEP_CFLAGS) -isystem /usr/share/include/llhttp' \
+	    $(RUNNER) --jobs=$(JOBS) --timeout=600 $(LINTS)
+
+fmt: ## format all C with clang-format
+	@$(if $(C_FILES),clang-format -i $(C_FILES))
+
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
@@ -237,4 +246,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test check spec asan tsan help clean FORCE
+.PHONY: all run programs test check spec asan tsan lint fmt help clean FORCE

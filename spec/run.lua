@@ -3,7 +3,8 @@
 --   luajit spec/run.lua [--jobs=N] [--timeout=SECONDS] [--quick] [--verbose] [--fuzz=SECONDS] THING...
 --
 -- A THING is a program that the Makefile built (cmocka, or a fuzz driver with --fuzz), a spec file
--- (x_spec.lua) or a folder, in which all spec files are found. The runner builds nothing; `make test`
+-- (x_spec.lua), another Lua script that prints TAP (the checks in spec/lint), or a folder, in which
+-- all spec files are found. The runner builds nothing; `make test`
 -- does that first. --quick leaves out the specs that start a gateway process (they require
 -- "support.gateway") and those tagged #slow.
 --
@@ -73,7 +74,9 @@ local function command(thing)
     table.insert(argv, thing)
     return argv
   end
-  if not options.fuzz then
+  if thing:match("%.lua$") then
+    return { "luajit", thing }
+  elseif not options.fuzz then
     return { "./" .. thing }
   end
   local name = thing:match("([^/]+)_fuzz$")

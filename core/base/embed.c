@@ -8,6 +8,7 @@
  * Cost: a scan over some dozens of names. It runs when a VM is built, never per request, so the
  * table needs no index; its order serves listings only.
  */
+#include "base/banned.h"
 #include "base/embed.h"
 
 #include <string.h>
