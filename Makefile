@@ -46,9 +46,6 @@ endif
 ifneq ($(filter fuzz,$(GOALS))$(filter clang,$(CC)),)
 PACKAGES += clang libclang-rt-14-dev
 endif
-ifneq ($(filter bench,$(GOALS)),)
-PACKAGES += nginx libnginx-mod-http-lua haproxy wrk
-endif
 
 # Debian has two LuaJITs that exclude each other: the one in place is used, OpenResty's is installed
 # where there is none. The same holds for the interpreter, which the specs need.
@@ -132,6 +129,7 @@ UNIT_SRC  := $(wildcard spec/core/*/*_test.c)
 UNITS     := $(UNIT_SRC:%.c=$(OUT)/%)
 FUZZ_SRC  := $(wildcard spec/fuzz/*_fuzz.c)
 FUZZERS   := $(FUZZ_SRC:spec/fuzz/%.c=build/fuzz/%)
+FUZZ_RUN  := $(if $(F),$(filter %/$(F)_fuzz,$(FUZZERS)),$(FUZZERS))
 EMBEDDED  := $(sort $(shell find lua plugins -name '*.lua' 2>/dev/null))
 C_FILES   := $(wildcard core/*/*.[ch] spec/core/*.h spec/core/*/*.[ch] spec/fuzz/*.[ch])
 .SECONDARY:
@@ -193,9 +191,9 @@ $(LIB): $(LIB_OBJ) $(OUT)/objects
 $(OUT)/tidegate: $(MAIN_OBJ) $(LIB_OBJ) $(OUT)/objects
 	$(call say,LINK)$(CC) $(LINK) -o $@ $(MAIN_OBJ) $(LIB_OBJ) $(LIBS)
 
-$(OUT)/spec/core/%: $(OUT)/obj/spec/core/%.o $(LIB)
+$(OUT)/spec/core/%: $(OUT)/obj/spec/core/%.o $(OUT)/obj/spec/core/sweep.o $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LINK) -o $@ $< $(LIB) -lcmocka $(LIBS)
+	$(call say,LINK)$(CC) $(LINK) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
 
 build/fuzz/%_fuzz: build/fuzz/obj/spec/fuzz/%_fuzz.o $(LIB)
 	$(call say,LINK)$(CC) $(LINK) -fsanitize=fuzzer -o $@ $< $(LIB) $(LIBS)
@@ -230,6 +228,23 @@ asan: ## build under address and undefined behaviour sanitizers and run both sui
 tsan: ## build under the thread sanitizer and run both suites
 	@$(MAKE) --no-print-directory BUILD=tsan test
 
+sweep: ## run the unit tests once for each allocation, with that one failing
+	@$(MAKE) --no-print-directory BUILD=asan sweep-units
+
+sweep-units: $(UNITS)
+	@$(RUNNER) --jobs=$(JOBS) --timeout=600 --sweep $(UNITS)
+
+fuzz: ## fuzz each target for T seconds (60); F=name picks one of spec/fuzz/name_fuzz.c
+	@$(MAKE) --no-print-directory BUILD=fuzz fuzz-targets
+
+fuzz-targets: $(FUZZ_RUN)
+	@$(RUNNER) --jobs=$(JOBS) --fuzz=$(T) $(FUZZ_RUN)
+
+cover: ## run both suites in a coverage build and print the line coverage of core/
+	@find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	@status=0; $(MAKE) --no-print-directory BUILD=cover test || status=$$?; \
+	    luajit spec/cover.lua build/cover; exit $$status
+
 LINTS := $(filter-out %/check.lua %/exemptions.lua,$(wildcard spec/lint/*.lua))
 
 lint: ## check layers, sizes, banned functions, repository facts, luacheck, clang-format, clang-tidy
@@ -239,6 +254,9 @@ lint: ## check layers, sizes, banned functions, repository facts, luacheck, clan
 fmt: ## format all C with clang-format
 	@$(if $(C_FILES),clang-format -i $(C_FILES))
 
+bench: all ## measure beside the peers, all in one run; F=name picks figures
+	@spec/bench/run $(F)
+
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
@@ -246,4 +264,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test check spec asan tsan lint fmt help clean FORCE
+.PHONY: all run programs test check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench help clean FORCE

@@ -1,12 +1,13 @@
 --- The one runner: C unit tests, busted specs and fuzz targets, counted together.
 --
---   luajit spec/run.lua [--jobs=N] [--timeout=SECONDS] [--quick] [--verbose] [--fuzz=SECONDS] THING...
+--   luajit spec/run.lua [--jobs=N] [--timeout=SECONDS] [--quick] [--verbose] [--fuzz=SECONDS] [--sweep]
+--     THING...
 --
 -- A THING is a program that the Makefile built (cmocka, or a fuzz driver with --fuzz), a spec file
 -- (x_spec.lua), another Lua script that prints TAP (the checks in spec/lint), or a folder, in which
 -- all spec files are found. The runner builds nothing; `make test`
 -- does that first. --quick leaves out the specs that start a gateway process (they require
--- "support.gateway") and those tagged #slow.
+-- "support.gateway") and those tagged #slow. --sweep runs each program under spec/sweep.lua.
 --
 -- Each thing runs in a process of its own, in its own process group, --jobs of them at a time, with a
 -- time limit; it tells its results in TAP. These count as failures too: a result line that is missing
@@ -76,6 +77,8 @@ local function command(thing)
   end
   if thing:match("%.lua$") then
     return { "luajit", thing }
+  elseif options.sweep then
+    return { "luajit", "spec/sweep.lua", thing }
   elseif not options.fuzz then
     return { "./" .. thing }
   end

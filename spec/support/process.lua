@@ -8,6 +8,7 @@
 -- the pid is never signalled again, since the kernel may have given it to someone else.
 
 local clock = require("support.clock")
+local dirent = require("posix.dirent")
 local fcntl = require("posix.fcntl")
 local signal = require("posix.signal")
 local stdlib = require("posix.stdlib")
@@ -110,11 +111,29 @@ function Process:kill()
   return self:wait(clock.default)
 end
 
+-- True if a process of the group is alive. A zombie is not: it waits for a parent that is not ours.
+local function group_lives(group)
+  if signal.kill(-group, 0) ~= 0 then
+    return false
+  end
+  for _, name in ipairs(dirent.dir("/proc")) do
+    local file = name:match("^%d+$") and io.open("/proc/" .. name .. "/stat")
+    if file then
+      local state, pgrp = (file:read("*a") or ""):match("%) (%a) %d+ (%d+)")
+      file:close()
+      if tonumber(pgrp) == group and state ~= "Z" then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 --- True if, after its leader's end, the group keeps members for another second: something was left
 -- behind.
 function Process:left_behind()
   return self.group and self:poll() and not pcall(clock.wait_until, function()
-    return signal.kill(-self.pid, 0) ~= 0
+    return not group_lives(self.pid)
   end, 1)
 end
 
