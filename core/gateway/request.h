@@ -1,7 +1,7 @@
 /* request.h: one request on its way through the gateway.
  *
  * Everything that lives as long as the request is in its arena, the struct itself included. The
- * state says where it stands; request_state() in request.c is the only place that moves it.
+ * state says where it stands; set_state() in request.c is the only place that moves it.
  *
  *            +--------- a plugin or the gateway answers -----------------------+
  *            |            |            |             |                         v
@@ -27,15 +27,18 @@
 #ifndef TG_GATEWAY_REQUEST_H
 #define TG_GATEWAY_REQUEST_H
 
+#include "base/buf.h"
 #include "config/snapshot.h"
 #include "event/worker.h"
 #include "http/message.h"
 #include "http/stream.h"
+#include "script/marshal.h"
 #include "script/run.h"
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
 struct tg_gate;
+struct tg_request;
 struct tg_vm_set;
 struct tg_h1_client;
 
