@@ -16,6 +16,7 @@
 local clock = require("support.clock")
 local errno = require("posix.errno")
 local fcntl = require("posix.fcntl")
+local ffi = require("ffi")
 local owned = require("support.owned")
 local poll = require("posix.poll").poll
 local signal = require("posix.signal")
@@ -45,6 +46,17 @@ local function address(options)
   local host = options.host or "127.0.0.1"
   local family = host:find(":", 1, true) and sys.AF_INET6 or sys.AF_INET
   return { family = family, addr = host, port = options.port or 0 }
+end
+
+-- Debian 12's lua-posix passes a length to getsockname(2) that it never sets, so that now and then no
+-- address comes back (its pull request 352); hence the call of our own. The port stands at the same
+-- place for IPv4 and IPv6.
+ffi.cdef("int getsockname(int fd, void *address, unsigned int *length);")
+
+local function local_port(fd)
+  local bytes, length = ffi.new("uint8_t[128]"), ffi.new("unsigned int[1]", 128)
+  assert(ffi.C.getsockname(fd, bytes, length) == 0)
+  return bytes[2] * 256 + bytes[3]
 end
 
 local function new_socket(family, options)
@@ -104,7 +116,7 @@ function socket.connect(options)
   return stream
 end
 
---- Opens a listening socket. @return descriptor, port; raises when the address is taken
+--- Opens a listening socket. @return descriptor, port (none for a path); raises when the address is taken
 function socket.listen(options)
   local target = address(options)
   local fd = new_socket(target.family, options)
@@ -115,7 +127,7 @@ function socket.listen(options)
   end
   assert(sys.listen(fd, options.backlog or 128))
   set_nonblocking(fd)
-  return fd, sys.getsockname(fd).port
+  return fd, not options.unix and local_port(fd) or nil
 end
 
 --- Reserves a free loopback port: a socket with SO_REUSEPORT that is bound and never listens. The
@@ -126,7 +138,7 @@ function socket.reserve_port()
   assert(sys.setsockopt(fd, sys.SOL_SOCKET, SO_REUSEPORT, 1))
   assert(sys.bind(fd, address({})))
   fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  return fd, sys.getsockname(fd).port
+  return fd, local_port(fd)
 end
 
 --- A port of 127.0.0.1 on which connections are refused.
