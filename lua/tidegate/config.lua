@@ -1,0 +1,130 @@
+-- Loads a configuration: the one entry point.
+--
+-- Purpose    From a path to plain data that C freezes, or to the list of all mistakes.
+-- Host       What the script's world is made of, so that tests and `check` can bring their own:
+--              read_file(path) -> text, or nil, why
+--              glob(pattern) -> list of paths
+--              getenv(name) -> string or nil
+--              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
+--              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
+--              bundled_names() -> list of names, for suggestions; optional
+--              print(text): where the script's print goes; optional
+--              compile_regex(pattern) -> why it does not compile, or nil; optional
+-- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
+--            twice and must declare the same both times.
+-- Ownership  The tree is the caller's; nothing in it points back here.
+-- Cost       Two evaluations of the script and one resolution.
+--
+-- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
+--   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … } }
+--   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace, allow_connect,
+--               chain }
+--   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
+--               pool = { max_idle, idle_timeout }, tags }
+--   routes    { name, hosts, paths = { { path, prefix }… }, methods, service, strip_prefix, preserve_host,
+--             tags,
+--               timeout, chains = { chain of each listener… } }
+--   plugins   { name, version, chunkname, source, dir, modules = { { name, chunkname, source }… }, stage,
+--             phases,
+--               body, exports, heap }
+--   instances { plugin, id, conf, on_error, limits = { memory, … }, scope, where }
+--   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
+--             listener's chain holds what runs before routing and for a request that no route takes; a
+--             route's chains hold the rest.
+
+local diagnostics = require "tidegate.diagnostics"
+local language = require "tidegate"
+local resolve = require "tidegate.resolve"
+local schema = require "tidegate.schema"
+local script = require "tidegate.script"
+
+local config = {}
+
+local function evaluate(options, reports)
+  local session = script.new(options.path, options.host, reports)
+  session.language = language.new(session)
+  local ran = session:run()
+  if ran then language.finish(session) end
+  return session, ran
+end
+
+-- What a value is for comparison: handles by what they stand for, everything else as it is.
+local function plain_form(session, value)
+  local object = session:object(value)
+  if not object then return value end
+  return object.kind .. ":" .. (object.secret or object.name or "")
+end
+
+local difference
+
+local function table_difference(one, a, two, b, keys, depth)
+  local all = {}
+  for key in pairs(a) do all[key] = true end
+  for key in pairs(b) do all[key] = true end
+  for key in pairs(all) do
+    local path = { unpack(keys) }
+    path[#path + 1] = type(key) == "number" and key or tostring(key)
+    local found = difference(one, a[key], two, b[key], path, depth + 1)
+    if found then return found end
+  end
+end
+
+-- Path of the first value in which two evaluations differ; nil when they agree. Functions are not compared:
+-- the schema refuses them where they matter. Tables that hold themselves were refused before.
+function difference(one, a, two, b, keys, depth)
+  a, b = plain_form(one, a), plain_form(two, b)
+  if type(a) ~= type(b) then return keys end
+  if type(a) == "table" then return depth < 64 and table_difference(one, a, two, b, keys, depth) or nil end
+  return type(a) ~= "function" and a ~= b and a == a and keys or nil
+end
+
+-- Everything that a session declared, in order.
+local function declared(session)
+  local list = { session.settings }
+  for _, declaration in ipairs(session.declarations) do list[#list + 1] = declaration end
+  for _, instance in ipairs(session.instances) do
+    list[#list + 1] = { kind = "use", name = instance.name, where = instance.where,
+                        value = { conf = instance.conf, options = instance.options } }
+  end
+  return list
+end
+
+local function report_difference(session, declaration, keys)
+  session:report(declaration.where, {
+    code = "not_deterministic", path = keys and schema.path_text(keys) or nil,
+    message = "evaluating the file twice gave two results",
+    hint = "a configuration may depend on the environment and on files, not on chance: " ..
+           "pairs() over tables or functions as keys, or tostring() of a table",
+  }, keys)
+end
+
+-- Evaluates once more and compares.
+local function check_determinism(options, first)
+  local second = evaluate(options, diagnostics.new())
+  local a, b = declared(first), declared(second)
+  for i = 1, math.max(#a, #b) do
+    local one, two = a[i], b[i]
+    if not one or not two or one.kind ~= two.kind or one.name ~= two.name then
+      return report_difference(first, one or a[#a] or { where = {} })
+    end
+    local keys = difference(first, one.value, second, two.value, {}, 0)
+    if keys then return report_difference(first, one, keys) end
+  end
+end
+
+--- Loads a configuration.
+-- @tparam table options path of the config file, and host
+-- @treturn table|nil the tree
+-- @treturn table the diagnostics; they may hold warnings when there is a tree
+function config.load(options)
+  local reports = diagnostics.new()
+  local session, ran = evaluate(options, reports)
+  -- After an error in the script, what is missing may be missing only because of it.
+  if not ran then return nil, reports end
+  local tree = resolve.new(session):tree(options.host.limits)
+  if tree then check_determinism(options, session) end
+  if reports.errors > 0 then return nil, reports end
+  return tree, reports
+end
+
+return config

@@ -1,0 +1,207 @@
+-- The config language: what `require "tidegate"` is inside a config file.
+--
+-- Purpose    Each function records what it was told and where; nothing is checked until the script has ended,
+--            so declarations may come in any order.
+-- Invariants A declaration is a function call, never an assignment: that is how file and line are known.
+--            Names are unique within their kind; a second declaration is an error that cites the first. A
+--            mistake that leaves a value to go on with is reported and the script goes on; misuse of the
+--            language itself raises.
+-- Ownership  What is recorded belongs to the session (script.lua). Tables given by the script are borrowed
+--            until the check ends.
+-- Cost       One small record a call.
+
+local suggest = require "tidegate.suggest"
+local quote = require("tidegate.scalars").quote
+
+local language = {}
+
+local NAMED = { listener = "a listener", service = "a service", route = "a route" }
+-- Names appear in logs, metrics and the keys of state that outlives a reload.
+local NAME = "^[%w_][%w_.-]*$"
+local LONGEST_NAME = 128
+
+local function check_name(session, where, kind, name)
+  if name:find(NAME) and #name <= LONGEST_NAME then return end
+  session:report(where, {
+    code = "bad_call", message = ("%s is not a name for %s"):format(quote(name), NAMED[kind]),
+    hint = ('letters, digits, ".", "_" and "-", at most %d'):format(LONGEST_NAME),
+  })
+end
+
+-- Records a declaration; false when its name is taken.
+local function declare(session, declaration)
+  local kind, name = declaration.kind, declaration.name
+  session.by_name[kind] = session.by_name[kind] or {}
+  local first = session.by_name[kind][name]
+  if first then
+    session:report(declaration.where, {
+      code = "duplicate_name", message = ("%s %s is declared twice"):format(kind, quote(name)),
+      hint = "first declared at " .. session.cite(first.where),
+    })
+    return
+  end
+  session.by_name[kind][name] = declaration
+  session.declarations[#session.declarations + 1] = declaration
+end
+
+-- Waits for the table of `tg.route "name"`; a script that never gives one is told so.
+local function await_table(session, where, complete)
+  local pending = { kind = "pending", noun = ("an unfinished tg.%s"):format(where.func), where = where }
+  session.pending[#session.pending + 1] = pending
+  return session:handle(pending, function(value)
+    if type(value) ~= "table" then
+      error(("tg.%s %s takes a table, got a %s"):format(where.func, quote(where.name), type(value)), 2)
+    end
+    pending.done = true
+    return complete(value)
+  end)
+end
+
+local function named(session, kind)
+  return function(name)
+    if type(name) ~= "string" then
+      error(("tg.%s takes a name: tg.%s \"name\" { … }"):format(kind, kind), 2)
+    end
+    local begun = session:where(kind, name)
+    return await_table(session, begun, function(value)
+      local where = session:where(kind, name)
+      check_name(session, where, kind, name)
+      declare(session, { kind = kind, name = name, value = value, where = where })
+      return session:handle { kind = kind, noun = NAMED[kind], text = name, name = name }
+    end)
+  end
+end
+
+local function settings(session)
+  return function(value)
+    if type(value) ~= "table" then error("tg.settings takes a table", 2) end
+    local where = session:where "settings"
+    if session.settings then
+      session:report(where, { code = "duplicate_name", message = "settings are declared twice",
+                              hint = "first declared at " .. session.cite(session.settings.where) })
+      return
+    end
+    session.settings = { kind = "settings", value = value, where = where }
+  end
+end
+
+local function global(session)
+  return function(value)
+    if type(value) ~= "table" then error("tg.global takes a list of plugins", 2) end
+    session.declarations[#session.declarations + 1] =
+      { kind = "global", name = "", value = value, where = session:where "global" }
+  end
+end
+
+local function use(session)
+  return function(name, options)
+    if type(name) ~= "string" then error('tg.use takes a plugin: tg.use "name" { … }', 2) end
+    if options ~= nil and type(options) ~= "table" then error("the options of tg.use are a table", 2) end
+    return await_table(session, session:where("use", name), function(conf)
+      local instance = { kind = "use", noun = "a plugin", name = name, options = options or {}, conf = conf,
+                         where = session:where("use", name) }
+      session.instances[#session.instances + 1] = instance
+      return session:handle(instance)
+    end)
+  end
+end
+
+local function env(session)
+  return function(name, default)
+    if type(name) ~= "string" then error("tg.env takes the name of a variable", 2) end
+    local value = session.host.getenv(name)
+    if value == nil then value = default end
+    if value ~= nil then return value end
+    session:report(session:where("env", name), {
+      code = "missing_environment", message = ("the environment has no variable %s"):format(name),
+      hint = ("set it, or give a default: tg.env(%s, \"…\")"):format(quote(name)),
+    })
+    return session:unknown()
+  end
+end
+
+local function read_or_report(session, func, argument, path, code)
+  local text, why = session.host.read_file(session:locate(path))
+  if text then return text end
+  session:report(session:where(func, argument), {
+    code = code, message = ("cannot read %s: %s"):format(session:locate(path), why),
+  })
+end
+
+local function file(session)
+  return function(path)
+    if type(path) ~= "string" then error("tg.file takes a path", 2) end
+    return read_or_report(session, "file", path, path, "unreadable_file") or session:unknown()
+  end
+end
+
+local function secret_text(session, origin)
+  local kind, rest = origin:match "^(%l+):(.+)$"
+  if kind == "env" then
+    local value = session.host.getenv(rest)
+    if value then return value end
+    session:report(session:where("secret", origin), {
+      code = "bad_secret", message = ("the environment has no variable %s"):format(rest) })
+  elseif kind == "file" then
+    local text = read_or_report(session, "secret", origin, rest, "bad_secret")
+    return text and (text:gsub("\r?\n$", ""))
+  else
+    session:report(session:where("secret", origin), {
+      code = "bad_secret", message = "a secret is named by where it is kept, never written out",
+      hint = 'write tg.secret "env:NAME" or tg.secret "file:PATH"' })
+    local file_name, line = session:current_line()
+    if line then session.diagnostics:hide_line(file_name, line) end
+  end
+end
+
+local function secret(session)
+  return function(origin)
+    if type(origin) ~= "string" then error('tg.secret takes "env:NAME" or "file:PATH"', 2) end
+    local text = secret_text(session, origin)
+    if not text then return session:unknown() end
+    return session:handle { kind = "secret", noun = "a secret", text = "***", secret = text }
+  end
+end
+
+--- The language for one session.
+-- @tparam table session see script.lua
+-- @treturn table what the script's `require "tidegate"` returns
+function language.new(session)
+  local functions = {
+    settings = settings(session), global = global(session), use = use(session), env = env(session),
+    file = file(session), secret = secret(session),
+    include = function(pattern) return session:include(pattern) end,
+  }
+  for kind in pairs(NAMED) do functions[kind] = named(session, kind) end
+  local names = {}
+  for name in pairs(functions) do names[#names + 1] = name end
+  local function unknown(_, key)
+    local near = type(key) == "string" and suggest.nearest(key, names)
+    error(("tg has no function %s%s"):format(quote(tostring(key)),
+      near and ("; did you mean %s?"):format(quote(near)) or ""), 2)
+  end
+  return setmetatable({}, {
+    __metatable = false,
+    __index = function(_, key)
+      local fn = functions[key]
+      if fn then return fn end
+      return unknown(_, key)
+    end,
+    __newindex = function() error("the language cannot be changed", 2) end,
+  })
+end
+
+--- Reports the declarations that never received their table.
+function language.finish(session)
+  for _, pending in ipairs(session.pending) do
+    if not pending.done then
+      local where = pending.where
+      session:report(where, {
+        code = "unfinished_call", message = ("tg.%s %s has no table"):format(where.func, quote(where.name)),
+        hint = ("write tg.%s %s { … }"):format(where.func, quote(where.name)),
+      })
+    end
+  end
+end
+
+return language

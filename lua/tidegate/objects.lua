@@ -1,0 +1,234 @@
+-- What the objects of the config language may hold: settings, listeners, services, routes, plugin options.
+--
+-- Purpose    The language's own schemas, and the types that only it needs: endpoints, host and path patterns,
+--            plugin instances. What is not here is an unknown field, and so an error.
+-- Invariants The bounds of settings.limits come from the host's list (limits.def), never from here.
+-- Ownership  Built once for each check.
+-- Cost       Small tables.
+
+local S = require "tidegate.schema"
+local ip = require "tidegate.ip"
+local units = require "tidegate.units"
+local quote = require("tidegate.scalars").quote
+local is_host = require("tidegate.scalars").is_host
+
+local objects = {}
+
+local function text_type(noun, read)
+  return S.custom { noun = noun, lua = "string", read = read,
+                    json = function() return { type = "string" } end }
+end
+
+local ENDPOINT_HINT = 'an address and a port: "10.0.0.1:8080" or "[::1]:8080"'
+
+-- Reads "address:port" into { host, port, text } with the host in canonical spelling.
+local function read_endpoint(value, name_message, lowest_port)
+  if value:find "^unix:" then return nil, "unix sockets are not supported here", ENDPOINT_HINT end
+  local host, port = ip.split_endpoint(value)
+  if not host then return nil, quote(value) .. " is not an address with a port", ENDPOINT_HINT end
+  local bytes = ip.parse(host)
+  if not bytes then
+    if is_host(host) then return nil, name_message:format(quote(host)), ENDPOINT_HINT end
+    return nil, quote(host) .. " is not an address", ENDPOINT_HINT
+  end
+  if port < lowest_port then return nil, "port 0 is not a port to connect to" end
+  local canonical = ip.format(bytes)
+  local text = (#bytes == 16 and "[%s]:%d" or "%s:%d"):format(canonical, port)
+  return { host = canonical, port = port, text = text }
+end
+
+-- Port 0 lets the system choose a free one.
+local listen_address = text_type("an address with a port", function(_, value)
+  return read_endpoint(value, "%s is a host name; a listener needs an address", 0)
+end)
+
+local target_address = text_type("an address with a port", function(_, value)
+  return read_endpoint(value, "%s is a host name; names are not resolved yet, targets need an address", 1)
+end)
+
+local host_pattern = text_type("a host", function(_, value)
+  local name = value:match "^%*%.(.+)$" or value
+  if value:find(":", 1, true) and not ip.parse(value) then
+    return nil, quote(value) .. " is not a host", "hosts are matched without their port"
+  end
+  if name:find("*", 1, true) then
+    return nil, quote(value) .. " is not a host", '"*" stands for whole labels at the front: "*.example.test"'
+  end
+  if not is_host(name) or (name ~= value and ip.parse(name)) then
+    return nil, quote(value) .. " is not a host", 'an exact name or "*." and a name: "*.example.test"'
+  end
+  local bytes = ip.parse(name)
+  if bytes then return #bytes == 16 and "[" .. ip.format(bytes) .. "]" or ip.format(bytes) end
+  return value:lower()
+end)
+
+-- Bytes that a path may hold unencoded (RFC 3986 section 3.3), "/" included.
+local PATH_BYTES = "^[%w%-._~!$&'()*+,;=:@/%%]*$"
+
+local function path_problem(path)
+  if path:sub(1, 1) ~= "/" then return 'paths begin with "/"' end
+  if path:find "[{}]" then return "parameters such as {id} are not available yet" end
+  if path:find "[?#]" then return "a path has no query and no fragment" end
+  if not path:find(PATH_BYTES) then return "other bytes are written percent-encoded: %20" end
+  if path:gsub("%%%x%x", ""):find("%", 1, true) then return 'a "%" is followed by two hexadecimal digits' end
+  if path:find("//", 1, true) then return "an empty segment never matches" end
+  if (path .. "/"):find("/%.%.?/") then return 'a segment "." or ".." never matches' end
+end
+
+local path_pattern = text_type("a path", function(_, value)
+  if value:sub(1, 1) == "~" then
+    return nil, quote(value) .. " is not a path", "regular expressions are not available yet"
+  end
+  local prefix = value:match "^(.*)/%*$"
+  local path = prefix or value
+  local why = (path ~= "" or not prefix) and path_problem(path) or nil
+  if not why and path:find("*", 1, true) then why = '"*" stands for whole segments at the end: "/a/*"' end
+  if why then return nil, quote(value) .. " is not a path", why end
+  return { path = path == "" and "/" or path, prefix = prefix ~= nil }
+end)
+
+local strip_prefix = text_type("a path", function(_, value)
+  local why = path_problem(value)
+  if not why and value:find("*", 1, true) then why = 'a plain prefix: "/v1"' end
+  if why then return nil, quote(value) .. " is not a path", why end
+  return #value > 1 and value:gsub("/$", "") or value
+end)
+
+local instance = S.custom {
+  noun = "a plugin",
+  json = function() return { type = "object" } end,
+  read = function(_, value, cx, keys)
+    local object = cx.object(value)
+    if object and object.kind == "use" then
+      cx.attach(object, keys)
+      return object
+    end
+    -- An unfinished tg.use is reported as such.
+    if object and object.kind == "pending" then return nil end
+    return nil, ("expected a plugin, got %s"):format(object and object.noun or "a " .. type(value)),
+      'write tg.use "name" { … }'
+  end,
+}
+
+objects.plugins = S.list(instance):default {}
+
+local DAY = "24h"
+
+local function timeout_type()
+  return S.record {
+    connect = S.duration { min = "1ms", max = "1h" }:optional():doc "time to connect",
+    response = S.duration { min = "1ms", max = DAY }:optional():doc "time from request to response head",
+    idle = S.duration { min = "1ms", max = DAY }:optional():doc "time without a byte in either direction",
+  }:default {}
+end
+
+local tags = S.list(S.string { min = 1, max = 128 }, { max = 64, unique = true }):default {}
+
+objects.listener = S.record {
+  address = listen_address:doc "where to listen",
+  trusted = S.list(S.cidr(), { max = 1024 }):default {}
+    :doc "networks whose Forwarded and X-Forwarded-* headers are believed",
+  allow_trace = S.bool():default(false):doc "pass TRACE on instead of refusing it",
+  allow_connect = S.bool():default(false):doc "tunnel CONNECT instead of refusing it",
+  plugins = objects.plugins,
+}
+
+objects.service = S.record {
+  targets = S.list(S.record {
+    [1] = target_address:doc "where the origin listens",
+    weight = S.int { min = 1, max = 1000 }:default(1):doc "its share of the requests",
+  }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
+  builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
+  timeout = timeout_type(),
+  pool = S.record {
+    max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
+    idle_timeout = S.duration { min = "1ms", max = DAY }:optional()
+      :doc "time that an idle connection is kept",
+  }:default {},
+  plugins = objects.plugins,
+  tags = tags,
+}:rules { S.exactly_one("targets", "builtin") }
+
+objects.route = S.record {
+  hosts = S.list(host_pattern, { min = 1, max = 1024, unique = true }):optional():doc "all hosts when absent",
+  paths = S.list(path_pattern, { min = 1, max = 1024 }):default { "/*" }
+    :doc "exact, or a prefix ending in /*",
+  methods = S.list(S.method(), { min = 1, max = 64, unique = true }):optional():doc "all methods when absent",
+  service = S.ref "service":optional():doc "who answers; without one, a plugin must",
+  strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",
+  preserve_host = S.bool():default(false):doc "send the client's Host to the service",
+  timeout = timeout_type(),
+  plugins = objects.plugins,
+  tags = tags,
+}
+
+objects.ON_ERROR = { "fail", "skip", "close" }
+
+local MAKERS = { bytes = S.bytes, seconds = S.duration, count = S.int }
+local WRITERS = { bytes = units.format_bytes, seconds = units.format_duration,
+                  count = function(value) return value end }
+
+-- The schema type of one entry of the host's list of limits.
+local function limit_type(limit, with_default)
+  local write = WRITERS[limit.unit]
+  local t = MAKERS[limit.unit] { min = write(limit.min), max = write(limit.max) }:doc(limit.doc)
+  return with_default and t:default(write(limit.default)) or t:optional()
+end
+
+local function nest(tree, path, t)
+  local head, rest = path:match "^([^.]+)%.(.+)$"
+  if not head then
+    tree[path] = t
+    return
+  end
+  tree[head] = tree[head] or {}
+  nest(tree[head], rest, t)
+end
+
+local function record_of(tree)
+  local fields = {}
+  for name, value in pairs(tree) do
+    fields[name] = S.is_type(value) and value or record_of(value):default {}
+  end
+  return S.record(fields)
+end
+
+--- The schema of tg.settings.
+-- @tparam table limits the host's list: { path, unit, default, min, max, doc } each
+function objects.settings(limits)
+  local tree = {}
+  for _, limit in ipairs(limits) do nest(tree, limit.path, limit_type(limit, true)) end
+  return S.record {
+    workers = S.one_of { auto = S.enum { "auto" }, count = S.int { min = 1, max = 256 } }:default "auto"
+      :doc "threads that serve; auto: one for each processor",
+    server_name = S.string { min = 1, max = 64, pattern = "^[%w!#$%%&'*+.^_`|~-]+$" }:default "tidegate"
+      :doc "the gateway's name in Via",
+    log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
+    limits = record_of(tree):default {},
+  }
+end
+
+--- The limits that a plugin file, or one instance, may set: those below `group` in the host's list.
+-- @treturn table fields of a record, each optional
+function objects.limit_fields(limits, group)
+  local fields = {}
+  for _, limit in ipairs(limits) do
+    local name = limit.path:match("^" .. group .. "%.(.+)$")
+    if name then fields[name] = limit_type(limit, false) end
+  end
+  return fields
+end
+
+--- The schema of tg.use's second argument.
+function objects.options(limits)
+  return S.record {
+    id = S.string { min = 1, max = 64, pattern = "^[%w_.-]+$" }:optional()
+      :doc "tells apart two instances of one plugin at different scopes",
+    before = S.string { min = 1 }:optional():doc "name or id of the plugin that runs later",
+    after = S.string { min = 1 }:optional():doc "name or id of the plugin that runs earlier",
+    on_error = S.enum(objects.ON_ERROR):optional():doc "what becomes of the request when the plugin fails",
+    limits = S.record(objects.limit_fields(limits, "plugin")):default {},
+  }
+end
+
+return objects

@@ -1,0 +1,337 @@
+-- Loads plugin files for checking.
+--
+-- Purpose    A plugin is a file that returns a table. Here the file is found, compiled, run once in an
+--            environment of its own, and the table is checked whole, so that a plugin which a worker's VM
+--            would refuse is refused at check. The workers load the same text again, each in its own VM.
+-- Invariants Text only, no bytecode. While the file runs, the gateway's library can be named but not called:
+--            what it needs is known at load, what it does belongs in init, configure and the phases. Unknown
+--            fields, phases, stages and capabilities are errors.
+-- Ownership  A loaded plugin owns its text and its modules' texts; its functions are never called.
+-- Cost       One compile and one run for each file, whatever number of instances uses it.
+
+local S = require "tidegate.schema"
+local globals = require "tidegate.globals"
+local objects = require "tidegate.objects"
+local suggest = require "tidegate.suggest"
+local quote = require("tidegate.scalars").quote
+
+local plugin = {}
+plugin.__index = plugin
+
+plugin.STAGES = { "edge", "auth", "guard", "traffic", "transform", "observe" }
+plugin.PHASES = { "rewrite", "access", "header_filter", "body_filter", "log" }
+local MODULE_DEPTH = 32
+
+--- A loader for one check.
+-- @tparam table session see script.lua
+function plugin.loader(session)
+  return setmetatable({ session = session, host = session.host, diagnostics = session.diagnostics,
+                        by_file = {}, by_name = {}, list = {} }, plugin)
+end
+
+local function fn_type()
+  return S.custom { noun = "a function", lua = "function", read = function(_, value) return value end,
+                    json = function() return {} end }
+end
+
+-- Checked with `is_record`, since a table that looks like a type is none.
+local schema_type = S.custom {
+  noun = "a schema",
+  json = function() return {} end,
+  read = function(_, value)
+    if S.is_type(value) and value.kind == "record" then return value end
+    return nil, "expected a schema, got a " .. type(value), "write S.record { … }"
+  end,
+}
+
+-- The shape of the table that a plugin returns.
+local function shape(limits)
+  local own_limits = objects.limit_fields(limits, "plugin")
+  for name, t in pairs(objects.limit_fields(limits, "plugin_vm")) do own_limits[name] = t end
+  local fields = {
+    name = S.string { min = 1, max = 64, pattern = "^[%l%d][%l%d_-]*$" }:doc "lower case, digits, - and _",
+    version = S.string { pattern = "^%d+[%d.]*[%w.+-]*$", max = 64 }:doc "such as 1.2.0",
+    api = S.int { min = 1, max = 1 }:doc "the contract that it is written for",
+    stage = S.enum(plugin.STAGES),
+    priority = S.int { min = -1000, max = 1000 }:default(0):doc "order inside the stage; higher runs earlier",
+    schema = schema_type:default(S.record {}),
+    needs = S.record { body = S.enum { "request", "response", "both" }:optional() }:default {},
+    limits = S.record(own_limits):default {},
+    exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
+    init = fn_type():optional(),
+    configure = fn_type():optional(),
+  }
+  for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
+  return S.record(fields)
+end
+
+-- Stands for the gateway's library while a plugin loads: every name exists, none can be called.
+local function library(path)
+  return setmetatable({}, {
+    __metatable = false,
+    __index = function(_, key) return library(path .. "." .. tostring(key)) end,
+    __newindex = function() error("the library cannot be changed", 2) end,
+    __call = function()
+      error(path .. " cannot be called while the plugin is loaded; call it in init, configure or a phase", 2)
+    end,
+  })
+end
+
+local function environment(require_module)
+  local env = { require = require_module, _VERSION = _VERSION }
+  for _, name in ipairs(globals.PLUGIN_GLOBALS) do
+    local value = _G[name]
+    if type(value) == "table" then
+      local copy = {}
+      for key, item in pairs(value) do copy[key] = item end
+      value = copy
+    end
+    if env[name] == nil then env[name] = value end
+  end
+  env.string.dump = nil
+  env.getmetatable = function(value) return type(value) == "table" and getmetatable(value) or nil end
+  env.os = { time = os and os.time, date = os and os.date, clock = os and os.clock }
+  env.print = function() end
+  env.collectgarbage = function() return 0 end
+  return env
+end
+
+-- A file of the plugin: { file, text, chunk } or nil when it does not compile (reported).
+function plugin:compile(file, text, env)
+  self.diagnostics:add_source(file, text)
+  if text:sub(1, 1) == "\27" then
+    self.diagnostics:error { code = "bytecode", file = file, line = 1,
+                             message = "compiled bytecode is not loaded; give the text" }
+    return nil
+  end
+  local chunk, why = load(text, "@" .. file, "t", env)
+  if chunk then return chunk end
+  local line, message = why:match("^" .. file:gsub("%p", "%%%0") .. ":(%d+): (.*)$")
+  self.diagnostics:error { code = "plugin_syntax", file = file, line = tonumber(line),
+                           message = message or why }
+end
+
+-- Where a bundled plugin's or a file plugin's modules are: a function from module name to file and text.
+local function module_reader(self, found)
+  return function(name)
+    local below = name:gsub("%.", "/")
+    if found.bundled then
+      local text, file = self.host.bundled(found.bundled .. "/" .. below)
+      return text and file, text
+    end
+    for _, file in ipairs { found.dir .. below .. ".lua", found.dir .. below .. "/init.lua" } do
+      local text = self.host.read_file(file)
+      if text then return file, text end
+    end
+  end
+end
+
+-- `require` of a plugin: its own files, the library, the schema.
+local function requirer(self, loading, env)
+  local read = module_reader(self, loading.found)
+  local values, depth = {}, 0
+  return function(name)
+    if name == "tidegate" then return library "tg" end
+    if name == "tidegate.schema" then return S end
+    if values[name] ~= nil then return values[name] end
+    local file, text
+    if type(name) == "string" and name:find "^[%w_-]+[%w_.-]*$" and not name:find("..", 1, true) then
+      file, text = read(name)
+    end
+    if not file or depth >= MODULE_DEPTH or loading.open[name] then
+      local why = file and "modules that require each other" or
+                  "a plugin may require its own files, tidegate and tidegate.schema"
+      error(("cannot require %s: %s"):format(quote(tostring(name)), why), 2)
+    end
+    local chunk = self:compile(file, text, env)
+    if not chunk then error({ reported = true }, 0) end
+    self:check_globals(file, chunk)
+    loading.open[name], depth = true, depth + 1
+    local value = chunk(name)
+    loading.open[name], depth = nil, depth - 1
+    values[name] = value == nil and true or value
+    loading.modules[#loading.modules + 1] = { name = name, chunkname = file, source = text }
+    return values[name]
+  end
+end
+
+-- Runs in the failing stack of a plugin's load.
+local function on_failure(self, file)
+  return function(thrown)
+    if type(thrown) == "table" and thrown.reported then return thrown end
+    local message = type(thrown) == "string" and thrown or ("error object: a " .. type(thrown))
+    local at, line, rest = message:match "^(.-):(%d+): (.*)$"
+    local known = at and self.diagnostics:source(at)
+    self.diagnostics:error {
+      code = message:find("cannot require", 1, true) and "plugin_require" or "plugin_shape",
+      file = known and at or file, line = known and tonumber(line) or nil,
+      message = known and rest or message,
+    }
+    return { reported = true }
+  end
+end
+
+-- The phase whose function spans `line` of `file`; nil outside of all.
+local function phase_at(functions, file, line)
+  for _, phase in ipairs(plugin.PHASES) do
+    local fn = functions and functions[phase]
+    local info = type(fn) == "function" and debug.getinfo(fn, "S")
+    if info and info.source == "@" .. file and line >= info.linedefined and line <= info.lastlinedefined then
+      return phase
+    end
+  end
+end
+
+--- Reports the undeclared globals of a compiled file.
+-- @tparam string file
+-- @tparam function chunk
+-- @tparam[opt] table functions the plugin's table, to name the phase
+function plugin:check_globals(file, chunk, functions)
+  local known = globals.PLUGIN_GLOBALS
+  for _, found in ipairs(globals.undeclared(chunk, known)) do
+    local near = suggest.nearest(found.name, known)
+    local text = found.written and "assignment to the global %s" or "undeclared global %s"
+    local report = {
+      code = "plugin_global", file = file, line = found.line, path = phase_at(functions, file, found.line),
+      message = text:format(quote(found.name)),
+      hint = found.written and "declare it with local: globals would be shared by all requests" or
+             near and ("did you mean %s?"):format(quote(near)) or nil,
+    }
+    local source = self.diagnostics:source(file)
+    local token = source:name_on_line(found.line, found.name)
+    if token then report.line, report.column, report.width = source:position(token) end
+    self.diagnostics:error(report)
+  end
+end
+
+-- Reports what is wrong with the returned table, at the place in the file that names the field.
+function plugin:report_shape(file, value, problems)
+  local source = self.diagnostics:source(file)
+  for _, problem in ipairs(problems) do
+    local report = { code = problem.code, file = file, path = problem.path, message = problem.message,
+                     hint = problem.hint }
+    local given = type(value) == "table" and #problem.keys == 1 and value[problem.keys[1]]
+    local token = not problem.missing and source:field_anywhere(problem.keys) or source:last_name "return"
+    if token then
+      report.line, report.column, report.width = source:position(token)
+    elseif type(given) == "function" then
+      report.line = debug.getinfo(given, "S").linedefined
+    end
+    self.diagnostics[problem.severity == "warning" and "warn" or "error"](self.diagnostics, report)
+  end
+end
+
+local function phases_of(value)
+  local phases = {}
+  for _, phase in ipairs(plugin.PHASES) do
+    if value[phase] then phases[phase] = true end
+  end
+  return phases
+end
+
+-- Runs the file and checks what it returns; nil when anything is wrong (reported).
+function plugin:run(found)
+  local loading = { found = found, modules = {}, open = {} }
+  local env = environment()
+  env.require = requirer(self, loading, env)
+  local before = self.diagnostics.errors
+  local chunk = self:compile(found.file, found.text, env)
+  if not chunk then return nil end
+  local ran, value = xpcall(chunk, on_failure(self, found.file))
+  self:check_globals(found.file, chunk, ran and type(value) == "table" and value or nil)
+  if not ran then return nil end
+  if type(value) ~= "table" then
+    self.diagnostics:error { code = "plugin_shape", file = found.file, line = 1,
+      message = ("a plugin file returns a table, this one returned %s"):format(value == nil and "nothing" or
+                "a " .. type(value)), hint = 'end the file with "return P"' }
+    return nil
+  end
+  self.shape = self.shape or shape(self.host.limits)
+  local normal, problems = S.validate(self.shape, value)
+  if normal and next(phases_of(normal)) == nil then
+    problems[1] = { code = "plugin_shape", keys = {}, path = "", missing = true, message = "it has no phase",
+                    hint = "one or more of: " .. table.concat(plugin.PHASES, ", ") }
+  end
+  self:report_shape(found.file, value, problems)
+  if not normal or self.diagnostics.errors > before then return nil end
+  return normal, loading.modules
+end
+
+-- Where a plugin's file is: a bare name is bundled, a path is a file or a folder with init.lua.
+function plugin:find(name)
+  if not name:find "^%.?%.?/" and not name:find "%.lua$" then
+    if not name:find "^[%w_-]+$" then return nil end
+    local text, file = self.host.bundled(name)
+    return text and { file = file, text = text, bundled = name }
+  end
+  local path = self.session:locate(name)
+  local files = name:find "%.lua$" and { path } or { path .. ".lua", path .. "/init.lua" }
+  for _, file in ipairs(files) do
+    local text = self.host.read_file(file)
+    if text then return { file = file, text = text, dir = file:match "^(.*/)" or "" } end
+  end
+end
+
+local function not_found(self, instance)
+  local near = self.host.bundled_names and suggest.nearest(instance.name, self.host.bundled_names())
+  local is_path = instance.name:find("/", 1, true) or instance.name:find "%.lua$"
+  self.session:report(instance.where, {
+    code = "unknown_plugin", path = instance.path,
+    message = is_path and ("cannot read the plugin %s"):format(quote(instance.name)) or
+              ("no bundled plugin is called %s"):format(quote(instance.name)),
+    hint = near and ("did you mean %s?"):format(quote(near)) or not is_path and
+           "a plugin of your own is named by its file: \"./plugins/name.lua\"" or nil,
+  })
+end
+
+-- Two files must not share a name: logs, metrics and kept state go by it.
+local function is_unique(self, instance, loaded)
+  local other = self.by_name[loaded.name]
+  if not other then return true end
+  self.session:report(instance.where, {
+    code = "duplicate_plugin", path = instance.path,
+    message = ("two files are the plugin %s: %s and %s"):format(quote(loaded.name), other.chunkname,
+                                                                loaded.chunkname),
+  })
+  return false
+end
+
+local function rank_of(stage)
+  for rank, name in ipairs(plugin.STAGES) do
+    if name == stage then return rank end
+  end
+end
+
+-- Makes the record of a plugin from its checked table.
+local function record(found, value, modules)
+  return {
+    name = value.name, version = value.version, chunkname = found.file, source = found.text,
+    dir = found.dir or "", modules = modules, stage = value.stage, rank = rank_of(value.stage),
+    priority = value.priority, schema = value.schema, phases = phases_of(value), needs = value.needs,
+      limits = value.limits,
+    exports = value.exports,
+  }
+end
+
+--- The plugin that an instance uses, loaded once.
+-- @treturn table|nil nil when it cannot be used (reported)
+function plugin:load(instance)
+  local found = self:find(instance.name)
+  if not found then
+    not_found(self, instance)
+    return nil
+  end
+  local known = self.by_file[found.file]
+  if known ~= nil then return known or nil end
+  local value, modules = self:run(found)
+  local loaded = value and record(found, value, modules)
+  if loaded and not is_unique(self, instance, loaded) then loaded = nil end
+  self.by_file[found.file] = loaded or false
+  if not loaded then return nil end
+  self.by_name[loaded.name] = loaded
+  self.list[#self.list + 1] = loaded
+  loaded.index = #self.list
+  return loaded
+end
+
+return plugin

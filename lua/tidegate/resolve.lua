@@ -1,0 +1,491 @@
+-- From declarations to the tree that is frozen.
+--
+-- Purpose    The script has ended; now names are resolved, every table is checked against its schema, plugins
+--            are loaded, chains are ordered. What comes out is plain data in which everything refers by
+--            index.
+-- Order      settings; the names of all objects; the objects (which attaches plugin instances); the plugins
+--            and their configurations; conflicts; chains. Each step reports all it finds; a later step that
+--            needs an earlier one runs only on what is sound.
+-- Ownership  Owns the tree until it is returned; borrows the session.
+-- Cost       One walk over everything declared. A chain is computed once for each distinct set of instances,
+--            so a hundred thousand routes with the same plugins share one.
+
+local S = require "tidegate.schema"
+local chain = require "tidegate.chain"
+local objects = require "tidegate.objects"
+local plugin = require "tidegate.plugin"
+local suggest = require "tidegate.suggest"
+local quote = require("tidegate.scalars").quote
+
+local resolve = {}
+resolve.__index = resolve
+
+local ROOTS = { listener = "listeners", service = "services", route = "routes" }
+local ORDER = { "global", "listener", "service", "route" }
+
+-- Names of one kind in order of the alphabet, for hints.
+local function declared_names(session, kind)
+  local names = {}
+  for name in pairs(session.by_name[kind] or {}) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function resolve_name(self, kind, value)
+  local session = self.session
+  local object = session:object(value)
+  if object and object.kind == kind then return object.name end
+  if object or type(value) ~= "string" then return nil end
+  if session.by_name[kind] and session.by_name[kind][value] then return value end
+  local names = declared_names(session, kind)
+  local near = suggest.nearest(value, names)
+  local why = ("no %s is called %s"):format(kind, quote(value))
+  if near then
+    local where = session.cite(session.by_name[kind][near].where)
+    return nil, why, ("did you mean %s? (%s)"):format(quote(near), where), near
+  end
+  if #names == 0 then return nil, why, "none is declared" end
+  if #names > 8 then return nil, why, ("%d are declared"):format(#names) end
+  return nil, why, "declared: " .. table.concat(names, ", ")
+end
+
+-- What the schema asks its host; see check.lua.
+local function schema_host(self)
+  local session = self.session
+  return {
+    resolve = function(kind, value) return resolve_name(self, kind, value) end,
+    opaque = function(value)
+      local object = session:object(value)
+      return object and object.noun
+    end,
+    object = function(value) return session:object(value) end,
+    reveal = function(value)
+      local object = session:object(value)
+      return object and object.secret
+    end,
+    unknown = function(value)
+      local object = session:object(value)
+      return object and object.kind == "unknown"
+    end,
+    attach = function(instance, keys)
+      if instance.path then return end
+      local separator = type(keys[1]) == "string" and "." or ""
+      instance.path = ("%s%s%s (%s)"):format(self.root, separator, S.path_text(keys), instance.name)
+      instance.scope = self.root
+      self.attached[#self.attached + 1] = instance
+    end,
+    compile_regex = session.host.compile_regex,
+  }
+end
+
+--- A resolver for one evaluated session.
+function resolve.new(session)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {} }, resolve)
+  self.host = schema_host(self)
+  self.loader = plugin.loader(session)
+  return self
+end
+
+-- Path of a declaration as text: routes.orders, or routes["a.b"].
+local function root_of(declaration)
+  if not declaration.name or declaration.name == "" then return declaration.kind end
+  return S.path_text { ROOTS[declaration.kind], declaration.name }
+end
+
+-- Checks one declaration's table; nil when it is not sound (reported).
+local function check(self, declaration, t)
+  self.root = root_of(declaration)
+  local value, problems = S.validate(t, declaration.value, self.host)
+  self.session:report_problems(declaration.where, self.root, problems)
+  return value
+end
+
+function resolve:settings(limits)
+  local session = self.session
+  local declaration = session.settings or { kind = "settings", value = {}, where = {} }
+  local value = check(self, declaration, objects.settings(limits))
+  if not value then return nil end
+  local flat = {}
+  for _, limit in ipairs(limits) do
+    local at = value.limits
+    for key in limit.path:gmatch "[^.]+" do at = at[key] end
+    flat[limit.path] = at
+  end
+  return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
+           log = value.log, limits = flat }
+end
+
+-- Checks all declarations; each sound one gets `checked`.
+function resolve:objects()
+  local types = { global = objects.plugins, listener = objects.listener, service = objects.service,
+                  route = objects.route }
+  for _, kind in ipairs(ORDER) do
+    for _, declaration in ipairs(self.session.declarations) do
+      if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
+    end
+  end
+end
+
+local function effective_limits(all, given, own, operator)
+  local limits = {}
+  for _, limit in ipairs(all) do
+    local name = limit.path:match "^plugin%.(.+)$"
+    if name then
+      local bound = operator[limit.path]
+      limits[name] = given[name] or own[name] and math.min(own[name], bound) or bound
+    end
+  end
+  return limits
+end
+
+-- Schema errors of a plugin's configuration name the schema's file.
+local function cite_schema(problems, loaded)
+  for _, problem in ipairs(problems) do
+    if problem.code == "missing_field" and problem.hint then
+      problem.hint = ("%s\n(schema in %s)"):format(problem.hint, loaded.chunkname)
+    end
+  end
+end
+
+local function check_instance(self, instance, options_type, limits, operator)
+  local session = self.session
+  local options, problems = S.validate(options_type, instance.options, self.host)
+  session:report_problems(instance.where, instance.path, problems, true)
+  local loaded = self.loader:load(instance)
+  if not loaded then return end
+  local conf
+  conf, problems = S.validate(loaded.schema, instance.conf, self.host)
+  cite_schema(problems, loaded)
+  session:report_problems(instance.where, instance.path, problems)
+  if not options or not conf then return end
+  instance.plugin, instance.checked, instance.id = loaded, conf, options.id
+  instance.before, instance.after = options.before, options.after
+  instance.on_error = options.on_error or (loaded.stage == "observe" and "skip" or "fail")
+  instance.limits = effective_limits(limits, options.limits, loaded.limits, operator)
+end
+
+--- Loads the plugins of all attached instances and checks their configurations.
+function resolve:instances(limits, operator)
+  local options_type = objects.options(limits)
+  for index, instance in ipairs(self.attached) do
+    instance.index = index
+    check_instance(self, instance, options_type, limits, operator)
+  end
+end
+
+-- before and after must name something that exists somewhere.
+function resolve:ordering_names()
+  local names = {}
+  for _, instance in ipairs(self.attached) do
+    names[#names + 1] = instance.plugin and instance.plugin.name or instance.name
+    names[#names + 1] = instance.name
+    names[#names + 1] = instance.id
+  end
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  for _, instance in ipairs(self.attached) do
+    for _, field in ipairs { "before", "after" } do
+      if instance[field] and not known[instance[field]] then
+        local near = suggest.nearest(instance[field], names)
+        self.session:report(instance.where, {
+          code = "unknown_name", path = instance.path .. "." .. field,
+          message = ("no plugin is called %s"):format(quote(instance[field])),
+          hint = near and ("did you mean %s?"):format(quote(near)) or nil,
+        }, { field }, true)
+      end
+    end
+  end
+end
+
+-- The same plugin twice at one scope needs ids: only one of them would run.
+local function duplicate_instances(self, list)
+  local seen = {}
+  for _, instance in ipairs(list) do
+    local key = instance.plugin and instance.plugin.index .. "\0" .. (instance.id or "")
+    local first = key and seen[key]
+    if first and first ~= instance then
+      self.session:report(instance.where, {
+        code = "duplicate_instance", path = instance.path,
+        message = ("%s is attached twice here"):format(quote(instance.plugin.name)),
+        hint = ("first at %s; give each an id: tg.use(%s, { id = \"…\" }) { … }"):format(
+          self.session.cite(first.where), quote(instance.name)),
+      })
+    end
+    if key then seen[key] = instance end
+  end
+end
+
+local function each_checked(self, kind)
+  local list = {}
+  for _, declaration in ipairs(self.session.declarations) do
+    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
+  end
+  return list
+end
+
+-- Rewrite runs before the route is known, so on a route or service it never would.
+local function phases_that_never_run(self, declaration)
+  for _, instance in ipairs(declaration.checked.plugins) do
+    if instance.plugin and instance.plugin.phases.rewrite and not instance.warned then
+      instance.warned = true
+      local where = instance.where
+      self.session:warn(where, {
+        code = "phase_never_runs", path = instance.path,
+        message = ("its rewrite phase does not run on a %s"):format(declaration.kind),
+        hint = "rewrite runs before routing; attach the plugin globally or to a listener",
+      })
+    end
+  end
+end
+
+local function answers(instance)
+  return not instance.plugin or instance.plugin.phases.access
+end
+
+local function check_route_answers(self, declaration)
+  local route = declaration.checked
+  if route.service then return end
+  for _, instance in ipairs(route.plugins) do
+    if answers(instance) then return end
+  end
+  self.session:report(declaration.where, {
+    code = "nothing_to_serve", path = root_of(declaration), message = "nothing answers on this route",
+    hint = "give it a service, or a plugin with an access phase",
+  })
+end
+
+local function check_strip_prefix(self, declaration)
+  local prefix = declaration.checked.strip_prefix
+  for i, path in ipairs(prefix and declaration.checked.paths or {}) do
+    if path.path ~= prefix and path.path:sub(1, #prefix + 1) ~= prefix .. "/" and prefix ~= "/" then
+      self.session:report(declaration.where, {
+        code = "conflict", path = root_of(declaration) .. ".strip_prefix",
+        message = ("%s does not begin with the prefix %s"):format(quote(path.path), quote(prefix)),
+        hint = ("paths[%d] would reach the service unstripped"):format(i),
+      }, { "strip_prefix" })
+      return
+    end
+  end
+end
+
+-- One method that both routes take, or nil. Absent methods mean all.
+local function common_method(a, b)
+  if not a or not b then return (a or b or { "any method" })[1] end
+  for _, method in ipairs(a) do
+    for _, other in ipairs(b) do
+      if method == other then return method end
+    end
+  end
+end
+
+-- Two routes with the same host, path and method: which one answers would be luck.
+local function check_route_conflicts(self, routes)
+  local taken = {}
+  for _, declaration in ipairs(routes) do
+    local route = declaration.checked
+    for _, host in ipairs(route.hosts or { "" }) do
+      for i, path in ipairs(route.paths) do
+        local key = ("%s\0%s\0%s"):format(host, path.path, tostring(path.prefix))
+        taken[key] = taken[key] or {}
+        for _, other in ipairs(taken[key]) do
+          local method = common_method(route.methods, other.checked.methods)
+          if method then
+            self.session:report(declaration.where, {
+              code = "conflict", path = ("%s.paths[%d]"):format(root_of(declaration), i),
+              message = ("route %s takes the same requests (%s %s)"):format(quote(other.name), method,
+                host .. (path.prefix and (path.path:gsub("/$", "") .. "/*") or path.path)),
+              hint = "declared at " .. self.session.cite(other.where),
+            }, { "paths", i })
+            break
+          end
+        end
+        table.insert(taken[key], declaration)
+      end
+    end
+  end
+end
+
+local function check_addresses(self, listeners)
+  local taken = {}
+  for _, declaration in ipairs(listeners) do
+    local text = declaration.checked.address.text
+    local first = declaration.checked.address.port ~= 0 and taken[text]
+    if first then
+      self.session:report(declaration.where, {
+        code = "conflict", path = root_of(declaration) .. ".address",
+        message = ("listener %s has the address %s already"):format(quote(first.name), text),
+        hint = "declared at " .. self.session.cite(first.where),
+      }, { "address" })
+    end
+    taken[text] = declaration
+  end
+end
+
+--- What contradicts itself or serves nothing.
+function resolve:consistency()
+  local listeners, routes = each_checked(self, "listener"), each_checked(self, "route")
+  for _, kind in ipairs { "listener", "service", "route" } do
+    for _, declaration in ipairs(each_checked(self, kind)) do
+      duplicate_instances(self, declaration.checked.plugins)
+      if kind ~= "listener" then phases_that_never_run(self, declaration) end
+    end
+  end
+  duplicate_instances(self, self:global_instances())
+  for _, declaration in ipairs(routes) do
+    check_route_answers(self, declaration)
+    check_strip_prefix(self, declaration)
+  end
+  check_addresses(self, listeners)
+  check_route_conflicts(self, routes)
+  if #declared_names(self.session, "listener") == 0 then
+    self.session.diagnostics:error {
+      code = "nothing_to_serve", file = self.session.path, message = "no listener is declared",
+      hint = 'write tg.listener "http" { address = "127.0.0.1:8080" }',
+    }
+  end
+end
+
+function resolve:global_instances()
+  local list = {}
+  for _, declaration in ipairs(each_checked(self, "global")) do
+    for _, instance in ipairs(declaration.checked) do list[#list + 1] = instance end
+  end
+  return list
+end
+
+local function key_of(scopes)
+  local parts = {}
+  for i, scope in ipairs(scopes) do
+    local indices = {}
+    for j, instance in ipairs(scope) do indices[j] = instance.index end
+    parts[i] = table.concat(indices, ",")
+  end
+  return table.concat(parts, ";")
+end
+
+-- Index of the chain for these scopes; computed once for each distinct set.
+local function chain_index(self, scopes, leave_out)
+  local key = key_of(scopes) .. (leave_out.access and "!" or "")
+  if self.chain_by_key[key] then return self.chain_by_key[key] end
+  local ordered, offender, why = chain.order(scopes)
+  if not ordered then
+    local field = offender.before and "before" or "after"
+    self.session:report(offender.where, {
+      code = "bad_order", path = offender.path .. "." .. field, message = why,
+    }, { field }, true)
+    ordered = {}
+  end
+  self.chains[#self.chains + 1] = chain.phases(ordered, leave_out)
+  self.chain_by_key[key] = #self.chains
+  return #self.chains
+end
+
+local BEFORE_ROUTING = { access = true }
+local AFTER_ROUTING = { rewrite = true }
+
+function resolve:listeners()
+  local list, global = {}, self:global_instances()
+  for _, declaration in ipairs(each_checked(self, "listener")) do
+    local value = declaration.checked
+    list[#list + 1] = {
+      name = declaration.name, address = value.address, trusted = value.trusted,
+      allow_trace = value.allow_trace, allow_connect = value.allow_connect,
+      chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
+    }
+  end
+  return list
+end
+
+function resolve:services()
+  local list = {}
+  for _, declaration in ipairs(each_checked(self, "service")) do
+    local value, targets = declaration.checked, {}
+    for i, target in ipairs(value.targets or {}) do
+      targets[i] = { address = target[1], weight = target.weight }
+    end
+    list[#list + 1] = {
+      name = declaration.name, builtin = value.builtin, targets = targets, timeout = value.timeout,
+      pool = value.pool, tags = value.tags, plugins = value.plugins,
+    }
+  end
+  return list
+end
+
+function resolve:routes(listeners, services)
+  local list, global, index = {}, self:global_instances(), {}
+  for i, service in ipairs(services) do index[service.name] = i end
+  for _, declaration in ipairs(each_checked(self, "route")) do
+    local value, chains = declaration.checked, {}
+    local service = value.service and index[value.service]
+    local of_service = service and services[service].plugins or {}
+    for i, listener in ipairs(listeners) do
+      chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
+    end
+    list[#list + 1] = {
+      name = declaration.name, hosts = value.hosts or {}, paths = value.paths, methods = value.methods or {},
+      service = service or 0, strip_prefix = value.strip_prefix, preserve_host = value.preserve_host,
+      tags = value.tags, timeout = value.timeout, chains = chains,
+    }
+  end
+  return list
+end
+
+function resolve:plugins(operator)
+  local list = {}
+  for i, loaded in ipairs(self.loader.list) do
+    local heap = operator["plugin_vm.heap"]
+    list[i] = {
+      name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
+      dir = loaded.dir, modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
+      body = loaded.needs.body, exports = loaded.exports,
+      heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
+    }
+  end
+  return list
+end
+
+function resolve:instance_list()
+  local list = {}
+  for i, instance in ipairs(self.attached) do
+    list[i] = {
+      plugin = instance.plugin.index, id = instance.id, conf = instance.checked, on_error = instance.on_error,
+      limits = instance.limits, scope = instance.scope, where = self.session.cite(instance.where),
+    }
+  end
+  return list
+end
+
+local function without_plugins(list)
+  for _, object in ipairs(list) do object.plugins = nil end
+  return list
+end
+
+-- What the operator's limits are while his own are broken: enough to check everything else.
+local function default_limits(limits)
+  local flat = {}
+  for _, limit in ipairs(limits) do flat[limit.path] = limit.default end
+  return flat
+end
+
+--- Builds the tree.
+-- @tparam table limits the host's list of limits
+-- @treturn table|nil nil when anything is wrong (reported)
+function resolve:tree(limits)
+  local diagnostics = self.session.diagnostics
+  local settings = self:settings(limits)
+  self:objects()
+  self:instances(limits, settings and settings.limits or default_limits(limits))
+  self:ordering_names()
+  self:consistency()
+  if diagnostics.errors > 0 then return nil end
+  local listeners, services = self:listeners(), self:services()
+  local routes = self:routes(listeners, services)
+  if diagnostics.errors > 0 then return nil end
+  return {
+    settings = settings, listeners = without_plugins(listeners), services = without_plugins(services),
+    routes = routes, plugins = self:plugins(settings.limits), instances = self:instance_list(),
+    chains = self.chains,
+  }
+end
+
+return resolve

@@ -1,0 +1,128 @@
+local host = require "support.config_host"
+
+local GATEWAY = [==[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+tg.service "echo" { builtin = "echo" }
+tg.route "all" { service = "echo", plugins = { tg.use "./p.lua" {} } }
+]==]
+
+local function load(text, modules)
+  local files = { ["p.lua"] = text }
+  for path, module in pairs(modules or {}) do files[path] = module end
+  return host.load(GATEWAY, { files = files })
+end
+
+-- First lines of the messages.
+local function messages(text, modules)
+  local tree, reports = load(text, modules)
+  assert.is_nil(tree)
+  local lines = {}
+  for i, report in ipairs(reports:sorted()) do lines[i] = reports:format(report):match "^[^\n]*" end
+  return lines
+end
+
+local HEAD = 'local P = { name = "p", version = "1.0.0", api = 1, stage = "guard" }\n'
+
+describe("a plugin file", function()
+  it("is loaded with its phases, text and modules", function()
+    local text = 'local util = require "util"\n' .. HEAD .. "function P.access() return util end\nreturn P\n"
+    local tree = load(text, { ["util.lua"] = "return { 1 }" })
+    local plugin = tree.plugins[1]
+    assert.equal("p", plugin.name)
+    assert.equal("p.lua", plugin.chunkname)
+    assert.equal(text, plugin.source)
+    assert.same({ access = true }, plugin.phases)
+    assert.same({ { name = "util", chunkname = "util.lua", source = "return { 1 }" } }, plugin.modules)
+  end)
+
+  it("may be a folder", function()
+    local tree = host.load((GATEWAY:gsub("%./p%.lua", "./p")),
+                           { files = { ["p/init.lua"] = HEAD .. "function P.log() end\nreturn P" } })
+    assert.equal("p/init.lua", tree.plugins[1].chunkname)
+  end)
+
+  it("may name the library at load", function()
+    assert.is_table(load('local tg = require "tidegate"\nlocal now = tg.time.now\n' .. HEAD ..
+                         "function P.access() return now() end\nreturn P"))
+  end)
+
+  local cases = {
+    { "that does not parse", "local x = = 1", { "p.lua:1: unexpected symbol near '='" } },
+    { "that is bytecode", "\27LJ\2", { "p.lua:1: compiled bytecode is not loaded; give the text" } },
+    { "that fails", "local x\nlocal y = x.z\nreturn y",
+      { "p.lua:2: attempt to index local 'x' (a nil value)" } },
+    { "that throws a table", "error {}", { "p.lua: error object: a table" } },
+    { "that returns nothing", "local x = 1",
+      { "p.lua:1: a plugin file returns a table, this one returned nothing" } },
+    { "that returns a string", "return 'x'",
+      { "p.lua:1: a plugin file returns a table, this one returned a string" } },
+    { "without identity", "return { log = function() end }",
+      { "p.lua:1:1: api: missing", "p.lua:1:1: name: missing", "p.lua:1:1: stage: missing",
+        "p.lua:1:1: version: missing" } },
+    { "without a phase", HEAD .. "return P", { "p.lua:2:1: it has no phase" } },
+    { "with an unknown phase", HEAD .. "function P.acess() end\nfunction P.log() end\nreturn P",
+      { "p.lua:2:12: acess: unknown field" } },
+    { "with an unknown field", HEAD .. "P.prioritty = 1\nfunction P.log() end\nreturn P",
+      { "p.lua:2:3: prioritty: unknown field" } },
+    { "with an unknown stage", 'return { name = "p", version = "1", api = 1, stage = "gaurd", log = print }',
+      { 'p.lua:1:46: stage: "gaurd" is not an allowed value' } },
+    { "with an unknown capability", HEAD .. "P.needs = { htpp = true }\nfunction P.log() end\nreturn P",
+      { "p.lua:2:13: needs.htpp: unknown field" } },
+    { "for another contract", 'return { name = "p", version = "1", api = 2, stage = "guard", log = print }',
+      { "p.lua:1:37: api: 2 is above the maximum 1" } },
+    { "whose schema is a plain table", HEAD .. "P.schema = {}\nfunction P.log() end\nreturn P",
+      { "p.lua:2:3: schema: expected a schema, got a table" } },
+    { "whose phase is no function", HEAD .. "P.log = 1\nreturn P",
+      { "p.lua:2:3: log: expected a function, got number 1" } },
+    { "with a broken schema",
+      'local S = require "tidegate.schema"\nreturn { schema = S.record { a = S.strng() } }',
+      { "p.lua:2: attempt to call field 'strng' (a nil value)" } },
+    { "that reads an undeclared global",
+      HEAD .. "function P.access()\n  return strng.rep('x', 2)\nend\nreturn P",
+      { 'p.lua:3:10: access: undeclared global "strng"' } },
+    { "that writes a global", HEAD .. "function P.access()\n  count = 1\nend\nreturn P",
+      { 'p.lua:3:3: access: assignment to the global "count"' } },
+    { "that calls the library while it loads", 'local tg = require "tidegate"\ntg.http.get("x")',
+      { "p.lua:2: tg.http.get cannot be called while the plugin is loaded; " ..
+        "call it in init, configure or a phase" } },
+    { "that requires what it may not", 'require "socket"',
+      { 'p.lua:1: cannot require "socket": ' ..
+        "a plugin may require its own files, tidegate and tidegate.schema" } },
+    { "that requires outside of its folder", 'require "..secret"',
+      { 'p.lua:1: cannot require "..secret": ' ..
+        "a plugin may require its own files, tidegate and tidegate.schema" } },
+  }
+  for _, case in ipairs(cases) do
+    it(case[1] .. " is refused", function() assert.same(case[3], messages(case[2])) end)
+  end
+
+  it("is not poisoned through strings", function()
+    assert.is_table(load(HEAD .. "assert(getmetatable('') == nil)\nassert(string.dump == nil)\n" ..
+                         "function P.log() end\nreturn P"))
+  end)
+
+  it("has modules that are checked too", function()
+    assert.same({ "a.lua:1: '=' expected near '<eof>'" }, messages('require "a"', { ["a.lua"] = "x" }))
+    assert.same({ 'a.lua:1:8: undeclared global "strng"' },
+                messages('require "a"\n' .. HEAD .. "function P.log() end\nreturn P",
+                  { ["a.lua"] = "return strng" }))
+    assert.matches("modules that require each other",
+                   messages('require "a"', { ["a.lua"] = 'require "b"', ["b.lua"] = 'require "a"' })[1])
+  end)
+
+  it("shares its name with no other file", function()
+    local text = GATEWAY:gsub('tg.use "./p.lua" {}', 'tg.use "./p.lua" {}, tg.use "./q.lua" {}')
+    local plugin = HEAD .. "function P.log() end\nreturn P"
+    assert.matches('two files are the plugin "p": p.lua and q.lua',
+                   host.errors(text, { files = { ["p.lua"] = plugin, ["q.lua"] = plugin } }), 1, true)
+  end)
+
+  it("lowers limits and never raises them", function()
+    local text = HEAD .. 'P.limits = { memory = "64KiB", cpu = "1s", heap = "1MiB" }\n' ..
+                 "function P.log() end\nreturn P"
+    local tree = load(text)
+    assert.same({ memory = 65536, cpu = 0.02 }, tree.instances[1].limits)
+    assert.equal(2 ^ 20, tree.plugins[1].heap)
+  end)
+end)

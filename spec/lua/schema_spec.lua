@@ -1,0 +1,263 @@
+local S = require "tidegate.schema"
+
+local function problems(t, value, host)
+  local _, found = S.validate(t, value, host)
+  local texts = {}
+  for i, problem in ipairs(found) do texts[i] = problem.path .. ": " .. problem.message end
+  return texts
+end
+
+local function normal(t, value, host)
+  local result, found = S.validate(t, value, host)
+  assert.same({}, found)
+  return result
+end
+
+describe("simple types", function()
+  -- type, value, what becomes of it
+  local good = {
+    { S.string { min = 1, max = 3 }, "abc", "abc" }, { S.string { pattern = "^%a+$" }, "abc", "abc" },
+    { S.int { min = 1 }, 5, 5 }, { S.number(), 0.5, 0.5 }, { S.bool(), false, false },
+    { S.enum { "a", "b" }, "b", "b" }, { S.string { one_of = { "a" } }, "a", "a" },
+    { S.duration { max = "15m" }, "5m", 300 }, { S.bytes { max = "1MiB" }, "32KiB", 32768 },
+    { S.url(), "https://a.test/x", "https://a.test/x" }, { S.url { schemes = { "http" } }, "http://[::1]:80",
+      "http://[::1]:80" },
+    { S.host(), "Example.TEST", "example.test" }, { S.host(), "10.0.0.1", "10.0.0.1" }, { S.port(), 80, 80 },
+    { S.cidr(), "10.1.1.1/8", "10.0.0.0/8" }, { S.header_name(), "X-Id", "x-id" }, { S.method(), "GET",
+      "GET" },
+    { S.status(), 404, 404 }, { S.regex(), "^a+$", "^a+$" }, { S.template(), "a ${b.c} $$", "a ${b.c} $$" },
+    { S.expr(), 'method == "POST"', 'method == "POST"' }, { S.any(), { 1, { a = true } }, { 1,
+      { a = true } } },
+  }
+  for _, case in ipairs(good) do
+    it(("%s takes %s"):format(case[1].kind, tostring(case[2])), function()
+      assert.same(case[3], normal(case[1], case[2]))
+    end)
+  end
+
+  local bad = {
+    { S.string(), 5, "expected a string, got number 5" }, { S.string { min = 2 }, "a",
+      "shorter than 2 bytes" },
+    { S.string { max = 2 }, "abc", "longer than 2 bytes" },
+    { S.string { pattern = "^%d+$" }, "a", '"a" does not match the pattern ^%d+$' },
+    { S.int(), 1.5, "expected an integer, got 1.5" }, { S.int(), 0 / 0, "expected an integer, got nan" },
+    { S.int { min = 1 }, 0, "0 is below the minimum 1" }, { S.number { max = 1 }, 2,
+      "2 is above the maximum 1" },
+    { S.number(), math.huge, "expected a finite number" }, { S.bool(), "yes",
+      'expected true or false, got string "yes"' },
+    { S.enum { "near" }, "naer", '"naer" is not an allowed value' },
+    { S.duration(), 20, "expected a duration, got number 20" }, { S.duration(), "20",
+      '"20" is not a duration' },
+    { S.duration { max = "15m" }, "1h", "1h is above the maximum 15m" }, { S.bytes(), "1MB",
+      '"1MB" is not a size' },
+    { S.bytes { min = "1KiB" }, "1B", "1B is below the minimum 1KiB" },
+    { S.url(), "example.test", '"example.test" is not a URL' },
+    { S.url { schemes = { "https" } }, "http://a.test", 'scheme "http" is not allowed here' },
+    { S.host(), "a..b", '"a..b" is not a host name or address' }, { S.host(), "-a",
+      '"-a" is not a host name or address' },
+    { S.host(), "1.2.3.400", '"1.2.3.400" is not a host name or address' },
+    { S.port(), 0, "0 is below the minimum 1" }, { S.port(), 65536, "65536 is above the maximum 65535" },
+    { S.cidr(), "ten", '"ten" is not a network' }, { S.header_name(), "a b", '"a b" is not a header name' },
+    { S.method(), "get", '"get" is not a method' }, { S.status(), 99, "99 is below the minimum 100" },
+    { S.template(), "a ${b", '"${b" is not a placeholder' }, { S.expr(), "a ==",
+      "does not parse: unexpected symbol near ')'" },
+    { S.any(), print, "expected plain data, got a function" },
+    { S.any(), { [{}] = 1 }, "keys must be strings or numbers, got a table" },
+    { S.secret(), "hunter2", "expected a secret, got a string" },
+    { S.string():sensitive(), 12345, "expected a string, got a number" },
+    { S.string { pattern = "^k" }:sensitive(), "hunter2", "not a string" },
+  }
+  for _, case in ipairs(bad) do
+    it(("%s refuses %s"):format(case[1].kind, tostring(case[2])), function()
+      assert.same({ ": " .. case[3] }, problems(case[1], case[2]))
+    end)
+  end
+
+  it("asks the host about regular expressions", function()
+    local host = { compile_regex = function() return "missing )" end }
+    assert.same({ ': "(" is not a regular expression: missing )' }, problems(S.regex(), "(", host))
+  end)
+
+  it("hints at the unit that the bounds allow", function()
+    local t = S.record { cpu = S.duration { max = "1s" } }
+    local _, found = S.validate(t, { cpu = 20 })
+    assert.equal('write cpu = "20ms"', found[1].hint)
+  end)
+
+  it("ends on data that holds itself", function()
+    local loop = {}
+    loop.loop = loop
+    assert.matches("nested too deeply", problems(S.any(), loop)[1])
+  end)
+end)
+
+describe("lists and maps", function()
+  it("check and normalise each item", function()
+    assert.same({ 1, 60 }, normal(S.list(S.duration()), { "1s", "1m" }))
+    assert.same({ ["x-a"] = 1 }, normal(S.map(S.header_name(), S.int()), { ["X-A"] = 1 }))
+  end)
+
+  it("report every bad item with its path", function()
+    assert.same({ '[2]: expected an integer, got string "b"', '[3]: expected an integer, got string "c"' },
+                problems(S.list(S.int()), { 1, "b", "c" }))
+    assert.same({ 'a: expected an integer, got string "b"' }, problems(S.map(S.string(), S.int()),
+      { a = "b" }))
+  end)
+
+  it("bound their length and refuse repeats", function()
+    assert.same({ ": the list is empty" }, problems(S.list(S.int(), { min = 1 }), {}))
+    assert.same({ ": expected at most 1 items, got 2" }, problems(S.list(S.int(), { max = 1 }), { 1, 2 }))
+    assert.same({ "[3]: same as item 1" }, problems(S.list(S.int(), { unique = true }), { 1, 2, 1 }))
+  end)
+
+  it("refuse keys that spell one name", function()
+    assert.same({ "x-a: the same key twice: \"x-a\"" },
+                problems(S.map(S.header_name(), S.int()), { ["X-A"] = 1, ["x-a"] = 2 }))
+  end)
+
+  it("refuse what is no list", function()
+    assert.same({ "a: a list has no named fields" }, problems(S.list(S.int()), { a = 1 }))
+    assert.same({ ': expected a list, got string "x"' }, problems(S.list(S.int()), "x"))
+    assert.matches("is nil", problems(S.list(S.int()), { 1, nil, 3 })[1])
+  end)
+end)
+
+describe("records", function()
+  local retry = S.record { attempts = S.int { min = 0, max = 10 }:default(1),
+    on = S.list(S.string()):optional(),
+                           per = S.duration():default "1s" }
+
+  it("fill defaults in and normalise them", function()
+    assert.same({ attempts = 1, per = 1 }, normal(retry, {}))
+  end)
+
+  it("are closed, and suggest", function()
+    local _, found = S.validate(S.record { retry = retry }, { retry = { atempts = 2 } })
+    assert.equal("retry.atempts", found[1].path)
+    assert.equal("attempts", found[1].suggestion)
+    assert.equal('did you mean "attempts"? (integer 0–10, default 1)', found[1].hint)
+  end)
+
+  it("require what is not optional", function()
+    local _, found = S.validate(S.record { a = S.string():doc "the a" }, {})
+    assert.same({ "a", "missing", "required: a string — “the a”" },
+                { found[1].path, found[1].message, found[1].hint })
+  end)
+
+  it("collect all mistakes", function()
+    assert.same({ "z: unknown field", "a: missing", 'b: expected an integer, got string "x"' },
+                problems(S.record { a = S.int(), b = S.int() }, { b = "x", z = 1 }))
+  end)
+
+  it("have positional fields", function()
+    assert.same({ "a", weight = 2 }, normal(S.record { [1] = S.string(), weight = S.int() }, { "a",
+      weight = 2 }))
+    assert.same({ "[2]: unexpected item; fields have names here" }, problems(S.record { [1] = S.string() },
+      { "a", "b" }))
+  end)
+
+  it("warn of deprecated fields and take them", function()
+    local value, found = S.validate(S.record { old = S.int():optional():deprecated "use new" }, { old = 1 })
+    assert.same({ old = 1 }, value)
+    assert.same({ "warning", "use new" }, { found[1].severity, found[1].hint })
+  end)
+
+  it("leave a type unchanged by its modifiers", function()
+    local base = S.int()
+    base:optional():default(3)
+    assert.same({ "a: missing" }, problems(S.record { a = base }, {}))
+  end)
+end)
+
+describe("rules", function()
+  local a, b, mode = S.int():optional(), S.int():optional(), S.string():optional()
+  local function with(...)
+    return S.record { a = a, b = b, mode = mode }:rules { ... }
+  end
+
+  it("exactly_one", function()
+    local t = with(S.exactly_one("a", "b"))
+    assert.same({}, problems(t, { a = 1 }))
+    assert.same({ ": one of these fields is missing: a, b" }, problems(t, {}))
+    assert.same({ "b: only one of these fields may be set: a, b" }, problems(t, { a = 1, b = 2 }))
+  end)
+
+  it("requires", function()
+    local t = with(S.requires("a", "b"))
+    assert.same({}, problems(t, { b = 1 }))
+    assert.same({ 'a: needs the field "b" too' }, problems(t, { a = 1 }))
+  end)
+
+  it("distinct", function()
+    assert.same({ "b: must differ from a" }, problems(with(S.distinct("a", "b")), { a = 1, b = 1 }))
+    assert.same({}, problems(with(S.distinct("a", "b")), { a = 1, b = 2 }))
+  end)
+
+  it("when", function()
+    local t = with(S.when("mode", "x", S.need "b"))
+    assert.same({}, problems(t, { mode = "y" }))
+    assert.same({ "b: missing" }, problems(t, { mode = "x" }))
+  end)
+
+  it("name fields that exist", function()
+    assert.has_error(function() with(S.exactly_one("a", "c")) end, 'rule 1 names the unknown field "c"')
+  end)
+end)
+
+describe("one_of", function()
+  local t = S.one_of {
+    static = S.record { address = S.string(), weight = S.int():default(1) },
+    dns = S.record { dns = S.string(), refresh = S.duration():default "30s" },
+    off = S.enum { "off" },
+  }
+
+  it("takes whichever fits", function()
+    assert.same({ address = "a", weight = 1 }, normal(t, { address = "a" }))
+    assert.same("off", normal(t, "off"))
+  end)
+
+  it("complains about the closest variant only", function()
+    assert.same({ "refesh: unknown field" }, problems(t, { dns = "a", refesh = "1s" }))
+  end)
+
+  it("names the variants where none has the shape", function()
+    assert.matches("expected a table or \"off\" or a table, got number 5", problems(t, 5)[1], 1, true)
+  end)
+end)
+
+describe("checks of one's own", function()
+  it("refuse with a reason, or replace the value", function()
+    local t = S.record { n = S.int():check(function(n, path)
+      if n == 13 then return nil, path .. " is unlucky" end
+      return n * 2
+    end) }
+    assert.same({ n = 4 }, normal(t, { n = 2 }))
+    assert.same({ "n: n is unlucky" }, problems(t, { n = 13 }))
+  end)
+
+  it("are told when they break", function()
+    local t = S.int():check(function() error("oops", 0) end)
+    assert.same({ ": the schema's own check failed: oops" }, problems(t, 1))
+  end)
+end)
+
+describe("references", function()
+  local host = { resolve = function(kind, value)
+    if value == "orders" then return "orders" end
+    return nil, ("no %s is called %q"):format(kind, tostring(value)), "declared: orders"
+  end }
+
+  it("are names that the host knows", function()
+    assert.equal("orders", normal(S.ref "service", "orders", host))
+    assert.same({ ': no service is called "odrers"' }, problems(S.ref "service", "odrers", host))
+  end)
+end)
+
+describe("a schema's author", function()
+  it("is told of a mistake where it stands", function()
+    assert.has_error(function() S.int { minimum = 1 } end, 'S.int has no option "minimum"')
+    assert.has_error(function() S.duration { max = 5 } end, "max of S.duration must be a string")
+    assert.has_error(function() S.list "string" end, "the item of S.list is not a schema type")
+    assert.has_error(function() S.record { a = {} } end, 'field "a" is not a schema type')
+  end)
+end)
