@@ -1,0 +1,452 @@
+/* h1_parse.c: the scan, llhttp, and the rules that llhttp leaves to its user. */
+#include "base/banned.h"
+#include "http/h1_parse.h"
+
+#include "http/uri.h"
+
+#include <llhttp.h>
+
+/* ---- The scan ----------------------------------------------------------------------------------
+ */
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGH UINT64_C(0x8080808080808080)
+
+/* True when one of the eight bytes is below 0x20 or is 0x7f. May also say so for a byte next to
+ * such a one: the caller looks again byte by byte. */
+static inline bool has_control(uint64_t w)
+{
+    uint64_t low = (w - ONES * 0x20) & ~w & HIGH;
+    uint64_t x = w ^ (ONES * 0x7f);
+    uint64_t del = (x - ONES) & ~x & HIGH;
+    return (low | del) != 0;
+}
+
+/* First position from `at` on that holds a control character, or n. */
+static size_t next_control(const char *p, size_t at, size_t n)
+{
+    for (; at + 8 <= n; at += 8) {
+        uint64_t w;
+        memcpy(&w, p + at, 8);
+        if (has_control(w))
+            break;
+    }
+    while (at < n && ((unsigned char)p[at] >= 0x20 && p[at] != 0x7f))
+        at++;
+    return at;
+}
+
+/* p[at] ends a line that began at scan->line_start. */
+static enum tg_scan_result end_line(struct tg_head_scan *scan, size_t at)
+{
+    bool empty = at == scan->line_start;
+    scan->at = scan->line_start = at + 2;
+    if (!empty) {
+        scan->lines++;
+        return TG_SCAN_MORE;
+    }
+    if (scan->lines > 0)
+        return TG_SCAN_DONE;
+    scan->start = scan->at; /* an empty line before the first: RFC 9112, 2.2 */
+    return TG_SCAN_MORE;
+}
+
+enum tg_scan_result tg_head_scan(struct tg_head_scan *scan, const char *p, size_t n,
+                                 const char **why)
+{
+    for (;;) {
+        size_t begin = scan->line_start;
+        if (scan->at == begin && begin < n && (p[begin] == ' ' || p[begin] == '\t')) {
+            *why = "folded line or space at the start of a line";
+            return TG_SCAN_BAD;
+        }
+        size_t at = next_control(p, scan->at, n);
+        scan->at = at;
+        if (at == n)
+            return TG_SCAN_MORE;
+        if (p[at] == '\t' && scan->lines > 0) {
+            scan->at++;
+            continue;
+        }
+        if (p[at] != '\r') {
+            *why = p[at] == '\n' ? "bare LF in a head" : "control character in a head";
+            return TG_SCAN_BAD;
+        }
+        if (at + 1 == n)
+            return TG_SCAN_MORE;
+        if (p[at + 1] != '\n') {
+            *why = "bare CR in a head";
+            return TG_SCAN_BAD;
+        }
+        if (end_line(scan, at) == TG_SCAN_DONE)
+            return TG_SCAN_DONE;
+    }
+}
+
+/* ---- llhttp ------------------------------------------------------------------------------------
+ */
+
+/* What llhttp's callbacks write to. */
+struct collector {
+    struct tg_str target; /* or reason */
+    struct tg_fields *fields;
+    uint32_t max_fields;
+    bool too_many;
+    bool no_memory;
+    bool bad_name;
+};
+
+static int on_target(llhttp_t *parser, const char *p, size_t n)
+{
+    struct collector *c = parser->data;
+    c->target = tg_str(p, n);
+    return 0;
+}
+
+static int on_name(llhttp_t *parser, const char *p, size_t n)
+{
+    struct collector *c = parser->data;
+    struct tg_str name = tg_str(p, n);
+    if (c->fields->n >= c->max_fields) {
+        c->too_many = true;
+        return -1;
+    }
+    if (!tg_str_is_token(name)) {
+        c->bad_name = true;
+        return -1;
+    }
+    if (tg_fields_add(c->fields, name, tg_str("", 0)) != TG_OK) {
+        c->no_memory = true;
+        return -1;
+    }
+    return 0;
+}
+
+static int on_value(llhttp_t *parser, const char *p, size_t n)
+{
+    struct collector *c = parser->data;
+    if (c->fields->n > 0)
+        c->fields->v[c->fields->n - 1].value = tg_str_trim(tg_str(p, n));
+    return 0;
+}
+
+static int on_head_end(llhttp_t *parser)
+{
+    (void)parser;
+    return HPE_PAUSED; /* bodies are not its business */
+}
+
+static const llhttp_settings_t request_settings = {
+    .on_url = on_target,
+    .on_header_field = on_name,
+    .on_header_value = on_value,
+    .on_headers_complete = on_head_end,
+};
+
+static const llhttp_settings_t response_settings = {
+    .on_status = on_target,
+    .on_header_field = on_name,
+    .on_header_value = on_value,
+    .on_headers_complete = on_head_end,
+};
+
+static bool refuse(struct tg_refusal *refusal, unsigned status, const char *reason)
+{
+    *refusal = (struct tg_refusal){status, reason};
+    return false;
+}
+
+/* Turns what stopped llhttp into a refusal. */
+static bool refuse_parse(const struct collector *c, enum llhttp_errno code,
+                         struct tg_refusal *refusal)
+{
+    if (c->too_many)
+        return refuse(refusal, 431, "too many header fields");
+    if (c->no_memory)
+        return refuse(refusal, 503, "out of memory for the head");
+    if (c->bad_name)
+        return refuse(refusal, 400, "field name is not a token");
+    if (code == HPE_INVALID_METHOD)
+        return refuse(refusal, 501, "method not known");
+    if (code == HPE_INVALID_VERSION)
+        return refuse(refusal, 505, "HTTP version not supported");
+    return refuse(refusal, 400, "malformed head");
+}
+
+static bool run_llhttp(llhttp_t *parser, llhttp_type_t type, const llhttp_settings_t *settings,
+                       const char *p, size_t n, struct collector *c, struct tg_refusal *refusal)
+{
+    llhttp_init(parser, type, settings);
+    parser->data = c;
+    enum llhttp_errno code = llhttp_execute(parser, p, n);
+    if (code == HPE_PAUSED)
+        return true;
+    return refuse_parse(c, code, refusal);
+}
+
+/* ---- Rules that both directions share ----------------------------------------------------------
+ */
+
+/* Content-Length: one field, digits only. Several fields or a list are refused even when they
+ * agree, because somebody else may pick another one. */
+static bool read_length(const struct tg_fields *fields, uint64_t *length, bool *given)
+{
+    const struct tg_field *f = tg_fields_find_id(fields, TG_FIELD_CONTENT_LENGTH);
+    *given = f != NULL;
+    if (f == NULL)
+        return true;
+    if (tg_fields_next(fields, f->name, f) != NULL)
+        return false;
+    return f->value.n <= 19 && tg_str_to_u64(f->value, length);
+}
+
+/* Transfer-Encoding: exactly "chunked", once (RFC 9112, 6.1 allows others before it; nobody who
+ * speaks to a gateway sends them, and each is a way to disagree about the body). */
+static bool read_chunked(const struct tg_fields *fields, bool *given)
+{
+    const struct tg_field *f = tg_fields_find_id(fields, TG_FIELD_TRANSFER_ENCODING);
+    *given = f != NULL;
+    if (f == NULL)
+        return true;
+    return tg_fields_next(fields, f->name, f) == NULL &&
+           tg_str_eq_nocase(f->value, TG_STR("chunked"));
+}
+
+static bool read_keep_alive(const struct tg_fields *fields, unsigned minor)
+{
+    if (tg_fields_find_id(fields, TG_FIELD_CONNECTION) == NULL)
+        return minor >= 1;
+    if (tg_fields_list_has(fields, TG_FIELD_CONNECTION, TG_STR("close")))
+        return false;
+    return minor >= 1 || tg_fields_list_has(fields, TG_FIELD_CONNECTION, TG_STR("keep-alive"));
+}
+
+/* ---- Requests ----------------------------------------------------------------------------------
+ */
+
+static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *refusal)
+{
+    bool has_length;
+    bool chunked;
+    if (!read_length(&h->fields, &h->length, &has_length))
+        return refuse(refusal, 400, "Content-Length is repeated or not a number");
+    if (!read_chunked(&h->fields, &chunked))
+        return refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
+    if (has_length && chunked)
+        return refuse(refusal, 400, "both Content-Length and Transfer-Encoding");
+    if (chunked && h->minor == 0)
+        return refuse(refusal, 400, "Transfer-Encoding in HTTP/1.0");
+    h->framing = chunked                       ? TG_FRAMING_CHUNKED
+                 : has_length && h->length > 0 ? TG_FRAMING_LENGTH
+                                               : TG_FRAMING_NONE;
+    return true;
+}
+
+/* Splits "/path?query". */
+static bool split_path(struct tg_str s, struct tg_arena *arena, struct tg_request_head *h,
+                       struct tg_refusal *refusal)
+{
+    size_t mark = tg_str_find(s, '?', 0);
+    h->raw_path = mark > 0 ? tg_str_sub(s, 0, mark) : TG_STR("/");
+    if (mark < s.n)
+        h->query = tg_str_sub(s, mark + 1, s.n);
+    enum tg_err err = tg_uri_normalise_path(h->raw_path, arena, &h->path);
+    if (err == TG_E_NOMEM)
+        return refuse(refusal, 503, "out of memory for the path");
+    return err == TG_OK || refuse(refusal, 400, "path that cannot be normalised");
+}
+
+/* "http://authority/path?query": the authority counts, not Host (RFC 9112, 3.2.2). */
+static bool split_absolute(struct tg_arena *arena, struct tg_request_head *h,
+                           struct tg_refusal *refusal)
+{
+    static const struct tg_str schemes[] = {{"http://", 7}, {"https://", 8}};
+    for (size_t i = 0; i < TG_COUNT_OF(schemes); i++) {
+        struct tg_str start = tg_str_sub(h->target, 0, schemes[i].n);
+        if (!tg_str_eq_nocase(start, schemes[i]))
+            continue;
+        struct tg_str rest = tg_str_sub(h->target, schemes[i].n, h->target.n);
+        size_t end = TG_MIN(tg_str_find(rest, '/', 0), tg_str_find(rest, '?', 0));
+        h->form = TG_TARGET_ABSOLUTE;
+        h->authority = tg_str_sub(rest, 0, end);
+        return split_path(tg_str_sub(rest, end, rest.n), arena, h, refusal);
+    }
+    return refuse(refusal, 400, "request target of no known form");
+}
+
+static bool read_target(const struct tg_head_limits *limits, struct tg_arena *arena,
+                        struct tg_request_head *h, struct tg_refusal *refusal)
+{
+    struct tg_str t = h->target;
+    h->raw_path = h->path = TG_STR("/");
+    h->query = (struct tg_str){NULL, 0};
+    if (t.n > limits->target)
+        return refuse(refusal, 414, "request target too long");
+    if (t.n == 0 || !tg_str_all(t, TG_CHAR_TARGET))
+        return refuse(refusal, 400, "character that may not stand in a request target");
+    if (h->method == TG_METHOD_CONNECT) {
+        h->form = TG_TARGET_AUTHORITY;
+        h->authority = t;
+        return true;
+    }
+    if (t.p[0] == '/') {
+        h->form = TG_TARGET_ORIGIN;
+        return split_path(t, arena, h, refusal);
+    }
+    if (tg_str_eq(t, TG_STR("*"))) {
+        h->form = TG_TARGET_ASTERISK;
+        return h->method == TG_METHOD_OPTIONS ||
+               refuse(refusal, 400, "request target \"*\" with a method other than OPTIONS");
+    }
+    return split_absolute(arena, h, refusal);
+}
+
+/* Host: one, valid, and there in HTTP/1.1 (RFC 9112, 3.2). */
+static bool read_host(struct tg_request_head *h, struct tg_refusal *refusal)
+{
+    const struct tg_field *f = tg_fields_find_id(&h->fields, TG_FIELD_HOST);
+    if (f == NULL && h->minor >= 1)
+        return refuse(refusal, 400, "Host is missing");
+    if (f != NULL && tg_fields_next(&h->fields, f->name, f) != NULL)
+        return refuse(refusal, 400, "Host is repeated");
+    if (f != NULL && tg_uri_split_authority(f->value, &h->host, &h->port) != TG_OK)
+        return refuse(refusal, 400, "Host is not valid");
+    bool in_target = h->form == TG_TARGET_ABSOLUTE || h->form == TG_TARGET_AUTHORITY;
+    if (!in_target) {
+        h->authority = f != NULL ? f->value : tg_str("", 0);
+        return true;
+    }
+    if (tg_uri_split_authority(h->authority, &h->host, &h->port) != TG_OK)
+        return refuse(refusal, 400, "authority in the request target is not valid");
+    if (h->form == TG_TARGET_AUTHORITY && h->port == 0)
+        return refuse(refusal, 400, "CONNECT without a port");
+    return true;
+}
+
+static void read_wishes(struct tg_request_head *h)
+{
+    h->keep_alive = read_keep_alive(&h->fields, h->minor);
+    if (h->minor == 0)
+        return;
+    h->expect_continue = h->framing != TG_FRAMING_NONE &&
+                         tg_fields_list_has(&h->fields, TG_FIELD_EXPECT, TG_STR("100-continue"));
+    h->te_trailers = tg_fields_list_has(&h->fields, TG_FIELD_TE, TG_STR("trailers"));
+    h->upgrade = h->framing == TG_FRAMING_NONE &&
+                 tg_fields_find_id(&h->fields, TG_FIELD_UPGRADE) != NULL &&
+                 tg_fields_list_has(&h->fields, TG_FIELD_CONNECTION, TG_STR("upgrade"));
+}
+
+bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *limits,
+                         struct tg_arena *arena, struct tg_request_head *out,
+                         struct tg_refusal *refusal)
+{
+    struct collector c = {.fields = &out->fields, .max_fields = limits->fields};
+    llhttp_t parser;
+    *out = (struct tg_request_head){0};
+    tg_fields_init(&out->fields, arena);
+    if (!run_llhttp(&parser, HTTP_REQUEST, &request_settings, p, n, &c, refusal))
+        return false;
+    if (parser.http_major != 1 || parser.http_minor > 1)
+        return refuse(refusal, 505, "HTTP version not supported");
+    out->minor = parser.http_minor;
+    out->target = c.target;
+    out->method_name = tg_str_sub(tg_str(p, n), 0, tg_str_find(tg_str(p, n), ' ', 0));
+    out->method = tg_method_from_name(out->method_name);
+    if (!read_target(limits, arena, out, refusal) || !read_host(out, refusal) ||
+        !read_request_framing(out, refusal))
+        return false;
+    read_wishes(out);
+    return true;
+}
+
+/* ---- Responses ---------------------------------------------------------------------------------
+ */
+
+static bool has_no_body(unsigned status, enum tg_method method)
+{
+    return method == TG_METHOD_HEAD || status < 200 || status == 204 || status == 304 ||
+           (method == TG_METHOD_CONNECT && status < 300);
+}
+
+static bool read_response_framing(struct tg_response_head *h, enum tg_method method,
+                                  struct tg_refusal *refusal)
+{
+    bool has_length;
+    bool chunked;
+    if (!read_length(&h->fields, &h->length, &has_length))
+        return refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
+    if (!read_chunked(&h->fields, &chunked))
+        return refuse(refusal, 502, "origin: Transfer-Encoding is not a single \"chunked\"");
+    if (has_length && chunked)
+        return refuse(refusal, 502, "origin: both Content-Length and Transfer-Encoding");
+    if (chunked && h->minor == 0)
+        return refuse(refusal, 502, "origin: Transfer-Encoding in HTTP/1.0");
+    if (has_no_body(h->status, method))
+        h->framing = TG_FRAMING_NONE;
+    else if (chunked)
+        h->framing = TG_FRAMING_CHUNKED;
+    else if (has_length)
+        h->framing = h->length > 0 ? TG_FRAMING_LENGTH : TG_FRAMING_NONE;
+    else
+        h->framing = TG_FRAMING_CLOSE;
+    return true;
+}
+
+bool tg_h1_parse_response(const char *p, size_t n, const struct tg_head_limits *limits,
+                          enum tg_method method, struct tg_arena *arena,
+                          struct tg_response_head *out, struct tg_refusal *refusal)
+{
+    struct collector c = {.fields = &out->fields, .max_fields = limits->fields};
+    llhttp_t parser;
+    *out = (struct tg_response_head){0};
+    tg_fields_init(&out->fields, arena);
+    if (!run_llhttp(&parser, HTTP_RESPONSE, &response_settings, p, n, &c, refusal)) {
+        if (refusal->status != 503)
+            *refusal = (struct tg_refusal){502, "origin: malformed head or too many fields"};
+        return false;
+    }
+    if (parser.http_major != 1 || parser.http_minor > 1)
+        return refuse(refusal, 502, "origin: HTTP version not supported");
+    if (parser.status_code < 100 || parser.status_code > 599)
+        return refuse(refusal, 502, "origin: status code out of range");
+    out->minor = parser.http_minor;
+    out->status = parser.status_code;
+    out->reason = c.target;
+    if (!read_response_framing(out, method, refusal))
+        return false;
+    out->keep_alive = out->framing != TG_FRAMING_CLOSE && read_keep_alive(&out->fields, out->minor);
+    return true;
+}
+
+/* ---- Trailers ----------------------------------------------------------------------------------
+ */
+
+/* One "name: value" line; false when it is not one. */
+static bool read_line(struct tg_str line, struct tg_str *name, struct tg_str *value)
+{
+    size_t colon = tg_str_find(line, ':', 0);
+    *name = tg_str_sub(line, 0, colon);
+    *value = tg_str_trim(tg_str_sub(line, colon + 1, line.n));
+    return colon < line.n && tg_str_is_token(*name) && tg_str_all(*value, TG_CHAR_VALUE);
+}
+
+bool tg_h1_parse_trailers(const char *p, size_t n, uint32_t max_fields, struct tg_arena *arena,
+                          struct tg_fields *out)
+{
+    struct tg_str rest = tg_str(p, n);
+    uint32_t count = 0;
+    tg_fields_init(out, arena);
+    while (rest.n > 2) {
+        struct tg_str name;
+        struct tg_str value;
+        size_t end = tg_str_find(rest, '\n', 0);
+        if (end == rest.n || !read_line(tg_str_sub(rest, 0, end - 1), &name, &value))
+            return false;
+        if (++count > max_fields)
+            return false;
+        if (tg_field_may_trail(tg_field_id(name)) && tg_fields_add(out, name, value) != TG_OK)
+            return false;
+        rest = tg_str_sub(rest, end + 1, rest.n);
+    }
+    return true;
+}
