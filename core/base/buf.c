@@ -106,6 +106,7 @@ void tg_buf_consume(struct tg_buf *buf, size_t n)
     buf->size -= n;
     while (n > 0) {
         struct tg_buf_block *b = buf->head;
+        tg_assert(b != NULL); /* size counts the bytes of all blocks */
         size_t here = TG_MIN(n, (size_t)(b->end - b->start));
         b->start += (uint32_t)here;
         n -= here;

@@ -10,8 +10,8 @@
  * While nobody reads, the owner still learns of a dead peer: on_gone(conn).
  *
  * The bytes go through a transport: a socket here, TLS or memory elsewhere. An idle connection
- * holds no buffer. A callback may close the connection, but the memory that holds it must stay until
- * the end of the loop's round: owners free themselves by tg_loop_defer(). One thread.
+ * holds no buffer. A callback may close the connection, but the memory that holds it must stay
+ * until the end of the loop's round: owners free themselves by tg_loop_defer(). One thread.
  */
 #ifndef TG_NET_CONN_H
 #define TG_NET_CONN_H
