@@ -15,7 +15,7 @@
 -- found something), no results at all, and processes left behind. What a thing printed is shown in
 -- full when it failed. A skipped test counts neither way.
 --
--- The last line is "N passed, N failed"; the exit status is 1 if anything failed.
+-- The last line is "N passed, N failed"; the exit status is 1 if anything failed, 130 after Ctrl-C.
 
 package.path = "./spec/?.lua;" .. package.path
 
@@ -23,6 +23,7 @@ local clock = require("support.clock")
 local fcntl = require("posix.fcntl")
 local poll = require("posix.poll").poll
 local process = require("support.process")
+local signal = require("posix.signal")
 local unistd = require("posix.unistd")
 
 local options = { jobs = 2, timeout = 120 }
@@ -217,6 +218,22 @@ local function wait_for_output(running)
   end
 end
 
+-- Ctrl-C does not reach processes in groups of their own, so the runner ends them itself.
+local interrupted = false
+for _, name in ipairs({ "SIGINT", "SIGTERM" }) do
+  signal.signal(signal[name], function()
+    interrupted = true
+  end)
+end
+
+local function give_up(running)
+  for _, run in ipairs(running) do
+    run.process:kill()
+  end
+  print("interrupted")
+  os.exit(130)
+end
+
 local function main()
   parse_arguments(arg)
   local passed, failed, next_thing = 0, 0, 1
@@ -233,6 +250,9 @@ local function main()
       start_next()
     end
     wait_for_output(running)
+    if interrupted then
+      give_up(running)
+    end
     for i = #running, 1, -1 do
       if ended(running[i]) then
         local run_passed, run_failed = finish(table.remove(running, i))

@@ -1,6 +1,9 @@
 --- The runner itself: what it counts as passed and failed, and that nothing gets lost.
 
 local clock = require("support.clock")
+local process = require("support.process")
+local signal = require("posix.signal")
+local unistd = require("posix.unistd")
 
 local folder
 
@@ -114,6 +117,30 @@ describe("the runner", function()
     local pipe = io.popen("luajit spec/run.lua; echo $?")
     assert.matches("0 passed, 1 failed\n1\n$", pipe:read("*a"))
     pipe:close()
+  end)
+
+  it("ends what it started when it is interrupted", function()
+    write("endless_spec.lua", [[
+      local unistd = require("posix.unistd")
+      local file = io.open("build/run_spec/pid", "w")
+      file:write(unistd.getpid(), "\n")
+      file:close()
+      it("loops", function() while true do end end)
+    ]])
+    os.remove(folder .. "/pid")
+    local output = process.output(folder .. "/interrupted")
+    local runner = process.spawn({
+      argv = { "luajit", "spec/run.lua", folder .. "/endless_spec.lua" },
+      stdout = output,
+    })
+    unistd.close(output)
+    local pid = clock.wait_until(function()
+      local file = io.open(folder .. "/pid")
+      return file and file:read("*n")
+    end)
+    runner:signal("TERM")
+    assert.same({ code = 130 }, runner:wait())
+    assert.is_not.equal(0, signal.kill(pid, 0))
   end)
 
   it("leaves slow specs and gateways out of the quick half", function()

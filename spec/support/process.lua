@@ -22,7 +22,9 @@ Process.__index = Process
 
 -- A program under test starts with default signal actions, whatever the parent ignores.
 local function child(options)
-  signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+  for _, name in ipairs({ "SIGPIPE", "SIGINT", "SIGTERM", "SIGHUP" }) do
+    signal.signal(signal[name], signal.SIG_DFL)
+  end
   if options.group then
     unistd.setpid("p", 0, 0)
   end
