@@ -23,6 +23,12 @@ struct tg_arena_block {
     size_t size;
 };
 
+struct tg_arena_adopted {
+    struct tg_arena_adopted *next;
+    void *block;
+    size_t size;
+};
+
 void tg_arena_init(struct tg_arena *arena, struct tg_slab *slab, size_t limit)
 {
     *arena = (struct tg_arena){.slab = slab, .limit = limit};
@@ -35,6 +41,8 @@ void tg_arena_release(struct tg_arena *arena)
         arena->cleanups = c->next;
         c->run(c->arg);
     }
+    for (; arena->adopted != NULL; arena->adopted = arena->adopted->next)
+        tg_slab_return(arena->slab, arena->adopted->block, arena->adopted->size);
     while (arena->blocks != NULL) {
         struct tg_arena_block *block = arena->blocks;
         arena->blocks = block->next;
@@ -106,5 +114,15 @@ bool tg_arena_on_release(struct tg_arena *arena, void (*run)(void *arg), void *a
         return false;
     *c = (struct tg_arena_cleanup){arena->cleanups, run, arg};
     arena->cleanups = c;
+    return true;
+}
+
+bool tg_arena_adopt(struct tg_arena *arena, void *block, size_t size)
+{
+    struct tg_arena_adopted *a = tg_arena_alloc(arena, sizeof(*a));
+    if (a == NULL)
+        return false;
+    *a = (struct tg_arena_adopted){arena->adopted, block, size};
+    arena->adopted = a;
     return true;
 }

@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 struct tg_arena_block;
+struct tg_arena_adopted;
 
 struct tg_arena_cleanup {
     struct tg_arena_cleanup *next;
@@ -28,6 +29,7 @@ struct tg_arena {
     size_t used;  /* bytes taken from the slab */
     size_t limit; /* most that `used` may become */
     struct tg_arena_cleanup *cleanups;
+    struct tg_arena_adopted *adopted;
 };
 
 /* An empty arena on `slab` (borrowed) that may hold up to `limit` bytes. Allocates nothing yet. */
@@ -45,6 +47,10 @@ void *tg_arena_zalloc(struct tg_arena *arena, size_t size) TG_MUST_USE;
 
 /* Copy of `s` in the arena; p is NULL when there is no memory (even for an empty slice). */
 struct tg_str tg_arena_copy(struct tg_arena *arena, struct tg_str s) TG_MUST_USE;
+
+/* Takes over a block leased from the arena's slab with `size`: it is returned at release. On false
+ * (no memory to note it) the block stays the caller's. */
+bool tg_arena_adopt(struct tg_arena *arena, void *block, size_t size) TG_MUST_USE;
 
 /* `run(arg)` at release; false when there is no memory to note it. */
 bool tg_arena_on_release(struct tg_arena *arena, void (*run)(void *arg), void *arg) TG_MUST_USE;

@@ -371,13 +371,12 @@ static bool has_no_body(unsigned status, enum tg_method method)
 static bool read_response_framing(struct tg_response_head *h, enum tg_method method,
                                   struct tg_refusal *refusal)
 {
-    bool has_length;
     bool chunked;
-    if (!read_length(&h->fields, &h->length, &has_length))
+    if (!read_length(&h->fields, &h->length, &h->has_length))
         return refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
     if (!read_chunked(&h->fields, &chunked))
         return refuse(refusal, 502, "origin: Transfer-Encoding is not a single \"chunked\"");
-    if (has_length && chunked)
+    if (h->has_length && chunked)
         return refuse(refusal, 502, "origin: both Content-Length and Transfer-Encoding");
     if (chunked && h->minor == 0)
         return refuse(refusal, 502, "origin: Transfer-Encoding in HTTP/1.0");
@@ -385,7 +384,7 @@ static bool read_response_framing(struct tg_response_head *h, enum tg_method met
         h->framing = TG_FRAMING_NONE;
     else if (chunked)
         h->framing = TG_FRAMING_CHUNKED;
-    else if (has_length)
+    else if (h->has_length)
         h->framing = h->length > 0 ? TG_FRAMING_LENGTH : TG_FRAMING_NONE;
     else
         h->framing = TG_FRAMING_CLOSE;

@@ -55,6 +55,8 @@ struct tg_response_head {
     struct tg_fields fields;
     enum tg_framing framing;
     uint64_t length;
+    bool has_length; /* Content-Length was given; with TG_FRAMING_NONE it speaks of a body that a
+                      * HEAD or 304 leaves out */
     bool keep_alive; /* the origin's connection may be used again */
 };
 

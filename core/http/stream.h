@@ -12,10 +12,10 @@
  * send_end. With TG_FRAMING_NONE in the head send_end follows the head. After send_end the stream
  * belongs to its protocol again and no event follows; the same holds after on_aborted and abort().
  *
- * A head is kept back until body bytes, send_end or flush() come, so that a short answer leaves in
- * one system call. send_body takes all bytes, sent or copied; pending() > 0 asks the caller to
- * stop its source until on_drained. Errors of the connection arrive as on_aborted, never from
- * inside an operation, so callers need no checks in between.
+ * A head and a little of the body are kept back until more comes, send_end or flush(), so that a
+ * short answer leaves in one system call. send_body takes all bytes, sent or copied; pending() > 0
+ * asks the caller to stop its source until on_drained. Errors of the connection arrive as
+ * on_aborted, never from inside an operation, so callers need no checks in between.
  *
  * switch_protocols() sends a 101 (or 2xx for CONNECT) and turns both directions into raw bytes:
  * on_body and send_body then carry the tunnel; on_body_end is the client's end, send_end ours.
@@ -42,6 +42,8 @@ struct tg_stream_events {
 };
 
 struct tg_stream_ops {
+    /* Whether on_body is wanted. Bytes that are there already are handed over before it returns:
+     * let it be the last thing a function does. */
     void (*read_body)(struct tg_stream *stream, bool on);
     void (*send_info)(struct tg_stream *stream, unsigned status, const struct tg_fields *fields);
     void (*send_head)(struct tg_stream *stream, const struct tg_response_head *head);

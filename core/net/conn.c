@@ -52,6 +52,7 @@ static bool flush(struct tg_conn *conn)
             conn->handler->on_failed(conn, tg_err_from_errno(errno));
             return false;
         }
+        conn->sent_at = tg_loop_now(&conn->worker->loop);
         tg_buf_consume(&conn->out, (size_t)sent);
     }
     update_interest(conn, interest(conn) & ~EV_WRITE);
@@ -234,7 +235,11 @@ enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
             return tg_err_from_errno(errno);
         sent = TG_MAX(sent, 0);
     }
-    return (size_t)sent == total ? TG_OK : queue_rest(conn, iov, count, (size_t)sent);
+    if ((size_t)sent == total)
+        return TG_OK;
+    if (conn->out.size == 0)
+        conn->sent_at = tg_loop_now(&conn->worker->loop);
+    return queue_rest(conn, iov, count, (size_t)sent);
 }
 
 void tg_conn_shutdown(struct tg_conn *conn)

@@ -43,7 +43,8 @@ struct tg_conn {
     struct tg_buf out;
     bool want_read;
     bool connecting;
-    bool eof; /* the peer has ended its side */
+    bool eof;         /* the peer has ended its side */
+    uint64_t sent_at; /* us of the loop's clock: when the kernel last took queued bytes */
 };
 
 /* Takes ownership of the connected, non-blocking socket `fd` also on failure. */

@@ -1,0 +1,297 @@
+/* h1_respond.c: writing responses.
+ *
+ * `stage` collects the head and up to STAGE_EXTRA bytes of body in the request's arena. It leaves
+ * when it is full, at flush, or with the end; then `stage.p` is NULL and bytes go straight out.
+ */
+#include "base/banned.h"
+#include "http/h1_respond.h"
+
+#include "base/assert.h"
+#include "http/h1_write.h"
+
+#define STAGE_EXTRA ((size_t)2048)
+#define DISCARD_MAX ((uint64_t)64 * 1024)
+#define CHUNK_LINE  18
+
+static void write_out(struct tg_h1_server *s, struct iovec *iov, int count)
+{
+    if (s->failure != TG_OK)
+        return;
+    enum tg_err err = tg_conn_write(&s->conn, iov, count);
+    if (err != TG_OK)
+        tg_h1_server_fail_later(s, err);
+}
+
+static void flush_stage(struct tg_h1_server *s)
+{
+    struct tg_fmt stage = s->stage;
+    if (stage.p == NULL)
+        return;
+    s->stage.p = NULL;
+    if (stage.failed) {
+        tg_h1_server_fail_later(s, TG_E_NOMEM);
+        return;
+    }
+    struct iovec iov = {stage.p, stage.n};
+    write_out(s, &iov, 1);
+}
+
+/* Room in the arena for a head with these fields and a little body. */
+static void open_stage(struct tg_h1_server *s, const struct tg_fields *fields, size_t extra)
+{
+    size_t size = 256 + extra;
+    for (uint32_t i = 0; i < fields->n; i++)
+        size += fields->v[i].name.n + fields->v[i].value.n + 4;
+    tg_fmt_init_arena(&s->stage, s->stream.arena, size);
+    if (s->stage.failed)
+        tg_h1_server_fail_later(s, TG_E_NOMEM);
+}
+
+/* ---- Framing -----------------------------------------------------------------------------------
+ */
+
+/* True when what is left of the request's body is little enough to be read for nobody. */
+static bool can_discard(const struct tg_h1_server *s)
+{
+    if (s->body_done)
+        return true;
+    return s->body.framing == TG_FRAMING_LENGTH && s->body.left <= DISCARD_MAX && !s->expects;
+}
+
+static void choose_framing(struct tg_h1_server *s, const struct tg_response_head *head)
+{
+    s->out_framing = head->framing;
+    s->out_left = head->length;
+    if (head->framing == TG_FRAMING_CLOSE || head->framing == TG_FRAMING_CHUNKED)
+        s->out_framing = s->http10 ? TG_FRAMING_CLOSE : TG_FRAMING_CHUNKED;
+    if (s->out_framing == TG_FRAMING_CLOSE || !can_discard(s) || s->conn.worker->draining)
+        s->keep_alive = false;
+}
+
+static void write_framing(struct tg_h1_server *s, const struct tg_response_head *head)
+{
+    struct tg_fmt *f = &s->stage;
+    bool bodiless = head->status < 200 || head->status == 204;
+    switch (s->out_framing) {
+    case TG_FRAMING_LENGTH:
+        tg_fmt_lit(f, "Content-Length: ");
+        tg_fmt_u64(f, head->length);
+        tg_fmt_lit(f, "\r\n");
+        break;
+    case TG_FRAMING_CHUNKED:
+        tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
+        break;
+    case TG_FRAMING_NONE:
+        if (head->has_length && !bodiless) {
+            tg_fmt_lit(f, "Content-Length: ");
+            tg_fmt_u64(f, head->length);
+            tg_fmt_lit(f, "\r\n");
+        } else if (!bodiless && head->status != 304 && s->method != TG_METHOD_HEAD) {
+            tg_fmt_lit(f, "Content-Length: 0\r\n");
+        }
+        break;
+    case TG_FRAMING_CLOSE:
+        break;
+    }
+    if (!s->keep_alive)
+        tg_fmt_lit(f, "Connection: close\r\n");
+    else if (s->http10)
+        tg_fmt_lit(f, "Connection: keep-alive\r\n");
+}
+
+/* ---- Operations --------------------------------------------------------------------------------
+ */
+
+static void read_body(struct tg_stream *stream, bool on)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    if (on && !s->want_body)
+        s->since = tg_loop_now(&s->conn.worker->loop);
+    s->want_body = on;
+    tg_h1_server_settle(s);
+    if (!on)
+        return;
+    if (s->state == TG_H1_SERVER_TUNNEL && tg_inbuf_left(&s->in) > 0) {
+        struct tg_str data = tg_str(tg_inbuf_at(&s->in), tg_inbuf_left(&s->in));
+        stream->bytes_in += data.n;
+        stream->events->on_body(stream, data);
+        if (s->state == TG_H1_SERVER_TUNNEL)
+            tg_inbuf_consume(&s->in, s->conn.worker->slab, data.n);
+        return;
+    }
+    tg_h1_server_pump_body(s);
+}
+
+static void send_info(struct tg_stream *stream, unsigned status, const struct tg_fields *fields)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    if (s->http10 || s->head_sent)
+        return;
+    if (status == 100)
+        s->expects = false;
+    open_stage(s, fields, 0);
+    tg_h1_write_status(&s->stage, status, (struct tg_str){NULL, 0});
+    tg_h1_write_fields(&s->stage, fields);
+    tg_fmt_lit(&s->stage, "\r\n");
+    flush_stage(s);
+}
+
+static void send_head(struct tg_stream *stream, const struct tg_response_head *head)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    tg_assert(!s->head_sent);
+    s->head_sent = true;
+    choose_framing(s, head);
+    open_stage(s, &head->fields, STAGE_EXTRA);
+    tg_h1_write_status(&s->stage, head->status, head->reason);
+    tg_h1_write_fields(&s->stage, &head->fields);
+    write_framing(s, head);
+    tg_fmt_lit(&s->stage, "\r\n");
+}
+
+static void switch_protocols(struct tg_stream *stream, const struct tg_response_head *head)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    const struct tg_field *upgrade = tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE);
+    s->head_sent = true;
+    open_stage(s, &head->fields, 0);
+    tg_h1_write_status(&s->stage, head->status, head->reason);
+    tg_h1_write_fields(&s->stage, &head->fields);
+    if (upgrade != NULL) {
+        tg_fmt_lit(&s->stage, "Connection: upgrade\r\n");
+        tg_h1_write_field(&s->stage, TG_STR("Upgrade"), upgrade->value);
+    }
+    tg_fmt_lit(&s->stage, "\r\n");
+    flush_stage(s);
+    s->out_framing = TG_FRAMING_CLOSE;
+    tg_h1_server_begin_tunnel(s);
+}
+
+/* Puts a small piece behind what is staged; false when it does not fit. */
+static bool stage_piece(struct tg_h1_server *s, struct tg_str data)
+{
+    struct tg_fmt *f = &s->stage;
+    char line[CHUNK_LINE];
+    if (f->p == NULL || f->failed || data.n > STAGE_EXTRA ||
+        f->cap - f->n < data.n + CHUNK_LINE + 2)
+        return false;
+    if (s->out_framing != TG_FRAMING_CHUNKED) {
+        tg_fmt_add(f, data);
+        return true;
+    }
+    tg_fmt_bytes(f, line, tg_h1_write_chunk_size(line, data.n));
+    tg_fmt_add(f, data);
+    tg_fmt_lit(f, "\r\n");
+    return true;
+}
+
+static void send_body(struct tg_stream *stream, struct tg_str data)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    struct iovec iov[4];
+    char line[CHUNK_LINE];
+    int n = 0;
+    if (data.n == 0 || s->out_framing == TG_FRAMING_NONE)
+        return;
+    stream->bytes_out += data.n;
+    if (s->out_framing == TG_FRAMING_LENGTH) {
+        tg_assert(data.n <= s->out_left);
+        s->out_left -= data.n;
+    }
+    if (stage_piece(s, data))
+        return;
+    if (s->stage.p != NULL && s->stage.failed)
+        return;
+    if (s->stage.p != NULL)
+        iov[n++] = (struct iovec){s->stage.p, s->stage.n};
+    if (s->out_framing == TG_FRAMING_CHUNKED)
+        iov[n++] = (struct iovec){line, tg_h1_write_chunk_size(line, data.n)};
+    iov[n++] = (struct iovec){(void *)(uintptr_t)data.p, data.n};
+    if (s->out_framing == TG_FRAMING_CHUNKED)
+        iov[n++] = (struct iovec){(void *)(uintptr_t) "\r\n", 2};
+    s->stage.p = NULL;
+    write_out(s, iov, n);
+    tg_h1_server_settle(s);
+}
+
+static void write_last_chunk(struct tg_h1_server *s, const struct tg_fields *trailers)
+{
+    bool some = trailers != NULL && trailers->n > 0;
+    if (s->stage.p == NULL && !some) {
+        struct iovec iov = {(void *)(uintptr_t) "0\r\n\r\n", 5};
+        write_out(s, &iov, 1);
+        return;
+    }
+    if (s->stage.p == NULL)
+        open_stage(s, trailers, 0);
+    tg_fmt_lit(&s->stage, "0\r\n");
+    if (some)
+        tg_h1_write_fields(&s->stage, trailers);
+    tg_fmt_lit(&s->stage, "\r\n");
+}
+
+static void end_tunnel(struct tg_h1_server *s)
+{
+    flush_stage(s);
+    s->out_done = true;
+    if (tg_conn_pending(&s->conn) > 0)
+        return;
+    tg_conn_shutdown(&s->conn);
+    if (s->body_done)
+        tg_h1_server_fail_later(s, TG_E_CLOSED); /* both halves have ended */
+}
+
+static void send_end(struct tg_stream *stream, const struct tg_fields *trailers)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    tg_assert(!s->out_done);
+    if (s->state == TG_H1_SERVER_TUNNEL) {
+        end_tunnel(s);
+        return;
+    }
+    if (s->out_framing == TG_FRAMING_CHUNKED)
+        write_last_chunk(s, trailers);
+    flush_stage(s);
+    s->out_done = true;
+    stream->events = NULL;
+    s->want_body = false;
+    s->discarding = s->keep_alive && !s->body_done;
+    if (tg_inbuf_reclaim(&s->in, s->conn.worker->slab) != TG_OK) {
+        tg_inbuf_release(&s->in, s->conn.worker->slab);
+        tg_h1_server_fail_later(s, TG_E_NOMEM);
+        return;
+    }
+    if (s->discarding)
+        tg_h1_server_pump_body(s);
+    tg_h1_server_advance(s);
+}
+
+static void flush_op(struct tg_stream *stream)
+{
+    struct tg_h1_server *s = tg_h1_server_of(stream);
+    flush_stage(s);
+    tg_h1_server_settle(s);
+}
+
+static size_t pending(const struct tg_stream *stream)
+{
+    const struct tg_h1_server *s = TG_CONTAINER_OF(stream, struct tg_h1_server, stream);
+    return tg_conn_pending(&s->conn);
+}
+
+static void abort_op(struct tg_stream *stream)
+{
+    tg_h1_server_abort(tg_h1_server_of(stream));
+}
+
+const struct tg_stream_ops tg_h1_server_ops = {
+    .read_body = read_body,
+    .send_info = send_info,
+    .send_head = send_head,
+    .send_body = send_body,
+    .send_end = send_end,
+    .switch_protocols = switch_protocols,
+    .flush = flush_op,
+    .pending = pending,
+    .abort = abort_op,
+};

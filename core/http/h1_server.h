@@ -1,0 +1,108 @@
+/* h1_server.h: a client connection that speaks HTTP/1.1 (RFC 9112).
+ *
+ * Reads one head after the other, hands each to the gateway as a tg_stream, reads the body when it
+ * is asked for, writes the response with the framing that the client understands, and decides
+ * whether the connection stays.
+ *
+ *          first byte        head complete          response and body done, connection stays
+ *   IDLE -----------> HEAD --------------> ACTIVE --------------------------------> IDLE or HEAD
+ *                      |                     | \--- protocols switched --> TUNNEL     (pipelined)
+ *                      | refused             | response done, connection goes
+ *                      +--> (answer) --------+--> LINGER --> CLOSED
+ *
+ *   LINGER   our side has ended; what the client still sends is read and dropped for a while, so
+ *            that the answer reaches it before a reset could (RFC 9112, 9.6)
+ *
+ * Pipelined requests wait in the input until their turn; nothing of them is parsed before.
+ *
+ * Limits come from the struct tg_limits in force when a head begins. Timeouts: idle, head, body
+ * read, write; each has one deadline on the connection's single timer.
+ *
+ * Ownership: the gateway embeds the struct, frees it after on_closed and not before the end of the
+ * loop's round. One thread.
+ */
+#ifndef TG_HTTP_H1_SERVER_H
+#define TG_HTTP_H1_SERVER_H
+
+#include "base/limits.h"
+#include "base/fmt.h"
+#include "http/h1_body.h"
+#include "http/inbuf.h"
+#include "http/stream.h"
+#include "net/conn.h"
+
+struct tg_h1_server;
+
+struct tg_h1_server_events {
+    /* A head is there. Returns where to parse it to and the arena for it (which becomes
+     * stream->arena), sets stream->events and owner; NULL: no memory, the client gets a 503. */
+    struct tg_request_head *(*begin)(struct tg_h1_server *server, struct tg_arena **arena);
+    /* The head is good: begin()'s request starts. */
+    void (*request)(struct tg_h1_server *server);
+    /* It is not: answer with refusal->status, after which the connection closes. */
+    void (*refused)(struct tg_h1_server *server, const struct tg_refusal *refusal);
+    /* The connection is closed; no further call. */
+    void (*closed)(struct tg_h1_server *server);
+    /* The limits in force now; valid for as long as the request that begins with them, or for the
+     * call. */
+    const struct tg_limits *(*limits)(struct tg_h1_server *server);
+};
+
+enum tg_h1_server_state {
+    TG_H1_SERVER_IDLE,
+    TG_H1_SERVER_HEAD,
+    TG_H1_SERVER_ACTIVE,
+    TG_H1_SERVER_TUNNEL,
+    TG_H1_SERVER_LINGER,
+    TG_H1_SERVER_CLOSED,
+};
+
+struct tg_h1_server {
+    uint32_t magic;
+    struct tg_conn conn;
+    struct tg_stream stream; /* the exchange of ACTIVE and TUNNEL */
+    const struct tg_h1_server_events *events;
+
+    /* private */
+    enum tg_h1_server_state state;
+    struct tg_inbuf in;
+    struct tg_head_scan scan;
+    struct tg_h1_body body;
+    const struct tg_limits *limits; /* of the exchange */
+    uint64_t since;                 /* us: when the state, or the last read in it, began */
+    uint64_t requests;
+    struct tg_fmt stage; /* head and first bytes that wait to leave together, in the arena */
+    enum tg_method method;
+    enum tg_framing out_framing;
+    uint64_t out_left; /* TG_FRAMING_LENGTH: bytes that are still to come */
+    uint64_t lingered; /* bytes dropped */
+    bool keep_alive;
+    bool expects;   /* the client waits for 100 (Continue) before it sends the body */
+    bool want_body; /* read_body(on) */
+    bool body_done;
+    bool head_sent;
+    bool out_done;   /* send_end was called */
+    bool discarding; /* the rest of the body is read for nobody */
+    bool http10;
+    struct tg_task later;  /* the next pipelined request */
+    struct tg_task report; /* an error that an operation met is told at the end of the round */
+    enum tg_err failure;
+};
+
+/* Takes over the accepted socket `fd`, also on failure. */
+enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *worker, int fd,
+                              const struct tg_h1_server_events *events) TG_MUST_USE;
+
+/* Closes an idle connection at once, others as soon as their exchange is over: the process drains.
+ */
+void tg_h1_server_drain(struct tg_h1_server *server);
+
+/* Closes at once, whatever goes on; a running exchange sees on_aborted. */
+void tg_h1_server_close(struct tg_h1_server *server);
+
+static inline struct tg_h1_server *tg_h1_server_of(struct tg_stream *stream)
+{
+    return TG_CONTAINER_OF(stream, struct tg_h1_server, stream);
+}
+
+#endif
