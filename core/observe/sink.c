@@ -268,18 +268,24 @@ static bool write_round(struct tg_sink *sink, size_t *tried)
     return err == TG_OK || settle(sink, err, hub.scratch + done, n - done);
 }
 
-/* Empties one queue as far as its target goes along; true when it had something. One queue's worth
- * at a time, so that a busy sink does not keep the others waiting. */
-static bool write_out(struct tg_sink *sink)
+/* What a visit to one sink or to all of them found: nothing to write; something, and it is written
+ * or its target takes no more; or more than one visit writes. */
+enum visit { VISIT_IDLE, VISIT_WROTE, VISIT_MORE };
+
+/* Empties one queue as far as its target goes along. One queue's worth at a time, so that a busy
+ * sink does not keep the others waiting. */
+static enum visit write_out(struct tg_sink *sink)
 {
     size_t tried = 0;
     sink->full = false;
     follow_rotation(sink);
     if (sink->retry_at > tg_clock_mono_now())
-        return false;
-    while (tried < sink->size && write_round(sink, &tried)) {
+        return VISIT_IDLE;
+    while (write_round(sink, &tried)) {
+        if (tried >= sink->size)
+            return VISIT_MORE;
     }
-    return tried > 0;
+    return tried > 0 ? VISIT_WROTE : VISIT_IDLE;
 }
 
 /* Steps through the list, which only a pass makes shorter. */
@@ -321,19 +327,21 @@ static void reap(void)
     }
 }
 
-/* One round over all sinks; true when any had something to write. */
-static bool run_pass(void)
+/* One round over all sinks; the most that a visit found. */
+static enum visit run_pass(void)
 {
-    bool wrote = false;
+    enum visit most = VISIT_IDLE;
     pthread_mutex_lock(&hub.pass);
-    for (struct tg_sink *sink = next_sink(NULL); sink != NULL; sink = next_sink(sink))
-        wrote = write_out(sink) || wrote;
+    for (struct tg_sink *sink = next_sink(NULL); sink != NULL; sink = next_sink(sink)) {
+        enum visit found = write_out(sink);
+        most = TG_MAX(most, found);
+    }
     pthread_mutex_lock(&hub.lock);
     reap();
     pthread_cond_broadcast(&hub.passed);
     pthread_mutex_unlock(&hub.lock);
     pthread_mutex_unlock(&hub.pass);
-    return wrote;
+    return most;
 }
 
 /* hub.lock is held. */
@@ -371,7 +379,7 @@ static bool drain_here(const struct tg_sink *only, uint64_t deadline)
 {
     for (;;) {
         bool done = true;
-        run_pass();
+        enum visit found = run_pass();
         pthread_mutex_lock(&hub.lock);
         TG_LIST_FOREACH(&hub.sinks, it)
         done = done && TG_LIST_ENTRY(it, struct tg_sink, link) != only;
@@ -379,7 +387,7 @@ static bool drain_here(const struct tg_sink *only, uint64_t deadline)
         pthread_mutex_unlock(&hub.lock);
         if (done || tg_clock_mono_now() >= deadline)
             return done;
-        wait_for_work(TICK_MS);
+        wait_for_work(found == VISIT_MORE ? 0 : TICK_MS);
     }
 }
 
@@ -397,8 +405,9 @@ static void *writer_main(void *unused)
 {
     (void)unused;
     while (!atomic_load(&hub.stop)) {
-        int timeout = TICK_MS;
-        if (!run_pass()) {
+        enum visit found = run_pass();
+        int timeout = found == VISIT_MORE ? 0 : TICK_MS;
+        if (found == VISIT_IDLE) {
             atomic_store_explicit(&hub.asleep, true, memory_order_relaxed);
             if (nothing_queued())
                 timeout = -1;
