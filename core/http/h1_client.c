@@ -341,6 +341,7 @@ static void on_connected(struct tg_conn *conn, enum tg_err err)
         fail(c, err, NULL);
         return;
     }
+    c->report.run = on_report;
     set_state(c, TG_H1_CLIENT_IDLE);
     c->events->on_connected(c);
 }
@@ -462,22 +463,40 @@ size_t tg_h1_client_pending(const struct tg_h1_client *client)
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
+static void prepare(struct tg_h1_client *c, const struct tg_h1_client_events *events, void *owner)
+{
+    *c = (struct tg_h1_client){.magic = CLIENT_MAGIC, .events = events, .owner = owner};
+    tg_task_init(&c->report, on_report);
+}
+
 enum tg_err tg_h1_client_open(struct tg_h1_client *client, struct tg_worker *worker,
                               const struct tg_addr *addr, uint64_t timeout,
                               const struct tg_h1_client_events *events, void *owner)
 {
-    *client = (struct tg_h1_client){
-        .magic = CLIENT_MAGIC,
-        .events = events,
-        .owner = owner,
-        .connect_timeout = timeout,
-    };
-    tg_task_init(&client->report, on_report);
+    prepare(client, events, owner);
+    client->connect_timeout = timeout;
     enum tg_err err = tg_conn_connect(&client->conn, worker, addr, &conn_handler);
     if (err != TG_OK)
         return err;
     client->since = now(client);
     settle(client);
+    return TG_OK;
+}
+
+static void on_open(struct tg_task *task)
+{
+    on_connected(&TG_CONTAINER_OF(task, struct tg_h1_client, report)->conn, TG_OK);
+}
+
+enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *worker, int fd,
+                                 const struct tg_h1_client_events *events, void *owner)
+{
+    prepare(client, events, owner);
+    enum tg_err err = tg_conn_open(&client->conn, worker, fd, &conn_handler);
+    if (err != TG_OK)
+        return err;
+    client->report.run = on_open;
+    tg_loop_defer(&worker->loop, &client->report);
     return TG_OK;
 }
 

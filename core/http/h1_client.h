@@ -96,6 +96,11 @@ enum tg_err tg_h1_client_open(struct tg_h1_client *client, struct tg_worker *wor
                               const struct tg_addr *addr, uint64_t timeout,
                               const struct tg_h1_client_events *events, void *owner) TG_MUST_USE;
 
+/* The same on a socket that is connected already (taken over, also on failure). on_connected still
+ * comes later. */
+enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *worker, int fd,
+                                 const struct tg_h1_client_events *events, void *owner) TG_MUST_USE;
+
 /* Begins an exchange on an idle connection: where its heads go, how it is bounded, who listens. */
 void tg_h1_client_begin(struct tg_h1_client *client, struct tg_arena *arena, enum tg_method method,
                         const struct tg_h1_client_limits *limits,

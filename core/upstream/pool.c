@@ -1,0 +1,225 @@
+/* pool.c: idle lists in a small hash table by address. See pool.h. */
+#include "base/banned.h"
+#include "upstream/pool.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "upstream/echo.h"
+
+#define BUCKETS 64u
+
+/* The connections of one address. Lives while it has any. */
+struct site {
+    struct tg_list link; /* in its bucket */
+    struct tg_list idle; /* of struct pooled, last used first */
+    struct tg_addr addr;
+    uint32_t idle_count;
+    uint32_t open_count;
+};
+
+struct pooled {
+    struct tg_h1_client client;
+    struct tg_pool *pool;
+    struct site *site;
+    struct tg_list link; /* in site->idle */
+    struct tg_task free_later;
+};
+
+struct tg_pool {
+    struct tg_worker *worker;
+    struct tg_list buckets[BUCKETS]; /* of struct site */
+    uint32_t idle;
+    uint32_t open;
+};
+
+struct tg_pool *tg_pool_new(struct tg_worker *worker)
+{
+    struct tg_pool *pool = tg_mem_zalloc(TG_MEM_CONNECTION, 1, sizeof(*pool));
+    if (pool == NULL)
+        return NULL;
+    pool->worker = worker;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        tg_list_init(&pool->buckets[i]);
+    return pool;
+}
+
+static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *addr)
+{
+    size_t n;
+    const unsigned char *ip = tg_addr_ip_bytes(addr, &n);
+    uint64_t hash = tg_hash_bytes(ip, n) + tg_addr_port(addr);
+    return &pool->buckets[hash % BUCKETS];
+}
+
+static struct site *find_site(struct tg_pool *pool, const struct tg_addr *addr)
+{
+    struct tg_list *bucket = bucket_of(pool, addr);
+    TG_LIST_FOREACH(bucket, it)
+    {
+        struct site *site = TG_LIST_ENTRY(it, struct site, link);
+        if (tg_addr_eq(&site->addr, addr))
+            return site;
+    }
+    struct site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
+    if (site == NULL)
+        return NULL;
+    *site = (struct site){.addr = *addr};
+    tg_list_init(&site->idle);
+    tg_list_push_front(bucket, &site->link);
+    return site;
+}
+
+static void drop_site_if_empty(struct tg_pool *pool, struct site *site)
+{
+    if (site->open_count > 0)
+        return;
+    tg_list_remove(&site->link);
+    tg_slab_return(pool->worker->slab, site, sizeof(*site));
+}
+
+/* ---- The end of a connection -------------------------------------------------------------------
+ */
+
+static void on_free(struct tg_task *task)
+{
+    struct pooled *p = TG_CONTAINER_OF(task, struct pooled, free_later);
+    tg_slab_return(p->pool->worker->slab, p, sizeof(*p));
+}
+
+/* Closes `p`, which is in no list, and frees it at the end of the round. */
+static void discard(struct pooled *p)
+{
+    struct tg_pool *pool = p->pool;
+    tg_h1_client_close(&p->client);
+    p->site->open_count--;
+    pool->open--;
+    drop_site_if_empty(pool, p->site);
+    p->site = NULL;
+    tg_loop_defer(&pool->worker->loop, &p->free_later);
+}
+
+static void take_from_idle(struct pooled *p)
+{
+    tg_list_remove(&p->link);
+    p->site->idle_count--;
+    p->pool->idle--;
+}
+
+static void on_idle_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+{
+    struct pooled *p = TG_CONTAINER_OF(client, struct pooled, client);
+    (void)err;
+    (void)reason;
+    take_from_idle(p);
+    discard(p);
+}
+
+static const struct tg_h1_client_events idle_events = {.on_failed = on_idle_failed};
+
+void tg_pool_close_idle(struct tg_pool *pool)
+{
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        TG_LIST_FOREACH(&pool->buckets[i], it)
+        {
+            struct site *site = TG_LIST_ENTRY(it, struct site, link);
+            uint32_t left = site->idle_count;
+            for (; left > 0; left--) {
+                struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
+                take_from_idle(p);
+                discard(p); /* with the last one `site` goes */
+            }
+        }
+    }
+}
+
+void tg_pool_free(struct tg_pool **poolp)
+{
+    struct tg_pool *pool = *poolp;
+    if (pool == NULL)
+        return;
+    tg_pool_close_idle(pool);
+    tg_assert(pool->open == 0);
+    tg_mem_free(TG_MEM_CONNECTION, pool);
+    *poolp = NULL;
+}
+
+/* ---- Leases ------------------------------------------------------------------------------------
+ */
+
+static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
+                               const struct tg_pool_target *target,
+                               const struct tg_h1_client_events *events, void *owner,
+                               struct tg_h1_client **out)
+{
+    enum tg_err err;
+    struct pooled *p = tg_slab_lease(pool->worker->slab, sizeof(*p));
+    if (p == NULL)
+        return TG_E_NOMEM;
+    p->pool = pool;
+    p->site = site;
+    tg_list_init(&p->link);
+    tg_task_init(&p->free_later, on_free);
+    if (target->addr.len == 0)
+        err = tg_echo_open(pool->worker, &p->client, events, owner);
+    else
+        err = tg_h1_client_open(&p->client, pool->worker, &target->addr, target->connect_timeout,
+                                events, owner);
+    if (err != TG_OK) {
+        tg_slab_return(pool->worker->slab, p, sizeof(*p));
+        return err;
+    }
+    site->open_count++;
+    pool->open++;
+    *out = &p->client;
+    return TG_OK;
+}
+
+enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *target,
+                          const struct tg_h1_client_events *events, void *owner,
+                          struct tg_h1_client **out, bool *connected)
+{
+    struct site *site = find_site(pool, &target->addr);
+    if (site == NULL)
+        return TG_E_NOMEM;
+    *connected = false;
+    if (!target->fresh && !tg_list_is_empty(&site->idle)) {
+        struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
+        take_from_idle(p);
+        *out = &p->client;
+        *connected = true;
+        return TG_OK;
+    }
+    enum tg_err err = connect_new(pool, site, target, events, owner, out);
+    if (err != TG_OK)
+        drop_site_if_empty(pool, site);
+    return err;
+}
+
+void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client, uint32_t keep,
+                    uint64_t idle_timeout)
+{
+    if (*client == NULL)
+        return;
+    struct pooled *p = TG_CONTAINER_OF(*client, struct pooled, client);
+    *client = NULL;
+    tg_assert(p->pool == pool);
+    if (!tg_h1_client_is_reusable(&p->client) || p->site->idle_count >= keep ||
+        pool->worker->draining) {
+        discard(p);
+        return;
+    }
+    tg_h1_client_rest(&p->client, &idle_events, NULL, idle_timeout);
+    tg_list_push_front(&p->site->idle, &p->link);
+    p->site->idle_count++;
+    pool->idle++;
+}
+
+uint32_t tg_pool_idle(const struct tg_pool *pool)
+{
+    return pool->idle;
+}
+
+uint32_t tg_pool_open(const struct tg_pool *pool)
+{
+    return pool->open;
+}
