@@ -165,3 +165,10 @@ enum tg_err tg_control_receive(int fd, struct tg_control_message *out)
     out->fd_count = 0;
     return TG_E_PROTOCOL;
 }
+
+void tg_control_ready(int fd)
+{
+    struct tg_control_message message = {.type = TG_CONTROL_READY};
+    enum tg_err ignored = tg_control_send(fd, &message);
+    (void)ignored; /* nobody listens under --single */
+}

@@ -63,6 +63,9 @@ enum tg_err tg_control_send(int fd, const struct tg_control_message *message) TG
  * descriptors are close-on-exec and belong to the caller. */
 enum tg_err tg_control_receive(int fd, struct tg_control_message *out) TG_MUST_USE;
 
+/* In the gateway process: tells that its workers accept. */
+void tg_control_ready(int fd);
+
 /* Sets the text of a message, cut to its room. */
 void tg_control_set_text(struct tg_control_message *message, struct tg_str text);
 

@@ -230,15 +230,18 @@ enum tg_err tg_listen_set_open(struct tg_listen_set *set, struct tg_str key,
 static enum tg_err take_in(struct tg_listen_set *set, struct tg_str key, const int *fds, uint32_t n)
 {
     struct tg_addr addr;
-    if (tg_listen_set_find(set, key) != NULL)
+    struct tg_listen *listen = tg_listen_set_find(set, key);
+    if (listen != NULL && !listen->added)
         return TG_E_EXISTS;
     if (n == 0 || n > TG_LISTEN_SOCKETS_MAX)
         return TG_E_LIMIT;
     if (!bound_address(fds[0], &addr))
         return TG_E_SYSTEM;
-    struct tg_listen *listen = add(set, key);
+    if (listen == NULL)
+        listen = add(set, key);
     if (listen == NULL)
         return TG_E_NOMEM;
+    close_sockets(listen);
     listen->addr = addr;
     listen->count = n;
     memcpy(listen->fds, fds, n * sizeof(*fds));

@@ -63,8 +63,9 @@ enum tg_err tg_listen_set_open(struct tg_listen_set *set, struct tg_str key,
                                const struct tg_addr *addr, uint32_t count,
                                char reason[TG_LISTEN_REASON_MAX]) TG_MUST_USE;
 
-/* Adds the listener `key` with its `n` sockets, which came from another process. They belong to the
- * set from here on; on failure (TG_E_EXISTS, TG_E_LIMIT, TG_E_SYSTEM, TG_E_NOMEM) they are closed.
+/* Adds the listener `key` with its `n` sockets, which came from another process, in place of one of
+ * that key that was added but never committed. They belong to the set from here on; on failure
+ * (TG_E_EXISTS, TG_E_LIMIT, TG_E_SYSTEM, TG_E_NOMEM) they are closed.
  */
 enum tg_err tg_listen_set_adopt(struct tg_listen_set *set, struct tg_str key, const int *fds,
                                 uint32_t n) TG_MUST_USE;

@@ -123,13 +123,13 @@ static void test_an_address_in_use_is_refused_in_words(void **state)
     tg_listen_set_release(&other);
 }
 
-/* 192.0.2.0/24 is for documentation (RFC 5737): no machine has it. */
+/* 240.0.0.0/4 is reserved (RFC 1112, 4): no machine has it. */
 static void test_an_address_of_another_machine_is_refused_in_words(void **state)
 {
     (void)state;
-    assert_int_equal(open_on(&set, "192.0.2.1:0", "192.0.2.1:0", 1), TG_E_SYSTEM);
+    assert_int_equal(open_on(&set, "240.0.0.1:0", "240.0.0.1:0", 1), TG_E_SYSTEM);
     assert_non_null(
-        strstr(reason, "cannot listen on 192.0.2.1:0: no such address on this machine"));
+        strstr(reason, "cannot listen on 240.0.0.1:0: no such address on this machine"));
     assert_int_equal(set.count, 0);
 }
 
@@ -199,15 +199,22 @@ static void test_adopted_sockets_belong_to_the_set(void **state)
 {
     struct tg_listen *listen = opened("a", 1);
     int fd = dup(listen->fds[0]);
-    int again = dup(fd);
+    int second = dup(fd);
+    int third = dup(fd);
 
     (void)state;
     assert_int_equal(tg_listen_set_adopt(&set, TG_STR("b"), &fd, 1), TG_OK);
     assert_true(tg_addr_eq(&tg_listen_set_find(&set, TG_STR("b"))->addr, &listen->addr));
-    assert_int_equal(tg_listen_set_adopt(&set, TG_STR("b"), &again, 1), TG_E_EXISTS);
-    assert_false(is_open(again));
-    tg_listen_set_release(&set);
+    /* replaced as long as it is not committed, refused afterwards */
+    assert_int_equal(tg_listen_set_adopt(&set, TG_STR("b"), &second, 1), TG_OK);
     assert_false(is_open(fd));
+    assert_int_equal(tg_listen_set_want(&set, TG_STR("b")), TG_OK);
+    tg_listen_set_commit(&set);
+    assert_int_equal(tg_listen_set_adopt(&set, TG_STR("b"), &third, 1), TG_E_EXISTS);
+    assert_false(is_open(third));
+    assert_true(is_open(second));
+    tg_listen_set_release(&set);
+    assert_false(is_open(second));
 }
 
 static void test_no_allocation_failure_leaves_a_trace(void **state)

@@ -1,0 +1,108 @@
+/* sockets.c: between the listeners of a configuration and the sockets of net/listen.h. Runs at
+ * start and on reload only, in the thread that calls. */
+#include "base/banned.h"
+#include "cli/sockets.h"
+
+#include <sched.h>
+
+/* CPUs that this process may run on; 1 when the system does not tell. */
+static uint32_t usable_cpus(void)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0)
+        return 1;
+    return (uint32_t)CPU_COUNT(&cpus);
+}
+
+uint32_t tg_sockets_workers(const struct tg_snapshot *snapshot)
+{
+    uint32_t asked = snapshot->settings.workers;
+    uint32_t workers = asked != 0 ? asked : usable_cpus();
+    return TG_MAX(1, TG_MIN(workers, TG_LISTEN_SOCKETS_MAX));
+}
+
+enum tg_err tg_sockets_open(struct tg_listen_set *set, const struct tg_snapshot *snapshot,
+                            uint32_t workers, FILE *diagnostics)
+{
+    char reason[TG_LISTEN_REASON_MAX];
+    enum tg_err result = TG_OK;
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        const struct tg_listener_conf *conf = &snapshot->listeners[i];
+        enum tg_err err = tg_listen_set_open(set, conf->address, &conf->addr, workers, reason);
+        if (err == TG_OK)
+            continue;
+        fprintf(diagnostics, "tidegate: listener %.*s: %s\n", TG_STR_ARG(conf->name), reason);
+        result = err;
+    }
+    if (result != TG_OK)
+        tg_listen_set_rollback(set);
+    return result;
+}
+
+void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapshot *snapshot)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        const struct tg_listener_conf *conf = &snapshot->listeners[i];
+        const struct tg_listen *listen = tg_listen_set_find(set, conf->address);
+        if (listen != NULL && listen->added)
+            tg_log(TG_LOG_INFO, "listen", "listening on %s (listener %.*s)",
+                   tg_addr_text(&listen->addr, room).p, TG_STR_ARG(conf->name));
+    }
+}
+
+enum tg_err tg_sockets_send(const struct tg_listen_set *set, int control_fd)
+{
+    enum tg_err err = TG_OK;
+    for (uint32_t i = 0; i < set->count && err == TG_OK; i++) {
+        const struct tg_listen *listen = set->v[i];
+        if (!listen->added)
+            continue;
+        struct tg_control_message message = {.type = TG_CONTROL_SOCKETS, .fd_count = listen->count};
+        memcpy(message.fds, listen->fds, listen->count * sizeof(*listen->fds));
+        tg_control_set_text(&message, tg_str_c(listen->key));
+        err = tg_control_send(control_fd, &message);
+    }
+    return err;
+}
+
+void tg_sockets_receive(struct tg_boot *boot, struct tg_control_message *message)
+{
+    enum tg_err err = tg_listen_set_adopt(boot->sockets, tg_str_c(message->text), message->fds,
+                                          message->fd_count);
+    message->fd_count = 0;
+    if (err != TG_OK)
+        tg_log(TG_LOG_ERROR, "listen", "the sockets of %s could not be taken over: %s",
+               message->text, tg_err_text(err));
+}
+
+/* Names one listener; `problem` says in words what is missing otherwise. */
+static enum tg_err fit_one(struct tg_boot *boot, const struct tg_listener_conf *conf,
+                           char problem[TG_LISTEN_REASON_MAX])
+{
+    if (boot->single)
+        return tg_listen_set_open(boot->sockets, conf->address, &conf->addr, boot->workers,
+                                  problem);
+    enum tg_err err = tg_listen_set_want(boot->sockets, conf->address);
+    if (err != TG_OK)
+        snprintf(
+            problem, TG_LISTEN_REASON_MAX,
+            "no sockets came for %.*s; if the file changed while it was read, reload once more",
+            TG_STR_ARG(conf->address));
+    return err;
+}
+
+enum tg_err tg_sockets_fit(struct tg_boot *boot, const struct tg_snapshot *snapshot,
+                           char reason[TG_CONTROL_TEXT_MAX])
+{
+    char problem[TG_LISTEN_REASON_MAX];
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        const struct tg_listener_conf *conf = &snapshot->listeners[i];
+        enum tg_err err = fit_one(boot, conf, problem);
+        if (err == TG_OK)
+            continue;
+        snprintf(reason, TG_CONTROL_TEXT_MAX, "listener %.*s: %s", TG_STR_ARG(conf->name), problem);
+        return err;
+    }
+    return TG_OK;
+}
