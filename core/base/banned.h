@@ -13,6 +13,10 @@
 #include <string.h>
 #include <time.h>
 
+#if __has_include(<luaconf.h>)
+#include <luaconf.h>
+#endif
+
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok atoi atol atof
 #pragma GCC poison asctime ctime gmtime localtime
 

@@ -88,6 +88,16 @@ bool tg_alloc_enforce(struct tg_alloc *alloc, bool on);
 /* True while the current account or the VM is above its soft mark. */
 bool tg_alloc_is_pressed(const struct tg_alloc *alloc);
 
+/* True while the account holds more than its memory limit. */
+bool tg_account_is_over(const struct tg_account *account);
+
+/* A full collection has been made: the VM's soft mark moves half way from what is left to the
+ * bound, so that a heap which is really full is not collected again at every allocation. */
+void tg_alloc_collected(struct tg_alloc *alloc);
+
+/* events.arg: what the allocator belongs to. */
+void *tg_alloc_arg(const struct tg_alloc *alloc);
+
 /* The VM's own account: what no open request holds. Borrowed. */
 const struct tg_account *tg_alloc_vm_account(const struct tg_alloc *alloc);
 

@@ -57,6 +57,7 @@ struct tg_run {
     struct tg_vm *vm;           /* borrowed, outlives the run */
     struct tg_account *account; /* borrowed, outlives the run; NULL charges the VM */
     void *host;                 /* the caller's own pointer, for host functions; borrowed */
+    uint64_t cpu_limit_us;      /* set by init from limits.plugin.cpu; the caller may change it */
     int nresults;      /* after DONE: results on top of L; after WAIT: values yielded (0) */
     enum tg_kill kill; /* set once, never cleared */
     enum tg_run_outcome outcome; /* of the last resume */
@@ -86,7 +87,8 @@ enum tg_err tg_run_push(struct tg_run *run, lua_CFunction push, void *arg, int *
 enum tg_run_outcome tg_run_resume(struct tg_run *run, int nargs);
 
 /* Marks the activation as killed. Suspended: it is abandoned, the outcome becomes TG_RUN_KILLED and
- * only release may follow. Running (called by a host function): prefer tg_run_raise_kill(). */
+ * only release may follow. Running (called by a host function): takes effect at the plugin's next
+ * instruction; tg_run_raise_kill() does at once. */
 void tg_run_kill(struct tg_run *run, enum tg_kill reason);
 
 /* Gives the coroutine back; abandons a suspended one. A second call does nothing. */
@@ -119,15 +121,17 @@ struct tg_runner {
     _Atomic uint64_t seq; /* odd: plugin code runs; changes at each entry and exit */
     uint64_t slice_us;    /* CPU time between preemptions, for the watchdog; default 1000 */
     /* private */
-    struct tg_vm *volatile vm; /* what runs now */
-    volatile bool busy;        /* lua_sethook() is at work */
-    volatile bool late;        /* an interrupt came meanwhile */
+    struct tg_vm *volatile vm;  /* what runs now */
+    volatile bool busy;         /* lua_sethook() is at work */
+    volatile bool late;         /* an interrupt came meanwhile */
+    volatile uint64_t since_us; /* thread CPU time that the entry is counted from; 0: not known */
 };
 
 void tg_runner_init(struct tg_runner *runner);
 
-/* The slice of entry `seq` is over: arms the hook of what runs, if it still is that entry. Safe in
- * a signal handler on the runner's own thread, and nowhere else. */
-void tg_runner_interrupt(struct tg_runner *runner, uint64_t seq);
+/* The slice of entry `seq` is over: arms the hook of what runs, if it still is that entry.
+ * `since_us` is the thread's CPU time when that entry was first seen. Safe in a signal handler on
+ * the runner's own thread, and nowhere else. */
+void tg_runner_interrupt(struct tg_runner *runner, uint64_t seq, uint64_t since_us);
 
 #endif

@@ -1,0 +1,368 @@
+/* alloc.c: accounts, bounds and the lua_Alloc function. See alloc.h for what is charged to whom.
+ *
+ * A tag is `generation << 32 | LARGE | slot`. Slot 0 is the VM's, generation 0 for ever. A tag
+ * whose generation is not the slot's belongs to a request that is over, which means to the VM. A
+ * slot whose generation has run through all its values is not used again.
+ *
+ * A block that Lua grows becomes the current account's, whoever made it: what grows a shared buffer
+ * pays for it. One that shrinks stays where it was: the collector shrinks what is not its caller's.
+ *
+ * LuaJIT frees NULL with a stale size after a refusal, so the old size counts only with a block.
+ */
+#include "base/banned.h"
+#include "script/alloc.h"
+
+#include "base/assert.h"
+#include "script/heap.h"
+
+#define LARGE       (UINT64_C(1) << 31)
+#define SLOT_MASK   UINT64_C(0x7fffffff)
+#define FIRST_SLOTS 16u
+#define NO_SLOT     0u /* the VM's slot is never on the free list */
+#define SMALL_MAX   (TG_ASAN ? (size_t)0 : (size_t)TG_HEAP_MAX)
+
+struct slot {
+    uint32_t generation;
+    uint32_t next_free;
+    struct tg_account *account; /* borrowed; NULL while free */
+};
+
+struct tg_alloc {
+    struct tg_account *current;
+    bool enforced;
+    size_t used;      /* live bytes of all accounts */
+    size_t heap_mark; /* soft bound of `used` */
+    size_t heap_limit;
+    uint64_t fail_at;
+    uint64_t growths;
+    size_t large; /* bytes in large blocks, tags included */
+    struct tg_account vm;
+    struct tg_heap heap;
+    struct tg_alloc_events events;
+    struct slot *slots;
+    uint32_t slot_count;
+    uint32_t free_slot;
+};
+
+/* ---- Accounts -------------------------------------------------------------------------------- */
+
+static bool grow_slots(struct tg_alloc *a)
+{
+    uint32_t count = a->slot_count != 0 ? a->slot_count * 2 : FIRST_SLOTS;
+    if (count > SLOT_MASK)
+        return false;
+    struct slot *slots = tg_mem_realloc(TG_MEM_PLUGIN, a->slots, count * sizeof(*slots));
+    if (slots == NULL)
+        return false;
+    for (uint32_t i = a->slot_count; i < count; i++)
+        slots[i] = (struct slot){0, i + 1 < count ? i + 1 : NO_SLOT, NULL};
+    a->free_slot = a->slot_count;
+    a->slots = slots;
+    a->slot_count = count;
+    return true;
+}
+
+struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events)
+{
+    struct tg_alloc *a = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*a));
+    if (a == NULL)
+        return NULL;
+    if (!grow_slots(a)) {
+        tg_mem_free(TG_MEM_PLUGIN, a);
+        return NULL;
+    }
+    a->free_slot = 1;
+    a->slots[0].account = &a->vm;
+    a->vm.memory_limit = SIZE_MAX;
+    a->vm.churn_limit = UINT64_MAX;
+    a->vm.alloc = a;
+    a->current = &a->vm;
+    a->heap_limit = heap;
+    a->heap_mark = heap - heap / 4;
+    a->events = *events;
+    tg_heap_init(&a->heap, TG_MEM_PLUGIN);
+    return a;
+}
+
+void tg_alloc_free(struct tg_alloc **alloc)
+{
+    struct tg_alloc *a = *alloc;
+    if (a == NULL)
+        return;
+    tg_assert(a->used == 0 && a->large == 0);
+    tg_heap_release(&a->heap);
+    tg_mem_free(TG_MEM_PLUGIN, a->slots);
+    tg_mem_free(TG_MEM_PLUGIN, a);
+    *alloc = NULL;
+}
+
+enum tg_err tg_account_init(struct tg_account *account, struct tg_alloc *a, size_t memory_limit,
+                            uint64_t churn_limit)
+{
+    if (a->free_slot == NO_SLOT && !grow_slots(a))
+        return TG_E_NOMEM;
+    uint32_t index = a->free_slot;
+    struct slot *slot = &a->slots[index];
+    a->free_slot = slot->next_free;
+    slot->account = account;
+    *account = (struct tg_account){
+        .memory_limit = memory_limit != 0 ? memory_limit : SIZE_MAX,
+        .churn_limit = churn_limit != 0 ? churn_limit : UINT64_MAX,
+        .tag = (uint64_t)slot->generation << 32 | index,
+        .alloc = a,
+    };
+    return TG_OK;
+}
+
+void tg_account_release(struct tg_account *account)
+{
+    struct tg_alloc *a = account->alloc;
+    if (a == NULL)
+        return;
+    tg_assert(account != a->current && account != &a->vm);
+    uint32_t index = (uint32_t)(account->tag & SLOT_MASK);
+    struct slot *slot = &a->slots[index];
+    a->vm.live += account->live;
+    a->vm.peak = TG_MAX(a->vm.peak, a->vm.live);
+    account->alloc = NULL;
+    slot->account = NULL;
+    if (++slot->generation == UINT32_MAX)
+        return;
+    slot->next_free = a->free_slot;
+    a->free_slot = index;
+}
+
+struct tg_account *tg_alloc_switch(struct tg_alloc *a, struct tg_account *account)
+{
+    struct tg_account *was = a->current;
+    a->current = account != NULL ? account : &a->vm;
+    tg_assert(a->current->alloc == a);
+    return was;
+}
+
+bool tg_alloc_enforce(struct tg_alloc *a, bool on)
+{
+    bool was = a->enforced;
+    a->enforced = on;
+    return was;
+}
+
+bool tg_account_is_over(const struct tg_account *account)
+{
+    return account->live > account->memory_limit;
+}
+
+bool tg_alloc_is_pressed(const struct tg_alloc *a)
+{
+    return tg_account_is_over(a->current) || a->used > a->heap_mark;
+}
+
+void tg_alloc_collected(struct tg_alloc *a)
+{
+    size_t soft = a->heap_limit - a->heap_limit / 4;
+    size_t room = a->used < a->heap_limit ? a->heap_limit - a->used : 0;
+    a->heap_mark = a->used < soft ? soft : a->used + room / 2;
+}
+
+void *tg_alloc_arg(const struct tg_alloc *a)
+{
+    return a->events.arg;
+}
+
+const struct tg_account *tg_alloc_vm_account(const struct tg_alloc *a)
+{
+    return &a->vm;
+}
+
+size_t tg_alloc_used(const struct tg_alloc *a)
+{
+    return a->used;
+}
+
+size_t tg_alloc_held(const struct tg_alloc *a)
+{
+    return a->heap.held + a->large;
+}
+
+void tg_alloc_fail_at(struct tg_alloc *a, uint64_t nth)
+{
+    a->growths = 0;
+    a->fail_at = nth;
+}
+
+uint64_t tg_alloc_growths(const struct tg_alloc *a)
+{
+    return a->growths;
+}
+
+/* ---- Bounds ---------------------------------------------------------------------------------- */
+
+/* Some bound is passed: which, and is it a hard one? */
+static bool admit_slow(struct tg_alloc *a, size_t live, uint64_t churn, size_t used)
+{
+    const struct tg_account *account = a->current;
+    enum tg_kill reason = TG_KILL_NONE;
+    if (used > a->heap_limit || live / 2 > account->memory_limit)
+        reason = TG_KILL_MEMORY;
+    else if (churn > account->churn_limit)
+        reason = TG_KILL_CHURN;
+    if (reason != TG_KILL_NONE) {
+        a->events.on_refused(a->events.arg, reason);
+        return false;
+    }
+    a->events.on_pressure(a->events.arg);
+    return true;
+}
+
+/* May the current account take `live` bytes more, and the VM `delta`? */
+static inline bool admit(struct tg_alloc *a, size_t live, size_t delta)
+{
+    const struct tg_account *account = a->current;
+    if (++a->growths == a->fail_at)
+        return false;
+    if (!a->enforced)
+        return true;
+    size_t new_live = account->live + live;
+    uint64_t new_churn = account->churn + delta;
+    size_t new_used = a->used + delta;
+    if (TG_LIKELY(new_live <= account->memory_limit && new_churn <= account->churn_limit &&
+                  new_used <= a->heap_mark))
+        return true;
+    return admit_slow(a, new_live, new_churn, new_used);
+}
+
+static inline void charge(struct tg_alloc *a, size_t live, size_t churn)
+{
+    struct tg_account *account = a->current;
+    account->live += live;
+    account->churn += churn;
+    if (account->live > account->peak)
+        account->peak = account->live;
+}
+
+static inline struct tg_account *owner_of(struct tg_alloc *a, uint64_t tag)
+{
+    tag &= ~LARGE;
+    if (TG_LIKELY(tag == a->current->tag))
+        return a->current;
+    const struct slot *slot = &a->slots[tag & SLOT_MASK];
+    return slot->generation == tag >> 32 ? slot->account : &a->vm;
+}
+
+/* ---- Blocks ---------------------------------------------------------------------------------- */
+
+static inline uint64_t *tag_of(void *ptr)
+{
+    return (uint64_t *)ptr - 1;
+}
+
+/* A block for `size` bytes with its tag, not charged; NULL when memory is out. */
+static inline void *take_block(struct tg_alloc *a, size_t size, uint64_t tag)
+{
+    uint64_t *block;
+    if (TG_LIKELY(size <= SMALL_MAX)) {
+        block = tg_heap_take(&a->heap, tg_heap_class(size));
+    } else {
+        block = size < SIZE_MAX / 2 ? tg_mem_alloc(TG_MEM_PLUGIN, size + TG_HEAP_TAG) : NULL;
+        a->large += block != NULL ? size + TG_HEAP_TAG : 0;
+        tag |= LARGE;
+    }
+    if (TG_UNLIKELY(block == NULL))
+        return NULL;
+    *block = tag;
+    return block + 1;
+}
+
+static inline void give_block(struct tg_alloc *a, void *ptr, size_t size)
+{
+    uint64_t *block = tag_of(ptr);
+    if (TG_LIKELY((*block & LARGE) == 0)) {
+        tg_heap_give(&a->heap, block);
+        return;
+    }
+    a->large -= size + TG_HEAP_TAG;
+    tg_mem_free(TG_MEM_PLUGIN, block);
+}
+
+static void *allocate(struct tg_alloc *a, size_t size)
+{
+    if (!admit(a, size, size))
+        return NULL;
+    void *ptr = take_block(a, size, a->current->tag);
+    if (TG_UNLIKELY(ptr == NULL))
+        return NULL;
+    charge(a, size, size);
+    a->used += size;
+    return ptr;
+}
+
+/* Moves a large block's size; never fails on a shrink. */
+static void *resize_large(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+{
+    if (size >= SIZE_MAX / 2)
+        return NULL;
+    uint64_t *block = tg_mem_realloc(TG_MEM_PLUGIN, tag_of(ptr), size + TG_HEAP_TAG);
+    if (block == NULL)
+        return NULL;
+    a->large = a->large - old_size + size;
+    return block + 1;
+}
+
+/* The block itself: where it stands after it was resized; NULL only when it was to grow. */
+static void *move_block(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+{
+    uint64_t tag = *tag_of(ptr);
+    bool is_large = (tag & LARGE) != 0;
+    if (is_large && size > SMALL_MAX)
+        return resize_large(a, ptr, old_size, size);
+    if (!is_large && size <= TG_HEAP_MAX &&
+        tg_heap_class(size) == tg_heap_page_of(tag_of(ptr))->class_index)
+        return ptr;
+    void *moved = take_block(a, size, tag & ~LARGE);
+    if (moved == NULL && size > old_size)
+        return NULL;
+    if (moved == NULL)
+        return is_large ? resize_large(a, ptr, old_size, size) : ptr;
+    memcpy(moved, ptr, TG_MIN(size, old_size));
+    give_block(a, ptr, old_size);
+    return moved;
+}
+
+static void *grow(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+{
+    struct tg_account *owner = owner_of(a, *tag_of(ptr));
+    size_t delta = size - old_size;
+    if (!admit(a, owner == a->current ? delta : size, delta))
+        return NULL;
+    void *moved = move_block(a, ptr, old_size, size);
+    if (moved == NULL)
+        return NULL;
+    uint64_t *tag = tag_of(moved);
+    *tag = (*tag & LARGE) | a->current->tag;
+    owner->live -= old_size;
+    charge(a, size, delta);
+    a->used += delta;
+    return moved;
+}
+
+static void *shrink(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+{
+    owner_of(a, *tag_of(ptr))->live -= old_size - size;
+    a->used -= old_size - size;
+    return move_block(a, ptr, old_size, size);
+}
+
+void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size)
+{
+    struct tg_alloc *a = ud;
+    if (ptr == NULL)
+        return new_size != 0 ? allocate(a, new_size) : NULL;
+    if (new_size > old_size)
+        return grow(a, ptr, old_size, new_size);
+    if (new_size != 0)
+        return shrink(a, ptr, old_size, new_size);
+    owner_of(a, *tag_of(ptr))->live -= old_size;
+    a->used -= old_size;
+    give_block(a, ptr, old_size);
+    return NULL;
+}

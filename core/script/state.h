@@ -1,0 +1,125 @@
+/* state.h: what the files of script/ share about a VM. Private to core/script; vm.h and run.h are
+ * the contracts.
+ *
+ * Who owns what of it: vm.c builds and closes the VM; run.c enters and leaves it, and alone touches
+ * the hook; sandbox.c and coroutine.c run inside and look at `current`, `pause` and `depth`.
+ *
+ * The hook. One hook serves all reasons: pressure on memory, the end of a slice, a kill or an exit
+ * that must not be caught. tg_hook_arm() makes it fire at the next instruction of the VM; it looks
+ * at the flags, acts, and goes off when nothing is left to do.
+ *
+ * A pause is a yield of the host's on its way out: from the innermost coroutine, through the
+ * sandbox's wrappers, to tg_run_resume(). While `pause` is set nobody may act on the plugin.
+ */
+#ifndef TG_SCRIPT_STATE_H
+#define TG_SCRIPT_STATE_H
+
+#include "script/run.h"
+#include "script/vm.h"
+
+#include <lauxlib.h>
+
+enum tg_pause { TG_PAUSE_NONE, TG_PAUSE_WAIT, TG_PAUSE_PREEMPT, TG_PAUSE_EXIT };
+
+enum tg_run_state {
+    TG_RUN_STATE_NONE, /* not initialised, or released */
+    TG_RUN_STATE_READY,
+    TG_RUN_STATE_RUNNING,
+    TG_RUN_STATE_PAUSED,
+    TG_RUN_STATE_ENDED,
+};
+
+struct tg_vm_thread {
+    lua_State *L;
+    int ref;
+};
+
+#define TG_VM_NAME_MAX      64
+#define TG_VM_FILE_MAX      256
+#define TG_VM_REQUIRE_DEPTH 32
+#define TG_VM_REBUILD_KILLS 3
+#define TG_VM_REBUILD_US    (10 * TG_USEC_PER_SEC)
+
+struct tg_vm {
+    lua_State *L;
+    struct tg_alloc *alloc; /* owned */
+    struct tg_runner *runner;
+    struct tg_run *current; /* the activation inside lua_resume() */
+    enum tg_pause pause;
+    unsigned depth;       /* coroutines of the plugin on the C stack */
+    bool can_yield;       /* every coroutine below the running one may yield */
+    bool exiting;         /* the current activation raised an exit it could not yield */
+    bool pressed;         /* memory is above a soft mark */
+    volatile bool armed;  /* the hook is on */
+    volatile bool sliced; /* the slice is over */
+    bool frozen;
+
+    struct tg_vm_thread *threads; /* every coroutine of the pool; owned */
+    uint32_t *idle;               /* indices of those that wait for work */
+    uint32_t thread_count;
+    uint32_t thread_room;
+    uint32_t idle_count;
+    uint32_t serial;
+
+    uint64_t kills[TG_KILL_COUNT];
+    uint64_t kill_times[TG_VM_REBUILD_KILLS]; /* mono us of the last ones, a ring */
+    uint64_t kill_total;
+
+    int plugin_ref;
+    int functions[TG_VM_FUNCTIONS_MAX];
+    int init_ref;
+    int configure_ref;
+    int stop_ref;
+    int host_call_ref; /* the C function behind tg_run_push() and tg_vm_call() */
+    int code_key_ref;  /* "code" and "message", for error objects */
+    int message_key_ref;
+    int env_ref; /* the sandbox's environment, and what stands behind it */
+    int globals_ref;
+    int coros_ref;   /* weak: coroutine -> who made it; negative while the host paused it */
+    int modules_ref; /* require(): name -> value */
+    int tostring_ref;
+    const char *requiring[TG_VM_REQUIRE_DEPTH]; /* names being loaded, outermost first */
+    unsigned require_depth;
+    lua_CFunction host_fn; /* in flight from tg_run_push() or tg_vm_call() */
+    void *host_arg;
+
+    struct tg_vm_options options; /* the slices point below */
+    char name[TG_VM_NAME_MAX];
+    char file[TG_VM_FILE_MAX];
+    char error[TG_RUN_ERROR_MAX];
+    size_t error_n;
+};
+
+static inline struct tg_vm *tg_vm_inline(lua_State *L)
+{
+    void *alloc;
+    lua_getallocf(L, &alloc);
+    return tg_alloc_arg(alloc);
+}
+
+/* Is an end under way that the plugin must not catch? */
+static inline bool tg_vm_is_sticky(const struct tg_vm *vm)
+{
+    return vm->current != NULL && (vm->current->kill != TG_KILL_NONE || vm->exiting);
+}
+
+/* Makes the hook fire every `count` instructions, or never (0). */
+void tg_hook_set(struct tg_vm *vm, int count);
+
+/* Raises the sticky end again; does not return. The kill's place is noted from `L`. */
+TG_NORETURN void tg_run_raise_sticky(lua_State *L);
+
+/* Notes that `run` is killed for `reason`, once, and where, when `L` can tell. */
+void tg_run_note_kill(struct tg_run *run, enum tg_kill reason, lua_State *L);
+
+/* Callbacks of the allocator; `arg` is the VM. */
+void tg_run_on_pressure(void *arg);
+void tg_run_on_refused(void *arg, enum tg_kill reason);
+
+/* A full collection now, when the run's allowance has one left: false when not. */
+bool tg_run_collect(struct tg_vm *vm, struct tg_run *run);
+
+/* Gives back the pool's arrays. */
+void tg_run_pool_release(struct tg_vm *vm);
+
+#endif
