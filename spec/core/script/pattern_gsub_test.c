@@ -1,0 +1,126 @@
+/*
+ * What gsub adds to LuaJIT's: replacements that suspend, no recursion in C, and memory that the
+ * state's allocator bounds and gets back. Its results are in pattern_lua_test.c.
+ */
+#include "script/pattern_gsub.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "script/pattern_support.h"
+
+/* ---- Suspending ------------------------------------------------------------------------------ */
+
+static void test_replacements_may_yield(void **state)
+{
+    struct heap heap = {.limit = SIZE_MAX};
+    lua_State *L = new_state(&heap, &no_hooks);
+
+    (void)state;
+    run(L, "local yield = coroutine.yield\n"
+           "local function drive(f)\n"
+           "  local co, asked = coroutine.create(f), {}\n"
+           "  local ok, value = coroutine.resume(co)\n"
+           "  while coroutine.status(co) == 'suspended' do\n"
+           "    assert(ok, value) asked[#asked + 1] = value\n"
+           "    collectgarbage()\n"
+           "    ok, value = coroutine.resume(co, value:upper())\n"
+           "  end\n"
+           "  assert(ok, value)\n"
+           "  return value, table.concat(asked)\n"
+           "end\n"
+           "local function check(value, asked)\n"
+           "  assert(value == 'A-B-C' and asked == 'abc', value)\n"
+           "end\n"
+           "check(drive(function() return (S.gsub('a-b-c', '%w', yield)) end))\n"
+           "local asking = setmetatable({}, { __index = function(_, k) return yield(k) end })\n"
+           "check(drive(function() return (S.gsub('a-b-c', '%w', asking)) end))\n"
+           "check(drive(function()\n"
+           "  local out = {}\n"
+           "  for c in S.gmatch('a-b-c', '%w') do out[#out + 1] = yield(c) end\n"
+           "  return table.concat(out, '-')\n"
+           "end))\n");
+    close_state(L, &heap);
+}
+
+/* LuaJIT's own dies by a C stack overflow here; ours ends in an ordinary error, or not at all. */
+static void test_recursive_replacements_use_no_c_stack(void **state)
+{
+    struct heap heap = {.limit = SIZE_MAX};
+    lua_State *L = new_state(&heap, &no_hooks);
+
+    (void)state;
+    run(L, "local depth = 0\n"
+           "local function again() depth = depth + 1 return (S.gsub('a', 'a', again)) end\n"
+           "local ok, message = pcall(again)\n"
+           "assert(not ok and message:find('stack overflow'), message)\n"
+           "assert(depth > 2000)\n");
+    close_state(L, &heap);
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static void test_a_result_that_is_too_large_is_refused(void **state)
+{
+    struct heap heap = {.limit = SIZE_MAX};
+    lua_State *L = new_state(&heap, &no_hooks);
+
+    (void)state;
+    heap.limit = heap.used + (8 << 20);
+    run(L, "local s, big = ('x'):rep(1000), ('y'):rep(100000)\n"
+           "for _, repl in ipairs { big, { x = big }, function() return big end } do\n"
+           "  local ok, message = pcall(S.gsub, s, 'x', repl)\n"
+           "  assert(not ok and message == 'not enough memory', message)\n"
+           "  collectgarbage()\n"
+           "end\n"
+           "assert(#S.gsub(s, 'x', 'yy') == 2000)");
+    close_state(L, &heap);
+}
+
+/* Refuses each allocation of a run in turn: the run fails with Lua's error, nothing else breaks. */
+static void test_every_allocation_may_fail(void **state)
+{
+    static const char code[] =
+        "local s = ('ab '):rep(700)\n"
+        "assert(#S.gsub(s, '(a)(b)', '%2%1%0') == 3500)\n"
+        "assert(#S.gsub(s, '%w', function(c) return c .. c end) == 3500)\n"
+        "assert(#S.gsub(s, '%w', { a = 'xyz' }) == 3500)\n"
+        "local n = 0 for a, b in S.gmatch(s, '(%w)(%w)') do n = n + #a + #b end\n"
+        "assert(n == 1400 and S.match(s, '()b') == 2)\n";
+    struct heap heap = {.limit = SIZE_MAX};
+    lua_State *L = new_state(&heap, &no_hooks);
+    unsigned long failures = 0;
+    int status;
+
+    (void)state;
+    do {
+        lua_gc(L, LUA_GCCOLLECT, 0);
+        heap.calls = 0;
+        heap.refuse_at = ++failures;
+        status = luaL_loadstring(L, code);
+        if (status == 0)
+            status = lua_pcall(L, 0, 0, 0);
+        if (status != 0)
+            assert_int_equal(status, LUA_ERRMEM);
+        lua_settop(L, 0);
+    } while (status != 0);
+    assert_true(failures > 20);
+    close_state(L, &heap);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replacements_may_yield),
+        cmocka_unit_test(test_recursive_replacements_use_no_c_stack),
+        cmocka_unit_test(test_a_result_that_is_too_large_is_refused),
+        cmocka_unit_test(test_every_allocation_may_fail),
+    };
+
+    return cmocka_run_group_tests_name("pattern_gsub", tests, NULL, NULL);
+}
