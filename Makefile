@@ -130,8 +130,10 @@ UNITS     := $(UNIT_SRC:%.c=$(OUT)/%)
 FUZZ_SRC  := $(wildcard spec/fuzz/*_fuzz.c)
 FUZZERS   := $(FUZZ_SRC:spec/fuzz/%.c=build/fuzz/%)
 FUZZ_RUN  := $(if $(F),$(filter %/$(F)_fuzz,$(FUZZERS)),$(FUZZERS))
+MICRO_SRC := $(wildcard spec/bench/micro/*_bench.c)
+MICROS    := $(MICRO_SRC:%.c=$(OUT)/%)
 EMBEDDED  := $(sort $(shell find lua plugins -name '*.lua' 2>/dev/null))
-C_FILES   := $(wildcard core/*/*.[ch] spec/core/*.h spec/core/*/*.[ch] spec/fuzz/*.[ch])
+C_FILES   := $(wildcard core/*/*.[ch] spec/core/*.h spec/core/*/*.[ch] spec/fuzz/*.[ch] spec/bench/micro/*.[ch])
 .SECONDARY:
 
 # ---- Building ----------------------------------------------------------------------------------
@@ -195,10 +197,15 @@ $(OUT)/spec/core/%: $(OUT)/obj/spec/core/%.o $(OUT)/obj/spec/core/sweep.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LINK) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
 
+$(OUT)/spec/bench/micro/%: $(OUT)/obj/spec/bench/micro/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(LINK) -o $@ $< $(LIB) $(LIBS)
+
 build/fuzz/%_fuzz: build/fuzz/obj/spec/fuzz/%_fuzz.o $(LIB)
 	$(call say,LINK)$(CC) $(LINK) -fsanitize=fuzzer -o $@ $< $(LIB) $(LIBS)
 
--include $(CORE_OBJ:.o=.d) $(UNIT_SRC:%.c=$(OUT)/obj/%.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d)
+-include $(CORE_OBJ:.o=.d) $(UNIT_SRC:%.c=$(OUT)/obj/%.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d) \
+	$(MICRO_SRC:%.c=$(OUT)/obj/%.d)
 
 # ---- Using -------------------------------------------------------------------------------------
 
@@ -257,6 +264,9 @@ fmt: ## format all C with clang-format
 bench: all ## measure beside the peers, all in one run; F=name picks figures
 	@spec/bench/run $(F)
 
+micro: $(MICROS) ## measure single units beside their peers: a bench line each
+	@for program in $(MICROS); do $$program; done
+
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
@@ -264,4 +274,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench help clean FORCE
+.PHONY: all run programs test check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench micro help clean FORCE
