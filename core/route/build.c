@@ -271,6 +271,20 @@ static void fill_ends(struct writer *w, struct tg_route_node *node, struct range
     }
 }
 
+/* Brings the rest and prefix entries of the node in order and tells the least rank of all. */
+static uint32_t order_ends(const struct writer *w, const struct tg_route_node *node)
+{
+    uint32_t best = TG_ROUTE_NO_RANK;
+    if (node->exact + node->tails == 0)
+        return best;
+    struct tg_route_entry *exact = (struct tg_route_entry *)(void *)w->entries.p + node->entries;
+    struct tg_route_entry *tails = exact + node->exact;
+    qsort(tails, node->tails, sizeof(*tails), compare_ranks);
+    if (node->exact > 0)
+        best = exact->rank;
+    return node->tails > 0 ? TG_MIN(best, tails->rank) : best;
+}
+
 static void fill_node(struct writer *w, uint32_t index, struct range r);
 
 /* Writes the subtrees below the node, each from its group of items. */
@@ -296,7 +310,6 @@ static void fill_node(struct writer *w, uint32_t index, struct range r)
 {
     struct tg_route_node node = *node_at(w, index);
     uint32_t label_n = label_size(w, r);
-    struct tg_route_entry *entries;
     node.label_n = (uint16_t)label_n;
     node.text = add_text(w, key_of(w, r.lo) + r.depth, label_n);
     r.depth += label_n;
@@ -304,14 +317,7 @@ static void fill_node(struct writer *w, uint32_t index, struct range r)
     node.children = add_nodes(w, (uint32_t)node.texts + node.params);
     if (w->failed)
         return;
-    entries = (struct tg_route_entry *)(void *)w->entries.p + node.entries;
-    if (node.tails > 1)
-        qsort(entries + node.exact, node.tails, sizeof(*entries), compare_ranks);
-    node.best = TG_ROUTE_NO_RANK;
-    if (node.exact > 0)
-        node.best = entries[0].rank;
-    if (node.tails > 0)
-        node.best = TG_MIN(node.best, entries[node.exact].rank);
+    node.best = order_ends(w, &node);
     uint32_t below = fill_children(w, node.children, r);
     node.best = TG_MIN(node.best, below);
     *node_at(w, index) = node;

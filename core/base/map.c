@@ -1,0 +1,664 @@
+/* map.c: index, entries and the queue of the bounded map. See map.h for what it promises.
+ *
+ *   index    [hash 32 | entry + 1, 32] ...   linear probing, at most three quarters full
+ *                       |                    a deleted slot is closed by moving others back, so
+ *                       v                    there are no tombstones
+ *   entries  [prev next | hash | cost | expires uses pinned key_n][key ........][value ...]
+ *
+ * Entries have numbers; number i stands in segment log2(i / 256 + 1), segment k having 256 << k of
+ * them, so an entry never moves and the map grows without copying. Free entries form a list through
+ * `next`. All that are not pinned stand in one queue, `young` to `old`.
+ *
+ * The slot of a hash is (hash * slots) >> 32: no power of two is needed and the order of the slots
+ * is the order of the hashes, up to displacement.
+ *
+ * Expiry is kept in 48 bits as microseconds since the first `now` that the map saw: nine years.
+ */
+#include "base/banned.h"
+#include "base/map.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/rand.h"
+
+#include <sys/mman.h>
+
+#define SEGMENT_BASE 256u
+#define SEGMENTS     24
+#define NONE         UINT32_MAX
+#define KEY_IS_HASH  0xff /* key_n of a key stored as a hash */
+#define HASH_BYTES   16
+#define USES_MAX     127u
+#define EXPIRES_MAX  ((UINT64_C(1) << 48) - 1)
+#define PAGE         ((size_t)4096)
+#define HUGE_PAGE    ((size_t)2 << 20)
+
+struct entry {
+    uint32_t prev; /* towards young */
+    uint32_t next; /* towards old; in a free entry the next free one */
+    uint32_t hash;
+    uint32_t cost;
+    uint64_t expires : 48; /* us since epoch; 0: never */
+    uint64_t key_n : 8;
+    uint64_t uses : 7;
+    uint64_t pinned : 1;
+    unsigned char key[]; /* key_room bytes, then the value */
+};
+
+struct tg_map {
+    struct tg_map_options options;
+    struct tg_map_stats stats;
+    struct tg_hash_key second_key; /* the other half of 128-bit hashes */
+    uint64_t *index;
+    uint64_t slots;
+    size_t index_bytes;
+    uint32_t stride;
+    uint32_t value_at; /* offset of the value in an entry */
+    char *segments[SEGMENTS];
+    size_t segment_bytes;
+    uint32_t fresh; /* entries from here on were never used */
+    uint32_t free;  /* list of free entries */
+    uint32_t young;
+    uint32_t old;
+    uint32_t swept; /* next entry for the sweep */
+    uint64_t pinned_bytes;
+    uint64_t epoch;
+    bool has_epoch;
+};
+
+/* ---- Entries ------------------------------------------------------------------------------- */
+
+static inline unsigned segment_of(uint32_t number)
+{
+    return 31u - (unsigned)__builtin_clz(number / SEGMENT_BASE + 1);
+}
+
+static inline uint32_t segment_start(unsigned segment)
+{
+    return ((1u << segment) - 1) * SEGMENT_BASE;
+}
+
+static inline struct entry *entry_at(const struct tg_map *map, uint32_t number)
+{
+    unsigned segment = segment_of(number);
+    size_t offset = (size_t)(number - segment_start(segment)) * map->stride;
+    return (struct entry *)(void *)(map->segments[segment] + offset);
+}
+
+static inline void *value_of(const struct tg_map *map, struct entry *e)
+{
+    return (char *)e + map->value_at;
+}
+
+static uint64_t bytes_of(const struct tg_map *map, uint32_t cost)
+{
+    return (uint64_t)map->stride + cost;
+}
+
+static size_t whole_pages(size_t size)
+{
+    return (size + PAGE - 1) & ~(PAGE - 1);
+}
+
+static size_t segment_size(const struct tg_map *map, unsigned segment)
+{
+    uint64_t count = (uint64_t)SEGMENT_BASE << segment;
+    uint64_t left = map->options.max_entries - (uint64_t)segment_start(segment);
+    return (size_t)TG_MIN(count, left) * map->stride;
+}
+
+/* Zeroed memory for the index or a segment. Large pieces are whole huge pages where the kernel has
+ * them: random access to a table of a million entries is bound by misses of the address cache
+ * otherwise. */
+static void *take_memory(const struct tg_map *map, size_t size)
+{
+    if (size < HUGE_PAGE)
+        return tg_mem_zalloc(map->options.tag, 1, size);
+    void *p = tg_mem_map(map->options.tag, HUGE_PAGE, whole_pages(size));
+    if (p != NULL)
+        madvise(p, whole_pages(size), MADV_HUGEPAGE); /* advice only: may fail */
+    return p;
+}
+
+static void give_memory(const struct tg_map *map, void *p, size_t size)
+{
+    if (size < HUGE_PAGE)
+        tg_mem_free(map->options.tag, p);
+    else
+        tg_mem_unmap(map->options.tag, p, whole_pages(size));
+}
+
+static enum tg_err add_segment(struct tg_map *map, unsigned segment)
+{
+    size_t size = segment_size(map, segment);
+    map->segments[segment] = take_memory(map, size);
+    if (map->segments[segment] == NULL)
+        return TG_E_NOMEM;
+    map->segment_bytes += size;
+    return TG_OK;
+}
+
+static enum tg_err take_entry(struct tg_map *map, uint32_t *number)
+{
+    *number = map->free;
+    if (*number != NONE) {
+        map->free = entry_at(map, *number)->next;
+        return TG_OK;
+    }
+    unsigned segment = segment_of(map->fresh);
+    tg_assert(map->fresh < map->options.max_entries);
+    if (map->segments[segment] == NULL && add_segment(map, segment) != TG_OK)
+        return TG_E_NOMEM;
+    *number = map->fresh++;
+    return TG_OK;
+}
+
+/* Gives back all segments but the first `keep`; the map is empty. */
+static void release_segments(struct tg_map *map, unsigned keep)
+{
+    for (unsigned i = keep; i < SEGMENTS && map->segments[i] != NULL; i++) {
+        give_memory(map, map->segments[i], segment_size(map, i));
+        map->segments[i] = NULL;
+    }
+    map->segment_bytes = keep > 0 ? TG_MIN(map->segment_bytes, segment_size(map, 0)) : 0;
+    map->fresh = 0;
+    map->free = NONE;
+    map->swept = 0;
+}
+
+/* ---- Queue --------------------------------------------------------------------------------- */
+
+static void link_young(struct tg_map *map, uint32_t number, struct entry *e)
+{
+    e->prev = NONE;
+    e->next = map->young;
+    if (map->young != NONE)
+        entry_at(map, map->young)->prev = number;
+    else
+        map->old = number;
+    map->young = number;
+}
+
+static void unlink_entry(struct tg_map *map, struct entry *e)
+{
+    if (e->prev != NONE)
+        entry_at(map, e->prev)->next = e->next;
+    else
+        map->young = e->next;
+    if (e->next != NONE)
+        entry_at(map, e->next)->prev = e->prev;
+    else
+        map->old = e->prev;
+}
+
+static void make_young(struct tg_map *map, uint32_t number, struct entry *e)
+{
+    unlink_entry(map, e);
+    link_young(map, number, e);
+}
+
+/* ---- Index --------------------------------------------------------------------------------- */
+
+static inline uint64_t slot_of(const struct tg_map *map, uint32_t hash)
+{
+    return hash * map->slots >> 32;
+}
+
+static inline uint64_t next_slot(const struct tg_map *map, uint64_t slot)
+{
+    return slot + 1 == map->slots ? 0 : slot + 1;
+}
+
+static inline uint32_t short_hash(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+
+static bool is_long(const struct tg_map *map, struct tg_map_key key)
+{
+    return key.n > map->options.key_room;
+}
+
+/* The 128 bits that stand for a long key. */
+static void hash_long(const struct tg_map *map, struct tg_map_key key, unsigned char *out)
+{
+    uint64_t second = tg_hash_keyed(map->second_key, key.p, key.n);
+    memcpy(out, &key.hash, sizeof(key.hash));
+    memcpy(out + sizeof(key.hash), &second, sizeof(second));
+}
+
+static bool key_is(const struct tg_map *map, const struct entry *e, struct tg_map_key key)
+{
+    unsigned char hash[HASH_BYTES];
+    if (!is_long(map, key))
+        return e->key_n == key.n && (key.n == 0 || memcmp(e->key, key.p, key.n) == 0);
+    if (e->key_n != KEY_IS_HASH)
+        return false;
+    hash_long(map, key, hash);
+    return memcmp(e->key, hash, sizeof(hash)) == 0;
+}
+
+/* The number of the entry for `key`, or NONE. */
+static uint32_t find(const struct tg_map *map, struct tg_map_key key)
+{
+    uint32_t hash = short_hash(key.hash);
+    for (uint64_t slot = slot_of(map, hash);; slot = next_slot(map, slot)) {
+        uint64_t s = map->index[slot];
+        if (s == 0)
+            return NONE;
+        if (s >> 32 == hash && key_is(map, entry_at(map, (uint32_t)s - 1), key))
+            return (uint32_t)s - 1;
+    }
+}
+
+static void index_add(struct tg_map *map, uint32_t hash, uint32_t number)
+{
+    uint64_t slot = slot_of(map, hash);
+    while (map->index[slot] != 0)
+        slot = next_slot(map, slot);
+    map->index[slot] = (uint64_t)hash << 32 | (number + 1);
+}
+
+/* Empties the slot of the entry and moves back those behind it that probed past it. */
+static void index_remove(struct tg_map *map, uint32_t hash, uint32_t number)
+{
+    uint64_t gap = slot_of(map, hash);
+    while ((uint32_t)map->index[gap] != number + 1)
+        gap = next_slot(map, gap);
+    for (uint64_t slot = next_slot(map, gap); map->index[slot] != 0; slot = next_slot(map, slot)) {
+        uint64_t home = slot_of(map, (uint32_t)(map->index[slot] >> 32));
+        bool between = gap < slot ? home > gap && home <= slot : home > gap || home <= slot;
+        if (between)
+            continue;
+        map->index[gap] = map->index[slot];
+        gap = slot;
+    }
+    map->index[gap] = 0;
+}
+
+/* ---- Leaving ------------------------------------------------------------------------------- */
+
+static void tell(struct tg_map *map, struct entry *e, enum tg_map_reason reason)
+{
+    bool is_hash = e->key_n == KEY_IS_HASH;
+    struct tg_map_leaver leaver = {
+        .key = tg_str((const char *)e->key, is_hash ? HASH_BYTES : e->key_n),
+        .key_is_hash = is_hash,
+        .cost = e->cost,
+        .value = value_of(map, e),
+    };
+    map->stats.left[reason]++;
+    if (map->options.on_leave != NULL)
+        map->options.on_leave(map->options.arg, &leaver, reason);
+}
+
+static void set_pinned(struct tg_map *map, uint32_t number, struct entry *e, bool pinned)
+{
+    uint64_t bytes = bytes_of(map, e->cost);
+    if (e->pinned == pinned)
+        return;
+    e->pinned = pinned;
+    if (pinned) {
+        unlink_entry(map, e);
+        map->stats.pinned++;
+        map->pinned_bytes += bytes;
+    } else {
+        link_young(map, number, e);
+        map->stats.pinned--;
+        map->pinned_bytes -= bytes;
+    }
+}
+
+static void drop(struct tg_map *map, uint32_t number, enum tg_map_reason reason)
+{
+    struct entry *e = entry_at(map, number);
+    tell(map, e, reason);
+    set_pinned(map, number, e, false);
+    unlink_entry(map, e);
+    index_remove(map, e->hash, number);
+    map->stats.entries--;
+    map->stats.bytes -= bytes_of(map, e->cost);
+    e->key_n = 0;
+    e->hash = 0;
+    e->prev = number; /* no live entry precedes itself: the mark of a free one */
+    e->next = map->free;
+    map->free = number;
+    if (map->stats.entries == 0)
+        release_segments(map, 1); /* one stays, so that a map going to and fro costs nothing */
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+static uint64_t since_epoch(struct tg_map *map, uint64_t now)
+{
+    if (!map->has_epoch) {
+        map->epoch = now;
+        map->has_epoch = true;
+    }
+    return now > map->epoch ? now - map->epoch : 0;
+}
+
+static uint64_t expiry(struct tg_map *map, uint64_t ttl, uint64_t now)
+{
+    uint64_t from = TG_MIN(since_epoch(map, now), EXPIRES_MAX);
+    if (ttl == TG_MAP_NEVER)
+        return 0;
+    return ttl < EXPIRES_MAX - from ? from + ttl : EXPIRES_MAX;
+}
+
+static inline bool is_expired(const struct entry *e, uint64_t time)
+{
+    return e->expires != 0 && e->expires <= time;
+}
+
+/* ---- Making room --------------------------------------------------------------------------- */
+
+/* How willingly an entry goes: the less the sooner. */
+static uint64_t worth(const struct tg_map *map, const struct entry *e)
+{
+    if (map->options.policy == TG_MAP_TTL)
+        return e->expires != 0 ? e->expires : UINT64_MAX;
+    return e->uses;
+}
+
+/* An entry that was looked at and may stay: its next turn comes after all others. */
+static void spare(struct tg_map *map, uint32_t number, struct entry *e)
+{
+    if (map->options.policy == TG_MAP_TTL) {
+        if (worth(map, e) <= worth(map, entry_at(map, map->young)))
+            return;
+    } else {
+        e->uses = map->options.policy == TG_MAP_LFU ? e->uses / 2 : 0;
+    }
+    make_young(map, number, e);
+}
+
+/* Pushes out one entry; some entry is not pinned. */
+static void evict(struct tg_map *map, uint64_t time)
+{
+    uint32_t seen[TG_MAP_LOOK];
+    unsigned count = 0, victim = 0;
+    uint64_t least = UINT64_MAX;
+    tg_assert(map->old != NONE);
+    for (uint32_t at = map->old; at != NONE && count < TG_MAP_LOOK;) {
+        struct entry *e = entry_at(map, at);
+        uint64_t value = is_expired(e, time) ? 0 : worth(map, e);
+        if (value < least) {
+            least = value;
+            victim = count;
+        }
+        seen[count++] = at;
+        if (least == 0)
+            break;
+        at = e->prev;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (i != victim)
+            spare(map, seen[i], entry_at(map, seen[i]));
+    }
+    struct entry *e = entry_at(map, seen[victim]);
+    if (e->prev != NONE)
+        __builtin_prefetch(entry_at(map, e->prev)); /* the next to be looked at */
+    drop(map, seen[victim], is_expired(e, time) ? TG_MAP_EXPIRED : TG_MAP_CAPACITY);
+}
+
+/* Could `bytes` more be held, with everything pushed out that may be? `own` is the entry that they
+ * replace, or NULL. */
+static bool fits(const struct tg_map *map, const struct entry *own, uint64_t bytes)
+{
+    uint64_t fixed = map->pinned_bytes;
+    if (own == NULL && map->stats.pinned >= map->options.max_entries)
+        return false;
+    if (own != NULL && own->pinned)
+        fixed -= bytes_of(map, own->cost);
+    return map->options.max_bytes == 0 ||
+           (bytes <= map->options.max_bytes && fixed <= map->options.max_bytes - bytes);
+}
+
+/* Would `more` bytes (may be "negative") keep within the cap? */
+static bool within_bytes(const struct tg_map *map, uint64_t more)
+{
+    return map->options.max_bytes == 0 || map->stats.bytes + more <= map->options.max_bytes;
+}
+
+/* Pushes entries out until `bytes` and `entries` more are within the caps. */
+static void make_room(struct tg_map *map, uint64_t bytes, uint64_t entries, uint64_t time)
+{
+    while (map->stats.entries + entries > map->options.max_entries || !within_bytes(map, bytes))
+        evict(map, time);
+}
+
+/* ---- Interface ----------------------------------------------------------------------------- */
+
+static void use(const struct tg_map *map, struct entry *e)
+{
+    unsigned most = map->options.policy == TG_MAP_LFU ? USES_MAX : 1;
+    if (e->uses < most)
+        e->uses++;
+}
+
+/* The live entry of `key`, or NONE; one that has expired is dropped. */
+static uint32_t find_live(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    uint32_t number = find(map, key);
+    if (number == NONE || !is_expired(entry_at(map, number), since_epoch(map, now)))
+        return number;
+    drop(map, number, TG_MAP_EXPIRED);
+    return NONE;
+}
+
+void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    uint32_t number = find_live(map, key, now);
+    if (number == NONE) {
+        map->stats.misses++;
+        return NULL;
+    }
+    struct entry *e = entry_at(map, number);
+    map->stats.hits++;
+    use(map, e);
+    return value_of(map, e);
+}
+
+static void store_key(const struct tg_map *map, struct entry *e, struct tg_map_key key)
+{
+    e->hash = short_hash(key.hash);
+    e->key_n = is_long(map, key) ? KEY_IS_HASH : (uint8_t)key.n;
+    if (is_long(map, key))
+        hash_long(map, key, e->key);
+    else if (key.n > 0)
+        memcpy(e->key, key.p, key.n);
+}
+
+/* A new entry for a key that has none; its value is uninitialised. */
+static enum tg_err insert(struct tg_map *map, struct tg_map_key key,
+                          const struct tg_map_terms *terms, uint64_t now, struct entry **out)
+{
+    uint64_t bytes = bytes_of(map, terms->cost);
+    uint32_t number;
+    if (!fits(map, NULL, bytes)) {
+        map->stats.refused++;
+        return TG_E_LIMIT;
+    }
+    make_room(map, bytes, 1, since_epoch(map, now));
+    if (take_entry(map, &number) != TG_OK)
+        return TG_E_NOMEM;
+    struct entry *e = entry_at(map, number);
+    store_key(map, e, key);
+    e->cost = terms->cost;
+    e->expires = expiry(map, terms->ttl, now) & EXPIRES_MAX;
+    e->uses = 0;
+    e->pinned = 0;
+    link_young(map, number, e);
+    set_pinned(map, number, e, terms->pinned);
+    index_add(map, e->hash, number);
+    map->stats.bytes += bytes;
+    map->stats.entries++;
+    map->stats.entries_peak = TG_MAX(map->stats.entries_peak, map->stats.entries);
+    *out = e;
+    return TG_OK;
+}
+
+/* New terms for an entry that stays. Where others must go for it, it is pinned meanwhile, so that
+ * it does not push out itself. */
+static enum tg_err replace(struct tg_map *map, uint32_t number, const struct tg_map_terms *terms,
+                           uint64_t now)
+{
+    struct entry *e = entry_at(map, number);
+    uint64_t bytes = bytes_of(map, terms->cost);
+    uint64_t more = bytes - bytes_of(map, e->cost);
+    bool renews = map->options.policy == TG_MAP_TTL;
+    if (!fits(map, e, bytes)) {
+        map->stats.refused++;
+        return TG_E_LIMIT;
+    }
+    tell(map, e, TG_MAP_REPLACED);
+    if (renews || !within_bytes(map, more))
+        set_pinned(map, number, e, true);
+    map->stats.bytes += more;
+    map->pinned_bytes += e->pinned ? more : 0;
+    e->cost = terms->cost;
+    make_room(map, 0, 0, since_epoch(map, now));
+    e->expires = expiry(map, terms->ttl, now) & EXPIRES_MAX;
+    use(map, e);
+    set_pinned(map, number, e, terms->pinned);
+    return TG_OK;
+}
+
+enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *value,
+                       const struct tg_map_terms *terms, uint64_t now)
+{
+    uint32_t number = find_live(map, key, now);
+    struct entry *e = NULL;
+    enum tg_err err =
+        number == NONE ? insert(map, key, terms, now, &e) : replace(map, number, terms, now);
+    if (err != TG_OK)
+        return err;
+    if (e == NULL)
+        e = entry_at(map, number);
+    if (map->options.value_size > 0)
+        memcpy(value_of(map, e), value, map->options.value_size);
+    return TG_OK;
+}
+
+enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
+                          const struct tg_map_terms *terms, uint64_t now, void **value)
+{
+    struct entry *e;
+    *value = tg_map_get(map, key, now);
+    if (*value != NULL)
+        return TG_OK;
+    enum tg_err err = insert(map, key, terms, now, &e);
+    if (err != TG_OK)
+        return err;
+    *value = value_of(map, e);
+    memset(*value, 0, map->options.value_size);
+    return TG_OK;
+}
+
+bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    uint32_t number = find_live(map, key, now);
+    if (number == NONE)
+        return false;
+    drop(map, number, TG_MAP_REMOVED);
+    return true;
+}
+
+bool tg_map_pin(struct tg_map *map, struct tg_map_key key, bool pinned, uint64_t now)
+{
+    uint32_t number = find_live(map, key, now);
+    if (number == NONE)
+        return false;
+    set_pinned(map, number, entry_at(map, number), pinned);
+    return true;
+}
+
+static bool is_free(const struct entry *e, uint32_t number)
+{
+    return e->prev == number;
+}
+
+bool tg_map_sweep(struct tg_map *map, uint64_t now, uint64_t max_steps, uint64_t budget)
+{
+    uint64_t start = tg_clock_mono_now();
+    uint64_t time = since_epoch(map, now);
+    bool in_time = true;
+    for (uint64_t step = 1; step <= max_steps && map->swept < map->fresh && in_time; step++) {
+        uint32_t number = map->swept++;
+        struct entry *e = entry_at(map, number);
+        if (!is_free(e, number) && is_expired(e, time))
+            drop(map, number, TG_MAP_EXPIRED);
+        if (step % 64 == 0)
+            in_time = tg_clock_mono_now() - start < budget;
+    }
+    map->stats.sweep_us += tg_clock_mono_now() - start;
+    if (map->swept < map->fresh)
+        return false;
+    map->swept = 0;
+    map->stats.sweeps++;
+    return true;
+}
+
+void tg_map_clear(struct tg_map *map)
+{
+    for (uint32_t i = 0, fresh = map->fresh; i < fresh && map->stats.entries > 0; i++) {
+        if (!is_free(entry_at(map, i), i))
+            drop(map, i, TG_MAP_CLEARED);
+    }
+}
+
+struct tg_map *tg_map_new(const struct tg_map_options *options)
+{
+    tg_assert(options->max_entries >= 1 && options->max_entries <= TG_MAP_ENTRIES_MAX);
+    tg_assert(options->value_size <= 65536);
+    tg_assert(options->key_room >= TG_MAP_KEY_ROOM_MIN && options->key_room <= TG_MAP_KEY_ROOM_MAX);
+    struct tg_map *map = tg_mem_zalloc(options->tag, 1, sizeof(*map));
+    if (map == NULL)
+        return NULL;
+    map->options = *options;
+    map->value_at = (uint32_t)((offsetof(struct entry, key) + options->key_room + 7) & ~(size_t)7);
+    map->stride = (map->value_at + options->value_size + 7) & ~7u;
+    map->slots = (uint64_t)options->max_entries + options->max_entries / 3 + 1;
+    map->index_bytes = (size_t)map->slots * sizeof(*map->index);
+    map->index = take_memory(map, map->index_bytes);
+    map->free = map->young = map->old = NONE;
+    tg_rand_secret(&map->second_key, sizeof(map->second_key));
+    if (map->index != NULL)
+        return map;
+    tg_mem_free(options->tag, map);
+    return NULL;
+}
+
+void tg_map_free(struct tg_map **mapp)
+{
+    struct tg_map *map = *mapp;
+    if (map == NULL)
+        return;
+    tg_map_clear(map);
+    release_segments(map, 0);
+    give_memory(map, map->index, map->index_bytes);
+    tg_mem_free(map->options.tag, map);
+    *mapp = NULL;
+}
+
+const struct tg_map_stats *tg_map_stats(const struct tg_map *map)
+{
+    return &map->stats;
+}
+
+size_t tg_map_memory(const struct tg_map *map)
+{
+    return sizeof(*map) + map->index_bytes + map->segment_bytes;
+}
+
+const char *tg_map_reason_name(enum tg_map_reason reason)
+{
+    static const char *const names[TG_MAP_REASONS] = {
+        [TG_MAP_CAPACITY] = "capacity", [TG_MAP_EXPIRED] = "expired",
+        [TG_MAP_REPLACED] = "replaced", [TG_MAP_REMOVED] = "removed",
+        [TG_MAP_CLEARED] = "cleared",
+    };
+    tg_assert(reason < TG_MAP_REASONS);
+    return names[reason];
+}

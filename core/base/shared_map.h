@@ -1,0 +1,44 @@
+/* shared_map.h: the bounded map for many threads: shards, each a map behind a lock.
+ *
+ * A key belongs to one shard, by its hash. A thread leases the shard's map, works on it through
+ * base/map.h as if it were alone, and returns it; a sequence of calls between the two is one step
+ * for all others, so totals are exact. A lease is held for some hundred nanoseconds: no I/O, no
+ * other lease inside it.
+ *
+ * The caps are divided among the shards, so they hold for the whole; a shard may push out an entry
+ * while another has room. Locks spin a little and then sleep in the kernel.
+ *
+ * Threads: all functions but new and free, from any. on_leave runs under the shard's lock.
+ */
+#ifndef TG_BASE_SHARED_MAP_H
+#define TG_BASE_SHARED_MAP_H
+
+#include "base/map.h"
+
+#define TG_SHARED_MAP_SHARDS_MAX 256
+
+struct tg_shared_map;
+
+/* An empty map of `shards` shards (1..256, and at most max_entries), owned by the caller; NULL when
+ * memory is out. */
+struct tg_shared_map *tg_shared_map_new(const struct tg_map_options *options,
+                                        unsigned shards) TG_MUST_USE;
+
+/* Frees `*shared` (NULL is fine) with all that it holds; no lease may be out. */
+void tg_shared_map_free(struct tg_shared_map **shared);
+
+/* The map that has or would have `key`, locked for the caller until it is returned. */
+struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key);
+
+/* Ends the lease and nulls `*map`. */
+void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key, struct tg_map **map);
+
+/* Sweeps shard after shard, each for up to `max_steps`, until `budget` us are over; the next call
+ * goes on with the next shard. One thread at a time. */
+void tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t max_steps,
+                         uint64_t budget);
+
+/* Sums over the shards; entries_peak is the sum of the shards' peaks. */
+void tg_shared_map_stats(struct tg_shared_map *shared, struct tg_map_stats *out);
+
+#endif
