@@ -3,7 +3,7 @@
  * A snapshot is built aside by config/build, never changes afterwards and is shared by all workers
  * without a lock. It is reference counted: the process holds one reference to the current one,
  * every request holds one to the one it began on, so a reload lets old requests end on what they
- * know. The last unref frees it whole: all memory below hangs on its arena-like block list.
+ * know. The last unref frees it whole: all memory below lives in its blocks (see snapshot.c).
  *
  * Nothing that must survive a reload lives here: upstream connections, counters and VMs are kept
  * by stable names (service, target, plugin name and source digest) outside.
@@ -35,16 +35,27 @@ enum tg_phase {
 /* What becomes of a request when a plugin fails. */
 enum tg_on_error { TG_ON_ERROR_FAIL, TG_ON_ERROR_SKIP, TG_ON_ERROR_CLOSE };
 
+/* A file that a plugin requires: read when the configuration was, so what runs is what was checked.
+ */
+struct tg_module_conf {
+    struct tg_str name;      /* as required: "keys" */
+    struct tg_str chunkname; /* as error messages name it: "plugins/hmac/keys.lua" */
+    struct tg_str source;
+};
+
 /* A plugin file, once per snapshot, whatever number of instances uses it. */
 struct tg_plugin_conf {
     struct tg_str name;
     struct tg_str version;
     struct tg_str chunkname; /* as error messages name the file: "plugins/cors/init.lua" */
-    struct tg_str dir;       /* where `require` of the plugin's own modules looks; empty if none */
     struct tg_str source;    /* text of the file */
-    uint64_t digest;         /* of source and name: VMs of equal digests may be kept on reload */
-    uint32_t index;          /* in snapshot->plugins */
-    unsigned phases;         /* bit (1 << tg_phase) for each phase function it declares */
+    const struct tg_module_conf *modules; /* what `require` finds besides the library */
+    uint32_t module_count;
+    const struct tg_str *exports; /* keys that other plugins may read from ctx.shared */
+    uint32_t export_count;
+    uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
+    uint32_t index;  /* in snapshot->plugins */
+    unsigned phases; /* bit (1 << tg_phase) for each phase function it declares */
     bool wants_request_body; /* needs.body */
     bool wants_response_body;
     uint64_t heap; /* limit of its VM, bytes */
@@ -59,7 +70,7 @@ struct tg_instance_conf {
     struct tg_str where;        /* "gateway.lua:65", for messages */
     const struct tg_expr *when; /* NULL: always */
     enum tg_on_error on_error;
-    uint64_t memory, churn, cpu, wall; /* limits, never above the operator's */
+    uint64_t memory, churn, cpu, wall, body; /* limits: of settings, plugin and instance */
 };
 
 /* The instances that run in one phase, in order. */
@@ -74,7 +85,7 @@ struct tg_chains {
 
 struct tg_target_conf {
     struct tg_addr addr;
-    struct tg_str name; /* "10.0.0.11:9000", as written */
+    struct tg_str name; /* "10.0.0.11:9000", canonical: the key by which connections are kept */
     uint32_t weight;    /* 1..1000 */
 };
 
@@ -99,19 +110,26 @@ struct tg_route_conf {
     bool preserve_host;
     const struct tg_str *tags;
     uint32_t tag_count;
-    struct tg_chains chains; /* global, service and route instances, ordered */
+    /* What the route asks for instead of its service's; equal to the service's where it is silent.
+     */
+    uint64_t connect_timeout, response_timeout, io_timeout;
+    /* Global, listener, service and route instances, ordered: one element for each listener, by
+     * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */
+    const struct tg_chains *const *chains;
 };
 
 struct tg_listener_conf {
     struct tg_str name;
-    struct tg_str address; /* as written, the key by which sockets are kept on reload */
+    uint32_t index;
+    struct tg_str address; /* canonical, the key by which sockets are kept on reload */
     struct tg_addr addr;
     const struct tg_cidr *trusted; /* networks whose X-Forwarded-* and Forwarded are believed */
     uint32_t trusted_count;
     bool allow_trace;
     bool allow_connect;
-    struct tg_chain rewrite;   /* global and listener instances of phase rewrite */
-    struct tg_chains unrouted; /* what runs for a request that no route takes */
+    /* Global and listener instances: rewrite for every request, the other phases for a request that
+     * no route takes. The access chain is empty. */
+    const struct tg_chains *chains;
 };
 
 struct tg_settings {
@@ -136,10 +154,20 @@ struct tg_snapshot {
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;
     uint32_t instance_count;
-    const struct tg_route_table *table; /* its handles are indexes into routes */
+    struct tg_route_table *table; /* its handles are indexes into routes, as uintptr_t */
 
-    void *blocks; /* private: the memory of all the above */
+    struct tg_snapshot_block *blocks; /* private: the memory of all the above */
 };
+
+/* An empty snapshot with one reference, the caller's; NULL when memory is out. */
+struct tg_snapshot *tg_snapshot_new(void) TG_MUST_USE;
+
+/* `count * size` bytes of zeroes that live as long as the snapshot, aligned to 16; NULL when memory
+ * is out. Only while it is built, by the thread that builds it. */
+void *tg_snapshot_alloc(struct tg_snapshot *snapshot, size_t count, size_t size) TG_MUST_USE;
+
+/* Copy of `s` in the snapshot's memory, terminated; p is NULL when memory is out. */
+struct tg_str tg_snapshot_copy(struct tg_snapshot *snapshot, struct tg_str s) TG_MUST_USE;
 
 /* Takes a reference; returns `snapshot`. Any thread. */
 struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot);

@@ -112,6 +112,9 @@ function chain.order(scopes)
   return topological(instances, pairs_of)
 end
 
+-- Shared by all phases without plugins: most of them.
+local NOBODY = {}
+
 --- The chain of each phase, as indices.
 -- @tparam {table,...} ordered from chain.order
 -- @tparam table leave_out phases that do not run here
@@ -124,7 +127,7 @@ function chain.phases(ordered, leave_out)
         table.insert(list, REVERSED[phase] and 1 or #list + 1, instance.index)
       end
     end
-    phases[phase] = list
+    phases[phase] = #list > 0 and list or NOBODY
   end
   return phases
 end

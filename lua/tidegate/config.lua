@@ -8,6 +8,10 @@
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
 --              bundled_names() -> list of names, for suggestions; optional
+--              check_host(pattern), check_path(pattern) -> why it is none and a hint; nothing when it is one
+--              build_routes(list of { name, hosts, paths, methods }) -> list of conflicts { first, second
+--                (names), host, path }, or nil, why and the index of a route that is refused; the host keeps
+--                the table of the last call, which is that of the tree
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
@@ -17,15 +21,12 @@
 --
 -- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … } }
---   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace, allow_connect,
---               chain }
+--   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
+--               allow_connect, chain }
 --   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags }
---   routes    { name, hosts, paths = { { path, prefix }… }, methods, service, strip_prefix, preserve_host,
---             tags,
---               timeout, chains = { chain of each listener… } }
---   plugins   { name, version, chunkname, source, dir, modules = { { name, chunkname, source }… }, stage,
---             phases,
+--   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
+--   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,
 --               body, exports, heap }
 --   instances { plugin, id, conf, on_error, limits = { memory, … }, scope, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
@@ -98,9 +99,12 @@ local function report_difference(session, declaration, keys)
   }, keys)
 end
 
--- Evaluates once more and compares.
+-- Evaluates once more, without printing again, and compares.
 local function check_determinism(options, first)
-  local second = evaluate(options, diagnostics.new())
+  local host = {}
+  for name, value in pairs(options.host) do host[name] = value end
+  host.print = nil
+  local second = evaluate({ path = options.path, host = host }, diagnostics.new())
   local a, b = declared(first), declared(second)
   for i = 1, math.max(#a, #b) do
     local one, two = a[i], b[i]
@@ -121,8 +125,8 @@ function config.load(options)
   local session, ran = evaluate(options, reports)
   -- After an error in the script, what is missing may be missing only because of it.
   if not ran then return nil, reports end
+  check_determinism(options, session)
   local tree = resolve.new(session):tree(options.host.limits)
-  if tree then check_determinism(options, session) end
   if reports.errors > 0 then return nil, reports end
   return tree, reports
 end

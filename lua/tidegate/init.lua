@@ -19,6 +19,7 @@ local NAMED = { listener = "a listener", service = "a service", route = "a route
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
 local NAME = "^[%w_][%w_.-]*$"
 local LONGEST_NAME = 128
+local NO_OPTIONS = {}
 
 local function check_name(session, where, kind, name)
   if name:find(NAME) and #name <= LONGEST_NAME then return end
@@ -42,19 +43,23 @@ local function declare(session, declaration)
   end
   session.by_name[kind][name] = declaration
   session.declarations[#session.declarations + 1] = declaration
+  declaration.position = #session.declarations
 end
 
 -- Waits for the table of `tg.route "name"`; a script that never gives one is told so.
-local function await_table(session, where, complete)
-  local pending = { kind = "pending", noun = ("an unfinished tg.%s"):format(where.func), where = where }
-  session.pending[#session.pending + 1] = pending
-  return session:handle(pending, function(value)
+local function await_table(session, func, name, complete)
+  local file, line = session:current_line()
+  local pending = { kind = "pending", noun = ("an unfinished tg.%s"):format(func),
+                    where = { file = file, line = line, func = func, name = name } }
+  session.pending[pending] = true
+  function pending.call(value)
     if type(value) ~= "table" then
-      error(("tg.%s %s takes a table, got a %s"):format(where.func, quote(where.name), type(value)), 2)
+      error(("tg.%s %s takes a table, got a %s"):format(func, quote(name), type(value)), 3)
     end
-    pending.done = true
+    session.pending[pending] = nil
     return complete(value)
-  end)
+  end
+  return session:handle(pending)
 end
 
 local function named(session, kind)
@@ -62,11 +67,12 @@ local function named(session, kind)
     if type(name) ~= "string" then
       error(("tg.%s takes a name: tg.%s \"name\" { … }"):format(kind, kind), 2)
     end
-    local begun = session:where(kind, name)
-    return await_table(session, begun, function(value)
+    return await_table(session, kind, name, function(value)
       local where = session:where(kind, name)
       check_name(session, where, kind, name)
       declare(session, { kind = kind, name = name, value = value, where = where })
+      -- Nothing refers to a route, and there may be many.
+      if kind == "route" then return nil end
       return session:handle { kind = kind, noun = NAMED[kind], text = name, name = name }
     end)
   end
@@ -97,9 +103,9 @@ local function use(session)
   return function(name, options)
     if type(name) ~= "string" then error('tg.use takes a plugin: tg.use "name" { … }', 2) end
     if options ~= nil and type(options) ~= "table" then error("the options of tg.use are a table", 2) end
-    return await_table(session, session:where("use", name), function(conf)
-      local instance = { kind = "use", noun = "a plugin", name = name, options = options or {}, conf = conf,
-                         where = session:where("use", name) }
+    return await_table(session, "use", name, function(conf)
+      local instance = { kind = "use", noun = "a plugin", name = name, options = options or NO_OPTIONS,
+                         conf = conf, where = session:where("use", name) }
       session.instances[#session.instances + 1] = instance
       return session:handle(instance)
     end)
@@ -193,14 +199,12 @@ end
 
 --- Reports the declarations that never received their table.
 function language.finish(session)
-  for _, pending in ipairs(session.pending) do
-    if not pending.done then
-      local where = pending.where
-      session:report(where, {
-        code = "unfinished_call", message = ("tg.%s %s has no table"):format(where.func, quote(where.name)),
-        hint = ("write tg.%s %s { … }"):format(where.func, quote(where.name)),
-      })
-    end
+  for pending in pairs(session.pending) do
+    local where = pending.where
+    session:report(where, {
+      code = "unfinished_call", message = ("tg.%s %s has no table"):format(where.func, quote(where.name)),
+      hint = ("write tg.%s %s { … }"):format(where.func, quote(where.name)),
+    })
   end
 end
 

@@ -46,51 +46,22 @@ local target_address = text_type("an address with a port", function(_, value)
   return read_endpoint(value, "%s is a host name; names are not resolved yet, targets need an address", 1)
 end)
 
-local host_pattern = text_type("a host", function(_, value)
-  local name = value:match "^%*%.(.+)$" or value
-  if value:find(":", 1, true) and not ip.parse(value) then
-    return nil, quote(value) .. " is not a host", "hosts are matched without their port"
-  end
-  if name:find("*", 1, true) then
-    return nil, quote(value) .. " is not a host", '"*" stands for whole labels at the front: "*.example.test"'
-  end
-  if not is_host(name) or (name ~= value and ip.parse(name)) then
-    return nil, quote(value) .. " is not a host", 'an exact name or "*." and a name: "*.example.test"'
-  end
-  local bytes = ip.parse(name)
-  if bytes then return #bytes == 16 and "[" .. ip.format(bytes) .. "]" or ip.format(bytes) end
-  return value:lower()
-end)
-
--- Bytes that a path may hold unencoded (RFC 3986 section 3.3), "/" included.
-local PATH_BYTES = "^[%w%-._~!$&'()*+,;=:@/%%]*$"
-
-local function path_problem(path)
-  if path:sub(1, 1) ~= "/" then return 'paths begin with "/"' end
-  if path:find "[{}]" then return "parameters such as {id} are not available yet" end
-  if path:find "[?#]" then return "a path has no query and no fragment" end
-  if not path:find(PATH_BYTES) then return "other bytes are written percent-encoded: %20" end
-  if path:gsub("%%%x%x", ""):find("%", 1, true) then return 'a "%" is followed by two hexadecimal digits' end
-  if path:find("//", 1, true) then return "an empty segment never matches" end
-  if (path .. "/"):find("/%.%.?/") then return 'a segment "." or ".." never matches' end
+-- Host and path patterns are read by the route table itself, through the host: one truth about what matches.
+local function pattern_type(noun, check)
+  return text_type(noun, function(_, value, cx)
+    local why, hint = cx[check](value)
+    if why then return nil, ("%s is not %s: %s"):format(quote(value), noun, why), hint end
+    return value
+  end)
 end
 
-local path_pattern = text_type("a path", function(_, value)
-  if value:sub(1, 1) == "~" then
-    return nil, quote(value) .. " is not a path", "regular expressions are not available yet"
-  end
-  local prefix = value:match "^(.*)/%*$"
-  local path = prefix or value
-  local why = (path ~= "" or not prefix) and path_problem(path) or nil
-  if not why and path:find("*", 1, true) then why = '"*" stands for whole segments at the end: "/a/*"' end
-  if why then return nil, quote(value) .. " is not a path", why end
-  return { path = path == "" and "/" or path, prefix = prefix ~= nil }
-end)
+local host_pattern = pattern_type("a host", "check_host")
+local path_pattern = pattern_type("a path", "check_path")
 
-local strip_prefix = text_type("a path", function(_, value)
-  local why = path_problem(value)
-  if not why and value:find("*", 1, true) then why = 'a plain prefix: "/v1"' end
-  if why then return nil, quote(value) .. " is not a path", why end
+local strip_prefix = text_type("a path", function(_, value, cx)
+  local why, hint = cx.check_path(value)
+  if not why and value:find "[*{]" then why, hint = "a prefix has no parameters", 'a plain path: "/v1"' end
+  if why then return nil, ("%s is not a path: %s"):format(quote(value), why), hint end
   return #value > 1 and value:gsub("/$", "") or value
 end)
 
@@ -152,7 +123,7 @@ objects.service = S.record {
 objects.route = S.record {
   hosts = S.list(host_pattern, { min = 1, max = 1024, unique = true }):optional():doc "all hosts when absent",
   paths = S.list(path_pattern, { min = 1, max = 1024 }):default { "/*" }
-    :doc "exact, or a prefix ending in /*",
+    :doc "exact, a prefix ending in /*, or with parameters: /users/{id}",
   methods = S.list(S.method(), { min = 1, max = 64, unique = true }):optional():doc "all methods when absent",
   service = S.ref "service":optional():doc "who answers; without one, a plugin must",
   strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",

@@ -306,7 +306,7 @@ end
 local function record(found, value, modules)
   return {
     name = value.name, version = value.version, chunkname = found.file, source = found.text,
-    dir = found.dir or "", modules = modules, stage = value.stage, rank = rank_of(value.stage),
+    modules = modules, stage = value.stage, rank = rank_of(value.stage),
     priority = value.priority, schema = value.schema, phases = phases_of(value), needs = value.needs,
       limits = value.limits,
     exports = value.exports,

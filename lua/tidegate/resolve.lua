@@ -8,7 +8,8 @@
 --            needs an earlier one runs only on what is sound.
 -- Ownership  Owns the tree until it is returned; borrows the session.
 -- Cost       One walk over everything declared. A chain is computed once for each distinct set of instances,
---            so a hundred thousand routes with the same plugins share one.
+--            so a hundred thousand routes with the same plugins share one. Tables of the script are let go
+--            of once they are checked.
 
 local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
@@ -75,6 +76,8 @@ local function schema_host(self)
       self.attached[#self.attached + 1] = instance
     end,
     compile_regex = session.host.compile_regex,
+    check_host = session.host.check_host,
+    check_path = session.host.check_path,
   }
 end
 
@@ -97,6 +100,7 @@ local function check(self, declaration, t)
   self.root = root_of(declaration)
   local value, problems = S.validate(t, declaration.value, self.host)
   self.session:report_problems(declaration.where, self.root, problems)
+  declaration.value = nil
   return value
 end
 
@@ -126,7 +130,10 @@ function resolve:objects()
   end
 end
 
-local function effective_limits(all, given, own, operator)
+-- Instances that set nothing share the limits of their plugin.
+local function effective_limits(all, given, loaded, operator)
+  local own = loaded.limits
+  if next(given) == nil and loaded.shared_limits then return loaded.shared_limits end
   local limits = {}
   for _, limit in ipairs(all) do
     local name = limit.path:match "^plugin%.(.+)$"
@@ -135,6 +142,7 @@ local function effective_limits(all, given, own, operator)
       limits[name] = given[name] or own[name] and math.min(own[name], bound) or bound
     end
   end
+  if next(given) == nil then loaded.shared_limits = limits end
   return limits
 end
 
@@ -157,11 +165,12 @@ local function check_instance(self, instance, options_type, limits, operator)
   conf, problems = S.validate(loaded.schema, instance.conf, self.host)
   cite_schema(problems, loaded)
   session:report_problems(instance.where, instance.path, problems)
+  instance.conf, instance.options = nil, nil
   if not options or not conf then return end
   instance.plugin, instance.checked, instance.id = loaded, conf, options.id
   instance.before, instance.after = options.before, options.after
   instance.on_error = options.on_error or (loaded.stage == "observe" and "skip" or "fail")
-  instance.limits = effective_limits(limits, options.limits, loaded.limits, operator)
+  instance.limits = effective_limits(limits, options.limits, loaded, operator)
 end
 
 --- Loads the plugins of all attached instances and checks their configurations.
@@ -256,11 +265,13 @@ end
 
 local function check_strip_prefix(self, declaration)
   local prefix = declaration.checked.strip_prefix
-  for i, path in ipairs(prefix and declaration.checked.paths or {}) do
-    if path.path ~= prefix and path.path:sub(1, #prefix + 1) ~= prefix .. "/" and prefix ~= "/" then
+  if not prefix or prefix == "/" then return end
+  for i, path in ipairs(declaration.checked.paths) do
+    local plain = path:gsub("/%*$", "")
+    if plain ~= prefix and plain:sub(1, #prefix + 1) ~= prefix .. "/" then
       self.session:report(declaration.where, {
         code = "conflict", path = root_of(declaration) .. ".strip_prefix",
-        message = ("%s does not begin with the prefix %s"):format(quote(path.path), quote(prefix)),
+        message = ("%s does not begin with the prefix %s"):format(quote(path), quote(prefix)),
         hint = ("paths[%d] would reach the service unstripped"):format(i),
       }, { "strip_prefix" })
       return
@@ -268,40 +279,31 @@ local function check_strip_prefix(self, declaration)
   end
 end
 
--- One method that both routes take, or nil. Absent methods mean all.
-local function common_method(a, b)
-  if not a or not b then return (a or b or { "any method" })[1] end
-  for _, method in ipairs(a) do
-    for _, other in ipairs(b) do
-      if method == other then return method end
-    end
-  end
+-- What the route table needs to know of a route.
+local function matching_of(declaration)
+  local route = declaration.checked
+  return { name = declaration.name, hosts = route.hosts or {}, paths = route.paths,
+           methods = route.methods or {} }
 end
 
--- Two routes with the same host, path and method: which one answers would be luck.
+-- Builds the route table; two routes that take the same requests are found there.
 local function check_route_conflicts(self, routes)
-  local taken = {}
-  for _, declaration in ipairs(routes) do
-    local route = declaration.checked
-    for _, host in ipairs(route.hosts or { "" }) do
-      for i, path in ipairs(route.paths) do
-        local key = ("%s\0%s\0%s"):format(host, path.path, tostring(path.prefix))
-        taken[key] = taken[key] or {}
-        for _, other in ipairs(taken[key]) do
-          local method = common_method(route.methods, other.checked.methods)
-          if method then
-            self.session:report(declaration.where, {
-              code = "conflict", path = ("%s.paths[%d]"):format(root_of(declaration), i),
-              message = ("route %s takes the same requests (%s %s)"):format(quote(other.name), method,
-                host .. (path.prefix and (path.path:gsub("/$", "") .. "/*") or path.path)),
-              hint = "declared at " .. self.session.cite(other.where),
-            }, { "paths", i })
-            break
-          end
-        end
-        table.insert(taken[key], declaration)
-      end
-    end
+  local list, by_name = {}, self.session.by_name.route or {}
+  for i, declaration in ipairs(routes) do list[i] = matching_of(declaration) end
+  local conflicts, why, index = self.session.host.build_routes(list)
+  if not conflicts then
+    local refused = routes[index]
+    self.session:report(refused.where, { code = "bad_value", path = root_of(refused), message = why })
+  end
+  for _, conflict in ipairs(conflicts or {}) do
+    local first, second = by_name[conflict.first], by_name[conflict.second]
+    if second.position < first.position then first, second = second, first end
+    self.session:report(second.where, {
+      code = "conflict", path = root_of(second),
+      message = ("route %s takes the same requests (%s %s)"):format(quote(first.name), conflict.host,
+                                                                    conflict.path),
+      hint = "declared at " .. self.session.cite(first.where),
+    })
   end
 end
 
@@ -421,11 +423,10 @@ function resolve:routes(listeners, services)
     for i, listener in ipairs(listeners) do
       chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
     end
-    list[#list + 1] = {
-      name = declaration.name, hosts = value.hosts or {}, paths = value.paths, methods = value.methods or {},
-      service = service or 0, strip_prefix = value.strip_prefix, preserve_host = value.preserve_host,
-      tags = value.tags, timeout = value.timeout, chains = chains,
-    }
+    -- The checked table becomes the tree's: with many routes a copy would count.
+    value.name, value.service, value.chains = declaration.name, service or 0, chains
+    value.hosts, value.methods, value.plugins = nil, nil, nil
+    list[#list + 1] = value
   end
   return list
 end
@@ -436,7 +437,7 @@ function resolve:plugins(operator)
     local heap = operator["plugin_vm.heap"]
     list[i] = {
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
-      dir = loaded.dir, modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
+      modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
       body = loaded.needs.body, exports = loaded.exports,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }

@@ -23,14 +23,35 @@ local LIBRARY = {
 local HIDDEN = { dump = true, random = true, randomseed = true }
 local INCLUDE_DEPTH = 16
 
+-- What handles do; one metatable for all of a session, since a large config holds a handle for each object.
+local function handle_behaviour(objects)
+  local function refuse(handle, key)
+    error(("%s has no field %q"):format(objects[handle].noun, tostring(key)), 2)
+  end
+  return {
+    __metatable = false, __index = refuse, __newindex = refuse,
+    __tostring = function(handle) return objects[handle].text or objects[handle].noun end,
+    __concat = function(left, right)
+      local object = objects[left] or objects[right]
+      error(("%s cannot be joined to a string"):format(object.noun), 2)
+    end,
+    __call = function(handle, ...)
+      local object = objects[handle]
+      if not object.call then error(("%s cannot be called"):format(object.noun), 2) end
+      return object.call(...)
+    end,
+  }
+end
+
 --- A session for the config file at `path`.
 -- @tparam table host see config.lua
 -- @tparam table diagnostics where mistakes go
 function script.new(path, host, diagnostics)
+  local objects = setmetatable({}, { __mode = "k" })
   return setmetatable({
     path = path, dir = path:match "^(.*/)[^/]*$" or "", host = host, diagnostics = diagnostics,
     chunks = {}, modules = {}, loading = {}, depth = 0, calls = {},
-    objects = setmetatable({}, { __mode = "k" }),
+    objects = objects, handles = handle_behaviour(objects),
     declarations = {}, by_name = {}, instances = {}, pending = {},
   }, script)
 end
@@ -40,18 +61,11 @@ function script:object(value)
   return type(value) == "table" and self.objects[value] or nil
 end
 
---- Makes an opaque handle for `object` (a table with at least `kind` and `noun`).
--- @tparam[opt] function on_call what calling the handle does
-function script:handle(object, on_call)
-  local function refuse(_, key)
-    error(("%s has no field %q"):format(object.noun, tostring(key)), 2)
-  end
-  local handle = setmetatable({}, {
-    __metatable = false, __index = refuse, __newindex = refuse,
-    __call = on_call and function(_, ...) return on_call(...) end,
-    __tostring = function() return object.text or object.noun end,
-    __concat = function() error(("%s cannot be joined to a string"):format(object.noun), 2) end,
-  })
+--- Makes an opaque handle for `object`: a table with `kind` and `noun`, and at will `text` (what it prints)
+--  and
+-- `call` (what calling it does).
+function script:handle(object)
+  local handle = setmetatable({}, self.handles)
   self.objects[handle] = object
   return handle
 end
@@ -83,9 +97,10 @@ end
 -- @tparam[opt] string name its literal argument
 function script:where(func, name)
   local file, line = self:current_line()
-  local key = ("%s:%d:%s:%s"):format(file or "", line or 0, func, name or "")
-  self.calls[key] = (self.calls[key] or 0) + 1
-  return { file = file, line = line, func = func, name = name, nth = self.calls[key] }
+  local key = ("%d:%s:%s"):format(line or 0, func, file or "")
+  local before = self.calls[key] or 0
+  self.calls[key] = before + 1
+  return { file = file, line = line, func = func, name = name, nth = before > 0 and before + 1 or nil }
 end
 
 --- "gateway.lua:28", to cite a place in a message.

@@ -178,29 +178,35 @@ function source:constructor(token)
   if word == "(" and self:word(token + 1) == "{" then return token + 1 end
 end
 
---- Finds the table constructor of a call.
--- @tparam table where line, func (the DSL function's name), name (its literal argument, may be nil), and nth
--- (the
---   how-many-eth such call on that line this one is; in a loop it grows past what the text holds)
--- @treturn table|nil open, start and options, all tokens
-function source:call(where)
-  local first, last = self:on_line(where.line)
-  local exact, computed = {}, {}
+-- The calls of `func` on a line that are given a constructor, in their order.
+function source:calls_on_line(line, func)
+  local first, last = self:on_line(line)
+  local found = {}
   for token = first, last do
     local open = self:constructor(token)
     local callee, name, options
     if open then callee, name, options = self:callee(token) end
-    if callee and self:word(callee) == where.func then
-      local literal = name and self:literal(name)
-      local list = literal == where.name and exact or not literal and computed or nil
-      if list then
-        list[#list + 1] = { open = open, start = self:expression_start(callee), options = options }
-      end
+    if callee and self:word(callee) == func then
+      found[#found + 1] = { open = open, start = self:expression_start(callee), options = options,
+                            name = name and self:literal(name) }
     end
   end
-  local found = #exact > 0 and exact or computed
+  return found
+end
+
+--- Finds the table constructor of a call.
+-- @tparam table where line, func (the DSL function's name), name (its argument, may be nil), and nth (the
+--   how-many-eth call of func on that line this one is, 1 when absent; in a loop it grows past what the text
+--   holds)
+-- @treturn table|nil open, start and options, all tokens
+function source:call(where)
+  local found = self:calls_on_line(where.line, where.func)
   if #found == 0 then return nil end
-  return found[(where.nth - 1) % #found + 1]
+  local likely = found[((where.nth or 1) - 1) % #found + 1]
+  if not likely.name or likely.name == where.name then return likely end
+  for _, call in ipairs(found) do
+    if call.name == where.name then return call end
+  end
 end
 
 --- Finds the first use of a name on a line, as whole expression ("tg" of "tg.env").

@@ -1,3 +1,5 @@
+-- Which instances of plugins run, and in what order: stages, priorities, before and after, scopes, phases.
+
 local chain = require "tidegate.chain"
 
 local RANKS = { edge = 1, auth = 2, guard = 3, traffic = 4, transform = 5, observe = 6 }

@@ -1,3 +1,5 @@
+-- Addresses and networks: what is read, what is refused, and the one spelling that comes out.
+
 local ip = require "tidegate.ip"
 
 local function canonical(text)

@@ -1,3 +1,5 @@
+-- Plugin files at check: what is loaded from them, and every way in which one is refused.
+
 local host = require "support.config_host"
 
 local GATEWAY = [==[

@@ -1,3 +1,5 @@
+-- JSON Schema and Markdown made from a schema.
+
 local S = require "tidegate.schema"
 local docs = require "tidegate.schema_docs"
 

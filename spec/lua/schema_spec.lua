@@ -1,3 +1,5 @@
+-- The schema DSL: each type takes, refuses and normalises; records, rules and variants; all mistakes at once.
+
 local S = require "tidegate.schema"
 
 local function problems(t, value, host)

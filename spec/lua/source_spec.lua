@@ -1,3 +1,5 @@
+-- Positions in a config file: the constructor of a call, and the key that a path names inside it.
+
 local source = require "tidegate.source"
 
 local TEXT = [==[
@@ -78,16 +80,21 @@ describe("the call on a line", function()
   before_each(function() src = source.new(TEXT) end)
 
   it("is told by its name", function()
-    local s = src:call { line = 10, func = "route", name = "s", nth = 1 }
+    local s = src:call { line = 10, func = "route", name = "s", nth = 2 }
     assert.equal("10:35", at(src, s.start))
   end)
 
   it("is told by its turn where names are the same", function()
-    local where = { line = 10, func = "route", name = "s", nth = 2 }
+    local where = { line = 10, func = "route", name = "s", nth = 3 }
     local second = src:call(where)
     assert.equal("10:78", at(src, src:locate(second.open, { "hosts" })))
-    where.nth = 4
+    where.nth = 6
     assert.same(second, src:call(where))
+  end)
+
+  it("is told by its name alone where turns do not fit", function()
+    local skipped = src:call { line = 7, func = "use", name = "b", nth = 1 }
+    assert.equal("7:34", at(src, skipped.start))
   end)
 
   it("may have a computed name", function()

@@ -1,3 +1,5 @@
+-- "Did you mean": the distance of two names, and which candidate is near enough.
+
 local suggest = require "tidegate.suggest"
 
 describe("the distance of two names", function()

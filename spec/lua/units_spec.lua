@@ -1,3 +1,5 @@
+-- Durations and sizes: what is read, what is refused, what is written.
+
 local units = require "tidegate.units"
 
 describe("durations", function()

@@ -27,6 +27,29 @@ return {
   return text:format(name, stage, table.concat(functions), more or "  schema = S.record {},\n")
 end
 
+-- The route table belongs to C; these few rules stand in for it where only the Lua side is meant.
+local function check_path(path)
+  if path:sub(1, 1) ~= "/" then return "it does not begin with a slash", 'write "/a" or "/a/*"' end
+end
+
+local function check_host(name)
+  if name:find(":", 1, true) or name:find("%*$") then return "it is malformed", 'write "*.example.test"' end
+end
+
+local function build_routes(routes)
+  local taken, conflicts = {}, {}
+  for _, route in ipairs(routes) do
+    for _, path in ipairs(route.paths) do
+      local key = (route.hosts[1] or "*") .. path .. table.concat(route.methods, ",")
+      if taken[key] then
+        conflicts[#conflicts + 1] = { first = taken[key], second = route.name, host = "*", path = path }
+      end
+      taken[key] = route.name
+    end
+  end
+  return conflicts
+end
+
 local function match_glob(pattern, path)
   local lua = pattern:gsub("[%-%.%+%^%$%(%)%%]", "%%%0"):gsub("%*", "[^/]*"):gsub("%?", "[^/]")
   return path:find("^" .. lua .. "$") ~= nil
@@ -59,6 +82,7 @@ function host.new(world)
       return names
     end,
     print = world.print,
+    check_path = check_path, check_host = check_host, build_routes = build_routes,
   }
 end
 

@@ -1,0 +1,552 @@
+/* build.c: walks the tree that lua/tidegate/config.lua returned and fills C structs from it.
+ *
+ * The tree has been checked: types, ranges, references. What is read here is trusted to have the
+ * shape that config.lua describes; tg_assert() guards it. Strings, arrays and encoded plugin
+ * configurations are copied into the snapshot's memory, so that the VM can be closed afterwards.
+ *
+ * The walk runs in protected mode, since looking a field up may raise when memory is out. All that
+ * it allocates belongs to the snapshot, which is dropped whole on failure. Readers of fields take
+ * the absolute index of their table and leave the stack as it was.
+ *
+ * Units: seconds become microseconds, sizes stay bytes, indices that count from 1 become pointers.
+ */
+#include "base/banned.h"
+#include "config/build.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "script/marshal.h"
+
+#include <lauxlib.h>
+#include <math.h>
+
+struct build {
+    struct tg_scratch *scratch;
+    struct tg_snapshot *snapshot;
+    const char *path;
+    /* Being filled; the snapshot's members of the same names are const. */
+    struct tg_service_conf *services;
+    struct tg_plugin_conf *plugins;
+    struct tg_instance_conf *instances;
+    struct tg_chains *chains;
+    uint32_t chain_count;
+};
+
+/* ---- Reading fields -------------------------------------------------------------------------- */
+
+static void *take(lua_State *L, struct build *b, size_t count, size_t size)
+{
+    void *p = tg_snapshot_alloc(b->snapshot, count, size);
+
+    if (p == NULL)
+        luaL_error(L, "not enough memory");
+    return p;
+}
+
+/* Copy of the string at `index`; empty for nil. */
+static struct tg_str copy_at(lua_State *L, struct build *b, int index)
+{
+    struct tg_str s = {"", 0};
+
+    if (lua_isnil(L, index))
+        return s;
+    s.p = lua_tolstring(L, index, &s.n);
+    tg_assert(s.p != NULL);
+    s = tg_snapshot_copy(b->snapshot, s);
+    if (s.p == NULL)
+        luaL_error(L, "not enough memory");
+    return s;
+}
+
+static struct tg_str str_field(lua_State *L, struct build *b, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    struct tg_str s = copy_at(L, b, -1);
+    lua_pop(L, 1);
+    return s;
+}
+
+static bool bool_field(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* A number times `scale`, rounded; `absent` for nil. */
+static uint64_t scaled_field(lua_State *L, int table, const char *name, double scale,
+                             uint64_t absent)
+{
+    lua_getfield(L, table, name);
+    bool given = !lua_isnil(L, -1);
+    double value = lua_tonumber(L, -1) * scale;
+    lua_pop(L, 1);
+    tg_assert(value >= 0 && value < 0x1p63);
+    return given ? (uint64_t)llround(value) : absent;
+}
+
+static uint64_t count_field(lua_State *L, int table, const char *name, uint64_t absent)
+{
+    return scaled_field(L, table, name, 1.0, absent);
+}
+
+/* Seconds as microseconds; `absent` is in microseconds. */
+static uint64_t time_field(lua_State *L, int table, const char *name, uint64_t absent)
+{
+    return scaled_field(L, table, name, (double)TG_USEC_PER_SEC, absent);
+}
+
+/* Pushes the list in a field and tells its length; the caller pops it. */
+static uint32_t push_list(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    tg_assert(lua_istable(L, -1));
+    return (uint32_t)lua_objlen(L, -1);
+}
+
+/* Pushes item `i` (counted from 0) of the list at `list`; returns its absolute index. */
+static int push_item(lua_State *L, int list, uint32_t i)
+{
+    lua_rawgeti(L, list, (int)i + 1);
+    return lua_gettop(L);
+}
+
+static const struct tg_str *str_list(lua_State *L, struct build *b, int table, const char *name,
+                                     uint32_t *count)
+{
+    *count = push_list(L, table, name);
+    int list = lua_gettop(L);
+    struct tg_str *strings = take(L, b, *count, sizeof(*strings));
+    for (uint32_t i = 0; i < *count; i++) {
+        strings[i] = copy_at(L, b, push_item(L, list, i));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return strings;
+}
+
+/* ---- Settings -------------------------------------------------------------------------------- */
+
+static void build_limits(lua_State *L, int table, struct tg_limits *limits)
+{
+    lua_getfield(L, table, "limits");
+    int values = lua_gettop(L);
+    for (int i = 0; i < TG_LIMIT_COUNT; i++) {
+        enum tg_limit_id id = (enum tg_limit_id)i;
+        const struct tg_limit_info *info = tg_limit_info(id);
+        uint64_t *field = tg_limit_field(limits, id);
+        *field = info->unit == TG_LIMIT_UNIT_TIME ? time_field(L, values, info->path, info->value)
+                                                  : count_field(L, values, info->path, info->value);
+    }
+    lua_pop(L, 1);
+}
+
+static void build_settings(lua_State *L, struct build *b, int tree)
+{
+    struct tg_settings *settings = &b->snapshot->settings;
+
+    lua_getfield(L, tree, "settings");
+    int table = lua_gettop(L);
+    settings->workers = (uint32_t)count_field(L, table, "workers", 0);
+    settings->server_name = str_field(L, b, table, "server_name");
+    build_limits(L, table, &settings->limits);
+    lua_getfield(L, table, "log");
+    lua_getfield(L, -1, "level");
+    bool known = tg_log_level_from(tg_str_c(lua_tostring(L, -1)), &settings->log_level);
+    tg_assert(known);
+    lua_pop(L, 3);
+}
+
+/* ---- Plugins --------------------------------------------------------------------------------- */
+
+static const char *const phase_names[TG_PHASES] = {
+    [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",
+    [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter",
+    [TG_PHASE_LOG] = "log",
+};
+
+static unsigned phase_mask(lua_State *L, int table)
+{
+    unsigned mask = 0;
+
+    lua_getfield(L, table, "phases");
+    for (unsigned phase = 0; phase < TG_PHASES; phase++) {
+        if (bool_field(L, lua_gettop(L), phase_names[phase]))
+            mask |= 1u << phase;
+    }
+    lua_pop(L, 1);
+    return mask;
+}
+
+static void build_modules(lua_State *L, struct build *b, int table, struct tg_plugin_conf *plugin)
+{
+    plugin->module_count = push_list(L, table, "modules");
+    int list = lua_gettop(L);
+    struct tg_module_conf *modules = take(L, b, plugin->module_count, sizeof(*modules));
+    for (uint32_t i = 0; i < plugin->module_count; i++) {
+        int item = push_item(L, list, i);
+        modules[i].name = str_field(L, b, item, "name");
+        modules[i].chunkname = str_field(L, b, item, "chunkname");
+        modules[i].source = str_field(L, b, item, "source");
+        lua_pop(L, 1);
+    }
+    plugin->modules = modules;
+    lua_pop(L, 1);
+}
+
+/* Each text is hashed under the digest of those before it. */
+static uint64_t digest_add(uint64_t digest, struct tg_str text)
+{
+    return tg_hash_keyed((struct tg_hash_key){digest, text.n}, text.p, text.n);
+}
+
+static uint64_t digest_of(const struct tg_plugin_conf *plugin)
+{
+    uint64_t digest = digest_add(digest_add(0, plugin->name), plugin->source);
+
+    for (uint32_t i = 0; i < plugin->module_count; i++)
+        digest = digest_add(digest_add(digest, plugin->modules[i].name), plugin->modules[i].source);
+    return digest;
+}
+
+static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plugin_conf *plugin)
+{
+    plugin->name = str_field(L, b, table, "name");
+    plugin->version = str_field(L, b, table, "version");
+    plugin->chunkname = str_field(L, b, table, "chunkname");
+    plugin->source = str_field(L, b, table, "source");
+    build_modules(L, b, table, plugin);
+    plugin->exports = str_list(L, b, table, "exports", &plugin->export_count);
+    plugin->digest = digest_of(plugin);
+    plugin->phases = phase_mask(L, table);
+    plugin->heap = count_field(L, table, "heap", b->snapshot->settings.limits.plugin_heap);
+    struct tg_str body = str_field(L, b, table, "body");
+    bool both = tg_str_eq(body, TG_STR("both"));
+    plugin->wants_request_body = both || tg_str_eq(body, TG_STR("request"));
+    plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
+}
+
+static void build_plugins(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "plugins");
+    int list = lua_gettop(L);
+
+    b->plugins = take(L, b, count, sizeof(*b->plugins));
+    for (uint32_t i = 0; i < count; i++) {
+        b->plugins[i].index = i;
+        build_plugin(L, b, push_item(L, list, i), &b->plugins[i]);
+        lua_pop(L, 1);
+    }
+    b->snapshot->plugins = b->plugins;
+    b->snapshot->plugin_count = count;
+    lua_pop(L, 1);
+}
+
+/* Encodes the configuration of the instance at `table` for the plugin VMs. */
+static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struct tg_str where)
+{
+    const struct tg_marshal_options options = {.root = "conf", .tag = TG_MEM_CONFIG};
+    struct tg_blob blob;
+    char why[256];
+
+    lua_getfield(L, table, "conf");
+    enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
+    lua_pop(L, 1);
+    if (err != TG_OK)
+        luaL_error(L, "%s: %s", where.p, why);
+    struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+    tg_blob_release(&blob);
+    if (conf.p == NULL)
+        luaL_error(L, "not enough memory");
+    return conf;
+}
+
+static enum tg_on_error on_error_of(struct tg_str name)
+{
+    if (tg_str_eq(name, TG_STR("skip")))
+        return TG_ON_ERROR_SKIP;
+    return tg_str_eq(name, TG_STR("close")) ? TG_ON_ERROR_CLOSE : TG_ON_ERROR_FAIL;
+}
+
+static void build_instance(lua_State *L, struct build *b, int table,
+                           struct tg_instance_conf *instance)
+{
+    const struct tg_limits *limits = &b->snapshot->settings.limits;
+    uint64_t plugin = count_field(L, table, "plugin", 0);
+
+    tg_assert(plugin >= 1 && plugin <= b->snapshot->plugin_count);
+    instance->plugin = &b->plugins[plugin - 1];
+    instance->id = str_field(L, b, table, "id");
+    instance->where = str_field(L, b, table, "where");
+    instance->conf = encode_conf(L, b, table, instance->where);
+    instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
+    lua_getfield(L, table, "limits");
+    int own = lua_gettop(L);
+    instance->memory = count_field(L, own, "memory", limits->plugin_memory);
+    instance->churn = count_field(L, own, "churn", limits->plugin_churn);
+    instance->body = count_field(L, own, "body", limits->plugin_body);
+    instance->cpu = time_field(L, own, "cpu", limits->plugin_cpu);
+    instance->wall = time_field(L, own, "wall", limits->plugin_wall);
+    lua_pop(L, 1);
+}
+
+static void build_instances(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "instances");
+    int list = lua_gettop(L);
+
+    b->instances = take(L, b, count, sizeof(*b->instances));
+    for (uint32_t i = 0; i < count; i++) {
+        b->instances[i].index = i;
+        build_instance(L, b, push_item(L, list, i), &b->instances[i]);
+        lua_pop(L, 1);
+    }
+    b->snapshot->instances = b->instances;
+    b->snapshot->instance_count = count;
+    lua_pop(L, 1);
+}
+
+/* ---- Chains ---------------------------------------------------------------------------------- */
+
+static struct tg_chain build_chain(lua_State *L, struct build *b, int table, const char *phase)
+{
+    uint32_t count = push_list(L, table, phase);
+    int list = lua_gettop(L);
+    const struct tg_instance_conf **v = take(L, b, count, sizeof(*v));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int item = push_item(L, list, i);
+        lua_Integer index = lua_tointeger(L, item);
+        tg_assert(index >= 1 && index <= (lua_Integer)b->snapshot->instance_count);
+        v[i] = &b->instances[index - 1];
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return (struct tg_chain){v, count};
+}
+
+static void build_chains(lua_State *L, struct build *b, int tree)
+{
+    b->chain_count = push_list(L, tree, "chains");
+    int list = lua_gettop(L);
+
+    b->chains = take(L, b, b->chain_count, sizeof(*b->chains));
+    for (uint32_t i = 0; i < b->chain_count; i++) {
+        int item = push_item(L, list, i);
+        for (unsigned phase = 0; phase < TG_PHASES; phase++)
+            b->chains[i].phase[phase] = build_chain(L, b, item, phase_names[phase]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static const struct tg_chains *chains_at(struct build *b, uint64_t index)
+{
+    tg_assert(index >= 1 && index <= b->chain_count);
+    return &b->chains[index - 1];
+}
+
+/* ---- Listeners, services, routes ------------------------------------------------------------- */
+
+/* Reads the address in a field: its canonical text and what the kernel takes. */
+static struct tg_str build_address(lua_State *L, struct build *b, int table, struct tg_addr *addr)
+{
+    lua_getfield(L, table, "address");
+    struct tg_str text = str_field(L, b, lua_gettop(L), "text");
+    if (tg_addr_parse(text, addr) != TG_OK)
+        luaL_error(L, "%s: not an address", text.p);
+    lua_pop(L, 1);
+    return text;
+}
+
+static void build_trusted(lua_State *L, struct build *b, int table,
+                          struct tg_listener_conf *listener)
+{
+    listener->trusted_count = push_list(L, table, "trusted");
+    int list = lua_gettop(L);
+    struct tg_cidr *networks = take(L, b, listener->trusted_count, sizeof(*networks));
+    for (uint32_t i = 0; i < listener->trusted_count; i++) {
+        int item = push_item(L, list, i);
+        const char *text = lua_tostring(L, item);
+        if (tg_cidr_parse(tg_str_c(text), &networks[i]) != TG_OK)
+            luaL_error(L, "%s: not a network", text);
+        lua_pop(L, 1);
+    }
+    listener->trusted = networks;
+    lua_pop(L, 1);
+}
+
+static void build_listeners(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "listeners");
+    int list = lua_gettop(L);
+    struct tg_listener_conf *listeners = take(L, b, count, sizeof(*listeners));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int table = push_item(L, list, i);
+        listeners[i].name = str_field(L, b, table, "name");
+        listeners[i].index = i;
+        listeners[i].address = build_address(L, b, table, &listeners[i].addr);
+        build_trusted(L, b, table, &listeners[i]);
+        listeners[i].allow_trace = bool_field(L, table, "allow_trace");
+        listeners[i].allow_connect = bool_field(L, table, "allow_connect");
+        listeners[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        lua_pop(L, 1);
+    }
+    b->snapshot->listeners = listeners;
+    b->snapshot->listener_count = count;
+    lua_pop(L, 1);
+}
+
+static void build_targets(lua_State *L, struct build *b, int table, struct tg_service_conf *service)
+{
+    service->target_count = push_list(L, table, "targets");
+    int list = lua_gettop(L);
+    struct tg_target_conf *targets = take(L, b, service->target_count, sizeof(*targets));
+    for (uint32_t i = 0; i < service->target_count; i++) {
+        int item = push_item(L, list, i);
+        targets[i].name = build_address(L, b, item, &targets[i].addr);
+        targets[i].weight = (uint32_t)count_field(L, item, "weight", 1);
+        lua_pop(L, 1);
+    }
+    service->targets = targets;
+    lua_pop(L, 1);
+}
+
+static void build_service(lua_State *L, struct build *b, int table, struct tg_service_conf *service)
+{
+    const struct tg_limits *limits = &b->snapshot->settings.limits;
+
+    service->name = str_field(L, b, table, "name");
+    service->builtin_echo = tg_str_eq(str_field(L, b, table, "builtin"), TG_STR("echo"));
+    build_targets(L, b, table, service);
+    service->tags = str_list(L, b, table, "tags", &service->tag_count);
+    lua_getfield(L, table, "timeout");
+    int timeout = lua_gettop(L);
+    service->connect_timeout = time_field(L, timeout, "connect", limits->upstream_connect_timeout);
+    service->response_timeout =
+        time_field(L, timeout, "response", limits->upstream_response_timeout);
+    service->io_timeout = time_field(L, timeout, "idle", limits->upstream_idle_timeout);
+    lua_getfield(L, table, "pool");
+    int pool = lua_gettop(L);
+    service->keepalive = (uint32_t)count_field(L, pool, "max_idle", limits->upstream_keepalive);
+    service->keepalive_timeout =
+        time_field(L, pool, "idle_timeout", limits->upstream_keepalive_timeout);
+    lua_pop(L, 2);
+}
+
+static void build_services(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "services");
+    int list = lua_gettop(L);
+
+    b->services = take(L, b, count, sizeof(*b->services));
+    for (uint32_t i = 0; i < count; i++) {
+        b->services[i].index = i;
+        build_service(L, b, push_item(L, list, i), &b->services[i]);
+        lua_pop(L, 1);
+    }
+    b->snapshot->services = b->services;
+    b->snapshot->service_count = count;
+    lua_pop(L, 1);
+}
+
+/* The chains of a route, one for each listener. */
+static const struct tg_chains *const *route_chains(lua_State *L, struct build *b, int table)
+{
+    uint32_t count = push_list(L, table, "chains");
+    int list = lua_gettop(L);
+    const struct tg_chains **chains = take(L, b, count, sizeof(*chains));
+
+    tg_assert(count == b->snapshot->listener_count);
+    for (uint32_t i = 0; i < count; i++) {
+        chains[i] = chains_at(b, (uint64_t)lua_tointeger(L, push_item(L, list, i)));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return chains;
+}
+
+static void build_route(lua_State *L, struct build *b, int table, struct tg_route_conf *route)
+{
+    static const struct tg_service_conf none = {0};
+    uint64_t service = count_field(L, table, "service", 0);
+
+    tg_assert(service <= b->snapshot->service_count);
+    route->name = str_field(L, b, table, "name");
+    route->service = service > 0 ? &b->services[service - 1] : NULL;
+    route->strip_prefix = str_field(L, b, table, "strip_prefix");
+    route->preserve_host = bool_field(L, table, "preserve_host");
+    route->tags = str_list(L, b, table, "tags", &route->tag_count);
+    route->chains = route_chains(L, b, table);
+    const struct tg_service_conf *from = route->service != NULL ? route->service : &none;
+    lua_getfield(L, table, "timeout");
+    int timeout = lua_gettop(L);
+    route->connect_timeout = time_field(L, timeout, "connect", from->connect_timeout);
+    route->response_timeout = time_field(L, timeout, "response", from->response_timeout);
+    route->io_timeout = time_field(L, timeout, "idle", from->io_timeout);
+    lua_pop(L, 1);
+}
+
+static void build_routes(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "routes");
+    int list = lua_gettop(L);
+    struct tg_route_conf *routes = take(L, b, count, sizeof(*routes));
+
+    for (uint32_t i = 0; i < count; i++) {
+        routes[i].index = i;
+        build_route(L, b, push_item(L, list, i), &routes[i]);
+        lua_pop(L, 1);
+    }
+    b->snapshot->routes = routes;
+    b->snapshot->route_count = count;
+    b->snapshot->table = tg_scratch_take_table(b->scratch);
+    lua_pop(L, 1);
+}
+
+/* ---- The whole ------------------------------------------------------------------------------- */
+
+/* Protected: (build, tree). What refers to others comes after them. */
+static int build_all(lua_State *L)
+{
+    struct build *b = lua_touserdata(L, 1);
+
+    build_settings(L, b, 2);
+    build_plugins(L, b, 2);
+    build_instances(L, b, 2);
+    build_chains(L, b, 2);
+    build_listeners(L, b, 2);
+    build_services(L, b, 2);
+    build_routes(L, b, 2);
+    b->snapshot->path = copy_at(L, b, 3);
+    return 0;
+}
+
+enum tg_err tg_snapshot_build(struct tg_scratch *scratch, const char *path, FILE *diagnostics,
+                              struct tg_snapshot **out)
+{
+    lua_State *L = tg_scratch_state(scratch);
+    struct build b = {.scratch = scratch, .snapshot = tg_snapshot_new()};
+
+    if (b.snapshot == NULL)
+        return TG_E_NOMEM;
+    tg_assert(lua_gettop(L) == 1 && lua_istable(L, 1));
+    lua_pushcfunction(L, build_all);
+    lua_pushlightuserdata(L, &b);
+    lua_pushvalue(L, 1);
+    lua_pushstring(L, path);
+    if (lua_pcall(L, 3, 0, 0) == 0) {
+        *out = b.snapshot;
+        return TG_OK;
+    }
+    const char *why = lua_tostring(L, -1);
+    bool memory = why == NULL || strstr(why, "not enough memory") != NULL;
+    if (!memory)
+        (void)fprintf(diagnostics, "%s\n", why);
+    tg_snapshot_unref(&b.snapshot);
+    return memory ? TG_E_NOMEM : TG_E_CONFIG;
+}

@@ -1,0 +1,58 @@
+/* load.c: scratch VM, check, freeze, in one call.
+ *
+ * The VM lives for the length of the call, so an evaluated configuration costs its snapshot and
+ * nothing more. Revisions count the loads of this process that succeeded, from any thread.
+ */
+#include "base/banned.h"
+#include "config/load.h"
+
+#include "config/build.h"
+#include "config/scratch.h"
+
+#include <stdatomic.h>
+
+static _Atomic uint64_t revisions;
+
+/* Failures that nobody has explained yet. */
+static void explain(enum tg_err err, const char *path, FILE *diagnostics)
+{
+    if (err == TG_E_NOMEM || err == TG_E_UNAVAILABLE)
+        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s\n", path, tg_err_text(err));
+}
+
+enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
+{
+    struct tg_scratch *scratch = NULL;
+    enum tg_err err = tg_scratch_new(&scratch);
+
+    if (err == TG_OK)
+        err = tg_scratch_load(scratch, path, diagnostics);
+    if (err == TG_OK)
+        err = tg_snapshot_build(scratch, path, diagnostics, out);
+    if (err == TG_OK)
+        (*out)->revision = atomic_fetch_add_explicit(&revisions, 1, memory_order_relaxed) + 1;
+    explain(err, path, diagnostics);
+    tg_scratch_free(&scratch);
+    return err;
+}
+
+static void write_count(FILE *out, const char *separator, uint32_t count, const char *noun)
+{
+    (void)fprintf(out, "%s%u %s%s", separator, count, noun, count == 1 ? "" : "s");
+}
+
+int tg_config_check(const char *path, FILE *out)
+{
+    struct tg_snapshot *snapshot;
+
+    if (tg_config_load(path, out, &snapshot) != TG_OK)
+        return 1;
+    (void)fprintf(out, "%s is valid: ", path);
+    write_count(out, "", snapshot->listener_count, "listener");
+    write_count(out, ", ", snapshot->service_count, "service");
+    write_count(out, ", ", snapshot->route_count, "route");
+    write_count(out, ", ", snapshot->plugin_count, "plugin");
+    (void)fputc('\n', out);
+    tg_snapshot_unref(&snapshot);
+    return 0;
+}

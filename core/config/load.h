@@ -1,0 +1,26 @@
+/* load.h: from a config file to a snapshot, or to the list of its mistakes.
+ *
+ * The one way in for the CLI (check, run) and the keeper (reload). Everything is built aside; what
+ * does not load leaves nothing behind and changes nothing.
+ *
+ * Threads: any, one load at a time each. Takes milliseconds for a small file and at most some
+ * seconds (see scratch.h), so not on a worker's thread.
+ */
+#ifndef TG_CONFIG_LOAD_H
+#define TG_CONFIG_LOAD_H
+
+#include "config/snapshot.h"
+
+#include <stdio.h>
+
+/* Loads the file at `path` into *out: one reference, the caller's, with the next revision. What
+ * people should know goes to `diagnostics` (borrowed): every mistake, warnings also on success.
+ * TG_E_CONFIG and any other failure: nothing was loaded, and why has been written. */
+enum tg_err tg_config_load(const char *path, FILE *diagnostics,
+                           struct tg_snapshot **out) TG_MUST_USE;
+
+/* `tidegate check`: loads the file, writes the mistakes or what it holds to `out`, and drops it.
+ * The exit status: 0 when it loads, 1 otherwise. */
+int tg_config_check(const char *path, FILE *out) TG_MUST_USE;
+
+#endif

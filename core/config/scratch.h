@@ -1,0 +1,46 @@
+/* scratch.h: the throw-away VM in which a configuration is evaluated.
+ *
+ * One scratch evaluates one config file: it holds a Lua state with the trusted files of lua/ (taken
+ * from the binary), runs `tidegate.config` on the file, and keeps what came out until it is freed:
+ * the tree as the only value on the state's stack, and the route table. Bounds: TG_SCRATCH_MEMORY
+ * bytes, TG_SCRATCH_TIME of wall time (no loop of the script gets around it), files of at most
+ * TG_SCRATCH_FILE_MAX bytes. The JIT is off, so that the clock is heard.
+ *
+ * Order: new, load, and when that succeeded, read the tree; free.
+ * Threads: one at a time; nothing is shared but the environment variables.
+ */
+#ifndef TG_CONFIG_SCRATCH_H
+#define TG_CONFIG_SCRATCH_H
+
+#include "base/err.h"
+
+#include <lua.h>
+#include <stdio.h>
+
+#define TG_SCRATCH_MEMORY   ((size_t)64 << 20)
+#define TG_SCRATCH_TIME     UINT64_C(5000000) /* us */
+#define TG_SCRATCH_FILE_MAX ((size_t)16 << 20)
+
+struct tg_scratch;
+struct tg_route_table;
+
+/* A fresh VM. TG_E_NOMEM; TG_E_UNAVAILABLE when this LuaJIT takes no allocator of ours. */
+enum tg_err tg_scratch_new(struct tg_scratch **out) TG_MUST_USE;
+
+/* Evaluates and checks the file at `path` (borrowed), once. Messages for people go to
+ * `diagnostics`, warnings on success too. On TG_OK the tree (lua/tidegate/config.lua tells its
+ * shape) is at index 1 of the state. TG_E_CONFIG: mistakes, all written; TG_E_TIMEOUT, TG_E_LIMIT:
+ * a bound was passed, also written. */
+enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path,
+                            FILE *diagnostics) TG_MUST_USE;
+
+/* The VM, borrowed. */
+lua_State *tg_scratch_state(struct tg_scratch *scratch);
+
+/* Hands over the route table that the load built; NULL before and after. The caller frees it. */
+struct tg_route_table *tg_scratch_take_table(struct tg_scratch *scratch);
+
+/* Closes the VM and all that is left in it. */
+void tg_scratch_free(struct tg_scratch **scratch);
+
+#endif

@@ -1,0 +1,35 @@
+/* scratch_host.h: the world of a config script, as lua/tidegate/config.lua asks for it.
+ *
+ * A table of functions: files, environment variables, bundled plugins, the list of limits, and the
+ * patterns and conflicts of the route table. The script never sees it; trusted Lua code calls it.
+ *
+ * What a function has open while Lua may raise is owned by the struct, so a raise leaks nothing:
+ * the next call or tg_scratch_host_release() puts it away.
+ */
+#ifndef TG_CONFIG_SCRATCH_HOST_H
+#define TG_CONFIG_SCRATCH_HOST_H
+
+#include <glob.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct tg_route_builder;
+struct tg_route_table;
+
+struct tg_scratch_host {
+    FILE *out;                        /* where the script's print goes; borrowed */
+    bool wrote;                       /* mistakes were written to it */
+    int fd;                           /* the file being read, or -1 */
+    glob_t matches;                   /* of the last glob */
+    struct tg_route_builder *builder; /* of the last build_routes */
+    struct tg_route_table *table;     /* what it built; owned until somebody takes it */
+};
+
+void tg_scratch_host_init(struct tg_scratch_host *host);
+void tg_scratch_host_release(struct tg_scratch_host *host);
+
+/* Pushes the table. `host` is borrowed until the state is closed. Raises when memory is out. */
+void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host);
+
+#endif
