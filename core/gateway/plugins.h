@@ -16,7 +16,7 @@
 
 #include "gateway/request.h"
 
-/* How core/bind takes part. Static, one for the process. */
+/* How core/bind takes part. One for the process, set before the first VM is made. */
 struct tg_plugin_host {
     /* Registers `tidegate` and its submodules: see tg_vm_options.open. */
     void (*open)(lua_State *L, void *arg);
@@ -37,7 +37,20 @@ struct tg_vm_host {
     const struct tg_plugin_conf *plugin;
 };
 
+extern struct tg_plugin_host tg_plugin_host;
+
 enum tg_step { TG_STEP_NEXT, TG_STEP_WAIT, TG_STEP_STOP };
+
+/* ---- What the gate provides ---- */
+
+struct tg_worker *tg_gate_worker(struct tg_gate *gate);
+struct tg_runner *tg_gate_runner(struct tg_gate *gate);
+
+/* `phase` of `r`, which waited (tg_plugins_run() and tg_plugins_filter() answered WAIT), came to
+ * `step`, NEXT or STOP. Called from the loop, not from inside another call of this header. */
+void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step step);
+
+/* ---- VM sets ---- */
 
 /* Builds the VMs of `snapshot` for the worker of `gate` (one reference, the caller's). On failure
  * `error` says which plugin and why, and nothing is left. */
@@ -46,21 +59,30 @@ enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
 struct tg_vm_set *tg_vm_set_ref(struct tg_vm_set *set);
 void tg_vm_set_unref(struct tg_vm_set **set);
 
+/* ---- Running ---- */
+
 /* Runs the chain of `phase` (not body_filter) from its beginning. */
 enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase) TG_MUST_USE;
 
-/* Goes on after a wait; the same answers. */
+/* Goes on after a wait; the same answers. For who woke the plugin (a body that is complete): sleep,
+ * preemption and wall time go on by themselves. */
 enum tg_step tg_plugins_resume(struct tg_request *r) TG_MUST_USE;
 
-/* Runs `data` through the body filters; what comes out is appended to *out. WAIT: the rest is kept
- * and tg_plugins_resume() goes on. */
+/* Runs `data` (valid during the call) through the body filters; what comes out is appended to *out,
+ * which must live until the step is NEXT or STOP. WAIT: the rest is kept and tg_plugins_resume()
+ * goes on; the next data only after that. STOP: the exchange was broken off. */
 enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
                                struct tg_buf *out) TG_MUST_USE;
 
-/* Ends whatever runs, without an outcome: the client is gone, or time is up (reason). */
+/* Ends the plugin that waits, if one does, without an outcome: the client is gone, or time is up
+ * (reason). A plugin that is running now goes on: it is on the stack of the caller. */
 void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
 
-/* Ends all slots: the request is over. */
+/* Ends all slots: the request is over. Not while a plugin runs. */
 void tg_plugins_end(struct tg_request *r);
+
+/* For core/bind: the plugin that runs has failed by its own word; tg_run_exit() follows, and
+ * on_error decides. `what` is copied. */
+void tg_plugins_fail(struct tg_request *r, struct tg_str what);
 
 #endif

@@ -100,7 +100,7 @@ struct tg_outbound {
     struct tg_str body;
     bool target_set;
     struct tg_addr target;
-    uint64_t connect_timeout, response_timeout, io_timeout; /* 0: as the service says */
+    uint64_t connect_timeout, response_timeout, io_timeout; /* 0: as the route says */
 };
 
 /* What is known of the origin's side: ctx.upstream, the access log. */
@@ -136,7 +136,12 @@ struct tg_plugin_run {
     const struct tg_instance_conf *instance;
     struct tg_plugin_slot *slot;
     struct tg_run run;
-    struct tg_task again; /* next round: preempted */
+    struct tg_task again;    /* next round: preempted */
+    struct tg_str chunk;     /* what the body filter got, while the caller's bytes are there */
+    struct tg_buf chunk_buf; /* the same afterwards, or what the filter before made of it */
+    struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
+    bool failed;             /* ctx:fail() ended the phase */
+    struct tg_str failure;   /* what it said; in the arena */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
@@ -175,12 +180,13 @@ struct tg_request {
     uint32_t capture_count;
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
-    struct tg_h1_client *client_conn; /* leased; NULL: none */
-    bool out_ended;                   /* the request went out whole */
-    bool in_ended;                    /* the client's body has come whole */
-    bool reading_in;                  /* the client's body is being read */
-    bool continue_sent;               /* 100 went to the client */
-    bool body_seen; /* a byte of the client's body went to an origin: no repetition */
+    struct tg_h1_client *origin; /* leased connection; NULL: none */
+    bool connected;              /* it may be written to */
+    uint32_t target;             /* index in service->targets of the next attempt */
+    bool out_ended;              /* the request went out whole */
+    bool in_ended;               /* the client's body has come whole */
+    bool continue_sent;          /* 100 went to the client */
+    bool body_seen;              /* a byte of the client's body went to an origin: no repetition */
 
     /* the answer */
     enum tg_source source;
@@ -194,6 +200,7 @@ struct tg_request {
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
     bool aborted;        /* the client did not get the whole answer */
+    bool abort_wanted;   /* tg_request_abort() was called */
     const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
     uint64_t head_sent_at;
     uint64_t bytes_sent;     /* of the response body, to the client */
@@ -203,8 +210,13 @@ struct tg_request {
     struct tg_collected_body body;
     bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
     uint64_t filter_max;
-    struct tg_buf held; /* response bytes that wait for a body filter */
+    struct tg_buf held;     /* response bytes that wait for a body filter */
+    struct tg_buf filtered; /* what the filters gave, on its way to the stream */
     bool held_eof;
+
+    struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
+    bool clock_on;
+    uint64_t last_byte; /* us: in a tunnel */
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
     bool timer_on;
@@ -212,7 +224,8 @@ struct tg_request {
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
     struct tg_shared_value *shared;
-    struct tg_str log_fields; /* extra members of the access record as JSON text, without braces */
+    struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */
+    struct tg_task read_later; /* the body that a plugin waits for is read at the round's end */
     struct tg_task free_later;
 };
 
@@ -270,7 +283,8 @@ struct tg_str tg_request_body(struct tg_request *r);
 /* What the origin would be sent now: fields as edited so far. */
 const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
 
-/* Breaks the exchange off: ctx:abort(). The client sees an incomplete answer. */
+/* The exchange is to be broken off: ctx:abort(). Takes effect when the plugin that runs has ended
+ * (STOP): the client sees an incomplete answer. */
 void tg_request_abort(struct tg_request *r);
 
 const char *tg_request_state_name(enum tg_request_state state);

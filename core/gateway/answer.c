@@ -1,0 +1,88 @@
+/* answer.c: answers of the gateway's own.
+ *
+ * Errors are problem details (RFC 9457): they name the kind of failure and the request, nothing of
+ * what stands behind the gateway. */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+#include "base/json.h"
+
+static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code)
+{
+    struct tg_fmt f;
+    struct tg_json j;
+    tg_fmt_init_arena(&f, &r->arena, 192);
+    tg_json_init(&j, &f);
+    tg_json_begin_object(&j);
+    tg_json_field_str(&j, "title", tg_str_c(tg_status_reason(status)));
+    tg_json_field_u64(&j, "status", status);
+    tg_json_field_str(&j, "code", tg_str_c(code));
+    tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
+    tg_json_end_object(&j);
+    tg_fmt_char(&f, '\n');
+    return tg_fmt_str(&f);
+}
+
+/* Answers with `body` of `type`; false when there is no memory for it. */
+static bool prepare(struct tg_request *r, unsigned status, struct tg_str type, struct tg_str body)
+{
+    if (body.p == NULL || tg_request_answer(r, TG_SOURCE_GATEWAY, status, body) != TG_OK)
+        return false;
+    return body.n == 0 || tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE, type) == TG_OK;
+}
+
+void tg_answer_error(struct tg_request *r, unsigned status, const char *code)
+{
+    r->error = code;
+    tg_plugins_cancel(r, TG_KILL_WALL);
+    if (r->head_sent ||
+        !prepare(r, status, TG_STR("application/problem+json"), problem_body(r, status, code))) {
+        tg_request_break(r, code);
+        return;
+    }
+    tg_relay_start(r);
+}
+
+void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow)
+{
+    r->error = "method_not_allowed";
+    struct tg_str body = problem_body(r, 405, r->error);
+    if (allow.p == NULL || !prepare(r, 405, TG_STR("application/problem+json"), body) ||
+        tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW, allow) != TG_OK) {
+        tg_request_break(r, r->error);
+        return;
+    }
+    tg_relay_start(r);
+}
+
+void tg_answer_options(struct tg_request *r)
+{
+    if (!prepare(r, 204, TG_STR(""), TG_STR("")) ||
+        tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW,
+                         TG_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")) != TG_OK) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
+    tg_relay_start(r);
+}
+
+/* RFC 9110, 9.3.8: the head as it came, without what should not be shown around. */
+void tg_answer_trace(struct tg_request *r)
+{
+    struct tg_fmt f;
+    tg_fmt_init_arena(&f, &r->arena, 512);
+    tg_fmt_printf(&f, "TRACE %.*s HTTP/1.%u\r\n", TG_STR_ARG(r->in.target), r->in.minor);
+    for (uint32_t i = 0; i < r->in.fields.n; i++) {
+        const struct tg_field *field = &r->in.fields.v[i];
+        if (field->id == TG_FIELD_AUTHORIZATION || field->id == TG_FIELD_COOKIE ||
+            field->id == TG_FIELD_PROXY_AUTHORIZATION)
+            continue;
+        tg_fmt_printf(&f, "%.*s: %.*s\r\n", TG_STR_ARG(field->name), TG_STR_ARG(field->value));
+    }
+    tg_fmt_lit(&f, "\r\n");
+    if (!prepare(r, 200, TG_STR("message/http"), tg_fmt_str(&f))) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
+    tg_relay_start(r);
+}

@@ -1,0 +1,407 @@
+/* client.c: accepting connections, and the events of their streams.
+ *
+ * A struct tg_client is an h1_server and what the gateway knows of the connection. It is freed at
+ * the end of the round in which it closed. Streams' events are passed on to the file that is at
+ * work: collecting for a plugin, proxy.c, relay.c or tunnel.c. */
+#include "base/banned.h"
+#include "gateway/client.h"
+
+#include "base/assert.h"
+#include "base/shared_map.h"
+#include "gateway/internal.h"
+#include "http/h1_server.h"
+#include "observe/metrics.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define ACCEPT_BATCH   32
+#define ADDRESSES_MAX  (1u << 20)
+#define ADDRESS_SHARDS 16
+#define ACCEPT_PAUSE   (100 * TG_USEC_PER_MSEC)
+
+struct tg_client {
+    struct tg_h1_server server;
+    struct tg_gate *gate;
+    const char *address; /* of the listener, terminated; borrowed from the acceptor */
+    size_t address_n;
+    struct tg_addr peer;
+    struct tg_list link;
+    struct tg_task free_later;
+};
+
+struct tg_acceptor {
+    struct tg_gate *gate;
+    struct tg_list link;
+    struct tg_str address; /* borrowed */
+    int fd;                /* borrowed */
+    ev_io io;
+    struct tg_timer pause; /* descriptors are out: try again later */
+};
+
+static struct tg_client *client_of(struct tg_h1_server *server)
+{
+    return TG_CONTAINER_OF(server, struct tg_client, server);
+}
+
+/* The listener as the configuration in force has it; the first one when a reload has just taken it
+ * away and its last connections come in. */
+static const struct tg_listener_conf *listener_of(const struct tg_client *c)
+{
+    const struct tg_snapshot *s = c->gate->snapshot;
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        if (tg_str_eq(s->listeners[i].address, tg_str(c->address, c->address_n)))
+            return &s->listeners[i];
+    }
+    return &s->listeners[0];
+}
+
+/* ---- Counting by address -----------------------------------------------------------------------
+ */
+
+enum tg_err tg_client_addresses_new(struct tg_shared_map **out)
+{
+    struct tg_map_options options = {
+        .tag = TG_MEM_CONNECTION,
+        .policy = TG_MAP_LRU,
+        .max_entries = ADDRESSES_MAX,
+        .value_size = sizeof(uint64_t),
+        .key_room = TG_MAP_KEY_ROOM_MIN,
+    };
+    *out = tg_shared_map_new(&options, ADDRESS_SHARDS);
+    return *out != NULL ? TG_OK : TG_E_NOMEM;
+}
+
+void tg_client_addresses_free(struct tg_shared_map **map)
+{
+    tg_shared_map_free(map);
+}
+
+/* One more connection from `peer`; false when it is one too many. */
+static bool count_address(struct tg_gate *gate, const struct tg_addr *peer)
+{
+    static const struct tg_map_terms terms;
+    uint64_t limit = gate->snapshot->settings.limits.connections_per_address;
+    uint64_t now = tg_loop_now(&gate->worker->loop);
+    size_t n;
+    const void *ip = tg_addr_ip_bytes(peer, &n);
+    struct tg_map_key key = tg_map_key(ip, n);
+    struct tg_map *map = tg_shared_map_lease(gate->gateway->addresses, key);
+    void *value;
+    bool ok = tg_map_obtain(map, key, &terms, now, &value) == TG_OK;
+    if (ok) {
+        uint64_t *count = value;
+        ok = *count < limit;
+        if (ok)
+            ++*count;
+    }
+    tg_shared_map_return(gate->gateway->addresses, key, &map);
+    return ok;
+}
+
+static void uncount_address(struct tg_gate *gate, const struct tg_addr *peer)
+{
+    uint64_t now = tg_loop_now(&gate->worker->loop);
+    size_t n;
+    const void *ip = tg_addr_ip_bytes(peer, &n);
+    struct tg_map_key key = tg_map_key(ip, n);
+    struct tg_map *map = tg_shared_map_lease(gate->gateway->addresses, key);
+    uint64_t *count = tg_map_get(map, key, now);
+    if (count != NULL && *count > 0 && --*count == 0)
+        tg_map_remove(map, key, now);
+    tg_shared_map_return(gate->gateway->addresses, key, &map);
+}
+
+/* ---- Streams -----------------------------------------------------------------------------------
+ */
+
+static struct tg_request *request_of(struct tg_stream *stream)
+{
+    struct tg_request *r = stream->owner;
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    return r;
+}
+
+/* The body that a plugin waits for is there, or too large. */
+static void wake_collector(struct tg_request *r)
+{
+    r->body.wanted = false;
+    enum tg_phase phase = r->plugins.phase;
+    tg_request_step(r, phase, tg_plugins_resume(r));
+}
+
+static void collect(struct tg_request *r, struct tg_str data)
+{
+    if (tg_buf_append(&r->body.buf, data.p, data.n) != TG_OK || r->body.buf.size > r->body.max) {
+        r->body.too_large = true;
+        r->stream->ops->read_body(r->stream, false);
+        wake_collector(r);
+    }
+}
+
+static void on_body(struct tg_stream *stream, struct tg_str data)
+{
+    struct tg_request *r = request_of(stream);
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_from_client(r, data);
+    else if (r->body.wanted)
+        collect(r, data);
+    else
+        tg_proxy_body(r, data);
+}
+
+static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
+{
+    struct tg_request *r = request_of(stream);
+    if (r->state == TG_REQUEST_TUNNEL) {
+        tg_tunnel_client_ended(r);
+        return;
+    }
+    r->in_ended = true;
+    if (!r->body.wanted) {
+        tg_proxy_body_end(r, trailers);
+        return;
+    }
+    r->body.complete = true;
+    wake_collector(r);
+}
+
+static void on_drained(struct tg_stream *stream)
+{
+    struct tg_request *r = request_of(stream);
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_client_drained(r);
+    else
+        tg_relay_drained(r);
+}
+
+static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned status)
+{
+    struct tg_request *r = request_of(stream);
+    tg_metric_inc(r->gate->worker->cells, TG_METRIC_REQUESTS_ABORTED);
+    tg_proxy_release(r);
+    if (status != 0 && !r->head_sent) {
+        tg_answer_error(r, status,
+                        status == 408   ? "request_timeout"
+                        : status == 413 ? "request_too_large"
+                                        : "bad_request_body");
+        return;
+    }
+    r->bytes_received = stream->bytes_in;
+    r->bytes_sent = stream->bytes_out;
+    r->aborted = true;
+    r->stream = NULL;
+    if (r->error == NULL)
+        r->error = err == TG_E_TIMEOUT ? "client_timeout" : "client_closed";
+    tg_request_finish(r);
+}
+
+static const struct tg_stream_events stream_events = {
+    .on_body = on_body,
+    .on_body_end = on_body_end,
+    .on_drained = on_drained,
+    .on_aborted = on_aborted,
+};
+
+/* ---- Connections -------------------------------------------------------------------------------
+ */
+
+static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
+{
+    struct tg_client *c = client_of(server);
+    struct tg_request *r = tg_request_new(c->gate, listener_of(c), &server->stream, &c->peer);
+    if (r == NULL)
+        return NULL;
+    server->stream.events = &stream_events;
+    server->stream.owner = r;
+    *arena = &r->arena;
+    return &r->in;
+}
+
+static void request(struct tg_h1_server *server)
+{
+    tg_request_start(server->stream.owner);
+}
+
+static void refused(struct tg_h1_server *server, const struct tg_refusal *refusal)
+{
+    tg_request_refuse(server->stream.owner, refusal->status, refusal->reason);
+}
+
+static void on_free(struct tg_task *task)
+{
+    struct tg_client *c = TG_CONTAINER_OF(task, struct tg_client, free_later);
+    struct tg_gate *gate = c->gate;
+    tg_list_remove(&c->link);
+    tg_slab_return(gate->worker->slab, c, sizeof(*c));
+    tg_gate_check_drained(gate);
+}
+
+static void closed(struct tg_h1_server *server)
+{
+    struct tg_client *c = client_of(server);
+    struct tg_gate *gate = c->gate;
+    uncount_address(gate, &c->peer);
+    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+    tg_metric_dec(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
+    tg_loop_defer(&gate->worker->loop, &c->free_later);
+}
+
+static const struct tg_limits *limits(struct tg_h1_server *server)
+{
+    return &client_of(server)->gate->snapshot->settings.limits;
+}
+
+static const struct tg_h1_server_events server_events = {
+    .begin = begin,
+    .request = request,
+    .refused = refused,
+    .closed = closed,
+    .limits = limits,
+};
+
+/* ---- Accepting ---------------------------------------------------------------------------------
+ */
+
+/* Counts the connection in; false, and counted as refused, when there are too many. */
+static bool admit(struct tg_gate *gate, const struct tg_addr *peer)
+{
+    struct tg_gateway *g = gate->gateway;
+    uint64_t before = atomic_fetch_add_explicit(&g->connections, 1, memory_order_relaxed);
+    if (before >= gate->snapshot->settings.limits.connections) {
+        tg_limit_hit(connections);
+        tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_TOTAL);
+    } else if (!count_address(gate, peer)) {
+        tg_limit_hit(connections_per_address);
+        tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_ADDRESS);
+    } else {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&g->connections, 1, memory_order_relaxed);
+    return false;
+}
+
+static void open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
+{
+    struct tg_gate *gate = a->gate;
+    if (!admit(gate, peer)) {
+        close(fd);
+        return;
+    }
+    struct tg_client *c = tg_slab_lease(gate->worker->slab, sizeof(*c));
+    enum tg_err err = TG_E_NOMEM;
+    if (c == NULL) {
+        close(fd);
+    } else {
+        c->gate = gate;
+        c->address = a->address.p;
+        c->address_n = a->address.n;
+        c->peer = *peer;
+        tg_task_init(&c->free_later, on_free);
+        err = tg_h1_server_open(&c->server, gate->worker, fd, &server_events);
+    }
+    if (err != TG_OK) {
+        if (c != NULL)
+            tg_slab_return(gate->worker->slab, c, sizeof(*c));
+        uncount_address(gate, peer);
+        atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+        return;
+    }
+    tg_list_push_back(&gate->clients, &c->link);
+    tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_ACCEPTED);
+    tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
+}
+
+/* Takes up to `most` connections; false when the queue is empty or taking failed. */
+static bool accept_some(struct tg_acceptor *a, int most)
+{
+    for (int i = 0; i < most; i++) {
+        struct sockaddr_storage ss;
+        socklen_t len = sizeof(ss);
+        int fd = accept4(a->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            struct tg_addr peer;
+            tg_addr_from_sockaddr((struct sockaddr *)&ss, len, &peer);
+            open_client(a, fd, &peer);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            tg_log_every(1, TG_LOG_ERROR, "listener", "cannot accept: %s; trying again",
+                         tg_err_text(tg_err_from_errno(errno)));
+            ev_io_stop(a->gate->worker->loop.ev, &a->io);
+            tg_timer_set(&a->pause, tg_loop_now(&a->gate->worker->loop) + ACCEPT_PAUSE);
+        }
+        return errno == ECONNABORTED || errno == EINTR;
+    }
+    return true;
+}
+
+static void on_acceptable(struct ev_loop *ev, ev_io *w, int revents)
+{
+    (void)ev;
+    (void)revents;
+    accept_some(w->data, ACCEPT_BATCH);
+}
+
+static void on_pause_over(struct tg_timer *timer)
+{
+    struct tg_acceptor *a = TG_CONTAINER_OF(timer, struct tg_acceptor, pause);
+    ev_io_start(a->gate->worker->loop.ev, &a->io);
+}
+
+enum tg_err tg_acceptor_open(struct tg_gate *gate, int fd, struct tg_str address)
+{
+    struct tg_acceptor *a = tg_slab_lease(gate->worker->slab, sizeof(*a));
+    if (a == NULL)
+        return TG_E_NOMEM;
+    *a = (struct tg_acceptor){.gate = gate, .address = address, .fd = fd};
+    enum tg_err err = tg_timer_init(&a->pause, &gate->worker->loop.timers, on_pause_over);
+    if (err != TG_OK) {
+        tg_slab_return(gate->worker->slab, a, sizeof(*a));
+        return err;
+    }
+    ev_io_init(&a->io, on_acceptable, fd, EV_READ);
+    a->io.data = a;
+    ev_io_start(gate->worker->loop.ev, &a->io);
+    tg_list_push_back(&gate->acceptors, &a->link);
+    return TG_OK;
+}
+
+static void close_acceptor(struct tg_acceptor *a)
+{
+    /* What is in the queue has been accepted by the kernel: it would be reset. */
+    while (accept_some(a, ACCEPT_BATCH)) {
+    }
+    ev_io_stop(a->gate->worker->loop.ev, &a->io);
+    tg_timer_release(&a->pause);
+    tg_list_remove(&a->link);
+    tg_slab_return(a->gate->worker->slab, a, sizeof(*a));
+}
+
+void tg_acceptors_close(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    close_acceptor(TG_LIST_ENTRY(it, struct tg_acceptor, link));
+}
+
+void tg_acceptor_close(struct tg_gate *gate, struct tg_str address)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    {
+        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
+        if (tg_str_eq(a->address, address))
+            close_acceptor(a);
+    }
+}
+
+void tg_clients_drain(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->clients, it)
+    tg_h1_server_drain(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
+}
+
+void tg_clients_close(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->clients, it)
+    tg_h1_server_close(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
+}

@@ -1,0 +1,269 @@
+/* edit.c: what plugins may change of a request and its answer, and what they may wait for.
+ *
+ * Everything that comes from a plugin is checked as if it came from a peer: names are tokens,
+ * values hold no control characters, and the fields that say where a message ends are not theirs.
+ */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+#include "http/token.h"
+
+/* ---- Checks ------------------------------------------------------------------------------------
+ */
+
+static enum tg_err count_edit(struct tg_request *r)
+{
+    if (r->edit_count >= r->snapshot->settings.limits.request_edits) {
+        tg_limit_hit(request_edits);
+        return TG_E_LIMIT;
+    }
+    r->edit_count++;
+    return TG_OK;
+}
+
+static enum tg_err check_field(struct tg_request *r, struct tg_str name, struct tg_str value)
+{
+    if (!tg_str_is_token(name) || !tg_str_all(value, TG_CHAR_VALUE))
+        return TG_E_INVALID;
+    if (tg_field_is_own(tg_field_id(name)))
+        return TG_E_EXISTS;
+    return count_edit(r);
+}
+
+static enum tg_err apply(struct tg_fields *fields, enum tg_edit_kind kind, struct tg_str name,
+                         struct tg_str value)
+{
+    switch (kind) {
+    case TG_EDIT_SET:
+        return tg_fields_set(fields, name, value);
+    case TG_EDIT_ADD:
+        return tg_fields_add(fields, name, value);
+    case TG_EDIT_REMOVE:
+        tg_fields_remove(fields, name);
+        return TG_OK;
+    case TG_EDIT_STATUS:
+        break;
+    }
+    return TG_E_INVALID;
+}
+
+/* Copies of both slices in the arena. */
+static bool keep(struct tg_request *r, struct tg_str *name, struct tg_str *value)
+{
+    *name = tg_arena_copy(&r->arena, *name);
+    *value = tg_arena_copy(&r->arena, *value);
+    return name->p != NULL && value->p != NULL;
+}
+
+/* ---- The answer --------------------------------------------------------------------------------
+ */
+
+enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsigned status,
+                              struct tg_str body)
+{
+    struct tg_fields *fields = &r->resp.fields;
+    if (status < 200 || status > 599)
+        return TG_E_INVALID;
+    r->source = source;
+    r->resp = (struct tg_response_head){
+        .status = (uint16_t)status,
+        .framing = body.n > 0 ? TG_FRAMING_LENGTH : TG_FRAMING_NONE,
+        .length = body.n,
+        .has_length = true,
+    };
+    r->resp_body = body;
+    tg_fields_init(fields, &r->arena);
+    enum tg_err err = tg_fields_add(fields, TG_STR("Date"), tg_gate_date(r->gate));
+    if (err != TG_OK)
+        return err;
+    return tg_fields_add(fields, TG_STR("Server"), r->snapshot->settings.server_name);
+}
+
+/* Records an edit for the time when there is a response. */
+static enum tg_err record(struct tg_request *r, enum tg_edit_kind kind, unsigned status,
+                          struct tg_str name, struct tg_str value)
+{
+    struct tg_edit *edit = tg_arena_alloc(&r->arena, sizeof(*edit));
+    if (edit == NULL)
+        return TG_E_NOMEM;
+    *edit = (struct tg_edit){NULL, kind, status, name, value};
+    *r->edits_end = edit;
+    r->edits_end = &edit->next;
+    return TG_OK;
+}
+
+/* The list that the origin sent stays as it is; the first edit works on a copy. */
+static enum tg_err own_fields(struct tg_request *r)
+{
+    if (r->resp.fields.v == NULL || r->resp.fields.v != r->upstream.fields.v)
+        return TG_OK;
+    struct tg_fields copy;
+    enum tg_err err = tg_fields_copy(&r->resp.fields, &copy);
+    if (err == TG_OK)
+        r->resp.fields = copy;
+    return err;
+}
+
+enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
+                                     struct tg_str name, struct tg_str value)
+{
+    enum tg_err err = check_field(r, name, value);
+    if (err != TG_OK)
+        return err;
+    if (!keep(r, &name, &value))
+        return TG_E_NOMEM;
+    if (r->resp.status == 0)
+        return record(r, kind, 0, name, value);
+    err = own_fields(r);
+    return err == TG_OK ? apply(&r->resp.fields, kind, name, value) : err;
+}
+
+static void change_status(struct tg_request *r, unsigned status)
+{
+    r->resp.status = (uint16_t)status;
+    r->resp.reason = (struct tg_str){NULL, 0};
+}
+
+enum tg_err tg_request_set_status(struct tg_request *r, unsigned status)
+{
+    if (status < 200 || status > 599)
+        return TG_E_INVALID;
+    if (r->resp.status == 0)
+        return record(r, TG_EDIT_STATUS, status, TG_STR(""), TG_STR(""));
+    change_status(r, status);
+    return TG_OK;
+}
+
+enum tg_err tg_edit_apply(struct tg_request *r)
+{
+    enum tg_err err = r->edits != NULL ? own_fields(r) : TG_OK;
+    for (struct tg_edit *edit = r->edits; edit != NULL && err == TG_OK; edit = edit->next) {
+        if (edit->kind == TG_EDIT_STATUS)
+            change_status(r, edit->status);
+        else
+            err = apply(&r->resp.fields, edit->kind, edit->name, edit->value);
+    }
+    r->edits = NULL;
+    r->edits_end = &r->edits;
+    return err;
+}
+
+/* ---- What goes to the origin -------------------------------------------------------------------
+ */
+
+enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,
+                                     struct tg_str name, struct tg_str value)
+{
+    enum tg_err err = check_field(r, name, value);
+    if (err == TG_OK)
+        err = tg_forward_fields(r);
+    if (err != TG_OK)
+        return err;
+    if (!keep(r, &name, &value))
+        return TG_E_NOMEM;
+    return apply(&r->out.fields, kind, name, value);
+}
+
+const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r)
+{
+    return r->out.fields_copied ? &r->out.fields : &r->in.fields;
+}
+
+enum tg_err tg_request_set_method(struct tg_request *r, struct tg_str method)
+{
+    enum tg_method known = tg_method_from_name(method);
+    if (!tg_str_is_token(method) || known == TG_METHOD_CONNECT)
+        return TG_E_INVALID;
+    struct tg_str copy = tg_arena_copy(&r->arena, method);
+    if (copy.p == NULL)
+        return TG_E_NOMEM;
+    r->out.method_name = copy;
+    r->out.method = known;
+    return TG_OK;
+}
+
+enum tg_err tg_request_set_path(struct tg_request *r, struct tg_str path)
+{
+    if (path.n == 0 || path.p[0] != '/' || !tg_str_all(path, TG_CHAR_TARGET) ||
+        tg_str_find(path, '?', 0) < path.n)
+        return TG_E_INVALID;
+    struct tg_str copy = tg_arena_copy(&r->arena, path);
+    if (copy.p == NULL)
+        return TG_E_NOMEM;
+    r->out.path = copy;
+    return TG_OK;
+}
+
+enum tg_err tg_request_set_query(struct tg_request *r, struct tg_str query)
+{
+    if (!tg_str_all(query, TG_CHAR_TARGET))
+        return TG_E_INVALID;
+    struct tg_str copy = tg_arena_copy(&r->arena, query);
+    if (copy.p == NULL)
+        return TG_E_NOMEM;
+    r->out.query = query.n > 0 ? copy : (struct tg_str){NULL, 0};
+    r->out.query_set = true;
+    return TG_OK;
+}
+
+enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body)
+{
+    struct tg_str copy = tg_arena_copy(&r->arena, body);
+    if (copy.p == NULL)
+        return TG_E_NOMEM;
+    r->out.body = copy;
+    r->out.body_set = true;
+    return TG_OK;
+}
+
+enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name)
+{
+    for (uint32_t i = 0; i < r->snapshot->service_count; i++) {
+        if (tg_str_eq(r->snapshot->services[i].name, name)) {
+            r->service = &r->snapshot->services[i];
+            return TG_OK;
+        }
+    }
+    return TG_E_NOT_FOUND;
+}
+
+/* ---- Waiting for the body ----------------------------------------------------------------------
+ */
+
+enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
+                                 int (*on_resume)(struct tg_request *r, bool cancelled))
+{
+    static const struct tg_fields none;
+    struct tg_collected_body *b = &r->body;
+    uint64_t limit = r->snapshot->settings.limits.plugin_body;
+    if (b->complete || r->in_ended)
+        return TG_OK;
+    if (r->upstream.called || r->stream == NULL)
+        return TG_E_UNAVAILABLE;
+    b->max = TG_MIN(max, limit);
+    b->too_large =
+        r->in.framing == TG_FRAMING_LENGTH ? r->in.length > b->max : b->buf.size > b->max;
+    if (b->too_large)
+        return TG_OK;
+    b->wanted = true;
+    r->plugins.on_resume = on_resume;
+    if (r->in.expect_continue && !r->continue_sent) {
+        r->continue_sent = true;
+        r->stream->ops->send_info(r->stream, 100, &none);
+    }
+    tg_loop_defer(&r->gate->worker->loop, &r->read_later);
+    return TG_E_AGAIN;
+}
+
+struct tg_str tg_request_body(struct tg_request *r)
+{
+    struct tg_collected_body *b = &r->body;
+    if (b->whole.p != NULL)
+        return b->whole;
+    char *p = tg_arena_alloc(&r->arena, b->buf.size);
+    if (p == NULL)
+        return (struct tg_str){NULL, 0};
+    tg_buf_copy_out(&b->buf, p);
+    b->whole = tg_str(p, b->buf.size);
+    return b->whole;
+}

@@ -1,0 +1,344 @@
+/* forward.c: the head that goes to the origin, and what proxies in front of us say of the client.
+ *
+ * One function, emit_fields(), decides what is sent. It writes text when nobody edits the request,
+ * which is the common case, and a list when a plugin wants to see or change it; the text of the
+ * list is then what goes out.
+ *
+ * Not forwarded: fields of the connection and those that Connection names (RFC 9110, 7.6.1), Host
+ * and framing (written anew), and the client's own X-Forwarded-*, Forwarded unless it is trusted.
+ * Added: Via (RFC 9110, 7.6.3), X-Forwarded-For/-Proto/-Host/-Port, Forwarded (RFC 7239). */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+#include "http/h1_write.h"
+#include "http/uri.h"
+
+/* Where fields go: text or list. */
+struct out {
+    struct tg_fmt *text;
+    struct tg_fields *list;
+    bool failed;
+};
+
+static void emit(struct out *out, struct tg_str name, struct tg_str value)
+{
+    if (value.p == NULL)
+        out->failed = true;
+    else if (out->text != NULL)
+        tg_h1_write_field(out->text, name, value);
+    else if (tg_fields_add(out->list, name, value) != TG_OK)
+        out->failed = true;
+}
+
+struct tg_str tg_forward_host(const struct tg_request *r)
+{
+    if (r->route != NULL && r->route->preserve_host && r->in.authority.n > 0)
+        return r->in.authority;
+    if (r->service != NULL && r->service->target_count > 0)
+        return r->service->targets[r->target % r->service->target_count].name;
+    return r->in.authority.n > 0 ? r->in.authority : TG_STR("localhost");
+}
+
+static bool is_forwarded(enum tg_field_id id)
+{
+    return id == TG_FIELD_X_FORWARDED_FOR || id == TG_FIELD_X_FORWARDED_PROTO ||
+           id == TG_FIELD_X_FORWARDED_HOST || id == TG_FIELD_X_FORWARDED_PORT ||
+           id == TG_FIELD_FORWARDED;
+}
+
+/* True when Connection names more than the usual words. */
+static bool names_fields(const struct tg_fields *fields)
+{
+    for (uint32_t i = 0; i < fields->n; i++) {
+        struct tg_str list = fields->v[i].value;
+        struct tg_str item;
+        if (fields->v[i].id != TG_FIELD_CONNECTION)
+            continue;
+        while (tg_str_next_item(&list, &item)) {
+            if (!tg_str_eq_nocase(item, TG_STR("close")) &&
+                !tg_str_eq_nocase(item, TG_STR("keep-alive")))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool is_dropped(const struct tg_request *r, const struct tg_field *field, bool named)
+{
+    if (tg_field_is_hop(field->id) || is_forwarded(field->id))
+        return true;
+    switch (field->id) {
+    case TG_FIELD_HOST:
+    case TG_FIELD_CONTENT_LENGTH:
+        return true;
+    case TG_FIELD_EXPECT:
+        return !r->in.expect_continue || r->continue_sent;
+    case TG_FIELD_MAX_FORWARDS:
+        return r->in.method == TG_METHOD_TRACE || r->in.method == TG_METHOD_OPTIONS;
+    default:
+        return named && tg_fields_list_has(&r->in.fields, TG_FIELD_CONNECTION, field->name);
+    }
+}
+
+/* `old` and `more` as one list; `old` may be empty. */
+static struct tg_str joined(struct tg_request *r, struct tg_str old, struct tg_str more)
+{
+    struct tg_fmt f;
+    if (old.n == 0)
+        return more;
+    tg_fmt_init_arena(&f, &r->arena, old.n + more.n + 2);
+    tg_fmt_add(&f, old);
+    tg_fmt_lit(&f, ", ");
+    tg_fmt_add(&f, more);
+    return tg_fmt_str(&f);
+}
+
+/* All lines of the field as one list, when a trusted proxy sent it; else empty. */
+static struct tg_str trusted_list(struct tg_request *r, enum tg_field_id id)
+{
+    struct tg_str all = TG_STR("");
+    if (!r->trusted)
+        return all;
+    for (uint32_t i = 0; i < r->in.fields.n; i++) {
+        if (r->in.fields.v[i].id == id && r->in.fields.v[i].value.n > 0)
+            all = joined(r, all, r->in.fields.v[i].value);
+    }
+    return all;
+}
+
+/* A value of a Forwarded parameter: quoted where it is no token (RFC 7239, 4). */
+static void forwarded_value(struct tg_fmt *f, struct tg_str value)
+{
+    if (tg_str_is_token(value)) {
+        tg_fmt_add(f, value);
+        return;
+    }
+    tg_fmt_char(f, '"');
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] == '"' || value.p[i] == '\\')
+            tg_fmt_char(f, '\\');
+        tg_fmt_char(f, value.p[i]);
+    }
+    tg_fmt_char(f, '"');
+}
+
+static void emit_forwarded(struct tg_request *r, struct out *out, struct tg_str peer)
+{
+    bool v6 = r->peer.u.any.sa_family == AF_INET6;
+    struct tg_fmt f;
+    struct tg_str old = trusted_list(r, TG_FIELD_FORWARDED);
+    tg_fmt_init_arena(&f, &r->arena, old.n + peer.n + r->in.authority.n + 64);
+    tg_fmt_add(&f, old);
+    if (old.n > 0)
+        tg_fmt_lit(&f, ", ");
+    tg_fmt_lit(&f, "for=");
+    tg_fmt_add(&f, v6 ? TG_STR("\"[") : TG_STR(""));
+    tg_fmt_add(&f, peer);
+    tg_fmt_add(&f, v6 ? TG_STR("]\"") : TG_STR(""));
+    if (r->in.authority.n > 0) {
+        tg_fmt_lit(&f, ";host=");
+        forwarded_value(&f, r->in.authority);
+    }
+    tg_fmt_lit(&f, ";proto=http");
+    emit(out, TG_STR("Forwarded"), tg_fmt_str(&f));
+}
+
+static struct tg_str listener_port(struct tg_request *r)
+{
+    struct tg_fmt f;
+    tg_fmt_init_arena(&f, &r->arena, 8);
+    tg_fmt_u64(&f, tg_addr_port(&r->listener->addr));
+    return tg_fmt_str(&f);
+}
+
+static void emit_x_forwarded(struct tg_request *r, struct out *out)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    struct tg_str peer = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->peer, room));
+    struct tg_str port = trusted_list(r, TG_FIELD_X_FORWARDED_PORT);
+    if (peer.p == NULL) {
+        out->failed = true;
+        return;
+    }
+    emit(out, TG_STR("X-Forwarded-For"),
+         joined(r, trusted_list(r, TG_FIELD_X_FORWARDED_FOR), peer));
+    emit(out, TG_STR("X-Forwarded-Proto"), r->scheme);
+    if (r->client_host.n > 0)
+        emit(out, TG_STR("X-Forwarded-Host"), r->client_host);
+    emit(out, TG_STR("X-Forwarded-Port"), port.n > 0 ? port : listener_port(r));
+    emit_forwarded(r, out, peer);
+}
+
+static void emit_max_forwards(struct tg_request *r, struct out *out)
+{
+    const struct tg_field *hops = tg_fields_find_id(&r->in.fields, TG_FIELD_MAX_FORWARDS);
+    uint64_t n;
+    struct tg_fmt f;
+    if ((r->in.method != TG_METHOD_TRACE && r->in.method != TG_METHOD_OPTIONS) || hops == NULL ||
+        !tg_str_to_u64(hops->value, &n) || n == 0)
+        return;
+    tg_fmt_init_arena(&f, &r->arena, 24);
+    tg_fmt_u64(&f, n - 1);
+    emit(out, TG_STR("Max-Forwards"), tg_fmt_str(&f));
+}
+
+static struct tg_str via(struct tg_request *r)
+{
+    struct tg_fmt f;
+    tg_fmt_init_arena(&f, &r->arena, r->snapshot->settings.server_name.n + 8);
+    tg_fmt_printf(&f, "1.%u ", r->in.minor);
+    tg_fmt_add(&f, r->snapshot->settings.server_name);
+    return tg_fmt_str(&f);
+}
+
+static void emit_fields(struct tg_request *r, struct out *out)
+{
+    bool named = names_fields(&r->in.fields);
+    emit(out, TG_STR("Host"), tg_forward_host(r));
+    for (uint32_t i = 0; i < r->in.fields.n; i++) {
+        const struct tg_field *field = &r->in.fields.v[i];
+        if (!is_dropped(r, field, named))
+            emit(out, field->name, field->value);
+    }
+    emit(out, TG_STR("Via"), via(r));
+    emit_x_forwarded(r, out);
+    emit_max_forwards(r, out);
+}
+
+enum tg_err tg_forward_fields(struct tg_request *r)
+{
+    struct out out = {.list = &r->out.fields};
+    if (r->out.fields_copied)
+        return TG_OK;
+    tg_fields_init(&r->out.fields, &r->arena);
+    emit_fields(r, &out);
+    r->out.fields_copied = !out.failed;
+    return out.failed ? TG_E_NOMEM : TG_OK;
+}
+
+size_t tg_forward_size(const struct tg_request *r)
+{
+    const struct tg_fields *fields = r->out.fields_copied ? &r->out.fields : &r->in.fields;
+    size_t size = 640 + r->in.target.n + r->out.path.n + r->out.query.n + 3 * r->in.authority.n;
+    for (uint32_t i = 0; i < fields->n; i++)
+        size += fields->v[i].name.n + fields->v[i].value.n + 4;
+    return size;
+}
+
+static void write_request_line(struct tg_request *r, struct tg_fmt *f)
+{
+    struct tg_str query = r->out.query_set ? r->out.query : r->in.query;
+    tg_fmt_add(f, r->out.method_name);
+    tg_fmt_char(f, ' ');
+    tg_fmt_add(f, r->out.path);
+    if (query.p != NULL) {
+        tg_fmt_char(f, '?');
+        tg_fmt_add(f, query);
+    }
+    tg_fmt_lit(f, " HTTP/1.1\r\n");
+}
+
+/* The edited list; Expect goes only while the client still waits for an answer to it. */
+static void write_edited(struct tg_request *r, struct tg_fmt *f)
+{
+    for (uint32_t i = 0; i < r->out.fields.n; i++) {
+        const struct tg_field *field = &r->out.fields.v[i];
+        if (field->id == TG_FIELD_EXPECT && r->continue_sent)
+            continue;
+        tg_h1_write_field(f, field->name, field->value);
+    }
+}
+
+void tg_forward_write(struct tg_request *r, struct tg_fmt *f)
+{
+    struct out out = {.text = f};
+    write_request_line(r, f);
+    if (r->out.fields_copied)
+        write_edited(r, f);
+    else
+        emit_fields(r, &out);
+    if (out.failed)
+        f->failed = true;
+    const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
+    if (r->in.upgrade && upgrade != NULL) {
+        tg_fmt_lit(f, "Connection: upgrade\r\n");
+        tg_h1_write_field(f, TG_STR("Upgrade"), upgrade->value);
+    } else if (r->in.te_trailers) {
+        tg_fmt_lit(f, "Connection: TE\r\nTE: trailers\r\n");
+    }
+}
+
+/* ---- Trust -------------------------------------------------------------------------------------
+ */
+
+static bool is_trusted(const struct tg_request *r, const struct tg_addr *addr)
+{
+    for (uint32_t i = 0; i < r->listener->trusted_count; i++) {
+        if (tg_cidr_contains(&r->listener->trusted[i], addr))
+            return true;
+    }
+    return false;
+}
+
+/* An address as proxies write it: bare, with a port, IPv6 in brackets or not. */
+static bool read_node(struct tg_str s, struct tg_addr *out)
+{
+    if (s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"')
+        s = tg_str_sub(s, 1, s.n - 1);
+    if (tg_addr_parse_ip(s, out) == TG_OK)
+        return true;
+    return tg_addr_parse(s, out) == TG_OK;
+}
+
+/* The node of one element of Forwarded: the value of its "for". */
+static struct tg_str forwarded_for(struct tg_str element)
+{
+    while (element.n > 0) {
+        size_t end = tg_str_find(element, ';', 0);
+        struct tg_str pair = tg_str_trim(tg_str_sub(element, 0, end));
+        if (tg_str_eq_nocase(tg_str_sub(pair, 0, 4), TG_STR("for=")))
+            return tg_str_sub(pair, 4, pair.n);
+        element = tg_str_sub(element, end + 1, element.n);
+    }
+    return TG_STR("");
+}
+
+/* Walks the addresses from the nearest proxy outwards: the first that is not trusted is the client;
+ * what stands in front of it may be invented. */
+static void walk(struct tg_request *r, struct tg_str list, bool forwarded)
+{
+    size_t end = list.n;
+    while (end > 0) {
+        size_t start = end;
+        while (start > 0 && list.p[start - 1] != ',')
+            start--;
+        struct tg_str item = tg_str_trim(tg_str_sub(list, start, end));
+        struct tg_addr addr;
+        if (!read_node(forwarded ? forwarded_for(item) : item, &addr))
+            return;
+        r->client = addr;
+        if (!is_trusted(r, &addr))
+            return;
+        end = start > 0 ? start - 1 : 0;
+    }
+}
+
+void tg_forward_trust(struct tg_request *r)
+{
+    r->trusted = is_trusted(r, &r->peer);
+    if (!r->trusted)
+        return;
+    struct tg_str chain = trusted_list(r, TG_FIELD_X_FORWARDED_FOR);
+    if (chain.n > 0)
+        walk(r, chain, false);
+    else
+        walk(r, trusted_list(r, TG_FIELD_FORWARDED), true);
+    const struct tg_field *proto = tg_fields_find_id(&r->in.fields, TG_FIELD_X_FORWARDED_PROTO);
+    const struct tg_field *host = tg_fields_find_id(&r->in.fields, TG_FIELD_X_FORWARDED_HOST);
+    struct tg_str name;
+    uint16_t port;
+    if (proto != NULL && tg_str_eq_nocase(proto->value, TG_STR("https")))
+        r->scheme = TG_STR("https");
+    if (host != NULL && tg_uri_split_authority(host->value, &name, &port) == TG_OK)
+        r->client_host = host->value;
+}

@@ -1,0 +1,107 @@
+/* gate.c: see gate.h. */
+#include "base/banned.h"
+#include "gateway/gate.h"
+
+#include "base/assert.h"
+#include "gateway/client.h"
+
+enum tg_err tg_gateway_init(struct tg_gateway *gateway)
+{
+    gateway->connections = 0;
+    return tg_client_addresses_new(&gateway->addresses);
+}
+
+void tg_gateway_release(struct tg_gateway *gateway)
+{
+    tg_client_addresses_free(&gateway->addresses);
+}
+
+enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct tg_gateway *gateway)
+{
+    *gate = (struct tg_gate){.worker = worker, .gateway = gateway, .date_second = UINT64_MAX};
+    tg_list_init(&gate->requests);
+    tg_list_init(&gate->clients);
+    tg_list_init(&gate->acceptors);
+    tg_runner_init(&gate->runner);
+    gate->pool = tg_pool_new(worker);
+    return gate->pool != NULL ? TG_OK : TG_E_NOMEM;
+}
+
+enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, struct tg_vm_set *vms)
+{
+    uint32_t *turns =
+        tg_mem_zalloc(TG_MEM_CONFIG, TG_MAX(snapshot->service_count, 1u), sizeof(*turns));
+    if (turns == NULL) {
+        tg_vm_set_unref(&vms);
+        tg_snapshot_unref(&snapshot);
+        return TG_E_NOMEM;
+    }
+    tg_mem_free(TG_MEM_CONFIG, gate->turns);
+    tg_vm_set_unref(&gate->vms);
+    tg_snapshot_unref(&gate->snapshot);
+    gate->turns = turns;
+    gate->vms = vms;
+    gate->snapshot = snapshot;
+    return TG_OK;
+}
+
+void tg_gate_release(struct tg_gate *gate)
+{
+    tg_assert(tg_list_is_empty(&gate->requests) && tg_list_is_empty(&gate->clients) &&
+              tg_list_is_empty(&gate->acceptors));
+    tg_pool_free(&gate->pool);
+    tg_mem_free(TG_MEM_CONFIG, gate->turns);
+    gate->turns = NULL;
+    tg_vm_set_unref(&gate->vms);
+    tg_snapshot_unref(&gate->snapshot);
+}
+
+void tg_gate_check_drained(struct tg_gate *gate)
+{
+    if (!gate->worker->draining || gate->on_drained == NULL || !tg_list_is_empty(&gate->clients) ||
+        !tg_list_is_empty(&gate->requests))
+        return;
+    void (*on_drained)(struct tg_gate *) = gate->on_drained;
+    gate->on_drained = NULL;
+    on_drained(gate);
+}
+
+void tg_gate_drain(struct tg_gate *gate)
+{
+    if (gate->worker->draining)
+        return;
+    tg_acceptors_close(gate);
+    gate->worker->draining = true;
+    tg_pool_close_idle(gate->pool);
+    tg_clients_drain(gate);
+    tg_gate_check_drained(gate);
+}
+
+void tg_gate_stop(struct tg_gate *gate)
+{
+    tg_gate_drain(gate);
+    tg_clients_close(gate);
+    TG_LIST_FOREACH(&gate->requests, it)
+    tg_plugins_cancel(TG_LIST_ENTRY(it, struct tg_request, link), TG_KILL_WALL);
+    tg_gate_check_drained(gate);
+}
+
+struct tg_str tg_gate_date(struct tg_gate *gate)
+{
+    uint64_t real = gate->worker->loop.clock.real;
+    if (real / TG_USEC_PER_SEC != gate->date_second) {
+        gate->date_second = real / TG_USEC_PER_SEC;
+        tg_clock_http_date(real, gate->date);
+    }
+    return tg_str(gate->date, sizeof(gate->date));
+}
+
+struct tg_worker *tg_gate_worker(struct tg_gate *gate)
+{
+    return gate->worker;
+}
+
+struct tg_runner *tg_gate_runner(struct tg_gate *gate)
+{
+    return &gate->runner;
+}

@@ -1,0 +1,71 @@
+/* gate.h: the gateway's part of one worker: what all its requests share.
+ *
+ *   struct tg_gateway   one for the process: counts that hold across workers
+ *   struct tg_gate      one per worker: snapshot in force, its VMs, the pool, the clients
+ *
+ * A reload hands each gate the new snapshot with VMs that were built beforehand (tg_gate_adopt);
+ * requests in flight keep what they began with. Draining: listeners stop, idle connections close,
+ * open requests end, then on_drained.
+ *
+ * Threads: a gate belongs to its worker; tg_gateway holds atomics only.
+ */
+#ifndef TG_GATEWAY_GATE_H
+#define TG_GATEWAY_GATE_H
+
+#include "gateway/plugins.h"
+#include "gateway/request.h"
+#include "upstream/pool.h"
+
+struct tg_shared_map;
+
+struct tg_gateway {
+    _Atomic uint64_t connections;    /* of clients, open now */
+    struct tg_shared_map *addresses; /* connections per client address; owned */
+};
+
+struct tg_gate {
+    struct tg_worker *worker;     /* borrowed */
+    struct tg_gateway *gateway;   /* borrowed */
+    struct tg_snapshot *snapshot; /* one reference */
+    struct tg_vm_set *vms;        /* one reference */
+    struct tg_pool *pool;         /* owned */
+    struct tg_runner runner;
+    struct tg_list requests;  /* of struct tg_request */
+    struct tg_list clients;   /* of struct tg_client */
+    struct tg_list acceptors; /* of struct tg_acceptor */
+    uint32_t *turns;          /* round robin position per service of the snapshot; owned */
+    void (*on_drained)(struct tg_gate *gate); /* once, after tg_gate_drain() */
+
+    /* private */
+    uint64_t date_second;
+    char date[TG_CLOCK_HTTP_DATE_LEN];
+};
+
+enum tg_err tg_gateway_init(struct tg_gateway *gateway) TG_MUST_USE;
+void tg_gateway_release(struct tg_gateway *gateway);
+
+/* A gate on `worker`; it serves nothing before tg_gate_adopt(). */
+enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker,
+                         struct tg_gateway *gateway) TG_MUST_USE;
+
+/* Puts a snapshot and its VMs in force; one reference of each is taken over, also on failure (then
+ * the old ones stay). On the worker's thread. */
+enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot,
+                          struct tg_vm_set *vms) TG_MUST_USE;
+
+/* No request, client or acceptor may be left. */
+void tg_gate_release(struct tg_gate *gate);
+
+/* Begins to drain; on_drained comes when no client is left, perhaps at once. */
+void tg_gate_drain(struct tg_gate *gate);
+
+/* Ends everything that is open, now. on_drained comes at the end of the round. */
+void tg_gate_stop(struct tg_gate *gate);
+
+/* A client or request is gone: tells on_drained when it was the last. */
+void tg_gate_check_drained(struct tg_gate *gate);
+
+/* The time now as in a Date field; valid until the next second. */
+struct tg_str tg_gate_date(struct tg_gate *gate);
+
+#endif

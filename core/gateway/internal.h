@@ -1,0 +1,120 @@
+/* internal.h: what the files of the request's way call of each other.
+ *
+ *   client.c   connections and their heads    request.c  life, states, routing, order of phases
+ *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
+ *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
+ *   edit.c     what plugins may change        answer.c   answers of our own
+ *
+ * Nobody outside of this folder includes it; core/bind sees request.h.
+ */
+#ifndef TG_GATEWAY_INTERNAL_H
+#define TG_GATEWAY_INTERNAL_H
+
+#include "base/fmt.h"
+#include "gateway/gate.h"
+#include "http/h1_client.h"
+
+static inline uint64_t tg_request_now(const struct tg_request *r)
+{
+    return tg_loop_now(&r->gate->worker->loop);
+}
+
+/* ---- request.c ---- */
+
+/* A request whose head is about to be parsed; NULL: no memory. */
+struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
+                                  struct tg_stream *stream, const struct tg_addr *peer);
+
+/* Its head is good: on it goes. / It is not: the answer is `status`. */
+void tg_request_start(struct tg_request *r);
+void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason);
+
+/* Moves on to `to`; programmer error where the diagram in request.h has no such way. */
+void tg_request_set_state(struct tg_request *r, enum tg_request_state to);
+
+/* The exchange with the client is over, well or not: the origin is let go, then LOG and the end. */
+void tg_request_finish(struct tg_request *r);
+
+/* The client's answer breaks off here; then as above. */
+void tg_request_break(struct tg_request *r, const char *error);
+
+/* Sets or clears (0) the gateway's own timer of the request. */
+enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
+void tg_request_clear_clock(struct tg_request *r);
+
+/* ---- answer.c ---- */
+
+/* Answers with a problem+json body (RFC 9457): `code` is the machine's name for what happened. In
+ * place of whatever was going on; breaks off where a head is out already. */
+void tg_answer_error(struct tg_request *r, unsigned status, const char *code);
+
+/* 405 with the Allow list (may be empty). */
+void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
+
+/* 204 to OPTIONS *; 200 with the head of a TRACE. */
+void tg_answer_options(struct tg_request *r);
+void tg_answer_trace(struct tg_request *r);
+
+/* ---- proxy.c ---- */
+
+void tg_proxy_start(struct tg_request *r);
+
+/* Bytes and end of the client's body. */
+void tg_proxy_body(struct tg_request *r, struct tg_str data);
+void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers);
+
+/* Lets the origin's connection go: reused where it may be. */
+void tg_proxy_release(struct tg_request *r);
+
+/* The origin did not say 100 (Continue) in time. */
+void tg_proxy_continue(struct tg_request *r);
+
+/* ---- forward.c ---- */
+
+/* The field list for the origin, built once and kept in out.fields; TG_E_NOMEM. */
+enum tg_err tg_forward_fields(struct tg_request *r) TG_MUST_USE;
+
+/* Bytes that tg_forward_write() needs at most, and the head itself up to the framing fields. */
+size_t tg_forward_size(const struct tg_request *r);
+void tg_forward_write(struct tg_request *r, struct tg_fmt *f);
+
+/* Who the client is, as far as trusted proxies tell. */
+void tg_forward_trust(struct tg_request *r);
+
+/* Host that the origin is told. */
+struct tg_str tg_forward_host(const struct tg_request *r);
+
+/* ---- relay.c ---- */
+
+/* An answer is ready in r->resp: filters, then the client. */
+void tg_relay_start(struct tg_request *r);
+void tg_relay_send(struct tg_request *r); /* after header_filter */
+
+/* Body from the origin, and its end. */
+void tg_relay_body(struct tg_request *r, struct tg_str data);
+void tg_relay_end(struct tg_request *r, const struct tg_fields *trailers);
+
+/* A body filter that waited is done. */
+void tg_relay_filtered(struct tg_request *r);
+
+/* The client took what was pending. */
+void tg_relay_drained(struct tg_request *r);
+
+/* ---- edit.c ---- */
+
+/* Applies what was recorded before there was a response. */
+enum tg_err tg_edit_apply(struct tg_request *r) TG_MUST_USE;
+
+/* ---- tunnel.c ---- */
+
+/* The origin's head opens a tunnel. */
+void tg_tunnel_start(struct tg_request *r);
+void tg_tunnel_from_client(struct tg_request *r, struct tg_str data);
+void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data);
+void tg_tunnel_client_ended(struct tg_request *r);
+void tg_tunnel_origin_ended(struct tg_request *r);
+void tg_tunnel_client_drained(struct tg_request *r);
+void tg_tunnel_origin_drained(struct tg_request *r);
+void tg_tunnel_clock(struct tg_request *r);
+
+#endif

@@ -1,0 +1,390 @@
+/* proxy.c: the exchange with the origin: lease a connection, send the request, wait for the answer.
+ *
+ * What fails and what becomes of it:
+ *   connecting           another target, each once; then 502, or 504 when time was up
+ *   a kept connection    died before a byte of the answer came, nothing of a body was sent and the
+ *                        method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
+ *   before the head      502 (closed, reset, broken framing), 504 (time)
+ *   after the head       the client's answer breaks off
+ */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+#include "http/h1_write.h"
+
+#define CONTINUE_WAIT TG_USEC_PER_SEC
+
+static const struct tg_h1_client_events events;
+
+static void connect_next(struct tg_request *r, bool fresh);
+
+/* ---- Failures ----------------------------------------------------------------------------------
+ */
+
+static void log_failure(struct tg_request *r, enum tg_err err, const char *reason)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    tg_log_kv(TG_LOG_WARN, "upstream", reason != NULL ? reason : tg_err_text(err),
+              tg_log_str("service", r->service->name),
+              tg_log_str("target", tg_addr_text(&r->upstream.addr, room)),
+              tg_log_str("state", tg_str_c(tg_request_state_name(r->state))),
+              tg_log_str("request", tg_str(r->id, sizeof(r->id))));
+}
+
+static void answer_failure(struct tg_request *r, enum tg_err err)
+{
+    if (err == TG_E_TIMEOUT) {
+        tg_answer_error(
+            r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
+        return;
+    }
+    if (err == TG_E_NOMEM || err == TG_E_LIMIT) {
+        tg_answer_error(r, 503, "no_resources");
+        return;
+    }
+    if (r->upstream.connected == 0)
+        tg_answer_error(r, 502, "upstream_unreachable");
+    else
+        tg_answer_error(r, 502,
+                        err == TG_E_PROTOCOL ? "upstream_protocol_error" : "upstream_closed");
+}
+
+static void let_go(struct tg_request *r)
+{
+    const struct tg_service_conf *service = r->service;
+    r->connected = false;
+    tg_pool_return(r->gate->pool, &r->origin, service->keepalive, service->keepalive_timeout);
+}
+
+void tg_proxy_release(struct tg_request *r)
+{
+    if (r->origin != NULL)
+        let_go(r);
+}
+
+static bool may_repeat(const struct tg_request *r, bool reused)
+{
+    return reused && r->state == TG_REQUEST_SENDING && !r->body_seen &&
+           tg_method_is_idempotent(r->out.method);
+}
+
+static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+{
+    struct tg_request *r = client->owner;
+    bool reused = client->requests > 1 && !client->got_bytes && err != TG_E_TIMEOUT;
+    bool connecting = r->state == TG_REQUEST_CONNECT;
+    let_go(r);
+    r->upstream.error = err;
+    if (may_repeat(r, reused)) {
+        tg_request_clear_clock(r);
+        connect_next(r, true);
+        return;
+    }
+    log_failure(r, err, reason);
+    if (connecting && r->upstream.attempts < r->service->target_count &&
+        tg_request_now(r) < r->deadline) {
+        r->target++;
+        connect_next(r, false);
+        return;
+    }
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_request_break(r, "upstream_closed");
+    else if (r->head_sent)
+        tg_request_break(r, err == TG_E_TIMEOUT ? "upstream_timeout" : "upstream_broken");
+    else
+        answer_failure(r, err);
+}
+
+/* ---- Sending -----------------------------------------------------------------------------------
+ */
+
+/* How the body goes, as the head says it. */
+static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
+{
+    bool whole = r->out.body_set || r->body.complete;
+    uint64_t length = r->out.body_set    ? r->out.body.n
+                      : r->body.complete ? r->body.buf.size
+                                         : r->in.length;
+    enum tg_framing framing = whole ? TG_FRAMING_LENGTH : r->in.framing;
+    if (framing == TG_FRAMING_CHUNKED)
+        tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
+    if (framing == TG_FRAMING_LENGTH) {
+        tg_fmt_lit(f, "Content-Length: ");
+        tg_fmt_u64(f, length);
+        tg_fmt_lit(f, "\r\n");
+    }
+    tg_fmt_lit(f, "\r\n");
+    return framing;
+}
+
+/* What was collected for a plugin goes first. */
+static void send_collected(struct tg_request *r)
+{
+    struct iovec piece;
+    while (r->body.buf.size > 0) {
+        tg_buf_iov(&r->body.buf, &piece, 1);
+        r->body_seen = true;
+        tg_h1_client_send_body(r->origin, tg_str(piece.iov_base, piece.iov_len));
+        tg_buf_consume(&r->body.buf, piece.iov_len);
+    }
+}
+
+static void send_end(struct tg_request *r, const struct tg_fields *trailers)
+{
+    r->out_ended = true;
+    tg_h1_client_send_end(r->origin, trailers);
+}
+
+/* Reads the client's body as long as the origin takes it. */
+static void read_on(struct tg_request *r)
+{
+    if (r->stream != NULL && r->origin != NULL && tg_h1_client_pending(r->origin) == 0)
+        r->stream->ops->read_body(r->stream, true);
+    if (r->origin != NULL)
+        tg_h1_client_flush(r->origin);
+}
+
+static void stream_body(struct tg_request *r)
+{
+    bool wait = r->in.expect_continue && !r->continue_sent && r->stream->bytes_in == 0;
+    if (!wait) {
+        read_on(r);
+        return;
+    }
+    tg_h1_client_flush(r->origin);
+    if (tg_request_set_clock(r, tg_request_now(r) + CONTINUE_WAIT) != TG_OK)
+        tg_proxy_continue(r);
+}
+
+static void send_request(struct tg_request *r)
+{
+    struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
+    tg_forward_write(r, f);
+    enum tg_framing framing = write_framing(r, f);
+    tg_h1_client_set_framing(r->origin, framing);
+    if (framing == TG_FRAMING_NONE) {
+        send_end(r, NULL);
+    } else if (r->out.body_set) {
+        tg_h1_client_send_body(r->origin, r->out.body);
+        r->body_seen = true;
+        send_end(r, NULL);
+    } else if (r->in_ended) {
+        send_collected(r);
+        send_end(r, NULL);
+    } else {
+        send_collected(r);
+        stream_body(r);
+    }
+}
+
+void tg_proxy_continue(struct tg_request *r)
+{
+    static const struct tg_fields none;
+    tg_request_clear_clock(r);
+    if (r->continue_sent || r->stream == NULL || r->head_sent)
+        return;
+    r->continue_sent = true;
+    r->stream->ops->send_info(r->stream, 100, &none);
+    if (r->connected)
+        read_on(r);
+}
+
+void tg_proxy_body(struct tg_request *r, struct tg_str data)
+{
+    if (!r->connected || r->out_ended)
+        return; /* the answer came early: the rest of the body has no reader */
+    r->body_seen = true;
+    tg_h1_client_send_body(r->origin, data);
+    if (tg_h1_client_pending(r->origin) > 0)
+        r->stream->ops->read_body(r->stream, false);
+}
+
+void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
+{
+    if (r->connected && !r->out_ended)
+        send_end(r, trailers);
+}
+
+/* ---- Connecting --------------------------------------------------------------------------------
+ */
+
+static void start_exchange(struct tg_request *r)
+{
+    const struct tg_limits *l = &r->snapshot->settings.limits;
+    const struct tg_route_conf *route = r->route;
+    struct tg_h1_client_limits limits = {
+        .fields = (uint32_t)l->response_header_count,
+        .head = (uint32_t)l->response_headers,
+        .buffer = (uint32_t)l->connection_buffer,
+        .response = r->out.response_timeout > 0 ? r->out.response_timeout : route->response_timeout,
+        .io = r->out.io_timeout > 0 ? r->out.io_timeout : route->io_timeout,
+        .deadline = r->deadline,
+    };
+    r->connected = true;
+    r->upstream.connected = tg_request_now(r);
+    tg_request_set_state(r, TG_REQUEST_SENDING);
+    tg_h1_client_begin(r->origin, &r->arena, r->out.method, &limits, &events, r);
+    if (r->in.method == TG_METHOD_CONNECT)
+        tg_tunnel_start(r);
+    else
+        send_request(r);
+}
+
+static void on_connected(struct tg_h1_client *client)
+{
+    start_exchange(client->owner);
+}
+
+/* Which target is next: in turn, each as often as its weight says. */
+static uint32_t pick(struct tg_request *r)
+{
+    const struct tg_service_conf *s = r->service;
+    uint32_t total = 0;
+    if (s->target_count < 2)
+        return 0;
+    for (uint32_t i = 0; i < s->target_count; i++)
+        total += s->targets[i].weight;
+    /* Requests that began before a reload look services up in their own snapshot: the turn counts
+     * are those of the one in force, and may be of another service; any turn will do. */
+    uint32_t *turns = r->gate->turns;
+    uint32_t slot = s->index < r->gate->snapshot->service_count ? s->index : 0;
+    uint32_t at = turns[slot]++ % total;
+    for (uint32_t i = 0; i < s->target_count; i++) {
+        if (at < s->targets[i].weight)
+            return i;
+        at -= s->targets[i].weight;
+    }
+    return 0;
+}
+
+static void connect_next(struct tg_request *r, bool fresh)
+{
+    const struct tg_service_conf *s = r->service;
+    uint64_t timeout =
+        r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
+    uint64_t now = tg_request_now(r);
+    struct tg_pool_target target = {
+        .connect_timeout = TG_MIN(timeout, r->deadline > now ? r->deadline - now : 1),
+        .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
+    };
+    bool connected;
+    if (r->out.target_set)
+        target.addr = r->out.target;
+    else if (!s->builtin_echo)
+        target.addr = s->targets[r->target % s->target_count].addr;
+    tg_request_set_state(r, TG_REQUEST_CONNECT);
+    r->upstream.called = true;
+    r->upstream.attempts++;
+    r->upstream.addr = target.addr;
+    r->upstream.connect_start = now;
+    enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
+    if (err != TG_OK) {
+        r->upstream.error = err;
+        log_failure(r, err, NULL);
+        answer_failure(r, err);
+    } else if (connected) {
+        start_exchange(r);
+    }
+}
+
+void tg_proxy_start(struct tg_request *r)
+{
+    r->target = pick(r);
+    connect_next(r, false);
+}
+
+/* ---- The answer --------------------------------------------------------------------------------
+ */
+
+static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+{
+    struct tg_request *r = client->owner;
+    if (r->stream == NULL)
+        return;
+    if (head->status != 100) {
+        r->stream->ops->send_info(r->stream, head->status, &head->fields);
+        return;
+    }
+    if (r->in.expect_continue)
+        tg_proxy_continue(r);
+}
+
+static bool asked_for(const struct tg_request *r, const struct tg_response_head *head)
+{
+    return r->in.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
+}
+
+static bool is_named(const struct tg_field *field, const void *list)
+{
+    return field->id != TG_FIELD_CONNECTION &&
+           tg_fields_list_has(list, TG_FIELD_CONNECTION, field->name);
+}
+
+static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+{
+    struct tg_request *r = client->owner;
+    r->upstream.status = head->status;
+    r->upstream.head_at = tg_request_now(r);
+    r->upstream.fields = head->fields;
+    tg_request_clear_clock(r);
+    if (head->status == 101 && !asked_for(r, head)) {
+        log_failure(r, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
+        tg_answer_error(r, 502, "upstream_protocol_error");
+        return;
+    }
+    r->source = TG_SOURCE_UPSTREAM;
+    r->resp = *head;
+    if (head->status != 101 && tg_fields_find_id(&head->fields, TG_FIELD_CONNECTION) != NULL) {
+        if (tg_fields_copy(&head->fields, &r->resp.fields) != TG_OK) {
+            tg_answer_error(r, 503, "no_resources");
+            return;
+        }
+        tg_fields_filter(&r->resp.fields, is_named, &head->fields);
+    }
+    tg_relay_start(r);
+}
+
+static void on_body(struct tg_h1_client *client, struct tg_str data)
+{
+    struct tg_request *r = client->owner;
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_from_origin(r, data);
+    else
+        tg_relay_body(r, data);
+}
+
+static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+{
+    struct tg_request *r = client->owner;
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_origin_ended(r);
+    else
+        tg_relay_end(r, trailers);
+}
+
+static void on_pause(struct tg_h1_client *client)
+{
+    struct tg_request *r = client->owner;
+    if (r->stream != NULL && r->head_sent)
+        r->stream->ops->flush(r->stream);
+}
+
+static void on_drained(struct tg_h1_client *client)
+{
+    struct tg_request *r = client->owner;
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_origin_drained(r);
+    else if (!r->out_ended && !r->in_ended)
+        read_on(r);
+}
+
+static const struct tg_h1_client_events events = {
+    .on_connected = on_connected,
+    .on_info = on_info,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_pause = on_pause,
+    .on_drained = on_drained,
+    .on_failed = on_failed,
+};

@@ -1,0 +1,229 @@
+/* relay.c: the answer on its way to the client: edits, header filters, body filters, the stream.
+ *
+ *   origin or gateway -> r->resp -> [header_filter] -> head -> [body_filter] -> body -> end
+ *
+ * Back-pressure: while the client has not taken what was sent, or a filter waits, the origin is not
+ * read. What arrives in the same breath is kept in r->held, at most one read buffer of it, unless a
+ * plugin asked for the whole body (ctx.resp:buffer), which has a limit of its own. */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+static bool has_filters(const struct tg_request *r)
+{
+    return r->chains->phase[TG_PHASE_BODY_FILTER].n > 0;
+}
+
+static bool is_bodiless(const struct tg_request *r)
+{
+    unsigned status = r->resp.status;
+    return r->in.method == TG_METHOD_HEAD || status < 200 || status == 204 || status == 304;
+}
+
+/* ---- The head ----------------------------------------------------------------------------------
+ */
+
+void tg_relay_start(struct tg_request *r)
+{
+    if (r->resp.status != 101 && r->source != TG_SOURCE_UPSTREAM)
+        tg_proxy_release(r);
+    tg_request_set_state(r, TG_REQUEST_HEADER_FILTER);
+    if (tg_edit_apply(r) != TG_OK) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
+    bool some = r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0 && !r->plugins.active;
+    if (some && r->origin != NULL)
+        tg_h1_client_read(r->origin, false); /* bytes wait while a filter may */
+    tg_request_step(r, TG_PHASE_HEADER_FILTER,
+                    some ? tg_plugins_run(r, TG_PHASE_HEADER_FILTER) : TG_STEP_NEXT);
+}
+
+static void end_response(struct tg_request *r)
+{
+    struct tg_stream *stream = r->stream;
+    r->ended = true;
+    r->bytes_received = stream->bytes_in;
+    stream->ops->send_end(stream, r->resp_trailers);
+    r->bytes_sent = stream->bytes_out;
+    r->stream = NULL;
+    tg_request_finish(r);
+}
+
+/* Filters may change the length: it is not known any more. */
+static void choose_framing(struct tg_request *r)
+{
+    if (is_bodiless(r)) {
+        r->resp.framing = TG_FRAMING_NONE;
+    } else if (has_filters(r)) {
+        r->resp.framing = TG_FRAMING_CHUNKED;
+        r->resp.has_length = false;
+    }
+}
+
+static void send_own_body(struct tg_request *r)
+{
+    if (!is_bodiless(r) && (r->resp_body.n > 0 || has_filters(r)))
+        tg_relay_body(r, r->resp_body);
+    if (r->state == TG_REQUEST_RELAY)
+        tg_relay_end(r, NULL);
+}
+
+void tg_relay_send(struct tg_request *r)
+{
+    struct tg_stream *stream = r->stream;
+    if (stream == NULL) {
+        tg_request_finish(r);
+        return;
+    }
+    if (r->resp.status == 101) {
+        tg_tunnel_start(r);
+        return;
+    }
+    bool from_origin = r->source == TG_SOURCE_UPSTREAM;
+    choose_framing(r);
+    tg_request_set_state(r, TG_REQUEST_RELAY);
+    r->head_sent = true;
+    r->head_sent_at = tg_request_now(r);
+    stream->ops->send_head(stream, &r->resp);
+    if (!from_origin) {
+        send_own_body(r);
+        return;
+    }
+    if (r->upstream_ended) {
+        tg_relay_end(r, r->resp_trailers);
+        return;
+    }
+    if (r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0)
+        tg_h1_client_read(r->origin, true);
+}
+
+/* ---- The body ----------------------------------------------------------------------------------
+ */
+
+static void hold_origin(struct tg_request *r)
+{
+    if (r->origin != NULL && !r->upstream_ended)
+        tg_h1_client_read(r->origin, false);
+}
+
+static void send_filtered(struct tg_request *r)
+{
+    struct iovec piece;
+    while (r->filtered.size > 0) {
+        tg_buf_iov(&r->filtered, &piece, 1);
+        r->stream->ops->send_body(r->stream, tg_str(piece.iov_base, piece.iov_len));
+        tg_buf_consume(&r->filtered, piece.iov_len);
+    }
+}
+
+/* Takes a step of the filters for what it says; true when more may be filtered. */
+static bool take_step(struct tg_request *r, enum tg_step step, bool eof)
+{
+    if (step == TG_STEP_STOP || r->abort_wanted) {
+        tg_request_break(r, r->error != NULL ? r->error : "aborted_by_plugin");
+        return false;
+    }
+    if (step == TG_STEP_WAIT) {
+        hold_origin(r);
+        return false;
+    }
+    send_filtered(r);
+    if (eof)
+        end_response(r);
+    return !eof;
+}
+
+/* Filters the held bytes block by block; false when one waits or the response is over. */
+static bool filter_held(struct tg_request *r)
+{
+    while (r->held.size > 0 || r->held_eof) {
+        struct iovec piece = {NULL, 0};
+        tg_buf_iov(&r->held, &piece, 1);
+        bool eof = r->held_eof && piece.iov_len == r->held.size;
+        if (eof)
+            r->held_eof = false;
+        enum tg_step step =
+            tg_plugins_filter(r, tg_str(piece.iov_base, piece.iov_len), eof, &r->filtered);
+        tg_buf_consume(&r->held, piece.iov_len);
+        if (!take_step(r, step, eof))
+            return false;
+    }
+    return true;
+}
+
+/* All of the held bytes in one call. */
+static void filter_whole(struct tg_request *r)
+{
+    size_t n = r->held.size;
+    char *whole = tg_mem_alloc(TG_MEM_CONNECTION, n);
+    if (whole == NULL) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
+    tg_buf_copy_out(&r->held, whole);
+    tg_buf_release(&r->held);
+    r->held_eof = false;
+    enum tg_step step = tg_plugins_filter(r, tg_str(whole, n), true, &r->filtered);
+    tg_mem_free(TG_MEM_CONNECTION, whole);
+    take_step(r, step, true);
+}
+
+static void filter(struct tg_request *r, struct tg_str data, bool eof)
+{
+    if (r->plugins.active || r->filter_buffers || r->held.size > 0) {
+        if (data.n > 0 && tg_buf_append(&r->held, data.p, data.n) != TG_OK) {
+            tg_request_break(r, "no_memory");
+            return;
+        }
+        r->held_eof = eof;
+        if (r->filter_buffers && r->held.size > r->filter_max) {
+            tg_log_kv(TG_LOG_WARN, "plugin", "response larger than ctx.resp:buffer allows",
+                      tg_log_str("request", tg_str(r->id, sizeof(r->id))));
+            tg_request_break(r, "response_too_large");
+            return;
+        }
+        if (r->filter_buffers && eof && !r->plugins.active)
+            filter_whole(r);
+        return;
+    }
+    take_step(r, tg_plugins_filter(r, data, eof, &r->filtered), eof);
+}
+
+void tg_relay_body(struct tg_request *r, struct tg_str data)
+{
+    if (has_filters(r) && !is_bodiless(r)) {
+        filter(r, data, false);
+    } else {
+        r->stream->ops->send_body(r->stream, data);
+    }
+    if (r->stream != NULL && r->stream->ops->pending(r->stream) > 0)
+        hold_origin(r);
+}
+
+void tg_relay_end(struct tg_request *r, const struct tg_fields *trailers)
+{
+    r->upstream_ended = true;
+    r->resp_trailers = trailers;
+    if (r->state != TG_REQUEST_RELAY)
+        return; /* a header filter waits: tg_relay_send() comes back to it */
+    if (has_filters(r) && !is_bodiless(r))
+        filter(r, TG_STR(""), true);
+    else
+        end_response(r);
+}
+
+void tg_relay_filtered(struct tg_request *r)
+{
+    bool eof = r->plugins.chunk_eof;
+    if (!take_step(r, TG_STEP_NEXT, eof) || !filter_held(r))
+        return;
+    r->stream->ops->flush(r->stream);
+    tg_relay_drained(r);
+}
+
+void tg_relay_drained(struct tg_request *r)
+{
+    bool waits = r->plugins.active || (r->stream != NULL && r->stream->ops->pending(r->stream) > 0);
+    if (r->state == TG_REQUEST_RELAY && r->origin != NULL && !r->upstream_ended && !waits)
+        tg_h1_client_read(r->origin, true);
+}

@@ -1,0 +1,355 @@
+/* request.c: the life of a request: made for a head, routed, led through the phases, logged, freed.
+ *
+ * A request is freed at the end of the loop's round in which it ended, so that callers further up
+ * the stack may still look at it. */
+#include "base/banned.h"
+#include "gateway/internal.h"
+
+#include "base/assert.h"
+#include "route/table.h"
+
+/* ---- States ------------------------------------------------------------------------------------
+ */
+
+static const char *const state_names[TG_REQUEST_STATES] = {
+    [TG_REQUEST_REWRITE] = "rewrite",
+    [TG_REQUEST_ACCESS] = "access",
+    [TG_REQUEST_CONNECT] = "connect",
+    [TG_REQUEST_SENDING] = "sending",
+    [TG_REQUEST_HEADER_FILTER] = "header_filter",
+    [TG_REQUEST_RELAY] = "relay",
+    [TG_REQUEST_TUNNEL] = "tunnel",
+    [TG_REQUEST_LOG] = "log",
+    [TG_REQUEST_DONE] = "done",
+};
+
+#define BIT(state) (1u << TG_REQUEST_##state)
+
+void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
+{
+    static const unsigned allowed[TG_REQUEST_STATES] = {
+        [TG_REQUEST_REWRITE] = BIT(ACCESS) | BIT(HEADER_FILTER) | BIT(LOG),
+        [TG_REQUEST_ACCESS] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(LOG),
+        [TG_REQUEST_CONNECT] = BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(LOG),
+        [TG_REQUEST_SENDING] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(TUNNEL) | BIT(LOG),
+        [TG_REQUEST_HEADER_FILTER] = BIT(HEADER_FILTER) | BIT(RELAY) | BIT(TUNNEL) | BIT(LOG),
+        [TG_REQUEST_RELAY] = BIT(LOG),
+        [TG_REQUEST_TUNNEL] = BIT(LOG),
+        [TG_REQUEST_LOG] = BIT(DONE),
+    };
+    tg_assert(allowed[r->state] & (1u << to));
+    r->state = to;
+}
+
+const char *tg_request_state_name(enum tg_request_state state)
+{
+    return state_names[state];
+}
+
+const char *tg_source_name(enum tg_source source)
+{
+    static const char *const names[] = {"gateway", "plugin", "upstream"};
+    return names[source];
+}
+
+const char *tg_phase_name(enum tg_phase phase)
+{
+    static const char *const names[TG_PHASES] = {"rewrite", "access", "header_filter",
+                                                 "body_filter", "log"};
+    return names[phase];
+}
+
+/* ---- Birth -------------------------------------------------------------------------------------
+ */
+
+static void on_free(struct tg_task *task)
+{
+    struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, free_later);
+    struct tg_gate *gate = r->gate;
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    r->magic = 0;
+    tg_list_remove(&r->link);
+    tg_vm_set_unref(&r->vms);
+    tg_snapshot_unref(&r->snapshot);
+    struct tg_arena arena = r->arena; /* the request is in it */
+    tg_arena_release(&arena);
+    tg_gate_check_drained(gate);
+}
+
+static void on_read_later(struct tg_task *task)
+{
+    struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, read_later);
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    if (r->body.wanted && r->stream != NULL)
+        r->stream->ops->read_body(r->stream, true);
+}
+
+struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
+                                  struct tg_stream *stream, const struct tg_addr *peer)
+{
+    struct tg_worker *worker = gate->worker;
+    struct tg_arena arena;
+    tg_arena_init(&arena, worker->slab, (size_t)gate->snapshot->settings.limits.request_memory);
+    struct tg_request *r = tg_arena_zalloc(&arena, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->magic = TG_REQUEST_MAGIC;
+    r->state = TG_REQUEST_REWRITE;
+    r->arena = arena;
+    r->gate = gate;
+    r->snapshot = tg_snapshot_ref(gate->snapshot);
+    r->vms = tg_vm_set_ref(gate->vms);
+    r->listener = listener;
+    r->chains = listener->chains;
+    r->stream = stream;
+    r->peer = r->client = *peer;
+    r->started = worker->loop.clock.mono;
+    r->started_real = worker->loop.clock.real;
+    r->scheme = TG_STR("http");
+    r->edits_end = &r->edits;
+    tg_rand_id(&worker->rand, r->id);
+    tg_buf_init(&r->body.buf, worker->slab);
+    tg_buf_init(&r->held, worker->slab);
+    tg_buf_init(&r->filtered, worker->slab);
+    tg_task_init(&r->read_later, on_read_later);
+    tg_task_init(&r->free_later, on_free);
+    tg_list_push_back(&gate->requests, &r->link);
+    return r;
+}
+
+/* ---- The way -----------------------------------------------------------------------------------
+ */
+
+/* A phase without plugins costs a look. */
+static void run_phase(struct tg_request *r, enum tg_phase phase)
+{
+    bool some = r->chains->phase[phase].n > 0;
+    tg_request_step(r, phase, some ? tg_plugins_run(r, phase) : TG_STEP_NEXT);
+}
+
+/* What the gateway answers before anybody else has a say. */
+static bool answered_early(struct tg_request *r)
+{
+    enum tg_method method = r->in.method;
+    if ((method == TG_METHOD_TRACE && !r->listener->allow_trace) ||
+        (method == TG_METHOD_CONNECT && !r->listener->allow_connect)) {
+        tg_answer_wrong_method(r, TG_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        return true;
+    }
+    if (r->in.form == TG_TARGET_ASTERISK) {
+        tg_answer_options(r);
+        return true;
+    }
+    if (method != TG_METHOD_TRACE && method != TG_METHOD_OPTIONS)
+        return false;
+    const struct tg_field *hops = tg_fields_find_id(&r->in.fields, TG_FIELD_MAX_FORWARDS);
+    if (hops == NULL || !tg_str_eq(hops->value, TG_STR("0")))
+        return false;
+    if (method == TG_METHOD_TRACE)
+        tg_answer_trace(r);
+    else
+        tg_answer_options(r);
+    return true;
+}
+
+void tg_request_start(struct tg_request *r)
+{
+    r->deadline = r->started + r->snapshot->settings.limits.request_deadline;
+    r->in_ended = r->in.framing == TG_FRAMING_NONE;
+    r->out.method = r->in.method;
+    r->out.method_name = r->in.method_name;
+    r->client_host = r->in.authority;
+    if (r->listener->trusted_count > 0)
+        tg_forward_trust(r);
+    if (answered_early(r))
+        return;
+    run_phase(r, TG_PHASE_REWRITE);
+}
+
+void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason)
+{
+    tg_log_kv(TG_LOG_DEBUG, "http", "request refused", tg_log_str("reason", tg_str_c(reason)),
+              tg_log_u64("status", status));
+    r->deadline = UINT64_MAX;
+    r->in_ended = true;
+    tg_answer_error(r, status, reason);
+}
+
+static void not_routed(struct tg_request *r, enum tg_route_verdict verdict,
+                       const struct tg_route_match *match)
+{
+    struct tg_fmt f;
+    if (verdict == TG_ROUTE_NOT_FOUND) {
+        tg_answer_error(r, 404, "no_route");
+        return;
+    }
+    tg_fmt_init_arena(&f, &r->arena, 128);
+    tg_route_table_write_allow(r->snapshot->table, match->allow, &f);
+    tg_answer_wrong_method(r, tg_fmt_str(&f));
+}
+
+static void take_captures(struct tg_request *r, const struct tg_route_match *match)
+{
+    r->capture_count = TG_MIN(match->capture_count, (uint32_t)TG_COUNT_OF(r->captures));
+    for (uint32_t i = 0; i < r->capture_count; i++) {
+        r->capture_names[i] = match->captures[i].name;
+        r->captures[i] = match->captures[i].value;
+    }
+}
+
+static void strip_prefix(struct tg_request *r)
+{
+    struct tg_str prefix = r->route->strip_prefix;
+    struct tg_str path = r->in.path;
+    if (r->out.path.p != NULL)
+        return; /* a plugin chose one */
+    r->out.path = path;
+    if (prefix.n == 0 || !tg_str_starts(path, prefix) ||
+        (path.n > prefix.n && path.p[prefix.n] != '/'))
+        return;
+    r->out.path = path.n > prefix.n ? tg_str_sub(path, prefix.n, path.n) : TG_STR("/");
+}
+
+static void run_access(struct tg_request *r)
+{
+    tg_request_set_state(r, TG_REQUEST_ACCESS);
+    run_phase(r, TG_PHASE_ACCESS);
+}
+
+static void route(struct tg_request *r)
+{
+    struct tg_route_query query = {r->in.host, r->in.port, r->in.path, r->in.method_name};
+    struct tg_route_match match;
+    enum tg_route_verdict verdict = tg_route_match(r->snapshot->table, &query, &match);
+    if (verdict != TG_ROUTE_FOUND) {
+        not_routed(r, verdict, &match);
+        return;
+    }
+    r->route = &r->snapshot->routes[(uintptr_t)match.handle];
+    r->service = r->route->service;
+    r->chains = r->route->chains[r->listener->index];
+    take_captures(r, &match);
+    strip_prefix(r);
+    run_access(r);
+}
+
+static void after_access(struct tg_request *r)
+{
+    if (r->service == NULL)
+        tg_answer_error(r, 404, "no_service");
+    else
+        tg_proxy_start(r);
+}
+
+static void end(struct tg_request *r)
+{
+    tg_request_set_state(r, TG_REQUEST_DONE);
+    tg_plugins_end(r);
+    tg_task_cancel(&r->read_later);
+    if (r->clock_on)
+        tg_timer_release(&r->clock);
+    tg_buf_release(&r->body.buf);
+    tg_buf_release(&r->held);
+    tg_buf_release(&r->filtered);
+    tg_loop_defer(&r->gate->worker->loop, &r->free_later);
+}
+
+void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step step)
+{
+    if (step == TG_STEP_WAIT)
+        return;
+    if (phase == TG_PHASE_LOG) {
+        end(r);
+        return;
+    }
+    if (r->abort_wanted) {
+        tg_request_break(r, r->error != NULL ? r->error : "aborted_by_plugin");
+        return;
+    }
+    if (step == TG_STEP_STOP && phase != TG_PHASE_BODY_FILTER) {
+        tg_relay_start(r);
+        return;
+    }
+    switch (phase) {
+    case TG_PHASE_REWRITE:
+        route(r);
+        break;
+    case TG_PHASE_ACCESS:
+        after_access(r);
+        break;
+    case TG_PHASE_HEADER_FILTER:
+        tg_relay_send(r);
+        break;
+    case TG_PHASE_BODY_FILTER:
+        tg_relay_filtered(r);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- The end -----------------------------------------------------------------------------------
+ */
+
+void tg_request_finish(struct tg_request *r)
+{
+    if (r->state == TG_REQUEST_LOG || r->state == TG_REQUEST_DONE)
+        return;
+    tg_proxy_release(r);
+    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_request_clear_clock(r);
+    r->stream = NULL;
+    tg_request_set_state(r, TG_REQUEST_LOG);
+    run_phase(r, TG_PHASE_LOG);
+}
+
+void tg_request_break(struct tg_request *r, const char *error)
+{
+    struct tg_stream *stream = r->stream;
+    r->aborted = true;
+    if (r->error == NULL)
+        r->error = error;
+    if (stream != NULL) {
+        r->bytes_received = stream->bytes_in;
+        r->bytes_sent = stream->bytes_out;
+        r->stream = NULL;
+        stream->ops->abort(stream);
+    }
+    tg_request_finish(r);
+}
+
+void tg_request_abort(struct tg_request *r)
+{
+    r->abort_wanted = true;
+}
+
+/* ---- The gateway's own timer -------------------------------------------------------------------
+ */
+
+static void on_clock(struct tg_timer *timer)
+{
+    struct tg_request *r = TG_CONTAINER_OF(timer, struct tg_request, clock);
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_clock(r);
+    else if (r->state == TG_REQUEST_SENDING)
+        tg_proxy_continue(r);
+}
+
+enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline)
+{
+    if (!r->clock_on) {
+        enum tg_err err = tg_timer_init(&r->clock, &r->gate->worker->loop.timers, on_clock);
+        if (err != TG_OK)
+            return err;
+        r->clock_on = true;
+    }
+    tg_timer_set(&r->clock, deadline);
+    return TG_OK;
+}
+
+void tg_request_clear_clock(struct tg_request *r)
+{
+    if (r->clock_on)
+        tg_timer_clear(&r->clock);
+}
