@@ -426,9 +426,8 @@ static inline enum flow step_item(struct tg_pattern *m, struct frames *frames, s
         return FLOW_BAD;
     switch (item.end < m->pattern_end ? *item.end : 0) {
     case '*':
-        return repeat_greedy(m, frames, at, &item, 0);
     case '+':
-        return repeat_greedy(m, frames, at, &item, 1);
+        return repeat_greedy(m, frames, at, &item, *item.end == '+');
     case '-':
         return repeat_lazy(m, frames, at, &item);
     }
