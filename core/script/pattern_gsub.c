@@ -7,12 +7,16 @@
  *
  *     begin(s, p, repl, n)  -> work, found, s, p   or nothing: leave it to replace()
  *     captures(work)        -> captures of the match
- *     step(work, v)         -> work, found         puts v in place of the match, goes to the next
+ *     step(work, v)         -> work, found         v takes the match's place; the next one
  *     finish(work, s)       -> result, number of matches
  *
  * `work` is a userdata (struct work) with the matcher and, behind it, the text built so far; when
  * it is full, step() moves it to a larger one. The matcher points into s and p, which the driver's
  * locals keep alive. Only these functions ever see a work.
+ *
+ * A work that has not grown is kept for the next call, in a table that begin() and finish() share.
+ * It is taken out and put back in C, since the VM may suspend the driver between any two of its
+ * instructions and run another gsub.
  *
  * replace() is entered by a tail call, so Lua takes it for the function that the plugin called: a
  * bad argument is reported with the plugin's line and the name it used, as for a built-in. In the
@@ -239,6 +243,9 @@ struct work {
 
 enum { WORK_TEXT_SIZE = 256 };
 
+/* The second upvalue of all functions: a table with the spare work at 1, if there is one. */
+#define SPARES lua_upvalueindex(2)
+
 /* Whether replace() can do it, or has to report a bad argument. */
 static bool needs_no_call(lua_State *L)
 {
@@ -251,6 +258,25 @@ static bool needs_no_call(lua_State *L)
     return !lua_istable(L, 3) || !lua_getmetatable(L, 3);
 }
 
+/* Pushes the spare work, no longer a spare, or a new one. */
+static struct work *take_work(lua_State *L)
+{
+    struct work *work;
+
+    lua_rawgeti(L, SPARES, 1);
+    work = lua_touserdata(L, -1);
+    if (work != NULL) {
+        lua_pushnil(L);
+        lua_rawseti(L, SPARES, 1);
+        return work;
+    }
+    lua_pop(L, 1);
+    work = lua_newuserdata(L, sizeof(*work) + WORK_TEXT_SIZE);
+    work->size = WORK_TEXT_SIZE;
+    return work;
+}
+
+/* Arguments: those of gsub. */
 static int l_begin(lua_State *L)
 {
     struct work *work;
@@ -259,11 +285,10 @@ static int l_begin(lua_State *L)
     lua_settop(L, 4);
     if (needs_no_call(L))
         return 0;
-    work = lua_newuserdata(L, sizeof(*work) + WORK_TEXT_SIZE);
+    work = take_work(L);
     work->at = (struct progress){.left = check_max(L)};
     work->n = 0;
-    work->size = WORK_TEXT_SIZE;
-    s = tg_pattern_str_at(L, 1); /* a number becomes a string in its place on the stack */
+    s = tg_pattern_str_at(L, 1);
     p = tg_pattern_str_at(L, 2);
     tg_pattern_init(&work->m, s, p, TG_PATTERN_CARET_ANCHORS, TG_PATTERN_STEPS_DEFAULT);
     lua_pushboolean(L, next_match(L, TG_PATTERN_LEVEL_DRIVEN, &work->m, &work->at));
@@ -314,7 +339,7 @@ static int l_step(lua_State *L)
     return 2;
 }
 
-/* Arguments: work, subject. */
+/* Arguments: work, subject. The driver does not use the work again. */
 static int l_finish(lua_State *L)
 {
     struct work *work = lua_touserdata(L, 1);
@@ -328,6 +353,10 @@ static int l_finish(lua_State *L)
         lua_pushlstring(L, work->text, work->n);
     }
     lua_pushinteger(L, (lua_Integer)count);
+    if (work->size == WORK_TEXT_SIZE) {
+        lua_pushvalue(L, 1);
+        lua_rawseti(L, SPARES, 1);
+    }
     return 2;
 }
 
@@ -337,12 +366,19 @@ void tg_pattern_push_gsub(lua_State *L, int hooks)
 {
     static const lua_CFunction parts[] = {l_begin, l_captures, l_step, l_finish, l_replace};
 
+    int spares;
+
+    lua_createtable(L, 1, 0);
+    spares = lua_gettop(L);
     if (luaL_loadbufferx(L, driver, sizeof(driver) - 1, "=gsub", "t") != 0)
         lua_error(L);
     lua_getglobal(L, "type");
+    luaL_checktype(L, -1, LUA_TFUNCTION);
     for (size_t i = 0; i < TG_COUNT_OF(parts); i++) {
         lua_pushvalue(L, hooks);
-        lua_pushcclosure(L, parts[i], 1);
+        lua_pushvalue(L, spares);
+        lua_pushcclosure(L, parts[i], 2);
     }
     lua_call(L, 1 + (int)TG_COUNT_OF(parts), 1);
+    lua_remove(L, spares);
 }

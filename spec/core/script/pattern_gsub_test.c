@@ -48,6 +48,54 @@ static void test_replacements_may_yield(void **state)
     close_state(L, &heap);
 }
 
+static void yield_now(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    lua_yield(L, 0);
+}
+
+/* Runs `L` up to its next instruction; true while it is not done. */
+static bool resume(lua_State *L)
+{
+    int status = lua_resume(L, 0);
+
+    if (status != 0 && status != LUA_YIELD)
+        fail_msg("%s", lua_tostring(L, -1));
+    return status == LUA_YIELD;
+}
+
+/* The VM preempts plugins between any two instructions, also inside gsub. */
+static void test_calls_may_be_preempted_anywhere(void **state)
+{
+    struct heap heap = {.limit = SIZE_MAX};
+    lua_State *L = new_state(&heap, &no_hooks), *a = lua_newthread(L), *b = lua_newthread(L);
+    bool a_runs = true, b_runs = true;
+
+    (void)state;
+    run(L, "function work(n)\n"
+           "  local function double(c) return c .. c end\n"
+           "  for i = 1, 20 do\n"
+           "    local s = ('x'):rep(i) .. n\n"
+           "    assert(S.gsub(s, '%w', double) == ('x'):rep(2 * i) .. n .. n)\n"
+           "    assert(S.gsub(s, '%d', setmetatable({}, { __index = same })) == s)\n"
+           "  end\n"
+           "end\n"
+           "function same(_, k) return k end\n"
+           "function a() work('1') end function b() work('2') end");
+    lua_getglobal(a, "a");
+    lua_getglobal(b, "b");
+    lua_sethook(L, yield_now, LUA_MASKCOUNT, 1);
+    for (int i = 0; a_runs || b_runs; i++) {
+        a_runs = a_runs && resume(a);
+        for (int k = 0; k <= i % 3 && b_runs; k++)
+            b_runs = resume(b);
+        if (i % 16 == 0)
+            lua_gc(L, LUA_GCCOLLECT, 0);
+    }
+    lua_sethook(L, NULL, 0, 0);
+    close_state(L, &heap);
+}
+
 /* LuaJIT's own dies by a C stack overflow here; ours ends in an ordinary error, or not at all. */
 static void test_recursive_replacements_use_no_c_stack(void **state)
 {
@@ -117,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replacements_may_yield),
+        cmocka_unit_test(test_calls_may_be_preempted_anywhere),
         cmocka_unit_test(test_recursive_replacements_use_no_c_stack),
         cmocka_unit_test(test_a_result_that_is_too_large_is_refused),
         cmocka_unit_test(test_every_allocation_may_fail),
