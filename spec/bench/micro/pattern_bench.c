@@ -29,7 +29,6 @@ struct bench_case {
 static const struct bench_case cases[] = {
     {"find plain", 20000, "find(agent, 'Firefox')"},
     {"find prefix", 20000, "find(path, '^/api/')"},
-    {"find literal, 4 KiB", 2000, "find(page, 'needle%s')"},
     {"find class", 20000, "find(agent, '%d+')"},
     {"find set", 20000, "find(agent, '[%(%)]')"},
     {"match captures", 20000, "match(path, '^/(%w+)/(v%d+)/')"},
