@@ -14,9 +14,8 @@
  *     REOPEN    open the log files anew.
  *     SOCKETS   tg_sockets_receive(): the sockets of a listener to come; serve them after the
  *               RELOAD that follows.
- *     RELOAD    evaluate config_path aside; tg_sockets_fit() with the result; change over; then
- *               tg_listen_set_commit() once no worker serves a socket that goes, and
- *               tg_reload_answer() with TG_OK. On failure: tg_listen_set_rollback() and
+ *     RELOAD    tg_reload_prepare(), change over, tg_listen_set_commit() once no worker serves a
+ *               socket that goes, tg_reload_answer(). On failure tg_listen_set_rollback() and
  *               tg_reload_answer() with the error; everything stays. Every RELOAD is answered, and
  *               a second one comes only after the answer (but not under --single).
  *
