@@ -23,18 +23,20 @@
 struct tg_client {
     struct tg_h1_server server;
     struct tg_gate *gate;
-    const char *address; /* of the listener, terminated; borrowed from the acceptor */
-    size_t address_n;
+    struct tg_acceptor *acceptor; /* one reference */
     struct tg_addr peer;
     struct tg_list link;
     struct tg_task free_later;
 };
 
+/* Lives as long as it accepts or a client that it opened is there. */
 struct tg_acceptor {
     struct tg_gate *gate;
-    struct tg_list link;
-    struct tg_str address; /* borrowed */
-    int fd;                /* borrowed */
+    struct tg_list link;                     /* in the gate's list while it accepts */
+    const struct tg_listener_conf *listener; /* in the gate's snapshot */
+    char address[TG_ADDR_TEXT_MAX];          /* of the listener, terminated */
+    uint32_t refs;
+    int fd; /* borrowed; -1: it accepts no more */
     ev_io io;
     struct tg_timer pause; /* descriptors are out: try again later */
 };
@@ -44,16 +46,24 @@ static struct tg_client *client_of(struct tg_h1_server *server)
     return TG_CONTAINER_OF(server, struct tg_client, server);
 }
 
-/* The listener as the configuration in force has it; the first one when a reload has just taken it
- * away and its last connections come in. */
-static const struct tg_listener_conf *listener_of(const struct tg_client *c)
+/* The listener as the snapshot in force has it; the first one when a reload has taken it away and
+ * its last connections are still there. */
+static void find_listener(struct tg_acceptor *a)
 {
-    const struct tg_snapshot *s = c->gate->snapshot;
+    const struct tg_snapshot *s = a->gate->snapshot;
+    a->listener = &s->listeners[0];
     for (uint32_t i = 0; i < s->listener_count; i++) {
-        if (tg_str_eq(s->listeners[i].address, tg_str(c->address, c->address_n)))
-            return &s->listeners[i];
+        if (tg_str_eq(s->listeners[i].address, tg_str_c(a->address)))
+            a->listener = &s->listeners[i];
     }
-    return &s->listeners[0];
+}
+
+static void unref_acceptor(struct tg_acceptor *a)
+{
+    if (--a->refs > 0)
+        return;
+    tg_list_remove(&a->link);
+    tg_slab_return(a->gate->worker->slab, a, sizeof(*a));
 }
 
 /* ---- Counting by address -----------------------------------------------------------------------
@@ -209,7 +219,8 @@ static const struct tg_stream_events stream_events = {
 static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
 {
     struct tg_client *c = client_of(server);
-    struct tg_request *r = tg_request_new(c->gate, listener_of(c), &server->stream, &c->peer);
+    struct tg_request *r =
+        tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer);
     if (r == NULL)
         return NULL;
     server->stream.events = &stream_events;
@@ -233,6 +244,7 @@ static void on_free(struct tg_task *task)
     struct tg_client *c = TG_CONTAINER_OF(task, struct tg_client, free_later);
     struct tg_gate *gate = c->gate;
     tg_list_remove(&c->link);
+    unref_acceptor(c->acceptor);
     tg_slab_return(gate->worker->slab, c, sizeof(*c));
     tg_gate_check_drained(gate);
 }
@@ -294,8 +306,7 @@ static void open_client(struct tg_acceptor *a, int fd, const struct tg_addr *pee
         close(fd);
     } else {
         c->gate = gate;
-        c->address = a->address.p;
-        c->address_n = a->address.n;
+        c->acceptor = a;
         c->peer = *peer;
         tg_task_init(&c->free_later, on_free);
         err = tg_h1_server_open(&c->server, gate->worker, fd, &server_events);
@@ -307,6 +318,7 @@ static void open_client(struct tg_acceptor *a, int fd, const struct tg_addr *pee
         atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
         return;
     }
+    a->refs++;
     tg_list_push_back(&gate->clients, &c->link);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_ACCEPTED);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
@@ -349,17 +361,20 @@ static void on_pause_over(struct tg_timer *timer)
     ev_io_start(a->gate->worker->loop.ev, &a->io);
 }
 
-enum tg_err tg_acceptor_open(struct tg_gate *gate, int fd, struct tg_str address)
+static enum tg_err open_acceptor(struct tg_gate *gate, int fd, struct tg_str address)
 {
+    tg_assert(address.n < TG_ADDR_TEXT_MAX);
     struct tg_acceptor *a = tg_slab_lease(gate->worker->slab, sizeof(*a));
     if (a == NULL)
         return TG_E_NOMEM;
-    *a = (struct tg_acceptor){.gate = gate, .address = address, .fd = fd};
+    *a = (struct tg_acceptor){.gate = gate, .fd = fd, .refs = 1};
+    memcpy(a->address, address.p, address.n);
     enum tg_err err = tg_timer_init(&a->pause, &gate->worker->loop.timers, on_pause_over);
     if (err != TG_OK) {
         tg_slab_return(gate->worker->slab, a, sizeof(*a));
         return err;
     }
+    find_listener(a);
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
     ev_io_start(gate->worker->loop.ev, &a->io);
@@ -367,31 +382,66 @@ enum tg_err tg_acceptor_open(struct tg_gate *gate, int fd, struct tg_str address
     return TG_OK;
 }
 
+/* Takes what is in the queue, which the kernel would reset, and stops. */
 static void close_acceptor(struct tg_acceptor *a)
 {
-    /* What is in the queue has been accepted by the kernel: it would be reset. */
+    if (a->fd < 0)
+        return;
     while (accept_some(a, ACCEPT_BATCH)) {
     }
     ev_io_stop(a->gate->worker->loop.ev, &a->io);
     tg_timer_release(&a->pause);
-    tg_list_remove(&a->link);
-    tg_slab_return(a->gate->worker->slab, a, sizeof(*a));
+    a->fd = -1;
+    unref_acceptor(a);
+}
+
+static struct tg_acceptor *find_acceptor(struct tg_gate *gate, struct tg_str address)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    {
+        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
+        if (a->fd >= 0 && tg_str_eq(tg_str_c(a->address), address))
+            return a;
+    }
+    return NULL;
+}
+
+static bool is_listened(const struct tg_snapshot *s, const char *address)
+{
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        if (tg_str_eq(s->listeners[i].address, tg_str_c(address)))
+            return true;
+    }
+    return false;
+}
+
+enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets)
+{
+    const struct tg_snapshot *s = gate->snapshot;
+    enum tg_err err = TG_OK;
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    {
+        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
+        find_listener(a);
+        if (!is_listened(s, a->address))
+            close_acceptor(a);
+    }
+    for (uint32_t i = 0; i < s->listener_count && err == TG_OK; i++) {
+        struct tg_str address = s->listeners[i].address;
+        const struct tg_listen *sock = tg_listen_set_find(sockets, address);
+        if (find_acceptor(gate, address) != NULL)
+            continue;
+        err = sock != NULL && gate->worker->index < sock->count
+                  ? open_acceptor(gate, sock->fds[gate->worker->index], address)
+                  : TG_E_NOT_FOUND;
+    }
+    return err;
 }
 
 void tg_acceptors_close(struct tg_gate *gate)
 {
     TG_LIST_FOREACH(&gate->acceptors, it)
     close_acceptor(TG_LIST_ENTRY(it, struct tg_acceptor, link));
-}
-
-void tg_acceptor_close(struct tg_gate *gate, struct tg_str address)
-{
-    TG_LIST_FOREACH(&gate->acceptors, it)
-    {
-        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
-        if (tg_str_eq(a->address, address))
-            close_acceptor(a);
-    }
 }
 
 void tg_clients_drain(struct tg_gate *gate)

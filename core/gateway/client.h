@@ -1,24 +1,21 @@
 /* client.h: client connections of a worker, and the sockets that they come from.
  *
  * An acceptor watches one listening socket and opens a struct tg_client for each connection, within
- * limits.connection.total and .per_address; what is above is closed at once and counted. The
- * descriptor of the socket belongs to the process's listen set, not to the acceptor.
+ * limits.connection.total and .per_address; what is above is closed at once and counted.
  */
 #ifndef TG_GATEWAY_CLIENT_H
 #define TG_GATEWAY_CLIENT_H
 
 #include "gateway/gate.h"
+#include "net/listen.h"
 
-/* Starts to accept on `fd` (borrowed) for the listener at address text `address` (borrowed,
- * outlives the acceptor): each connection looks its listener up by it, so reloads reach open
- * sockets. */
-enum tg_err tg_acceptor_open(struct tg_gate *gate, int fd, struct tg_str address) TG_MUST_USE;
+/* Makes the acceptors of this worker fit the gate's snapshot: opens those that are missing on this
+ * worker's socket of each listener, closes those whose listener is gone (having taken what waits in
+ * their queues). The sockets stay the set's. TG_E_NOT_FOUND: a socket is missing; TG_E_NOMEM. */
+enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets) TG_MUST_USE;
 
-/* Takes what waits in the queues and closes all acceptors (not their sockets). */
+/* Takes what waits in the queues and closes all acceptors. */
 void tg_acceptors_close(struct tg_gate *gate);
-
-/* Closes the acceptor of one address: its listener is gone. */
-void tg_acceptor_close(struct tg_gate *gate, struct tg_str address);
 
 /* Idle connections close now, the others after their exchange. */
 void tg_clients_drain(struct tg_gate *gate);

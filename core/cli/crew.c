@@ -1,0 +1,291 @@
+/* crew.c: see crew.h.
+ *
+ * Each member has one task per order, posted at most once at a time: prepare and finish belong to a
+ * reload, of which there is one; drain and stop are given once. */
+#include "base/banned.h"
+#include "cli/crew.h"
+
+#include "base/assert.h"
+#include "gateway/client.h"
+#include "gateway/gate.h"
+#include "observe/metrics.h"
+
+struct member {
+    struct tg_worker worker;
+    struct tg_gate gate;
+    struct tg_crew *crew;
+    bool started;
+    struct tg_task prepare, finish, drain, stop; /* orders: run on the worker */
+    struct tg_task prepared, finished, ended;    /* answers: run on the keeper */
+    /* of the reload; written by one side while the other waits */
+    struct tg_snapshot *snapshot; /* one reference */
+    struct tg_vm_set *vms;
+    enum tg_err err;
+    struct tg_vm_error why;
+};
+
+struct tg_crew {
+    const struct tg_boot *boot;
+    struct tg_loop *keeper;
+    const struct tg_crew_events *events;
+    void *arg;
+    struct tg_gateway gateway;
+    uint32_t count;
+    uint32_t waiting; /* for answers of the reload */
+    uint32_t running; /* members whose loop has not ended */
+    bool adopt;       /* the reload's verdict */
+    bool draining;
+    bool stopping;
+    struct member *members;
+};
+
+/* ---- On the workers ----------------------------------------------------------------------------
+ */
+
+static void answer(struct member *m, struct tg_task *task)
+{
+    tg_loop_post(m->crew->keeper, task);
+}
+
+static void on_prepare(struct tg_task *task)
+{
+    struct member *m = TG_CONTAINER_OF(task, struct member, prepare);
+    m->err = tg_vm_set_new(&m->gate, m->snapshot, &m->vms, &m->why);
+    answer(m, &m->prepared);
+}
+
+static void on_finish(struct tg_task *task)
+{
+    struct member *m = TG_CONTAINER_OF(task, struct member, finish);
+    m->err = TG_OK;
+    if (m->crew->adopt) {
+        m->err = tg_gate_adopt(&m->gate, m->snapshot, m->vms);
+        if (m->err == TG_OK)
+            m->err = tg_acceptors_fit(&m->gate, m->crew->boot->sockets);
+    } else {
+        tg_vm_set_unref(&m->vms);
+        tg_snapshot_unref(&m->snapshot);
+    }
+    m->snapshot = NULL;
+    m->vms = NULL;
+    answer(m, &m->finished);
+}
+
+static void on_gate_drained(struct tg_gate *gate)
+{
+    tg_loop_stop(&gate->worker->loop);
+}
+
+static void on_drain(struct tg_task *task)
+{
+    tg_gate_drain(&TG_CONTAINER_OF(task, struct member, drain)->gate);
+}
+
+static void on_stop(struct tg_task *task)
+{
+    tg_gate_stop(&TG_CONTAINER_OF(task, struct member, stop)->gate);
+}
+
+static void *run(void *arg)
+{
+    struct member *m = arg;
+    tg_loop_run(&m->worker.loop);
+    answer(m, &m->ended);
+    return NULL;
+}
+
+/* ---- On the keeper: reloads --------------------------------------------------------------------
+ */
+
+static void post_all(struct tg_crew *crew, struct tg_task *(*task_of)(struct member *m))
+{
+    crew->waiting = crew->count;
+    for (uint32_t i = 0; i < crew->count; i++)
+        tg_loop_post(&crew->members[i].worker.loop, task_of(&crew->members[i]));
+}
+
+static struct tg_task *prepare_of(struct member *m)
+{
+    return &m->prepare;
+}
+
+static struct tg_task *finish_of(struct member *m)
+{
+    return &m->finish;
+}
+
+/* The first member that failed, or NULL. */
+static struct member *first_failed(struct tg_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->count; i++) {
+        if (crew->members[i].err != TG_OK)
+            return &crew->members[i];
+    }
+    return NULL;
+}
+
+static void on_prepared(struct tg_task *task)
+{
+    struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, prepared)->crew;
+    if (--crew->waiting > 0)
+        return;
+    crew->adopt = first_failed(crew) == NULL;
+    post_all(crew, finish_of);
+}
+
+static void on_finished(struct tg_task *task)
+{
+    struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, finished)->crew;
+    if (--crew->waiting > 0)
+        return;
+    struct member *failed = first_failed(crew);
+    if (!crew->adopt)
+        crew->events->on_reloaded(crew->arg, TG_E_SCRIPT, crew->members[0].why.text);
+    else if (failed != NULL)
+        tg_log(TG_LOG_ERROR, "reload", "worker %u: %s", failed->worker.index,
+               tg_err_text(failed->err));
+    if (crew->adopt)
+        crew->events->on_reloaded(crew->arg, TG_OK, "");
+}
+
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < crew->count; i++)
+        crew->members[i].snapshot = tg_snapshot_ref(snapshot);
+    post_all(crew, prepare_of);
+}
+
+/* ---- On the keeper: the end --------------------------------------------------------------------
+ */
+
+static void on_ended(struct tg_task *task)
+{
+    struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, ended)->crew;
+    if (--crew->running == 0)
+        crew->events->on_ended(crew->arg);
+}
+
+void tg_crew_drain(struct tg_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->count && !crew->draining; i++)
+        tg_loop_post(&crew->members[i].worker.loop, &crew->members[i].drain);
+    crew->draining = true;
+}
+
+void tg_crew_stop(struct tg_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->count && !crew->stopping; i++)
+        tg_loop_post(&crew->members[i].worker.loop, &crew->members[i].stop);
+    crew->stopping = true;
+}
+
+/* ---- Life --------------------------------------------------------------------------------------
+ */
+
+static void init_tasks(struct member *m)
+{
+    tg_task_init(&m->prepare, on_prepare);
+    tg_task_init(&m->finish, on_finish);
+    tg_task_init(&m->drain, on_drain);
+    tg_task_init(&m->stop, on_stop);
+    tg_task_init(&m->prepared, on_prepared);
+    tg_task_init(&m->finished, on_finished);
+    tg_task_init(&m->ended, on_ended);
+}
+
+/* Worker, gate, VMs and acceptors of one member; what was made stays for release_member(). */
+static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,
+                                  struct tg_metric_cells *cells)
+{
+    struct member *m = &crew->members[index];
+    struct tg_snapshot *snapshot = crew->boot->snapshot;
+    struct tg_vm_set *vms;
+    init_tasks(m);
+    enum tg_err err = tg_worker_init(&m->worker, index, cells);
+    if (err != TG_OK)
+        return err;
+    m->crew = crew;
+    err = tg_gate_init(&m->gate, &m->worker, &crew->gateway);
+    m->gate.on_drained = on_gate_drained;
+    if (err == TG_OK)
+        err = tg_vm_set_new(&m->gate, snapshot, &vms, &m->why);
+    if (err == TG_OK)
+        err = tg_gate_adopt(&m->gate, tg_snapshot_ref(snapshot), vms);
+    if (err == TG_OK)
+        err = tg_acceptors_fit(&m->gate, crew->boot->sockets);
+    return err;
+}
+
+static void release_member(struct member *m)
+{
+    if (m->crew == NULL)
+        return;
+    if (m->started)
+        tg_worker_join(&m->worker);
+    tg_acceptors_close(&m->gate);
+    tg_gate_release(&m->gate);
+    tg_worker_release(&m->worker);
+}
+
+void tg_crew_free(struct tg_crew **crewp)
+{
+    struct tg_crew *crew = *crewp;
+    if (crew == NULL)
+        return;
+    for (uint32_t i = 0; i < crew->count; i++)
+        release_member(&crew->members[i]);
+    tg_gateway_release(&crew->gateway);
+    tg_mem_free(TG_MEM_OTHER, crew->members);
+    tg_mem_free(TG_MEM_OTHER, crew);
+    *crewp = NULL;
+}
+
+/* All or none: a process with some of its workers would leave sockets unserved. */
+static enum tg_err start_all(struct tg_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->count; i++) {
+        struct member *m = &crew->members[i];
+        enum tg_err err = tg_worker_start(&m->worker, run, m);
+        if (err != TG_OK) {
+            tg_crew_stop(crew);
+            return err;
+        }
+        m->started = true;
+        crew->running++;
+    }
+    return TG_OK;
+}
+
+enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
+                        struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
+                        struct tg_crew **out)
+{
+    struct tg_crew *crew = tg_mem_zalloc(TG_MEM_OTHER, 1, sizeof(*crew));
+    struct member *members = tg_mem_zalloc(TG_MEM_OTHER, boot->workers, sizeof(*members));
+    if (crew == NULL || members == NULL || tg_gateway_init(&crew->gateway) != TG_OK) {
+        tg_mem_free(TG_MEM_OTHER, members);
+        tg_mem_free(TG_MEM_OTHER, crew);
+        return TG_E_NOMEM;
+    }
+    crew->boot = boot;
+    crew->keeper = keeper;
+    crew->events = events;
+    crew->arg = arg;
+    crew->count = boot->workers;
+    crew->members = members;
+    enum tg_err err = TG_OK;
+    for (uint32_t i = 0; i < crew->count && err == TG_OK; i++) {
+        err = prepare_member(crew, i, tg_metrics_cells(metrics, i));
+        if (err != TG_OK)
+            tg_log(TG_LOG_ERROR, "boot", "worker %u: %s", i,
+                   members[i].why.n > 0 ? members[i].why.text : tg_err_text(err));
+    }
+    if (err == TG_OK)
+        err = start_all(crew);
+    if (err != TG_OK) {
+        tg_crew_free(&crew);
+        return err;
+    }
+    *out = crew;
+    return TG_OK;
+}

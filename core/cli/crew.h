@@ -1,0 +1,49 @@
+/* crew.h: the worker threads of a gateway process, as the keeper commands them.
+ *
+ *                     keeper (main thread)            workers
+ *     start           builds VMs, starts threads      run their loops
+ *     reload          asks all to prepare       --->  build VMs aside
+ *                     all could: asks to adopt  --->  snapshot, VMs, listeners change
+ *                     one could not: to drop    --->  everything stays
+ *     drain, stop                               --->  end, each when its last request has
+ *
+ * Orders are posted to the workers' loops, answers to the keeper's loop; the callbacks below run
+ * there. One reload at a time. Workers change over each at a moment of its own, between two rounds
+ * of its loop; no request sees two configurations.
+ */
+#ifndef TG_CLI_CREW_H
+#define TG_CLI_CREW_H
+
+#include "cli/boot.h"
+#include "event/loop.h"
+
+struct tg_crew;
+struct tg_metrics;
+
+struct tg_crew_events {
+    /* The reload is over: TG_OK, or `reason` (one line) says why everything stayed. */
+    void (*on_reloaded)(void *arg, enum tg_err err, const char *reason);
+    /* All workers have ended. */
+    void (*on_ended)(void *arg);
+};
+
+/* Prepares the workers for `boot` and starts them; answers come on `keeper`. All pointers are
+ * borrowed and outlive the crew. On failure nothing runs, and why has been logged. */
+enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
+                        struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
+                        struct tg_crew **out) TG_MUST_USE;
+
+/* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
+ * taken. Until then boot->sockets must not change. */
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot);
+
+/* Accept no more; on_ended comes when the last request ended. A second call does nothing. */
+void tg_crew_drain(struct tg_crew *crew);
+
+/* Ends at once. A second call does nothing. */
+void tg_crew_stop(struct tg_crew *crew);
+
+/* After on_ended: joins the threads and frees everything. */
+void tg_crew_free(struct tg_crew **crew);
+
+#endif
