@@ -78,7 +78,7 @@ static bool add_block(struct tg_arena *arena, size_t size)
 
 void *tg_arena_alloc(struct tg_arena *arena, size_t size)
 {
-    size_t need = ((size + 7) & ~(size_t)7) + GAP;
+    size_t need = ((TG_MAX(size, 1) + 7) & ~(size_t)7) + GAP; /* no two blocks are the same */
     if (TG_UNLIKELY(size > TG_SLAB_MAX - 64))
         return NULL;
     if (TG_UNLIKELY((size_t)(arena->end - arena->at) < need) && !add_block(arena, need))

@@ -38,8 +38,8 @@ void tg_arena_init(struct tg_arena *arena, struct tg_slab *slab, size_t limit);
 /* Runs the clean-ups and returns the memory; the arena is empty and usable again. */
 void tg_arena_release(struct tg_arena *arena);
 
-/* `size` bytes aligned to 8, uninitialised, valid until release; NULL past the limit or when
- * memory is out. One allocation is at most TG_SLAB_MAX less 64 bytes. */
+/* `size` bytes (0 is allowed) aligned to 8, uninitialised, valid until release; NULL past the limit
+ * or when memory is out. One allocation is at most TG_SLAB_MAX less 64 bytes. */
 void *tg_arena_alloc(struct tg_arena *arena, size_t size) TG_MUST_USE;
 
 /* The same, zeroed. */

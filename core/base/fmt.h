@@ -28,7 +28,7 @@ char *tg_fmt_reserve(struct tg_fmt *f, size_t n);
 static inline void tg_fmt_bytes(struct tg_fmt *f, const char *p, size_t n)
 {
     char *at = TG_LIKELY(f->cap - f->n >= n) && !f->failed ? f->p + f->n : tg_fmt_reserve(f, n);
-    if (at == NULL)
+    if (at == NULL || n == 0) /* p may be NULL then */
         return;
     memcpy(at, p, n);
     f->n += n;
@@ -53,6 +53,7 @@ void tg_fmt_u64(struct tg_fmt *f, uint64_t value);
 /* Lower-case hexadecimal, at least `digits` digits. */
 void tg_fmt_hex(struct tg_fmt *f, uint64_t value, unsigned digits);
 
+/* Needs room for one byte more than it writes. */
 void tg_fmt_printf(struct tg_fmt *f, const char *format, ...) TG_PRINTF(2, 3);
 
 /* What was written, borrowed from the room or the arena; {NULL, 0} when the builder failed. */

@@ -56,7 +56,10 @@ void *tg_mem_alloc(enum tg_mem_tag tag, size_t size)
 
 void *tg_mem_zalloc(enum tg_mem_tag tag, size_t count, size_t size)
 {
-    return must_fail() ? NULL : charged(tag, calloc(count != 0 ? count : 1, size != 0 ? size : 1));
+    size_t total;
+    if (__builtin_mul_overflow(count, size, &total) || must_fail())
+        return NULL;
+    return charged(tag, calloc(1, total != 0 ? total : 1));
 }
 
 void *tg_mem_alloc_aligned(enum tg_mem_tag tag, size_t align, size_t size)

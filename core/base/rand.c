@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 
+#include <errno.h>
 #include <sys/random.h>
 
 void tg_rand_secret(void *out, size_t n)
@@ -11,6 +12,8 @@ void tg_rand_secret(void *out, size_t n)
     unsigned char *p = out;
     while (n > 0) {
         ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno == EINTR) /* a signal, before anything was copied */
+            continue;
         tg_assert(got > 0);
         p += got;
         n -= (size_t)got;
@@ -54,9 +57,9 @@ uint64_t tg_rand_u64(struct tg_rand *r)
 
 uint64_t tg_rand_below(struct tg_rand *r, uint64_t bound)
 {
+    tg_assert(bound > 0);
     uint64_t threshold = (UINT64_C(0) - bound) % bound; /* values below it would be favoured */
     uint64_t value;
-    tg_assert(bound > 0);
     do {
         value = tg_rand_u64(r);
     } while (value < threshold);

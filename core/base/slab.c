@@ -181,7 +181,8 @@ static void *lease_large(struct tg_slab *slab, unsigned class_index)
         c->large = c->large->next;
         slab->idle -= size;
     } else {
-        block = tg_mem_alloc(slab->tag, size);
+        block = size <= SPAN_CLASS_MAX ? tg_mem_alloc_aligned(slab->tag, TG_SLAB_MIN, size)
+                                       : tg_mem_alloc(slab->tag, size);
         if (block == NULL)
             return NULL;
         slab->held += size;

@@ -48,7 +48,7 @@ bool tg_str_eq_nocase(struct tg_str a, struct tg_str b);
 
 static inline bool tg_str_starts(struct tg_str s, struct tg_str prefix)
 {
-    return s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
 /* Position of byte `c` from `from` on, or s.n. */
@@ -63,7 +63,7 @@ static inline struct tg_str tg_str_sub(struct tg_str s, size_t from, size_t to)
 {
     to = TG_MIN(to, s.n);
     from = TG_MIN(from, to);
-    return (struct tg_str){s.p + from, to - from};
+    return (struct tg_str){from > 0 ? s.p + from : s.p, to - from}; /* s.p may be NULL */
 }
 
 /* Without spaces and tabs at both ends (OWS of RFC 9110, 5.6.3). */
