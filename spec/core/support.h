@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 /* How long something that must happen may take at most, in ms. */
-#define SUPPORT_PATIENCE 20000
+#define SUPPORT_PATIENCE 10000
 
 /* A new folder under the system's folder for temporary files; path into `out`. */
 static inline void support_folder(char out[static 64])
