@@ -224,6 +224,7 @@ static void release_member(struct member *m)
         tg_worker_join(&m->worker);
     tg_acceptors_close(&m->gate);
     tg_gate_release(&m->gate);
+    tg_loop_run_deferred(&m->worker.loop);
     tg_worker_release(&m->worker);
 }
 

@@ -134,6 +134,11 @@ void tg_loop_defer(struct tg_loop *loop, struct tg_task *task)
         tg_list_push_back(&loop->deferred, &task->link);
 }
 
+void tg_loop_run_deferred(struct tg_loop *loop)
+{
+    run_all(&loop->deferred);
+}
+
 void tg_loop_post(struct tg_loop *loop, struct tg_task *task)
 {
     pthread_mutex_lock(&loop->mail_lock);

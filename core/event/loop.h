@@ -55,6 +55,9 @@ void tg_loop_stop(struct tg_loop *loop);
  * it is. */
 void tg_loop_defer(struct tg_loop *loop, struct tg_task *task);
 
+/* Runs deferred calls until none is left: after the last round, for what was to be freed. */
+void tg_loop_run_deferred(struct tg_loop *loop);
+
 /* Runs `task` on the loop's thread soon; from any thread. The task belongs to the loop until it
  * runs and cannot be cancelled. */
 void tg_loop_post(struct tg_loop *loop, struct tg_task *task);

@@ -18,6 +18,7 @@ struct echo {
     struct tg_request_head head;
     struct tg_buf body;
     struct tg_limits limits;
+    struct tg_list link;
     struct tg_task free_later;
 };
 
@@ -160,6 +161,7 @@ static void on_free(struct tg_task *task)
     struct echo *e = TG_CONTAINER_OF(task, struct echo, free_later);
     struct tg_slab *slab = e->arena.slab;
     end_exchange(e);
+    tg_list_remove(&e->link);
     tg_slab_return(slab, e, sizeof(*e));
 }
 
@@ -189,8 +191,15 @@ static void widen(struct tg_limits *l)
     l->connection_buffer = 32768;
 }
 
-enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_h1_client *client,
-                         const struct tg_h1_client_events *events, void *owner)
+void tg_echo_close_all(struct tg_list *echoes)
+{
+    TG_LIST_FOREACH(echoes, it)
+    tg_h1_server_close(&TG_LIST_ENTRY(it, struct echo, link)->server);
+}
+
+enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_list *echoes,
+                         struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                         void *owner)
 {
     int fds[2];
     struct echo *e = tg_slab_lease(worker->slab, sizeof(*e));
@@ -212,7 +221,10 @@ enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_h1_client *client,
     } else {
         close(fds[1]);
     }
-    if (err != TG_OK)
+    if (err != TG_OK) {
         tg_slab_return(worker->slab, e, sizeof(*e));
-    return err;
+        return err;
+    }
+    tg_list_push_back(echoes, &e->link);
+    return TG_OK;
 }

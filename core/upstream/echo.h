@@ -16,8 +16,13 @@
 #include "http/h1_client.h"
 
 /* Opens `client` on a new connection to an echo origin on this worker's loop; on_connected follows
- * as for a real one. The far end frees itself when the connection ends. */
-enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_h1_client *client,
-                         const struct tg_h1_client_events *events, void *owner) TG_MUST_USE;
+ * as for a real one. The far end puts itself into `echoes` and frees itself when the connection
+ * ends. */
+enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_list *echoes,
+                         struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                         void *owner) TG_MUST_USE;
+
+/* Closes all far ends: the worker ends. */
+void tg_echo_close_all(struct tg_list *echoes);
 
 #endif

@@ -28,6 +28,7 @@ struct pooled {
 struct tg_pool {
     struct tg_worker *worker;
     struct tg_list buckets[BUCKETS]; /* of struct site */
+    struct tg_list echoes;           /* far ends of connections to the echo origin */
     uint32_t idle;
     uint32_t open;
 };
@@ -38,6 +39,7 @@ struct tg_pool *tg_pool_new(struct tg_worker *worker)
     if (pool == NULL)
         return NULL;
     pool->worker = worker;
+    tg_list_init(&pool->echoes);
     for (unsigned i = 0; i < BUCKETS; i++)
         tg_list_init(&pool->buckets[i]);
     return pool;
@@ -83,7 +85,7 @@ static void drop_site_if_empty(struct tg_pool *pool, struct site *site)
 static void on_free(struct tg_task *task)
 {
     struct pooled *p = TG_CONTAINER_OF(task, struct pooled, free_later);
-    tg_slab_return(p->pool->worker->slab, p, sizeof(*p));
+    tg_slab_return(p->client.conn.worker->slab, p, sizeof(*p)); /* the pool may be gone */
 }
 
 /* Closes `p`, which is in no list, and frees it at the end of the round. */
@@ -139,6 +141,7 @@ void tg_pool_free(struct tg_pool **poolp)
         return;
     tg_pool_close_idle(pool);
     tg_assert(pool->open == 0);
+    tg_echo_close_all(&pool->echoes);
     tg_mem_free(TG_MEM_CONNECTION, pool);
     *poolp = NULL;
 }
@@ -160,7 +163,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
     tg_list_init(&p->link);
     tg_task_init(&p->free_later, on_free);
     if (target->addr.len == 0)
-        err = tg_echo_open(pool->worker, &p->client, events, owner);
+        err = tg_echo_open(pool->worker, &pool->echoes, &p->client, events, owner);
     else
         err = tg_h1_client_open(&p->client, pool->worker, &target->addr, target->connect_timeout,
                                 events, owner);
