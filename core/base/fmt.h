@@ -27,8 +27,10 @@ char *tg_fmt_reserve(struct tg_fmt *f, size_t n);
 
 static inline void tg_fmt_bytes(struct tg_fmt *f, const char *p, size_t n)
 {
+    if (n == 0) /* both pointers may be NULL */
+        return;
     char *at = TG_LIKELY(f->cap - f->n >= n) && !f->failed ? f->p + f->n : tg_fmt_reserve(f, n);
-    if (at == NULL || n == 0) /* p may be NULL then */
+    if (at == NULL)
         return;
     memcpy(at, p, n);
     f->n += n;

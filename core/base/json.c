@@ -82,14 +82,14 @@ static void quoted(struct tg_fmt *f, struct tg_str s)
             i += len;
             continue;
         }
-        tg_fmt_bytes(f, s.p + from, i - from);
+        tg_fmt_add(f, tg_str_sub(s, from, i));
         if (c < 0x80)
             escape(f, c);
         else
             tg_fmt_lit(f, "\xef\xbf\xbd");
         from = ++i;
     }
-    tg_fmt_bytes(f, s.p + from, s.n - from);
+    tg_fmt_add(f, tg_str_sub(s, from, s.n));
     tg_fmt_char(f, '"');
 }
 

@@ -129,7 +129,7 @@ static void test_long_value_leaves_room_for_the_next(void **state)
     tg_log_kv(TG_LOG_INFO, "x", "m", tg_log_str("a", tg_str(value, sizeof(value))),
               tg_log_str("b", tg_str(value, 3)));
     const char *line = logged_event();
-    assert_string_equal(line + strlen(line) - 14, "vvv[cut] b=vvv\n" + 1);
+    assert_string_equal(line + strlen(line) - 14, "vv[cut] b=vvv\n");
     assert_null(strchr(line, '\xc3'));
     assert_null(strstr(line, "\\xc3"));
 }
