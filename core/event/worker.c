@@ -7,7 +7,7 @@
 #include <signal.h>
 
 #define STACK_SIZE     ((size_t)128 << 20) /* address space; only what is touched becomes memory */
-#define SLAB_WATERMARK ((size_t)2 << 20)
+#define SLAB_WATERMARK ((size_t)4 << 20)
 
 enum tg_err tg_worker_init(struct tg_worker *worker, uint32_t index, struct tg_metric_cells *cells)
 {

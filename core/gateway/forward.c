@@ -186,7 +186,7 @@ static struct tg_str via(struct tg_request *r)
 {
     struct tg_fmt f;
     tg_fmt_init_arena(&f, &r->arena, r->snapshot->settings.server_name.n + 8);
-    tg_fmt_printf(&f, "1.%u ", r->in.minor);
+    tg_fmt_add(&f, r->in.minor == 0 ? TG_STR("1.0 ") : TG_STR("1.1 "));
     tg_fmt_add(&f, r->snapshot->settings.server_name);
     return tg_fmt_str(&f);
 }

@@ -218,9 +218,20 @@ static enum tg_err queue_rest(struct tg_conn *conn, const struct iovec *iov, int
     return TG_OK;
 }
 
-enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
+/* One piece goes by send(), which the kernel unpacks faster than a message. */
+static ssize_t send_pieces(int fd, struct iovec *iov, int count)
 {
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    ssize_t sent;
+    do {
+        sent = count == 1 ? send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                          : sendmsg(fd, &msg, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
+{
     size_t total = 0;
     ssize_t sent = 0;
     for (int i = 0; i < count; i++)
@@ -228,9 +239,7 @@ enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
     if (total == 0)
         return TG_OK;
     if (conn->out.size == 0) {
-        do {
-            sent = sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
-        } while (sent < 0 && errno == EINTR);
+        sent = send_pieces(conn->fd, iov, count);
         if (sent < 0 && errno != EAGAIN)
             return tg_err_from_errno(errno);
         sent = TG_MAX(sent, 0);
