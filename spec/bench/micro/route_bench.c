@@ -6,7 +6,7 @@
  * cache holds.
  */
 #include "base/banned.h"
-#include "route/builder.h"
+#include "route/build.h"
 
 #include "base/assert.h"
 #include "base/clock.h"

@@ -1,11 +1,11 @@
 /*
- * The route table fact by fact: precedence, captures, methods, ports, what is refused and why, what
+ * The route table fact by fact: precedence, captures, methods, ports, what
  * conflicts, and that running out of memory leaves nothing behind. The matching cases of the
  * Kubernetes Gateway API's HTTPRoute conformance suite (Apache-2.0) that need only host, path and
  * method are replayed as data; where Tidegate differs on purpose the row says so.
  */
 #include "base/banned.h"
-#include "route/builder.h"
+#include "route/build.h"
 
 #include "base/mem.h"
 
@@ -281,55 +281,6 @@ static void test_captures_are_slices_with_names(void **state)
     tg_route_table_free(&table);
 }
 
-static void test_refusals_say_what_and_where(void **state)
-{
-    static const struct {
-        struct row row;
-        enum tg_route_field field;
-        size_t at;
-        const char *says;
-    } rows[] = {
-        {{"r", "a..b", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 2, "empty label"},
-        {{"r", "", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 0, "empty label"},
-        {{"r", "a.*.b", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 2, "whole labels"},
-        {{"r", "*.a b", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 3, "cannot be in a host"},
-        {{"r", "a:0", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 2, "port"},
-        {{"r", "a:65536", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 2, "port"},
-        {{"r", "[::1", NULL, NULL, 0}, TG_ROUTE_FIELD_HOSTS, 0, "IPv6"},
-        {{"r", NULL, "a", NULL, 0}, TG_ROUTE_FIELD_PATHS, 0, "begins with /"},
-        {{"r", NULL, "/a*", NULL, 0}, TG_ROUTE_FIELD_PATHS, 2, "meaning"},
-        {{"r", NULL, "/*/a", NULL, 0}, TG_ROUTE_FIELD_PATHS, 1, "meaning"},
-        {{"r", NULL, "/a/../b", NULL, 0}, TG_ROUTE_FIELD_PATHS, 3, "no request path"},
-        {{"r", NULL, "/a?b", NULL, 0}, TG_ROUTE_FIELD_PATHS, 2, "no query"},
-        {{"r", NULL, "/a b", NULL, 0}, TG_ROUTE_FIELD_PATHS, 2, "cannot be in a path"},
-        {{"r", NULL, "/\xff", NULL, 0}, TG_ROUTE_FIELD_PATHS, 1, "cannot be in a path"},
-        {{"r", NULL, "/{}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 2, "parameter's name"},
-        {{"r", NULL, "/{a}/{a}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 6, "used twice"},
-        {{"r", NULL, "/{a}.js", NULL, 0}, TG_ROUTE_FIELD_PATHS, 4, "whole segment"},
-        {{"r", NULL, "/{a", NULL, 0}, TG_ROUTE_FIELD_PATHS, 3, "expected }"},
-        {{"r", NULL, "/{a...}/b", NULL, 0}, TG_ROUTE_FIELD_PATHS, 7, "all the rest"},
-        {{"r", NULL, "/{a:uuid}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 4, "not a constraint"},
-        {{"r", NULL, "/{a:[a-z]}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 9, "expected +"},
-        {{"r", NULL, "/{a:[z-a]+}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 5, "empty"},
-        {{"r", NULL, "/{a:[/]+}", NULL, 0}, TG_ROUTE_FIELD_PATHS, 4, "no segment"},
-        {{"r", NULL, "/{a:[a-", NULL, 0}, TG_ROUTE_FIELD_PATHS, 7, "does not end"},
-        {{"r", NULL, NULL, "GE T", 0}, TG_ROUTE_FIELD_METHODS, 0, "not a method"},
-        {{"r", NULL, NULL, "", 0}, TG_ROUTE_FIELD_METHODS, 0, "not a method"},
-    };
-    struct tg_route_builder *b = tg_route_builder_new();
-    (void)state;
-    assert_non_null(b);
-    for (size_t i = 0; i < TG_COUNT_OF(rows); i++) {
-        struct tg_route_refusal r;
-        assert_int_equal(add_row(b, &rows[i].row, &r), TG_E_INVALID);
-        if (r.field != rows[i].field || r.what.at != rows[i].at ||
-            strstr(r.what.text, rows[i].says) == NULL)
-            fail_msg("row %zu: field %d at %zu: %s", i, r.field, r.what.at, r.what.text);
-        assert_non_null(r.what.hint);
-    }
-    tg_route_builder_free(&b);
-}
-
 struct conflicts {
     int count;
     char text[256];
@@ -409,7 +360,6 @@ int main(void)
         cmocka_unit_test(test_gateway_api_cases),
         cmocka_unit_test(test_own_cases),
         cmocka_unit_test(test_captures_are_slices_with_names),
-        cmocka_unit_test(test_refusals_say_what_and_where),
         cmocka_unit_test(test_the_same_match_twice_is_a_conflict),
         cmocka_unit_test(test_every_failed_allocation_leaves_nothing),
     };
