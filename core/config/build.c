@@ -15,10 +15,13 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "route/expr.h"
 #include "script/marshal.h"
 
 #include <lauxlib.h>
 #include <math.h>
+
+#define OUT_OF_MEMORY "not enough memory" /* the text of Lua's own error */
 
 struct build {
     struct tg_scratch *scratch;
@@ -39,7 +42,7 @@ static void *take(lua_State *L, struct build *b, size_t count, size_t size)
     void *p = tg_snapshot_alloc(b->snapshot, count, size);
 
     if (p == NULL)
-        luaL_error(L, "not enough memory");
+        luaL_error(L, OUT_OF_MEMORY);
     return p;
 }
 
@@ -54,7 +57,7 @@ static struct tg_str copy_at(lua_State *L, struct build *b, int index)
     tg_assert(s.p != NULL);
     s = tg_snapshot_copy(b->snapshot, s);
     if (s.p == NULL)
-        luaL_error(L, "not enough memory");
+        luaL_error(L, OUT_OF_MEMORY);
     return s;
 }
 
@@ -245,6 +248,25 @@ static void build_plugins(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
+/* The compiled condition of the instance at `table`; NULL when it has none. */
+static struct tg_expr *build_when(lua_State *L, int table)
+{
+    struct tg_expr *when = NULL;
+    struct tg_expr_error error;
+
+    lua_getfield(L, table, "when");
+    if (!lua_isnil(L, -1)) {
+        struct tg_str text;
+        text.p = lua_tolstring(L, -1, &text.n);
+        enum tg_err err = tg_expr_new(text, &when, &error);
+        tg_assert(err != TG_E_INVALID);
+        if (err != TG_OK)
+            luaL_error(L, OUT_OF_MEMORY);
+    }
+    lua_pop(L, 1);
+    return when;
+}
+
 /* Encodes the configuration of the instance at `table` for the plugin VMs. */
 static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struct tg_str where)
 {
@@ -260,7 +282,7 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
     if (conf.p == NULL)
-        luaL_error(L, "not enough memory");
+        luaL_error(L, OUT_OF_MEMORY);
     return conf;
 }
 
@@ -281,6 +303,7 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->plugin = &b->plugins[plugin - 1];
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
+    instance->when = build_when(L, table);
     instance->conf = encode_conf(L, b, table, instance->where);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");
@@ -299,13 +322,13 @@ static void build_instances(lua_State *L, struct build *b, int tree)
     int list = lua_gettop(L);
 
     b->instances = take(L, b, count, sizeof(*b->instances));
+    b->snapshot->instances = b->instances; /* now: conditions are freed with the snapshot */
+    b->snapshot->instance_count = count;
     for (uint32_t i = 0; i < count; i++) {
         b->instances[i].index = i;
         build_instance(L, b, push_item(L, list, i), &b->instances[i]);
         lua_pop(L, 1);
     }
-    b->snapshot->instances = b->instances;
-    b->snapshot->instance_count = count;
     lua_pop(L, 1);
 }
 
@@ -510,11 +533,16 @@ static void build_routes(lua_State *L, struct build *b, int tree)
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-/* Protected: (build, tree). What refers to others comes after them. */
+/* Protected. What refers to others comes after them. */
 static int build_all(lua_State *L)
 {
     struct build *b = lua_touserdata(L, 1);
 
+    tg_scratch_push_tree(L);
+    tg_assert(lua_istable(L, 2));
+    b->snapshot->path = tg_snapshot_copy(b->snapshot, tg_str_c(b->path));
+    if (b->snapshot->path.p == NULL)
+        luaL_error(L, OUT_OF_MEMORY);
     build_settings(L, b, 2);
     build_plugins(L, b, 2);
     build_instances(L, b, 2);
@@ -522,7 +550,6 @@ static int build_all(lua_State *L)
     build_listeners(L, b, 2);
     build_services(L, b, 2);
     build_routes(L, b, 2);
-    b->snapshot->path = copy_at(L, b, 3);
     return 0;
 }
 
@@ -530,23 +557,19 @@ enum tg_err tg_snapshot_build(struct tg_scratch *scratch, const char *path, FILE
                               struct tg_snapshot **out)
 {
     lua_State *L = tg_scratch_state(scratch);
-    struct build b = {.scratch = scratch, .snapshot = tg_snapshot_new()};
+    struct build b = {.scratch = scratch, .snapshot = tg_snapshot_new(), .path = path};
 
     if (b.snapshot == NULL)
         return TG_E_NOMEM;
-    tg_assert(lua_gettop(L) == 1 && lua_istable(L, 1));
-    lua_pushcfunction(L, build_all);
-    lua_pushlightuserdata(L, &b);
-    lua_pushvalue(L, 1);
-    lua_pushstring(L, path);
-    if (lua_pcall(L, 3, 0, 0) == 0) {
+    if (lua_cpcall(L, build_all, &b) == 0) {
         *out = b.snapshot;
         return TG_OK;
     }
     const char *why = lua_tostring(L, -1);
-    bool memory = why == NULL || strstr(why, "not enough memory") != NULL;
+    bool memory = why == NULL || strstr(why, OUT_OF_MEMORY) != NULL;
     if (!memory)
         (void)fprintf(diagnostics, "%s\n", why);
+    lua_settop(L, 0);
     tg_snapshot_unref(&b.snapshot);
     return memory ? TG_E_NOMEM : TG_E_CONFIG;
 }

@@ -23,7 +23,7 @@ static void explain(enum tg_err err, const char *path, FILE *diagnostics)
 enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
 {
     struct tg_scratch *scratch = NULL;
-    enum tg_err err = tg_scratch_new(&scratch);
+    enum tg_err err = tg_scratch_new(&tg_scratch_default_bounds, &scratch);
 
     if (err == TG_OK)
         err = tg_scratch_load(scratch, path, diagnostics);

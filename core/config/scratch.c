@@ -1,14 +1,14 @@
 /* scratch.c: a Lua state with two bounds, memory and time.
  *
- * Memory. The allocator counts what the state holds and refuses growth past the cap. LuaJIT has no
- * emergency collection: a refusal is an error even when most of the heap is garbage. So the count
- * hook collects when the heap is above three quarters of the cap and has grown by an eighth of the
- * cap since it was smallest. A shrink is never refused, and the size of a NULL block is never
- * believed: LuaJIT passes stale ones after a refusal.
+ * Memory. The state sits on the allocator of plugin VMs, which bounds its heap. LuaJIT has no
+ * emergency collection: a refusal is an error even when most of the heap is garbage. So the
+ * allocator tells when three quarters are used, the count hook then comes at the next instruction,
+ * and it collects.
  *
  * Time. The count hook looks at the clock. Once time is up the hook is set to every instruction and
- * raises at each, so that no pcall in the script gets anywhere; what is being run ends at once. The
- * only place this cannot reach is inside one C function of Lua's own library.
+ * raises at each, so that no pcall in the script gets anywhere; what is being run ends at once. It
+ * does not reach into C functions; the only ones that could take long, the pattern functions, are
+ * replaced by those of plugin VMs, which count their steps.
  *
  * Trust. Files of lua/ run with Lua's libraries less io, ffi, loading of C modules, bytecode dumps
  * and most of os. The script itself and the plugins it names get the environments that script.lua
@@ -21,6 +21,8 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "config/scratch_host.h"
+#include "script/alloc.h"
+#include "script/pattern_lua.h"
 
 #include <lauxlib.h>
 #include <luajit.h>
@@ -28,50 +30,35 @@
 #include <string.h>
 
 #define HOOK_INSTRUCTIONS 1000
-#define SOFT_MEMORY       (TG_SCRATCH_MEMORY / 4 * 3)
-#define COLLECT_STEP      (TG_SCRATCH_MEMORY / 8)
+#define TREE_KEY          "tidegate.tree" /* in the registry */
 #define PLACE_DEPTH       200 /* stack levels that are searched for a line of the script */
 
+const struct tg_scratch_bounds tg_scratch_default_bounds = {
+    .memory = (size_t)64 << 20,
+    .time = 5 * TG_USEC_PER_SEC,
+};
+
 struct tg_scratch {
+    struct tg_alloc *alloc;
     lua_State *L;
+    struct tg_scratch_bounds bounds;
     struct tg_scratch_host host;
-    size_t used;       /* bytes the state holds */
-    size_t low;        /* smallest heap that the hook saw since it last collected */
-    bool refused;      /* the cap was hit */
-    bool late;         /* time is up */
+    const char *path;  /* of the file being loaded; borrowed */
     uint64_t deadline; /* us of the monotonic clock */
+    bool refused;      /* the bound on memory was hit */
+    bool late;         /* time is up */
+    bool loaded;       /* there is a tree */
     char place[256];   /* "gateway.lua:12", where time ran out; may be empty */
 };
 
 /* ---- The bounds ------------------------------------------------------------------------------ */
 
-static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size)
-{
-    struct tg_scratch *scratch = ud;
-
-    if (ptr == NULL)
-        old_size = 0;
-    if (new_size == 0) {
-        tg_mem_free(TG_MEM_CONFIG, ptr);
-        scratch->used -= old_size;
-        return NULL;
-    }
-    if (new_size > old_size && new_size - old_size > TG_SCRATCH_MEMORY - scratch->used) {
-        scratch->refused = true;
-        return NULL;
-    }
-    void *block = tg_mem_realloc(TG_MEM_CONFIG, ptr, new_size);
-    if (block != NULL)
-        scratch->used += new_size - old_size;
-    return block;
-}
-
 static struct tg_scratch *scratch_from(lua_State *L)
 {
-    void *ud = NULL;
+    void *alloc = NULL;
 
-    (void)lua_getallocf(L, &ud);
-    return ud;
+    (void)lua_getallocf(L, &alloc);
+    return tg_alloc_arg(alloc);
 }
 
 /* Notes the innermost line that is not of a trusted file: their chunks are named "=...". */
@@ -101,11 +88,26 @@ static void on_count(lua_State *L, lua_Debug *frame)
     }
     if (scratch->late)
         luaL_error(L, "time is up");
-    scratch->low = TG_MIN(scratch->low, scratch->used);
-    if (scratch->used > SOFT_MEMORY && scratch->used > scratch->low + COLLECT_STEP) {
+    if (tg_alloc_is_pressed(scratch->alloc)) {
         lua_gc(L, LUA_GCCOLLECT, 0);
-        scratch->low = scratch->used;
+        tg_alloc_collected(scratch->alloc);
+        lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     }
+}
+
+static void on_pressure(void *arg)
+{
+    struct tg_scratch *scratch = arg;
+
+    lua_sethook(scratch->L, on_count, LUA_MASKCOUNT, 1);
+}
+
+static void on_refused(void *arg, enum tg_kill reason)
+{
+    struct tg_scratch *scratch = arg;
+
+    (void)reason;
+    scratch->refused = true;
 }
 
 /* ---- The trusted environment ----------------------------------------------------------------- */
@@ -166,6 +168,8 @@ static void open_libraries(lua_State *L)
         lua_setfield(L, -2, removed[i].name);
         lua_pop(L, 1);
     }
+    lua_getglobal(L, "string");
+    tg_pattern_open(L, &(struct tg_pattern_hooks){0});
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
     lua_pushcfunction(L, find_trusted);
@@ -174,19 +178,19 @@ static void open_libraries(lua_State *L)
         lua_pushnil(L);
         lua_rawseti(L, -2, i);
     }
-    lua_pop(L, 2);
+    lua_pop(L, 3);
 }
 
 /* ---- Evaluating ------------------------------------------------------------------------------ */
 
 /* Renders the reports at the top of the stack and writes them. */
-static void write_reports(lua_State *L, struct tg_scratch *scratch, bool loaded)
+static void write_reports(lua_State *L, struct tg_scratch *scratch)
 {
     size_t n;
 
     lua_getfield(L, -1, "render");
     lua_pushvalue(L, -2);
-    if (loaded)
+    if (scratch->loaded)
         lua_pushnil(L);
     else
         lua_pushliteral(L, "configuration not loaded");
@@ -198,10 +202,10 @@ static void write_reports(lua_State *L, struct tg_scratch *scratch, bool loaded)
     lua_pop(L, 1);
 }
 
-/* Protected: (path) -> tree or nil. */
+/* Protected: loads scratch->path; the tree goes to the registry. */
 static int evaluate(lua_State *L)
 {
-    struct tg_scratch *scratch = scratch_from(L);
+    struct tg_scratch *scratch = lua_touserdata(L, 1);
 
     open_libraries(L);
     lua_getglobal(L, "require");
@@ -209,44 +213,59 @@ static int evaluate(lua_State *L)
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "load");
     lua_createtable(L, 0, 2);
-    lua_pushvalue(L, 1);
+    lua_pushstring(L, scratch->path);
     lua_setfield(L, -2, "path");
     tg_scratch_host_push(L, &scratch->host);
     lua_setfield(L, -2, "host");
     lua_call(L, 1, 2);
-    bool loaded = lua_istable(L, -2);
-    write_reports(L, scratch, loaded);
+    scratch->loaded = lua_istable(L, -2);
+    write_reports(L, scratch);
     lua_pop(L, 1);
-    return 1;
+    lua_setfield(L, LUA_REGISTRYINDEX, TREE_KEY);
+    return 0;
 }
 
 /* A message of our own, for what Lua cannot tell any more. */
-static void write_bound(struct tg_scratch *scratch, const char *path, const char *what,
-                        const char *hint)
+static void write_bound(struct tg_scratch *scratch, const char *what, const char *hint)
 {
     (void)fprintf(scratch->host.out,
-                  "%s: %s\n      = %s\n\n1 error in 1 file — configuration not loaded\n",
-                  scratch->place[0] != '\0' ? scratch->place : path, what, hint);
+                  "%s: the configuration %s to evaluate\n      = %s\n\n"
+                  "1 error in 1 file — configuration not loaded\n",
+                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, hint);
 }
 
-static enum tg_err explain_failure(struct tg_scratch *scratch, const char *path)
+static enum tg_err explain_late(struct tg_scratch *scratch)
 {
-    if (scratch->late) {
-        write_bound(scratch, path, "the configuration takes longer than 5 s to evaluate",
-                    "look for a loop that does not end");
-        return TG_E_TIMEOUT;
-    }
-    if (scratch->refused && !scratch->host.wrote) {
-        write_bound(scratch, path, "the configuration needs more than 64 MiB to evaluate",
-                    "look for a table or a string that grows without end");
-        return TG_E_LIMIT;
-    }
+    char what[64];
+
+    (void)snprintf(what, sizeof(what), "takes longer than %g s",
+                   (double)scratch->bounds.time / (double)TG_USEC_PER_SEC);
+    write_bound(scratch, what, "look for a loop that does not end");
+    return TG_E_TIMEOUT;
+}
+
+static enum tg_err explain_large(struct tg_scratch *scratch)
+{
+    char what[64];
+
+    (void)snprintf(what, sizeof(what), "needs more than %zu MiB", scratch->bounds.memory >> 20);
+    write_bound(scratch, what, "look for a table or a string that grows without end");
+    return TG_E_LIMIT;
+}
+
+static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
+{
+    if (scratch->late)
+        return explain_late(scratch);
     if (scratch->host.wrote)
         return TG_E_CONFIG;
-    const char *message = lua_tostring(scratch->L, 1);
+    if (scratch->refused)
+        return explain_large(scratch);
+    /* A script that ran out of memory ends without a message of its own. */
+    const char *message = status == LUA_ERRRUN ? lua_tostring(scratch->L, -1) : NULL;
     if (message == NULL || strcmp(message, "not enough memory") == 0)
         return TG_E_NOMEM;
-    (void)fprintf(scratch->host.out, "%s: internal error: %s\n", path, message);
+    (void)fprintf(scratch->host.out, "%s: internal error: %s\n", scratch->path, message);
     return TG_E_SCRIPT;
 }
 
@@ -254,34 +273,61 @@ enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *
 {
     lua_State *L = scratch->L;
 
+    scratch->path = path;
     scratch->host.out = diagnostics;
-    scratch->deadline = tg_clock_mono_now() + TG_SCRATCH_TIME;
+    scratch->deadline = tg_clock_mono_now() + scratch->bounds.time;
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
-    lua_pushcfunction(L, evaluate);
-    lua_pushstring(L, path);
-    int status = lua_pcall(L, 1, 1, 0);
+    (void)tg_alloc_enforce(scratch->alloc, true);
+    int status = lua_cpcall(L, evaluate, scratch);
+    (void)tg_alloc_enforce(scratch->alloc, false);
     lua_sethook(L, NULL, 0, 0);
-    if (status == 0 && lua_istable(L, 1) && !scratch->late)
-        return TG_OK;
-    return explain_failure(scratch, path);
+    enum tg_err err = TG_OK;
+    if (status != 0 || !scratch->loaded || scratch->late)
+        err = explain_failure(scratch, status);
+    lua_settop(L, 0);
+    return err;
+}
+
+void tg_scratch_push_tree(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, TREE_KEY);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-enum tg_err tg_scratch_new(struct tg_scratch **out)
+/* The state on its allocator. LuaJIT 2.1 crashes when lua_newstate() itself is refused a small
+ * block, so the allocator is made to take its first chunk before. */
+static enum tg_err open_state(struct tg_scratch *scratch)
+{
+    const struct tg_alloc_events events = {on_pressure, on_refused, scratch};
+
+    scratch->alloc = tg_alloc_new(scratch->bounds.memory, &events);
+    if (scratch->alloc == NULL)
+        return TG_E_NOMEM;
+    void *first = tg_alloc_lua(scratch->alloc, NULL, 0, 64);
+    if (first == NULL)
+        return TG_E_NOMEM;
+    (void)tg_alloc_lua(scratch->alloc, first, 64, 0);
+    uint64_t before = tg_alloc_growths(scratch->alloc);
+    scratch->L = lua_newstate(tg_alloc_lua, scratch->alloc);
+    if (scratch->L != NULL)
+        return TG_OK;
+    return tg_alloc_growths(scratch->alloc) == before ? TG_E_UNAVAILABLE : TG_E_NOMEM;
+}
+
+enum tg_err tg_scratch_new(const struct tg_scratch_bounds *bounds, struct tg_scratch **out)
 {
     struct tg_scratch *scratch = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*scratch));
 
     if (scratch == NULL)
         return TG_E_NOMEM;
     tg_scratch_host_init(&scratch->host);
-    scratch->L = lua_newstate(allocate, scratch);
-    if (scratch->L == NULL) {
-        tg_mem_free(TG_MEM_CONFIG, scratch);
-        return TG_E_UNAVAILABLE;
-    }
+    scratch->bounds = *bounds;
+    enum tg_err err = open_state(scratch);
+    if (err != TG_OK)
+        tg_scratch_free(&scratch);
     *out = scratch;
-    return TG_OK;
+    return err;
 }
 
 lua_State *tg_scratch_state(struct tg_scratch *scratch)
@@ -304,7 +350,9 @@ void tg_scratch_free(struct tg_scratch **scratch)
     *scratch = NULL;
     if (mine == NULL)
         return;
-    lua_close(mine->L);
+    if (mine->L != NULL)
+        lua_close(mine->L);
+    tg_alloc_free(&mine->alloc);
     tg_scratch_host_release(&mine->host);
     tg_mem_free(TG_MEM_CONFIG, mine);
 }

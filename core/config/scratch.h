@@ -2,9 +2,9 @@
  *
  * One scratch evaluates one config file: it holds a Lua state with the trusted files of lua/ (taken
  * from the binary), runs `tidegate.config` on the file, and keeps what came out until it is freed:
- * the tree as the only value on the state's stack, and the route table. Bounds: TG_SCRATCH_MEMORY
- * bytes, TG_SCRATCH_TIME of wall time (no loop of the script gets around it), files of at most
- * TG_SCRATCH_FILE_MAX bytes. The JIT is off, so that the clock is heard.
+ * the tree and the route table. Memory and wall time are bounded, and no loop or pattern of the
+ * script gets around that; files are of at most TG_SCRATCH_FILE_MAX bytes. The JIT is off, so that
+ * the clock is heard.
  *
  * Order: new, load, and when that succeeded, read the tree; free.
  * Threads: one at a time; nothing is shared but the environment variables.
@@ -17,25 +17,35 @@
 #include <lua.h>
 #include <stdio.h>
 
-#define TG_SCRATCH_MEMORY   ((size_t)64 << 20)
-#define TG_SCRATCH_TIME     UINT64_C(5000000) /* us */
 #define TG_SCRATCH_FILE_MAX ((size_t)16 << 20)
 
 struct tg_scratch;
 struct tg_route_table;
 
+struct tg_scratch_bounds {
+    size_t memory; /* bytes that the VM may hold */
+    uint64_t time; /* us of wall time for the load */
+};
+
+/* What `check`, `run` and reload grant: 64 MiB, 5 s. */
+extern const struct tg_scratch_bounds tg_scratch_default_bounds;
+
 /* A fresh VM. TG_E_NOMEM; TG_E_UNAVAILABLE when this LuaJIT takes no allocator of ours. */
-enum tg_err tg_scratch_new(struct tg_scratch **out) TG_MUST_USE;
+enum tg_err tg_scratch_new(const struct tg_scratch_bounds *bounds,
+                           struct tg_scratch **out) TG_MUST_USE;
 
 /* Evaluates and checks the file at `path` (borrowed), once. Messages for people go to
- * `diagnostics`, warnings on success too. On TG_OK the tree (lua/tidegate/config.lua tells its
- * shape) is at index 1 of the state. TG_E_CONFIG: mistakes, all written; TG_E_TIMEOUT, TG_E_LIMIT:
- * a bound was passed, also written. */
+ * `diagnostics`, warnings on success too. TG_E_CONFIG: mistakes, all written; TG_E_TIMEOUT,
+ * TG_E_LIMIT: a bound was passed, also written; TG_E_SCRIPT: a defect of the trusted files,
+ * written; TG_E_NOMEM: not written. */
 enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path,
                             FILE *diagnostics) TG_MUST_USE;
 
-/* The VM, borrowed. */
+/* The VM, borrowed; its stack is empty. */
 lua_State *tg_scratch_state(struct tg_scratch *scratch);
+
+/* Pushes the tree of a successful load (lua/tidegate/config.lua tells its shape). May raise. */
+void tg_scratch_push_tree(lua_State *L);
 
 /* Hands over the route table that the load built; NULL before and after. The caller frees it. */
 struct tg_route_table *tg_scratch_take_table(struct tg_scratch *scratch);

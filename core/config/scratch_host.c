@@ -13,7 +13,8 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "config/scratch.h"
-#include "route/build.h"
+#include "route/builder.h"
+#include "route/expr.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -261,6 +262,23 @@ static int check_path(lua_State *L)
     return push_problem(L, tg_route_path_parse(checked_str(L, 1), &path, &problem), &problem);
 }
 
+/* check_expr(text) -> why it is no expression and a hint, or nothing. */
+static int check_expr(lua_State *L)
+{
+    struct tg_expr_error error;
+    struct tg_expr *expr = NULL;
+    enum tg_err err = tg_expr_new(checked_str(L, 1), &expr, &error);
+
+    tg_expr_free(&expr);
+    if (err == TG_OK)
+        return 0;
+    if (err != TG_E_INVALID)
+        return luaL_error(L, "not enough memory");
+    lua_pushfstring(L, "%s (at byte %d)", error.text, (int)error.column);
+    lua_pushstring(L, error.hint);
+    return 2;
+}
+
 /* The list of strings in field `name` of the table at the top. The array is a userdata left on the
  * stack, the strings stay in the table. */
 static const struct tg_str *string_list(lua_State *L, int table, const char *name, size_t *count)
@@ -370,6 +388,7 @@ static const luaL_Reg functions[] = {
     {"compile_regex", compile_regex},
     {"check_host", check_host},
     {"check_path", check_path},
+    {"check_expr", check_expr},
     {"build_routes", build_routes},
 };
 

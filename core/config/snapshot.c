@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "route/expr.h"
 #include "route/table.h"
 
 #include <stdatomic.h>
@@ -93,6 +94,10 @@ struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot)
 static void free_snapshot(struct tg_snapshot *snapshot)
 {
     tg_route_table_free(&snapshot->table);
+    for (uint32_t i = 0; i < snapshot->instance_count; i++) {
+        struct tg_expr *when = snapshot->instances[i].when;
+        tg_expr_free(&when);
+    }
     while (snapshot->blocks != NULL) {
         struct tg_snapshot_block *block = snapshot->blocks;
         snapshot->blocks = block->next;

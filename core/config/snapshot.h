@@ -65,10 +65,10 @@ struct tg_plugin_conf {
 struct tg_instance_conf {
     const struct tg_plugin_conf *plugin;
     struct tg_str id;
-    uint32_t index;             /* in snapshot->instances */
-    struct tg_str conf;         /* normalised configuration, script/marshal encoding */
-    struct tg_str where;        /* "gateway.lua:65", for messages */
-    const struct tg_expr *when; /* NULL: always */
+    uint32_t index;       /* in snapshot->instances */
+    struct tg_str conf;   /* normalised configuration, script/marshal encoding */
+    struct tg_str where;  /* "gateway.lua:65", for messages */
+    struct tg_expr *when; /* NULL: always; freed with the snapshot */
     enum tg_on_error on_error;
     uint64_t memory, churn, cpu, wall, body; /* limits: of settings, plugin and instance */
 };

@@ -89,7 +89,8 @@ void tg_alloc_free(struct tg_alloc **alloc)
     struct tg_alloc *a = *alloc;
     if (a == NULL)
         return;
-    tg_assert(a->used == 0 && a->large == 0);
+    /* `used` and `large` need not be 0: after a refusal in its parser LuaJIT gives blocks back with
+     * sizes that they do not have. All blocks are back nevertheless. */
     tg_heap_release(&a->heap);
     tg_mem_free(TG_MEM_PLUGIN, a->slots);
     tg_mem_free(TG_MEM_PLUGIN, a);

@@ -8,7 +8,8 @@
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
 --              bundled_names() -> list of names, for suggestions; optional
---              check_host(pattern), check_path(pattern) -> why it is none and a hint; nothing when it is one
+--              check_host(pattern), check_path(pattern), check_expr(text) -> why it is none, and a hint; else
+--                nothing
 --              build_routes(list of { name, hosts, paths, methods }) -> list of conflicts { first, second
 --                (names), host, path }, or nil, why and the index of a route that is refused; the host keeps
 --                the table of the last call, which is that of the tree
@@ -28,7 +29,7 @@
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,
 --               body, exports, heap }
---   instances { plugin, id, conf, on_error, limits = { memory, … }, scope, where }
+--   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a
 --             route's chains hold the rest.

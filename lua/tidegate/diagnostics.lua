@@ -14,6 +14,7 @@ local diagnostics = {}
 diagnostics.__index = diagnostics
 
 local LIMIT = 100
+local LONGEST_MESSAGE = 2048
 -- A quoted line longer than this is cut around its caret.
 local WIDEST = 120
 
@@ -86,6 +87,17 @@ function diagnostics:warn(report)
   add(self, "warning", report)
 end
 
+-- What reaches the terminal as it is: neither commands to it nor more than people read.
+local function printable(text)
+  if #text > LONGEST_MESSAGE then text = text:sub(1, LONGEST_MESSAGE) .. "…" end
+  return (text:gsub("[%z\1-\8\11-\31\127]", "?"))
+end
+
+-- How many columns a text takes: continuation bytes of UTF-8 take none.
+local function width_of(text)
+  return #text:gsub("[\128-\191]", "")
+end
+
 -- Cuts a long line so that the caret stays visible.
 local function window(text, column)
   text = text:gsub("\t", " ")
@@ -101,17 +113,18 @@ function diagnostics:excerpt(report)
   text, column = window(text, report.column or 1)
   local lines = { ("%5d | %s"):format(report.line, text) }
   if report.column then
-    local width = math.max(1, math.min(report.width or 1, #text - column + 1))
-    lines[2] = ("      | %s%s"):format((" "):rep(column - 1), ("^"):rep(width))
+    local marked = text:sub(column, column + (report.width or 1) - 1)
+    lines[2] = ("      | %s%s"):format((" "):rep(width_of(text:sub(1, column - 1))),
+                                       ("^"):rep(math.max(1, width_of(marked))))
   end
-  return table.concat(lines, "\n")
+  return printable(table.concat(lines, "\n"))
 end
 
 --- One report as people read it.
 function diagnostics:format(report)
-  local lines = { prefix(report) .. report.message }
+  local lines = { printable(prefix(report) .. report.message) }
   lines[#lines + 1] = self:excerpt(report)
-  if report.hint then lines[#lines + 1] = "      = " .. report.hint:gsub("\n", "\n        ") end
+  if report.hint then lines[#lines + 1] = printable("      = " .. report.hint:gsub("\n", "\n        ")) end
   return table.concat(lines, "\n")
 end
 

@@ -195,6 +195,7 @@ function objects.options(limits)
   return S.record {
     id = S.string { min = 1, max = 64, pattern = "^[%w_.-]+$" }:optional()
       :doc "tells apart two instances of one plugin at different scopes",
+    when = S.expr():optional():doc "runs only for requests of which this is true",
     before = S.string { min = 1 }:optional():doc "name or id of the plugin that runs later",
     after = S.string { min = 1 }:optional():doc "name or id of the plugin that runs earlier",
     on_error = S.enum(objects.ON_ERROR):optional():doc "what becomes of the request when the plugin fails",

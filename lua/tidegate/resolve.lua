@@ -76,6 +76,7 @@ local function schema_host(self)
       self.attached[#self.attached + 1] = instance
     end,
     compile_regex = session.host.compile_regex,
+    check_expr = session.host.check_expr,
     check_host = session.host.check_host,
     check_path = session.host.check_path,
   }
@@ -168,7 +169,7 @@ local function check_instance(self, instance, options_type, limits, operator)
   instance.conf, instance.options = nil, nil
   if not options or not conf then return end
   instance.plugin, instance.checked, instance.id = loaded, conf, options.id
-  instance.before, instance.after = options.before, options.after
+  instance.before, instance.after, instance.when = options.before, options.after, options.when
   instance.on_error = options.on_error or (loaded.stage == "observe" and "skip" or "fail")
   instance.limits = effective_limits(limits, options.limits, loaded, operator)
 end
@@ -449,8 +450,9 @@ function resolve:instance_list()
   local list = {}
   for i, instance in ipairs(self.attached) do
     list[i] = {
-      plugin = instance.plugin.index, id = instance.id, conf = instance.checked, on_error = instance.on_error,
-      limits = instance.limits, scope = instance.scope, where = self.session.cite(instance.where),
+      plugin = instance.plugin.index, id = instance.id, when = instance.when, conf = instance.checked,
+      on_error = instance.on_error, limits = instance.limits, scope = instance.scope,
+      where = self.session.cite(instance.where),
     }
   end
   return list

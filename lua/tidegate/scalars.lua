@@ -17,9 +17,6 @@ local ip = require "tidegate.ip"
 
 local scalars = {}
 
--- Kept here because plugin VMs, which load this file too, have no `loadstring`.
-local compile = loadstring
-
 local function quote(text)
   if #text > 60 then text = text:sub(1, 57) .. "..." end
   return '"' .. text:gsub("[%c\"\\]", function(byte) return ("\\%d"):format(byte:byte()) end) .. '"'
@@ -260,10 +257,10 @@ types.template = {
 
 types.expr = {
   noun = "an expression", lua = "string", json = text_json,
-  read = function(_, value)
-    if not compile then return value end
-    local _, why = compile("return (" .. value .. "\n)", "=expression")
-    if why then return nil, "does not parse: " .. why:gsub("^expression:%d+: ", "") end
+  read = function(_, value, cx)
+    local why, hint
+    if cx.check_expr then why, hint = cx.check_expr(value) end
+    if why then return nil, ("%s is not an expression: %s"):format(quote(value), why), hint end
     return value
   end,
 }

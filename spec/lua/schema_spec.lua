@@ -61,8 +61,7 @@ describe("simple types", function()
     { S.port(), 0, "0 is below the minimum 1" }, { S.port(), 65536, "65536 is above the maximum 65535" },
     { S.cidr(), "ten", '"ten" is not a network' }, { S.header_name(), "a b", '"a b" is not a header name' },
     { S.method(), "get", '"get" is not a method' }, { S.status(), 99, "99 is below the minimum 100" },
-    { S.template(), "a ${b", '"${b" is not a placeholder' }, { S.expr(), "a ==",
-      "does not parse: unexpected symbol near ')'" },
+    { S.template(), "a ${b", '"${b" is not a placeholder' },
     { S.any(), print, "expected plain data, got a function" },
     { S.any(), { [{}] = 1 }, "keys must be strings or numbers, got a table" },
     { S.secret(), "hunter2", "expected a secret, got a string" },
@@ -74,6 +73,13 @@ describe("simple types", function()
       assert.same({ ": " .. case[3] }, problems(case[1], case[2]))
     end)
   end
+
+  it("asks the host about expressions", function()
+    local host = { check_expr = function() return "a value is missing", "write one" end }
+    local _, found = S.validate(S.expr(), "a ==", host)
+    assert.equal('"a ==" is not an expression: a value is missing', found[1].message)
+    assert.equal("write one", found[1].hint)
+  end)
 
   it("asks the host about regular expressions", function()
     local host = { compile_regex = function() return "missing )" end }

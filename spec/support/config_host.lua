@@ -36,6 +36,10 @@ local function check_host(name)
   if name:find(":", 1, true) or name:find("%*$") then return "it is malformed", 'write "*.example.test"' end
 end
 
+local function check_expr(text)
+  if text:find "==%s*$" then return "a value is missing", 'write method == "GET"' end
+end
+
 local function build_routes(routes)
   local taken, conflicts = {}, {}
   for _, route in ipairs(routes) do
@@ -82,7 +86,7 @@ function host.new(world)
       return names
     end,
     print = world.print,
-    check_path = check_path, check_host = check_host, build_routes = build_routes,
+    check_path = check_path, check_host = check_host, check_expr = check_expr, build_routes = build_routes,
   }
 end
 
