@@ -127,8 +127,13 @@ void tg_json_double(struct tg_json *j, double value)
         tg_json_null(j);
         return;
     }
+    char text[32];
+    int digits = 15; /* the fewest that read back as the same number */
+    do {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+    } while (strtod(text, NULL) != value && digits++ < 17);
     element(j);
-    tg_fmt_printf(j->f, "%.17g", value);
+    tg_fmt_bytes(j->f, text, strlen(text));
 }
 
 void tg_json_bool(struct tg_json *j, bool value)

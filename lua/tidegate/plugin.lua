@@ -55,7 +55,10 @@ local function shape(limits)
     stage = S.enum(plugin.STAGES),
     priority = S.int { min = -1000, max = 1000 }:default(0):doc "order inside the stage; higher runs earlier",
     schema = schema_type:default(S.record {}),
-    needs = S.record { body = S.enum { "request", "response", "both" }:optional() }:default {},
+    needs = S.record {
+      body = S.enum { "request", "response", "both" }:optional(),
+      sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
+    }:default {},
     limits = S.record(own_limits):default {},
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
     init = fn_type():optional(),

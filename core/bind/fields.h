@@ -1,0 +1,20 @@
+/* fields.h: header fields as Lua values, shared by ctx.req, ctx.upstream and ctx.resp.
+ *
+ * Lists are the request's and live as long as it; all functions may raise (memory).
+ */
+#ifndef TG_BIND_FIELDS_H
+#define TG_BIND_FIELDS_H
+
+#include "bind/object.h"
+
+/* Pushes the first value of `name`, or nil. */
+int tg_bind_push_field(lua_State *L, const struct tg_fields *fields, struct tg_str name);
+
+/* Pushes a table of all values of `name`, in order. */
+int tg_bind_push_field_list(lua_State *L, const struct tg_fields *fields, struct tg_str name);
+
+/* Raises what `err` says of an edit of the field `name`: name is argument 1 and value argument 2 of
+ * the function that runs. */
+TG_NORETURN void tg_bind_raise_edit(lua_State *L, enum tg_err err, struct tg_str name);
+
+#endif

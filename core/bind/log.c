@@ -1,0 +1,128 @@
+/* log.c: ctx.log: lines that name plugin and request, and members of the access record.
+ *
+ * A plugin that logs without end would fill the log of the others: all plugins of the process
+ * together write at most LINES_PER_SECOND lines of each level, the rest is counted.
+ */
+#include "base/banned.h"
+#include "bind/object.h"
+
+#include "base/json.h"
+#include "observe/log.h"
+
+#define LINES_PER_SECOND  500
+#define FIELDS_MAX        16   /* of one line */
+#define RECORD_FIELDS_MAX 8192 /* bytes that plugins may add to one access record */
+
+/* A key: letters, digits and '_', as logfmt and JSON tools like them. */
+static bool is_key(struct tg_str key)
+{
+    bool valid = key.n > 0 && key.n <= 64;
+    for (size_t i = 0; valid && i < key.n; i++) {
+        char c = tg_char_lower(key.p[i]);
+        valid = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    }
+    return valid;
+}
+
+/* Takes the fields of the table at index 3 into `out`; their text stays on the stack. */
+static size_t take_fields(lua_State *L, struct tg_log_field *out)
+{
+    size_t count = 0;
+    luaL_checkstack(L, 2 * FIELDS_MAX + 4, NULL);
+    lua_pushnil(L);
+    while (lua_next(L, 3) != 0) {
+        struct tg_str key = {"", 0};
+        if (lua_type(L, -2) == LUA_TSTRING)
+            key.p = lua_tolstring(L, -2, &key.n);
+        if (!is_key(key))
+            tg_bind_arg_error(L, 2, "keys are letters, digits and \"_\"");
+        if (count == FIELDS_MAX)
+            tg_bind_arg_error(L, 2, "more than 16 fields");
+        if (lua_type(L, -1) == LUA_TBOOLEAN)
+            lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
+        else
+            lua_pushvalue(L, -1);
+        struct tg_str text;
+        text.p = lua_tolstring(L, -1, &text.n);
+        if (text.p == NULL)
+            tg_bind_arg_error(L, 2, "values are strings, numbers or booleans");
+        out[count++] = (struct tg_log_field){.key = key.p, .text = text};
+        lua_replace(L, -2); /* the text in place of the value */
+        lua_pushvalue(L, -2);
+    }
+    return count;
+}
+
+static int write_line(lua_State *L, enum tg_log_level level, struct tg_log_gate *gate)
+{
+    struct tg_request *r = tg_bind_request(L);
+    struct tg_str message = tg_bind_arg_str(L, 1);
+    struct tg_log_field fields[FIELDS_MAX + 3];
+    uint64_t missed;
+    bool with_fields = tg_bind_arg_table(L, 2, true);
+    if (!tg_log_is_on(level))
+        return 0;
+    size_t count = with_fields ? take_fields(L, fields) : 0;
+    if (!tg_log_gate_pass(gate, LINES_PER_SECOND, tg_clock_mono_now(), &missed))
+        return 0;
+    const struct tg_bind_object *object = lua_touserdata(L, 1);
+    fields[count++] = tg_log_str("plugin", tg_vm_name(object->slot->vm));
+    fields[count++] = tg_log_str("request", tg_str(r->id, sizeof(r->id)));
+    if (missed > 0)
+        fields[count++] = tg_log_u64("suppressed", missed);
+    tg_log_fields(level, "plugin", message.p, fields, count);
+    return 0;
+}
+
+int tg_api_log_debug(lua_State *L)
+{
+    static struct tg_log_gate gate;
+    return write_line(L, TG_LOG_DEBUG, &gate);
+}
+
+int tg_api_log_info(lua_State *L)
+{
+    static struct tg_log_gate gate;
+    return write_line(L, TG_LOG_INFO, &gate);
+}
+
+int tg_api_log_warn(lua_State *L)
+{
+    static struct tg_log_gate gate;
+    return write_line(L, TG_LOG_WARN, &gate);
+}
+
+int tg_api_log_error(lua_State *L)
+{
+    static struct tg_log_gate gate;
+    return write_line(L, TG_LOG_ERROR, &gate);
+}
+
+int tg_api_log_field(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    struct tg_str key = tg_bind_arg_str(L, 1);
+    struct tg_fmt f;
+    struct tg_json j;
+    if (!is_key(key))
+        tg_bind_arg_error(L, 1, "a key is letters, digits and \"_\", 64 at most");
+    tg_fmt_init_arena(&f, &r->arena, r->log_fields.n + key.n + 64);
+    tg_fmt_add(&f, r->log_fields);
+    tg_json_init(&j, &f);
+    j.comma = r->log_fields.n > 0;
+    tg_json_key(&j, key);
+    if (lua_type(L, 3) == LUA_TBOOLEAN)
+        tg_json_bool(&j, lua_toboolean(L, 3) != 0);
+    else if (lua_type(L, 3) == LUA_TNUMBER)
+        tg_json_double(&j, lua_tonumber(L, 3));
+    else
+        tg_json_str(&j, tg_bind_arg_str(L, 2));
+    struct tg_str text = tg_fmt_str(&f);
+    if (text.p == NULL)
+        tg_bind_check(L, TG_E_NOMEM, 0);
+    if (text.n > RECORD_FIELDS_MAX)
+        tg_bind_call_error(L, "plugins add at most 8 KiB to one access record");
+    r->log_fields = text;
+    lua_settop(L, 1);
+    return 1;
+}

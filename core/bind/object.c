@@ -1,0 +1,544 @@
+/* object.c: see object.h.
+ *
+ * Per VM the registry holds, under the addresses of the array below, one metatable per scope that
+ * has objects. __index of each is one C function with the scope's names in a table as upvalue: a
+ * method is there as the C function to return, a field as the address of its entry. __metatable is
+ * false, so plugin code never reaches a metatable, nor calls __index with something else than the
+ * object that it belongs to.
+ */
+#include "base/banned.h"
+#include "bind/object.h"
+
+#include "base/assert.h"
+
+/* Keys in the registry; only the addresses matter. */
+static char metatable_keys[TG_SCOPES];
+static char null_key;
+static char list_key;
+
+static void get_registered(lua_State *L, char *key)
+{
+    lua_pushlightuserdata(L, key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+/* Takes the value on top of the stack. */
+static void set_registered(lua_State *L, char *key)
+{
+    lua_pushlightuserdata(L, key);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* ---- Checks ---- */
+
+static TG_NORETURN void raise_text(lua_State *L, const struct tg_fmt *f)
+{
+    luaL_where(L, 1);
+    lua_pushlstring(L, f->p, f->n);
+    lua_concat(L, 2);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+static TG_NORETURN void raise_stale(lua_State *L)
+{
+    luaL_error(L, "request context used after the request ended; keep values, not ctx or its "
+                  "objects, beyond a request");
+    __builtin_unreachable();
+}
+
+static TG_NORETURN void raise_receiver(lua_State *L, const struct tg_api_entry *entry)
+{
+    char room[256];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_name(entry, &f);
+    tg_fmt_printf(&f, " was called on a %s; call it with a colon on a %s", luaL_typename(L, 1),
+                  tg_api_scope_info(entry->scope)->class);
+    raise_text(L, &f);
+}
+
+static TG_NORETURN void raise_wrong_phase(lua_State *L, const struct tg_api_entry *entry,
+                                          enum tg_phase phase)
+{
+    char room[512];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_wrong_phase(entry, phase, &f);
+    raise_text(L, &f);
+}
+
+static struct tg_bind_object *object_at(lua_State *L, int index, enum tg_api_scope scope)
+{
+    struct tg_bind_object *object = lua_touserdata(L, index);
+    if (object == NULL || lua_objlen(L, index) < sizeof(*object) ||
+        object->magic != TG_BIND_MAGIC + (uint32_t)scope)
+        return NULL;
+    return object;
+}
+
+struct tg_request *tg_bind_request(lua_State *L)
+{
+    const struct tg_api_entry *entry = tg_bind_entry(L);
+    struct tg_bind_object *object = object_at(L, 1, entry->scope);
+    if (TG_UNLIKELY(object == NULL))
+        raise_receiver(L, entry);
+    struct tg_request *r = object->r;
+    if (TG_UNLIKELY(r == NULL))
+        raise_stale(L);
+    if (TG_UNLIKELY((entry->phases & 1u << r->plugins.phase) == 0))
+        raise_wrong_phase(L, entry, r->plugins.phase);
+    return r;
+}
+
+struct tg_bind_object *tg_bind_check_object(lua_State *L, int index, enum tg_api_scope scope)
+{
+    struct tg_bind_object *object = object_at(L, index, scope);
+    if (object == NULL) {
+        char what[96];
+        snprintf(what, sizeof(what), "expected %s, got a %s", tg_api_scope_info(scope)->name,
+                 luaL_typename(L, index));
+        tg_bind_arg_error(L, index - tg_bind_arg_index(L, 0), what);
+    }
+    if (object->r == NULL)
+        raise_stale(L);
+    return object;
+}
+
+void *tg_bind_check_value(lua_State *L)
+{
+    const struct tg_api_entry *entry = tg_bind_entry(L);
+    uint32_t *magic = lua_touserdata(L, 1);
+    if (magic == NULL || lua_objlen(L, 1) < sizeof(*magic) ||
+        *magic != TG_BIND_MAGIC + (uint32_t)entry->scope)
+        raise_receiver(L, entry);
+    return magic;
+}
+
+void tg_bind_arg_error(lua_State *L, int n, const char *what)
+{
+    const struct tg_api_entry *entry = tg_bind_entry(L);
+    struct tg_str name = tg_api_arg_name(entry, n);
+    char room[512];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_name(entry, &f);
+    tg_fmt_printf(&f, ": argument %d (%.*s): %s", n, TG_STR_ARG(name), what);
+    raise_text(L, &f);
+}
+
+void tg_bind_call_error(lua_State *L, const char *what)
+{
+    char room[512];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_name(tg_bind_entry(L), &f);
+    tg_fmt_printf(&f, ": %s", what);
+    raise_text(L, &f);
+}
+
+static TG_NORETURN void raise_type(lua_State *L, int n, const char *expected)
+{
+    char what[128];
+    int index = tg_bind_arg_index(L, n);
+    snprintf(what, sizeof(what), "expected %s, got %s", expected,
+             lua_isnone(L, index) ? "nothing" : luaL_typename(L, index));
+    tg_bind_arg_error(L, n, what);
+}
+
+struct tg_str tg_bind_arg_str(lua_State *L, int n)
+{
+    int index = tg_bind_arg_index(L, n);
+    size_t size;
+    int type = lua_type(L, index);
+    if (TG_UNLIKELY(type != LUA_TSTRING && type != LUA_TNUMBER))
+        raise_type(L, n, "a string");
+    const char *p = lua_tolstring(L, index, &size);
+    return tg_str(p, size);
+}
+
+int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max)
+{
+    int index = tg_bind_arg_index(L, n);
+    char what[128];
+    if (lua_type(L, index) != LUA_TNUMBER)
+        raise_type(L, n, "an integer");
+    lua_Number value = lua_tonumber(L, index);
+    if (value >= (lua_Number)min && value <= (lua_Number)max && value == (lua_Number)(int64_t)value)
+        return (int64_t)value;
+    snprintf(what, sizeof(what), "expected an integer from %lld to %lld, got %.14g", (long long)min,
+             (long long)max, value);
+    tg_bind_arg_error(L, n, what);
+}
+
+bool tg_bind_arg_table(lua_State *L, int n, bool optional)
+{
+    int index = tg_bind_arg_index(L, n);
+    if (lua_istable(L, index))
+        return true;
+    if (!optional || !lua_isnoneornil(L, index))
+        raise_type(L, n, "a table");
+    return false;
+}
+
+/* A number and the unit behind it: false when `s` has not that shape. */
+static bool split_unit(struct tg_str s, double *number, struct tg_str *unit)
+{
+    size_t digits = 0;
+    double value = 0;
+    double place = 0; /* of the next digit behind the point; 0 in front of it */
+    for (; digits < s.n; digits++) {
+        char c = s.p[digits];
+        if (c == '.' && place == 0 && digits > 0) {
+            place = 0.1;
+            continue;
+        }
+        if (c < '0' || c > '9')
+            break;
+        value = place == 0 ? value * 10 + (c - '0') : value + place * (c - '0');
+        place /= 10;
+    }
+    *number = value;
+    *unit = tg_str_sub(s, digits, s.n);
+    return digits > 0 && digits < 16 && unit->n > 0;
+}
+
+struct unit {
+    const char *name;
+    double factor;
+};
+
+static bool to_units(lua_State *L, int index, const struct unit *units, double plain, uint64_t *out)
+{
+    struct tg_str unit;
+    double value;
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        value = lua_tonumber(L, index) * plain;
+    } else {
+        size_t n;
+        if (lua_type(L, index) != LUA_TSTRING)
+            return false;
+        const char *p = lua_tolstring(L, index, &n);
+        if (!split_unit(tg_str(p, n), &value, &unit))
+            return false;
+        while (units->name != NULL && !tg_str_eq(unit, tg_str_c(units->name)))
+            units++;
+        if (units->name == NULL)
+            return false;
+        value *= units->factor;
+    }
+    if (!(value >= 0 && value < 1e15))
+        return false;
+    *out = (uint64_t)value;
+    return true;
+}
+
+bool tg_bind_to_duration(lua_State *L, int index, uint64_t *us)
+{
+    static const struct unit units[] = {{"us", 1},     {"ms", 1e3},    {"s", 1e6}, {"m", 60e6},
+                                        {"h", 3600e6}, {"d", 86400e6}, {NULL, 0}};
+    return to_units(L, index, units, 1e6, us);
+}
+
+bool tg_bind_to_size(lua_State *L, int index, uint64_t *bytes)
+{
+    static const struct unit units[] = {
+        {"B", 1}, {"KiB", 1024}, {"MiB", 1024.0 * 1024}, {"GiB", 1024.0 * 1024 * 1024}, {NULL, 0}};
+    return to_units(L, index, units, 1, bytes);
+}
+
+uint64_t tg_bind_arg_max(lua_State *L, int n, uint64_t standard)
+{
+    uint64_t max = standard;
+    if (!tg_bind_arg_table(L, n, true))
+        return max;
+    lua_pushliteral(L, "max");
+    lua_rawget(L, tg_bind_arg_index(L, n));
+    if (!lua_isnil(L, -1) && !tg_bind_to_size(L, -1, &max))
+        tg_bind_arg_error(L, n, "max: expected a size such as \"64KiB\"");
+    lua_pop(L, 1);
+    return max;
+}
+
+void tg_bind_check(lua_State *L, enum tg_err err, int n)
+{
+    if (TG_LIKELY(err == TG_OK))
+        return;
+    switch (err) {
+    case TG_E_INVALID:
+        tg_bind_arg_error(L, n, "has a character, or a form, that is not valid there");
+    case TG_E_EXISTS:
+        tg_bind_arg_error(L, n,
+                          "this header belongs to the gateway, which frames messages and "
+                          "manages connections itself");
+    case TG_E_LIMIT:
+        tg_bind_call_error(L, "more edits of one message than limits.request.edits allows");
+    case TG_E_NOMEM:
+        tg_bind_call_error(L, "the request holds as much as limits.request.memory allows");
+    default:
+        tg_bind_call_error(L, tg_err_text(err));
+    }
+}
+
+int tg_bind_fail(lua_State *L, const char *code, const char *message)
+{
+    lua_pushnil(L);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    return 2;
+}
+
+/* ---- Objects ---- */
+
+static TG_NORETURN void raise_unknown(lua_State *L, enum tg_api_scope scope)
+{
+    bool named = lua_type(L, 2) == LUA_TSTRING;
+    luaL_error(L, "%s has no field or method \"%s\"", tg_api_scope_info(scope)->name,
+               named ? lua_tostring(L, 2) : luaL_typename(L, 2));
+    __builtin_unreachable();
+}
+
+/* __index of the scopes with objects; upvalue 1: the names. */
+static int index_object(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    int type = lua_type(L, -1);
+    if (type == LUA_TFUNCTION)
+        return 1;
+    struct tg_bind_object *object = lua_touserdata(L, 1);
+    if (TG_UNLIKELY(type != LUA_TLIGHTUSERDATA))
+        raise_unknown(L, (enum tg_api_scope)(object->magic - TG_BIND_MAGIC));
+    const struct tg_api_entry *entry = lua_touserdata(L, -1);
+    if (TG_UNLIKELY(object->r == NULL))
+        raise_stale(L);
+    if (TG_UNLIKELY((entry->phases & 1u << object->r->plugins.phase) == 0))
+        raise_wrong_phase(L, entry, object->r->plugins.phase);
+    return entry->get(L, object);
+}
+
+static int refuse_write(lua_State *L)
+{
+    struct tg_bind_object *object = lua_touserdata(L, 1);
+    enum tg_api_scope scope = (enum tg_api_scope)(object->magic - TG_BIND_MAGIC);
+    return luaL_error(L, "%s cannot be written to; values of a request belong into ctx.state",
+                      tg_api_scope_info(scope)->name);
+}
+
+static int object_name(lua_State *L)
+{
+    const struct tg_bind_object *object = lua_touserdata(L, 1);
+    lua_pushstring(L, tg_api_scope_info((enum tg_api_scope)(object->magic - TG_BIND_MAGIC))->name);
+    return 1;
+}
+
+/* Pushes a userdata with the metatable of `scope`; the metatable is under a registry key. */
+static struct tg_bind_object *new_object(lua_State *L, enum tg_api_scope scope, size_t size)
+{
+    struct tg_bind_object *object = lua_newuserdata(L, size);
+    object->magic = TG_BIND_MAGIC + (uint32_t)scope;
+    object->r = NULL;
+    get_registered(L, &metatable_keys[scope]);
+    lua_setmetatable(L, -2);
+    return object;
+}
+
+void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size)
+{
+    uint32_t *value = lua_newuserdata(L, size);
+    memset(value, 0, size);
+    *value = TG_BIND_MAGIC + (uint32_t)scope;
+    get_registered(L, &metatable_keys[scope]);
+    lua_setmetatable(L, -2);
+    return value;
+}
+
+void tg_bind_push_ctx(lua_State *L, struct tg_request *r, struct tg_plugin_slot *slot)
+{
+    struct tg_bind_ctx *ctx = (struct tg_bind_ctx *)new_object(L, TG_SCOPE_CTX, sizeof(*ctx));
+    for (unsigned i = 0; i < TG_SCOPES; i++)
+        ctx->refs[i] = LUA_NOREF;
+    lua_pushvalue(L, -1);
+    slot->ctx_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    ctx->object.slot = slot;
+    ctx->object.r = r;
+}
+
+int tg_bind_push_object(lua_State *L, struct tg_bind_object *object, enum tg_api_scope scope)
+{
+    struct tg_bind_ctx *ctx = (struct tg_bind_ctx *)object;
+    if (ctx->refs[scope] != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->refs[scope]);
+        return 1;
+    }
+    struct tg_bind_object *child = new_object(L, scope, sizeof(*child));
+    lua_pushvalue(L, -1);
+    ctx->refs[scope] = luaL_ref(L, LUA_REGISTRYINDEX);
+    child->slot = object->slot;
+    child->r = object->r;
+    return 1;
+}
+
+/* Ends one object; the stack has room for one value. */
+static void end_object(lua_State *L, int ref)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    struct tg_bind_object *object = lua_touserdata(L, -1);
+    object->r = NULL;
+    object->slot = NULL;
+    lua_pop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+}
+
+void tg_bind_end_slot(struct tg_request *r, struct tg_plugin_slot *slot)
+{
+    lua_State *L = tg_vm_state(slot->vm);
+    (void)r;
+    if (slot->state_ref != LUA_NOREF)
+        luaL_unref(L, LUA_REGISTRYINDEX, slot->state_ref);
+    slot->state_ref = LUA_NOREF;
+    if (slot->ctx_ref == LUA_NOREF)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, slot->ctx_ref);
+    struct tg_bind_ctx *ctx = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    for (unsigned i = 0; i < TG_SCOPES; i++) {
+        if (ctx->refs[i] != LUA_NOREF)
+            end_object(L, ctx->refs[i]);
+    }
+    end_object(L, slot->ctx_ref);
+    slot->ctx_ref = LUA_NOREF;
+}
+
+/* ---- The marks of tg.json ---- */
+
+void tg_bind_push_null(lua_State *L)
+{
+    get_registered(L, &null_key);
+}
+
+bool tg_bind_is_null(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA)
+        return false;
+    const void *p = lua_touserdata(L, index);
+    get_registered(L, &null_key);
+    bool same = lua_touserdata(L, -1) == p;
+    lua_pop(L, 1);
+    return same;
+}
+
+void tg_bind_push_list_mark(lua_State *L)
+{
+    get_registered(L, &list_key);
+}
+
+bool tg_bind_is_marked_list(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    get_registered(L, &list_key);
+    bool same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return same;
+}
+
+/* ---- Registration ---- */
+
+/* Adds what is on top of the stack to the table below it. */
+static void add(lua_State *L, const char *name)
+{
+    lua_setfield(L, -2, name);
+}
+
+static void push_function(lua_State *L, const struct tg_api_entry *entry)
+{
+    lua_pushlightuserdata(L, (void *)(uintptr_t)entry);
+    lua_pushcclosure(L, entry->call, 1);
+}
+
+/* Pushes a table of the names of `scope`. */
+static void push_names(lua_State *L, enum tg_api_scope scope)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < tg_api_entry_count; i++) {
+        const struct tg_api_entry *entry = &tg_api_entries[i];
+        if (entry->scope != scope)
+            continue;
+        if (entry->type == TG_API_IS_FIELD)
+            lua_pushlightuserdata(L, (void *)(uintptr_t)entry);
+        else
+            push_function(L, entry);
+        add(L, entry->name);
+    }
+}
+
+static void register_objects(lua_State *L, enum tg_api_scope scope)
+{
+    lua_newtable(L);
+    push_names(L, scope);
+    lua_pushcclosure(L, index_object, 1);
+    add(L, "__index");
+    lua_pushcfunction(L, refuse_write);
+    add(L, "__newindex");
+    lua_pushcfunction(L, object_name);
+    add(L, "__tostring");
+    lua_pushboolean(L, 0);
+    add(L, "__metatable");
+    if (scope == TG_SCOPE_SINK) {
+        lua_pushcfunction(L, tg_bind_close_sink);
+        add(L, "__gc");
+    }
+    set_registered(L, &metatable_keys[scope]);
+}
+
+static int null_name(lua_State *L)
+{
+    lua_pushliteral(L, "null");
+    return 1;
+}
+
+static void register_marks(lua_State *L)
+{
+    lua_newuserdata(L, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, null_name);
+    add(L, "__tostring");
+    lua_pushboolean(L, 0);
+    add(L, "__metatable");
+    lua_setmetatable(L, -2);
+    set_registered(L, &null_key);
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, 0);
+    add(L, "__metatable");
+    set_registered(L, &list_key);
+}
+
+void tg_bind_open(lua_State *L, void *arg)
+{
+    (void)arg;
+    register_marks(L);
+    push_names(L, TG_SCOPE_TG);
+    for (unsigned i = 0; i < TG_SCOPES; i++) {
+        enum tg_api_scope scope = (enum tg_api_scope)i;
+        const struct tg_api_scope_info *info = tg_api_scope_info(scope);
+        if (info->form != TG_FORM_LIBRARY) {
+            register_objects(L, scope);
+        } else if (scope != TG_SCOPE_TG) {
+            push_names(L, scope);
+            add(L, strchr(info->name, '.') + 1);
+        }
+    }
+    lua_getfield(L, -1, "json");
+    tg_bind_push_null(L);
+    add(L, "null");
+    lua_pop(L, 1);
+    add(L, "tidegate");
+    /* The first release of a reference makes a key in the registry: now, when that may fail. */
+    lua_pushboolean(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));
+}

@@ -1,0 +1,312 @@
+/* sink.c: tg.sink: destinations of lines that never block (observe/sink.h), and the access record.
+ *
+ * A sink object owns one reference; its finaliser, which is C, gives it back with the VM. Writing
+ * copies the line into the sink's queue: nothing waits, and a full queue drops and counts.
+ *
+ * write_record() formats the record straight from the request into a buffer on the C stack. Its
+ * members are those that the plugin names, in that order, then what ctx.log:field() added. A value
+ * that is not known is left out.
+ */
+#include "base/banned.h"
+#include "bind/object.h"
+
+#include "base/json.h"
+#include "gateway/vm_set.h"
+#include "observe/sink.h"
+
+#include <errno.h>
+
+#define SPEC_MAX   1024
+#define LINE_ROOM  8192  /* of write(), its newline included */
+#define RECORD_MAX 16384 /* of an access record */
+
+struct sink {
+    uint32_t magic;
+    struct tg_sink *sink; /* one reference; NULL once closed */
+};
+
+/* Plugins reach files only where their table says so: `needs = { sink = true }`. */
+static bool declares_sink(lua_State *L)
+{
+    int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, tg_vm_plugin(tg_vm_from(L)));
+    lua_pushliteral(L, "needs");
+    lua_rawget(L, -2);
+    bool declared = false;
+    if (lua_istable(L, -1)) {
+        lua_pushliteral(L, "sink");
+        lua_rawget(L, -2);
+        declared = lua_toboolean(L, -1) != 0;
+    }
+    lua_settop(L, top);
+    return declared;
+}
+
+int tg_api_tg_sink(lua_State *L)
+{
+    struct tg_str spec = tg_bind_arg_str(L, 1);
+    char text[SPEC_MAX];
+    if (tg_run_current(L) != NULL)
+        tg_bind_call_error(L, "is for init and configure; keep what it returns");
+    if (!declares_sink(L))
+        tg_bind_call_error(L, "the plugin does not declare needs = { sink = true }");
+    if (spec.n == 0 || spec.n >= sizeof(text) || memchr(spec.p, '\0', spec.n) != NULL)
+        tg_bind_arg_error(L, 1, "expected \"stdout\", \"stderr\", \"syslog\" or a path");
+    struct tg_vm_host *host = tg_vm_arg(tg_vm_from(L));
+    const struct tg_vm_entry *entry = TG_CONTAINER_OF(host, struct tg_vm_entry, host);
+    struct sink *sink = tg_bind_new_value(L, TG_SCOPE_SINK, sizeof(*sink));
+    memcpy(text, spec.p, spec.n);
+    text[spec.n] = '\0';
+    errno = 0;
+    enum tg_err err = tg_sink_open(text, entry->limits.log_queue, &sink->sink);
+    if (err == TG_OK)
+        return 1;
+    char message[SPEC_MAX + 128];
+    snprintf(message, sizeof(message), "cannot open %s: %s", text,
+             err == TG_E_SYSTEM ? strerror(errno) : tg_err_text(err));
+    return tg_bind_fail(L, err == TG_E_INVALID ? "bad_input" : "unavailable", message);
+}
+
+int tg_bind_close_sink(lua_State *L)
+{
+    struct sink *sink = lua_touserdata(L, 1);
+    tg_sink_close(&sink->sink);
+    return 0;
+}
+
+int tg_api_sink_write(lua_State *L)
+{
+    const struct sink *sink = tg_bind_check_value(L);
+    struct tg_str line = tg_bind_arg_str(L, 1);
+    char text[LINE_ROOM];
+    if (line.n >= sizeof(text) || memchr(line.p, '\n', line.n) != NULL)
+        tg_bind_arg_error(L, 1, "expected one line of at most 8191 bytes, without its newline");
+    memcpy(text, line.p, line.n);
+    text[line.n] = '\n';
+    lua_pushboolean(L, tg_sink_write(sink->sink, text, line.n + 1));
+    return 1;
+}
+
+/* ---- The access record ---- */
+
+static void put_seconds(struct tg_json *j, struct tg_str key, uint64_t us)
+{
+    tg_json_key(j, key);
+    tg_json_double(j, (double)us / 1e6);
+}
+
+static void put_str(struct tg_json *j, struct tg_str key, struct tg_str value)
+{
+    if (value.p == NULL)
+        return;
+    tg_json_key(j, key);
+    tg_json_str(j, value);
+}
+
+static void put_u64(struct tg_json *j, struct tg_str key, uint64_t value)
+{
+    tg_json_key(j, key);
+    tg_json_u64(j, value);
+}
+
+static void put_request_field(struct tg_json *j, const struct tg_request *r, struct tg_str key,
+                              const char *name)
+{
+    const struct tg_field *field = tg_fields_find(&r->in.fields, tg_str_c(name));
+    if (field != NULL)
+        put_str(j, key, field->value);
+}
+
+static void put_time(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    char text[TG_CLOCK_RFC3339_LEN];
+    tg_clock_rfc3339(r->started_real, text);
+    put_str(j, key, tg_str(text, sizeof(text)));
+}
+
+static void put_id(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, tg_str(r->id, sizeof(r->id)));
+}
+
+static void put_client(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    put_str(j, key, tg_addr_ip_text(&r->client, room));
+}
+
+static void put_method(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->in.method_name);
+}
+
+static void put_host(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->client_host);
+}
+
+static void put_path(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->in.path);
+}
+
+static void put_query(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->in.query);
+}
+
+static void put_protocol(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->in.minor == 0 ? TG_STR("HTTP/1.0") : TG_STR("HTTP/1.1"));
+}
+
+static void put_scheme(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->scheme);
+}
+
+static void put_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_u64(j, key, r->resp.status);
+}
+
+static void put_source(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, tg_str_c(tg_source_name(r->source)));
+}
+
+static void put_bytes_sent(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_u64(j, key, r->bytes_sent);
+}
+
+static void put_bytes_received(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_u64(j, key, r->bytes_received);
+}
+
+static void put_duration(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_seconds(j, key, tg_clock_mono_now() - r->started);
+}
+
+static void put_upstream(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    if (r->upstream.called && r->upstream.addr.len > 0)
+        put_str(j, key, tg_addr_text(&r->upstream.addr, room));
+}
+
+static void put_upstream_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->upstream.status != 0)
+        put_u64(j, key, r->upstream.status);
+}
+
+static void put_upstream_time(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    const struct tg_upstream_facts *facts = &r->upstream;
+    if (facts->connect_start != 0 && facts->head_at > facts->connect_start)
+        put_seconds(j, key, facts->head_at - facts->connect_start);
+}
+
+static void put_route(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->route != NULL)
+        put_str(j, key, r->route->name);
+}
+
+static void put_service(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->service != NULL)
+        put_str(j, key, r->service->name);
+}
+
+static void put_user_agent(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_request_field(j, r, key, "user-agent");
+}
+
+static void put_referer(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_request_field(j, r, key, "referer");
+}
+
+static void put_error(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->error != NULL)
+        put_str(j, key, tg_str_c(r->error));
+}
+
+static void put_aborted(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (!r->aborted)
+        return;
+    tg_json_key(j, key);
+    tg_json_bool(j, true);
+}
+
+static const struct {
+    struct tg_str name;
+    void (*put)(struct tg_json *j, const struct tg_request *r, struct tg_str key);
+} members[] = {
+#define MEMBER(name)                                                                               \
+    {                                                                                              \
+        {#name, sizeof(#name) - 1}, put_##name                                                     \
+    }
+    MEMBER(time),           MEMBER(id),       MEMBER(client),   MEMBER(method),
+    MEMBER(scheme),         MEMBER(host),     MEMBER(path),     MEMBER(query),
+    MEMBER(protocol),       MEMBER(status),   MEMBER(source),   MEMBER(bytes_sent),
+    MEMBER(bytes_received), MEMBER(duration), MEMBER(upstream), MEMBER(upstream_status),
+    MEMBER(upstream_time),  MEMBER(route),    MEMBER(service),  MEMBER(user_agent),
+    MEMBER(referer),        MEMBER(error),    MEMBER(aborted),
+#undef MEMBER
+};
+
+static void put_member(lua_State *L, struct tg_json *j, const struct tg_request *r,
+                       struct tg_str name)
+{
+    for (size_t i = 0; i < TG_COUNT_OF(members); i++) {
+        if (tg_str_eq(members[i].name, name)) {
+            members[i].put(j, r, name);
+            return;
+        }
+    }
+    char what[96];
+    snprintf(what, sizeof(what), "the access record has no \"%.*s\"",
+             (int)TG_MIN(name.n, (size_t)48), name.p);
+    tg_bind_arg_error(L, 2, what);
+}
+
+int tg_api_sink_write_record(lua_State *L)
+{
+    const struct sink *sink = tg_bind_check_value(L);
+    const struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
+    char room[RECORD_MAX];
+    struct tg_fmt f;
+    struct tg_json j;
+    tg_bind_arg_table(L, 2, false);
+    tg_fmt_init(&f, room, sizeof(room) - 2);
+    tg_json_init(&j, &f);
+    tg_json_begin_object(&j);
+    for (int i = 1;; i++) {
+        lua_rawgeti(L, 3, i);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            break;
+        size_t n;
+        const char *name = lua_tolstring(L, -1, &n);
+        put_member(L, &j, r, tg_str(name, n));
+        lua_pop(L, 1);
+    }
+    if (r->log_fields.n > 0) {
+        if (j.comma)
+            tg_fmt_char(&f, ',');
+        tg_fmt_add(&f, r->log_fields);
+    }
+    if (!f.failed) {
+        room[f.n++] = '}';
+        room[f.n++] = '\n';
+    }
+    lua_pushboolean(L, !f.failed && tg_sink_write(sink->sink, f.p, f.n));
+    return 1;
+}

@@ -1,0 +1,302 @@
+/* template.c: tg.template: text with ${...} parts that are filled in from a request.
+ *
+ *     ${id} ${client.ip} ${client.port} ${route.name} ${service.name}
+ *     ${req.method} ${req.scheme} ${req.host} ${req.port} ${req.path} ${req.raw_path}
+ *     ${req.query_string} ${query.NAME} ${header.NAME} ${cookie.NAME} ${capture.NAME}
+ *     $${ stands for ${ itself; a value that is not there is empty
+ *
+ * Compiled once, in configure, into one userdata: the parts, and behind them a copy of the text.
+ * Rendering makes one string. What the client chooses freely (query, header, cookie, capture) is
+ * escaped as the template was told: percent-encoded for URLs, as entities for HTML.
+ */
+#include "base/banned.h"
+#include "bind/object.h"
+
+#include "gateway/param.h"
+#include "http/uri.h"
+
+enum part_kind {
+    PART_TEXT,
+    PART_ID,
+    PART_CLIENT_IP,
+    PART_CLIENT_PORT,
+    PART_ROUTE,
+    PART_SERVICE,
+    PART_METHOD,
+    PART_SCHEME,
+    PART_HOST,
+    PART_PORT,
+    PART_PATH,
+    PART_RAW_PATH,
+    PART_QUERY_STRING,
+    PART_QUERY, /* from here on: by name, chosen by the client */
+    PART_HEADER,
+    PART_COOKIE,
+    PART_CAPTURE,
+};
+
+enum escape { ESCAPE_NONE, ESCAPE_URL, ESCAPE_HTML };
+
+struct part {
+    enum part_kind kind;
+    struct tg_str text; /* of PART_TEXT, or the name behind the dot; in the template's userdata */
+};
+
+struct template
+{
+    uint32_t magic;
+    enum escape escape;
+    uint32_t count;
+    struct part parts[];
+};
+
+static const struct {
+    struct tg_str name;
+    enum part_kind kind;
+} variables[] = {
+    {{"id", 2}, PART_ID},
+    {{"client.ip", 9}, PART_CLIENT_IP},
+    {{"client.port", 11}, PART_CLIENT_PORT},
+    {{"route.name", 10}, PART_ROUTE},
+    {{"service.name", 12}, PART_SERVICE},
+    {{"req.method", 10}, PART_METHOD},
+    {{"req.scheme", 10}, PART_SCHEME},
+    {{"req.host", 8}, PART_HOST},
+    {{"req.port", 8}, PART_PORT},
+    {{"req.path", 8}, PART_PATH},
+    {{"req.raw_path", 12}, PART_RAW_PATH},
+    {{"req.query_string", 16}, PART_QUERY_STRING},
+    {{"query.", 6}, PART_QUERY},
+    {{"header.", 7}, PART_HEADER},
+    {{"cookie.", 7}, PART_COOKIE},
+    {{"capture.", 8}, PART_CAPTURE},
+};
+
+/* ---- Compiling ---- */
+
+static bool variable_part(struct tg_str name, struct part *out)
+{
+    for (size_t i = 0; i < TG_COUNT_OF(variables); i++) {
+        struct tg_str known = variables[i].name;
+        bool named = variables[i].kind >= PART_QUERY;
+        if (named ? !tg_str_starts(name, known) || name.n == known.n : !tg_str_eq(name, known))
+            continue;
+        *out = (struct part){variables[i].kind, tg_str_sub(name, known.n, name.n)};
+        return true;
+    }
+    return false;
+}
+
+/* Position of the next "${" from `from` on, or text.n. */
+static size_t find_open(struct tg_str text, size_t from)
+{
+    size_t at = tg_str_find(text, '$', from);
+    while (at + 1 < text.n && text.p[at + 1] != '{')
+        at = tg_str_find(text, '$', at + 1);
+    return at + 1 < text.n ? at : text.n;
+}
+
+static void add_text_part(struct template *t, struct tg_str text)
+{
+    if (text.n > 0)
+        t->parts[t->count++] = (struct part){PART_TEXT, text};
+}
+
+/* Fills the parts from `text`, which the parts borrow; false with the variable that is not known or
+ * the part that is not closed in *wrong. */
+static bool compile(struct template *t, struct tg_str text, struct tg_str *wrong)
+{
+    size_t from = 0;
+    while (from < text.n) {
+        size_t open = find_open(text, from);
+        if (open < text.n && open > from && text.p[open - 1] == '$') {
+            add_text_part(t, tg_str_sub(text, from, open)); /* "$${": one dollar sign less */
+            add_text_part(t, TG_STR("{"));
+            from = open + 2;
+            continue;
+        }
+        add_text_part(t, tg_str_sub(text, from, open));
+        if (open == text.n)
+            return true;
+        size_t close = tg_str_find(text, '}', open);
+        *wrong = tg_str_sub(text, open, close + 1);
+        if (close == text.n ||
+            !variable_part(tg_str_sub(text, open + 2, close), &t->parts[t->count]))
+            return false;
+        t->count++;
+        from = close + 1;
+    }
+    return true;
+}
+
+static enum escape arg_escape(lua_State *L)
+{
+    if (lua_isnoneornil(L, 2))
+        return ESCAPE_NONE;
+    struct tg_str name = tg_bind_arg_str(L, 2);
+    if (tg_str_eq(name, TG_STR("url")))
+        return ESCAPE_URL;
+    if (tg_str_eq(name, TG_STR("html")))
+        return ESCAPE_HTML;
+    if (!tg_str_eq(name, TG_STR("none")))
+        tg_bind_arg_error(L, 2, "expected \"none\", \"url\" or \"html\"");
+    return ESCAPE_NONE;
+}
+
+int tg_api_tg_template(lua_State *L)
+{
+    struct tg_str text = tg_bind_arg_str(L, 1);
+    enum escape escape = arg_escape(L);
+    struct tg_str wrong;
+    size_t parts = 1;
+    for (size_t at = find_open(text, 0); at < text.n; at = find_open(text, at + 1))
+        parts += 2;
+    struct template *t =
+        tg_bind_new_value(L, TG_SCOPE_TEMPLATE, sizeof(*t) + parts * sizeof(t->parts[0]) + text.n);
+    char *copy = (char *)&t->parts[parts];
+    if (text.n > 0)
+        memcpy(copy, text.p, text.n);
+    t->escape = escape;
+    if (compile(t, tg_str(copy, text.n), &wrong))
+        return 1;
+    char message[160];
+    snprintf(message, sizeof(message), "a template has no \"%.*s\"; see tg.template",
+             (int)TG_MIN(wrong.n, (size_t)64), wrong.p);
+    return tg_bind_fail(L, "bad_input", message);
+}
+
+/* ---- Rendering ---- */
+
+static struct tg_str capture(const struct tg_request *r, struct tg_str name)
+{
+    for (uint32_t i = 0; i < r->capture_count; i++) {
+        if (tg_str_eq(r->capture_names[i], name))
+            return r->captures[i];
+    }
+    return TG_STR("");
+}
+
+/* The value of a part by name. */
+static struct tg_str chosen_value(struct tg_request *r, const struct part *part)
+{
+    const struct tg_field *field;
+    struct tg_str value = {NULL, 0};
+    switch (part->kind) {
+    case PART_QUERY:
+        return tg_param_query(r, part->text, &value) == TG_OK ? value : TG_STR("");
+    case PART_HEADER:
+        field = tg_fields_find(&r->in.fields, part->text);
+        return field != NULL ? field->value : value;
+    case PART_COOKIE:
+        return tg_param_cookie(r, part->text);
+    default:
+        return capture(r, part->text);
+    }
+}
+
+static void write_html(struct tg_fmt *f, struct tg_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        switch (s.p[i]) {
+        case '<':
+            tg_fmt_lit(f, "&lt;");
+            break;
+        case '>':
+            tg_fmt_lit(f, "&gt;");
+            break;
+        case '&':
+            tg_fmt_lit(f, "&amp;");
+            break;
+        case '"':
+            tg_fmt_lit(f, "&quot;");
+            break;
+        case '\'':
+            tg_fmt_lit(f, "&#39;");
+            break;
+        default:
+            tg_fmt_char(f, s.p[i]);
+        }
+    }
+}
+
+static void write_port(struct tg_fmt *f, const struct tg_request *r)
+{
+    uint16_t port;
+    tg_param_host(r, &port);
+    if (port == 0)
+        port = tg_str_eq(r->scheme, TG_STR("https")) ? 443 : 80;
+    tg_fmt_u64(f, port);
+}
+
+/* The parts that the gateway itself knows. */
+static void write_fact(struct tg_fmt *f, const struct tg_request *r, const struct part *part)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    uint16_t port;
+    switch (part->kind) {
+    case PART_TEXT:
+        tg_fmt_add(f, part->text);
+        return;
+    case PART_ID:
+        tg_fmt_bytes(f, r->id, sizeof(r->id));
+        return;
+    case PART_CLIENT_IP:
+        tg_fmt_add(f, tg_addr_ip_text(&r->client, room));
+        return;
+    case PART_CLIENT_PORT:
+        tg_fmt_u64(f, tg_addr_port(&r->client));
+        return;
+    case PART_ROUTE:
+        tg_fmt_add(f, r->route != NULL ? r->route->name : TG_STR(""));
+        return;
+    case PART_SERVICE:
+        tg_fmt_add(f, r->service != NULL ? r->service->name : TG_STR(""));
+        return;
+    case PART_METHOD:
+        tg_fmt_add(f, r->in.method_name);
+        return;
+    case PART_SCHEME:
+        tg_fmt_add(f, r->scheme);
+        return;
+    case PART_HOST:
+        tg_fmt_add(f, tg_param_host(r, &port));
+        return;
+    case PART_PORT:
+        write_port(f, r);
+        return;
+    case PART_PATH:
+        tg_fmt_add(f, r->in.path);
+        return;
+    case PART_RAW_PATH:
+        tg_fmt_add(f, r->in.raw_path);
+        return;
+    default:
+        tg_fmt_add(f, r->in.query);
+    }
+}
+
+int tg_api_template_render(lua_State *L)
+{
+    const struct template *t = tg_bind_check_value(L);
+    struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
+    struct tg_fmt f;
+    tg_fmt_init_arena(&f, &r->arena, 256);
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct part *part = &t->parts[i];
+        if (part->kind < PART_QUERY) {
+            write_fact(&f, r, part);
+            continue;
+        }
+        struct tg_str value = chosen_value(r, part);
+        if (t->escape == ESCAPE_URL)
+            tg_uri_encode(&f, value, "");
+        else if (t->escape == ESCAPE_HTML)
+            write_html(&f, value);
+        else
+            tg_fmt_add(&f, value);
+    }
+    struct tg_str text = f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
+    if (text.p == NULL)
+        tg_bind_check(L, TG_E_NOMEM, 0);
+    return tg_bind_push_str(L, text);
+}

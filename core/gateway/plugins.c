@@ -1,0 +1,642 @@
+/* plugins.c: running the chains: see plugins.h.
+ *
+ * One plugin of a request runs at a time. `r->plugins` says which, and where in the chain it is:
+ *
+ *               start                                     next of the chain, or the chain is done
+ *     idle ------------> active, running --- done --------------------------> idle   (NEXT)
+ *                          |    ^     |
+ *           wait, preempted|    |     +----- exit, error, kill --- on_error -> idle  (STOP, NEXT)
+ *                          v    | resume
+ *                        active, waiting --- wall time, cancel -------------> idle
+ *
+ * Whoever waits is woken by r->timer (sleep, wall time), by r->plugins.again (preemption) or by
+ * tg_plugins_resume() (what the gateway was asked for is there). The timer is armed only when a
+ * plugin waits: one that runs through costs no timer.
+ *
+ * Body filters. `chunk` (the caller's bytes) or `chunk_buf` (ours) is what the next filter gets;
+ * each filter leaves it alone or replaces it, and what is left after the last goes to `out`. Chunks
+ * that a filter returns as a list reach the next filter as one.
+ *
+ * Cost of a plugin that does nothing: a slot look-up, tg_run_init/resume/release and two pushes of
+ * registry references. The slot, its account and the ctx object are made at the plugin's first
+ * phase of a request and used by the others.
+ */
+#include "base/banned.h"
+#include "gateway/plugins.h"
+
+#include "base/assert.h"
+#include "base/json.h"
+#include "gateway/param.h"
+#include "gateway/vm_set.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "route/expr.h"
+
+#include <lauxlib.h>
+
+#define LOG_LINES_PER_SECOND 50
+
+static enum tg_step run_chain(struct tg_request *r);
+static enum tg_step filter_chain(struct tg_request *r);
+
+static struct tg_loop *loop_of(const struct tg_request *r)
+{
+    return &tg_gate_worker(r->gate)->loop;
+}
+
+/* ---- Slots ---- */
+
+static struct tg_plugin_slot *open_slot(struct tg_request *r,
+                                        const struct tg_instance_conf *instance)
+{
+    uint32_t plugin = instance->plugin->index;
+    struct tg_plugin_slot *slot = tg_arena_zalloc(&r->arena, sizeof(*slot));
+    if (slot == NULL)
+        return NULL;
+    slot->vm = r->vms->entries[plugin].vm;
+    slot->plugin = plugin;
+    slot->ctx_ref = LUA_NOREF;
+    slot->state_ref = LUA_NOREF;
+    if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
+        TG_OK)
+        return NULL;
+    slot->open = true;
+    slot->next = r->slots;
+    r->slots = slot;
+    return slot;
+}
+
+static struct tg_plugin_slot *slot_of(struct tg_request *r, const struct tg_instance_conf *instance)
+{
+    for (struct tg_plugin_slot *slot = r->slots; slot != NULL; slot = slot->next) {
+        if (slot->plugin == instance->plugin->index)
+            return slot;
+    }
+    return open_slot(r, instance);
+}
+
+/* ---- Failures ---- */
+
+static void log_failure(const struct tg_request *r, struct tg_str what)
+{
+    static struct tg_log_gate gate;
+    const struct tg_plugin_run *p = &r->plugins;
+    uint64_t missed;
+    if (!tg_log_is_on(TG_LOG_ERROR) ||
+        !tg_log_gate_pass(&gate, LOG_LINES_PER_SECOND, tg_clock_mono_now(), &missed))
+        return;
+    struct tg_log_field fields[6] = {
+        tg_log_str("plugin", p->instance->plugin->name),
+        tg_log_str("phase", tg_str_c(tg_phase_name(p->phase))),
+        tg_log_str("error", what),
+        tg_log_str("request", tg_str(r->id, sizeof(r->id))),
+        tg_log_str("use", p->instance->where),
+        tg_log_u64("suppressed", missed),
+    };
+    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 6 : 5);
+}
+
+/* RFC 9457; the body names the kind of failure and the request, nothing from inside. */
+static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code)
+{
+    struct tg_fmt f;
+    struct tg_json j;
+    tg_fmt_init_arena(&f, &r->arena, 192);
+    tg_json_init(&j, &f);
+    tg_json_begin_object(&j);
+    tg_json_field_str(&j, "title", tg_str_c(tg_status_reason(status)));
+    tg_json_field_u64(&j, "status", status);
+    tg_json_field_str(&j, "code", tg_str_c(code));
+    tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
+    tg_json_end_object(&j);
+    return tg_fmt_str(&f);
+}
+
+static enum tg_step break_off(struct tg_request *r)
+{
+    tg_request_abort(r);
+    return TG_STEP_STOP;
+}
+
+/* An answer is prepared in the place of what was. In header_filter it is what the rest of the chain
+ * sees, so that each plugin has its say once, whoever answers. */
+static enum tg_step answered(const struct tg_request *r)
+{
+    return r->plugins.phase == TG_PHASE_HEADER_FILTER ? TG_STEP_NEXT : TG_STEP_STOP;
+}
+
+static enum tg_step answer_failure(struct tg_request *r, unsigned status, const char *code)
+{
+    r->error = code;
+    struct tg_str body = problem_body(r, status, code);
+    if (body.p == NULL || tg_request_answer(r, TG_SOURCE_GATEWAY, status, body) != TG_OK)
+        return break_off(r);
+    if (tg_request_edit_response(r, TG_EDIT_SET, TG_STR("content-type"),
+                                 TG_STR("application/problem+json")) != TG_OK)
+        return break_off(r);
+    return answered(r);
+}
+
+/* The instance failed: what becomes of the request. */
+static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned status,
+                            const char *code, enum tg_metric_id counter)
+{
+    const struct tg_plugin_run *p = &r->plugins;
+    log_failure(r, what);
+    tg_metric_inc(tg_gate_worker(r->gate)->cells, counter);
+    if (p->phase == TG_PHASE_LOG || p->instance->on_error == TG_ON_ERROR_SKIP)
+        return TG_STEP_NEXT;
+    r->error = code;
+    if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER)
+        return break_off(r);
+    return answer_failure(r, status, code);
+}
+
+static enum tg_step fail(struct tg_request *r, struct tg_str what, unsigned status,
+                         const char *code)
+{
+    return fail_as(r, what, status, code, TG_METRIC_PLUGIN_ERRORS);
+}
+
+static enum tg_step fail_memory(struct tg_request *r)
+{
+    return fail(r, TG_STR("no memory to run it"), 503, "plugin_unavailable");
+}
+
+void tg_plugins_fail(struct tg_request *r, struct tg_str what)
+{
+    r->plugins.failed = true;
+    r->plugins.failure = tg_arena_copy(&r->arena, what);
+}
+
+/* ---- The bytes between body filters ---- */
+
+static size_t chunk_size(const struct tg_plugin_run *p)
+{
+    return p->chunk.p != NULL ? p->chunk.n : p->chunk_buf.size;
+}
+
+static void drop_chunk(struct tg_plugin_run *p)
+{
+    p->chunk = tg_str(NULL, 0);
+    if (p->chunk_buf.slab != NULL)
+        tg_buf_release(&p->chunk_buf);
+}
+
+/* The caller's bytes become ours, since the filter waits. */
+static bool keep_chunk(struct tg_plugin_run *p)
+{
+    if (p->chunk.p == NULL)
+        return true;
+    struct tg_str chunk = p->chunk;
+    p->chunk = tg_str(NULL, 0);
+    return tg_buf_append(&p->chunk_buf, chunk.p, chunk.n) == TG_OK;
+}
+
+/* Moves what is left to the caller. */
+static bool hand_out_chunk(struct tg_plugin_run *p)
+{
+    enum tg_err err = TG_OK;
+    if (p->chunk.p != NULL) {
+        err = tg_buf_append(p->out, p->chunk.p, p->chunk.n);
+    } else if (p->out->size == 0 && p->out->slab == p->chunk_buf.slab) {
+        struct tg_buf empty = *p->out;
+        *p->out = p->chunk_buf;
+        p->chunk_buf = empty;
+    }
+    while (err == TG_OK && p->chunk.p == NULL && p->chunk_buf.size > 0) {
+        struct iovec piece;
+        tg_buf_iov(&p->chunk_buf, &piece, 1);
+        err = tg_buf_append(p->out, piece.iov_base, piece.iov_len);
+        tg_buf_consume(&p->chunk_buf, piece.iov_len);
+    }
+    drop_chunk(p);
+    return err == TG_OK;
+}
+
+/* Pushes the chunk as a string; runs under tg_run_push(). */
+static int push_chunk(lua_State *L)
+{
+    const struct tg_plugin_run *p = lua_touserdata(L, 1);
+    struct iovec piece;
+    if (p->chunk.p != NULL) {
+        lua_pushlstring(L, p->chunk.p, p->chunk.n);
+        return 1;
+    }
+    if (tg_buf_iov(&p->chunk_buf, &piece, 1) == 1 && piece.iov_len == p->chunk_buf.size) {
+        lua_pushlstring(L, piece.iov_base, piece.iov_len);
+        return 1;
+    }
+    char *whole = lua_newuserdata(L, p->chunk_buf.size);
+    tg_buf_copy_out(&p->chunk_buf, whole);
+    lua_pushlstring(L, whole, p->chunk_buf.size);
+    return 1;
+}
+
+static bool add_string(struct tg_buf *buf, lua_State *L, int index)
+{
+    size_t n;
+    const char *p = lua_tolstring(L, index, &n);
+    return tg_buf_append(buf, p, n) == TG_OK;
+}
+
+/* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
+static const char *take_results(struct tg_plugin_run *p)
+{
+    static const char no_memory[] = "no memory for what body_filter returned";
+    lua_State *L = p->run.L;
+    int type = p->run.nresults > 0 ? lua_type(L, -p->run.nresults) : LUA_TNIL;
+    if (type == LUA_TNIL)
+        return NULL;
+    if (type != LUA_TSTRING && type != LUA_TTABLE)
+        return "body_filter returns nothing, a string or a list of strings";
+    lua_settop(L, -p->run.nresults);
+    p->run.nresults = 1;
+    drop_chunk(p);
+    if (type == LUA_TSTRING)
+        return add_string(&p->chunk_buf, L, -1) ? NULL : no_memory;
+    for (int i = 1;; i++) {
+        lua_rawgeti(L, -1, i);
+        type = lua_type(L, -1);
+        bool added = type == LUA_TSTRING && add_string(&p->chunk_buf, L, -1);
+        lua_pop(L, 1);
+        if (type == LUA_TNIL)
+            return NULL;
+        if (type != LUA_TSTRING)
+            return "the list that body_filter returned has something else than strings in it";
+        if (!added)
+            return no_memory;
+    }
+}
+
+/* ---- Waiting ---- */
+
+static void wake(struct tg_request *r, enum tg_step step)
+{
+    if (step != TG_STEP_WAIT)
+        tg_request_step(r, r->plugins.phase, step);
+}
+
+static void end_run(struct tg_plugin_run *p)
+{
+    tg_run_release(&p->run);
+    p->active = false;
+    p->waiting = false;
+    p->on_resume = NULL;
+}
+
+static enum tg_step go_on(struct tg_request *r, enum tg_step step)
+{
+    if (step != TG_STEP_NEXT)
+        return step;
+    return r->plugins.phase == TG_PHASE_BODY_FILTER ? filter_chain(r) : run_chain(r);
+}
+
+static enum tg_step fail_killed(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    char room[TG_RUN_ERROR_MAX + 192];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    struct tg_str at = tg_run_error(&p->run);
+    if (at.n > 0)
+        tg_fmt_printf(&f, "%.*s: ", TG_STR_ARG(at));
+    tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(p->run.kill), tg_kill_text(p->run.kill));
+    return fail_as(r, tg_str(f.p, f.n), 503, "plugin_killed",
+                   TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
+}
+
+static void stop_waiting(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    p->waiting = false;
+    if (r->timer_on)
+        tg_timer_clear(&r->timer);
+    if (p->again.run != NULL)
+        tg_task_cancel(&p->again);
+}
+
+/* Ends a plugin that waits because of `reason`; the verdict of its failure. */
+static enum tg_step kill_waiting(struct tg_request *r, enum tg_kill reason)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    stop_waiting(r);
+    if (p->on_resume != NULL)
+        p->on_resume(r, true);
+    tg_run_kill(&p->run, reason);
+    enum tg_step step = fail_killed(r);
+    end_run(p);
+    return step;
+}
+
+/* Results of tg_request_wait_sleep(): none. */
+static int slept(struct tg_request *r, bool cancelled)
+{
+    (void)r;
+    (void)cancelled;
+    return 0;
+}
+
+static void on_timer(struct tg_timer *timer)
+{
+    struct tg_request *r = TG_CONTAINER_OF(timer, struct tg_request, timer);
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    tg_assert(r->plugins.waiting);
+    bool in_time = tg_loop_now(loop_of(r)) < r->wall_deadline;
+    if (in_time && r->plugins.on_resume == slept)
+        wake(r, tg_plugins_resume(r));
+    else
+        wake(r, go_on(r, kill_waiting(r, TG_KILL_WALL)));
+}
+
+static void on_again(struct tg_task *task)
+{
+    struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, plugins.again);
+    tg_magic_check(r, TG_REQUEST_MAGIC);
+    const struct tg_plugin_run *p = &r->plugins;
+    if (p->run.cpu_us >= p->instance->cpu)
+        wake(r, go_on(r, kill_waiting(r, TG_KILL_CPU)));
+    else if (tg_loop_now(loop_of(r)) >= r->wall_deadline)
+        wake(r, go_on(r, kill_waiting(r, TG_KILL_WALL)));
+    else
+        wake(r, tg_plugins_resume(r));
+}
+
+static bool ready_timer(struct tg_request *r)
+{
+    if (r->timer_on)
+        return true;
+    r->timer_on = tg_timer_init(&r->timer, &loop_of(r)->timers, on_timer) == TG_OK;
+    return r->timer_on;
+}
+
+enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us)
+{
+    if (!ready_timer(r))
+        return TG_E_NOMEM;
+    r->plugins.on_resume = slept;
+    tg_timer_set(&r->timer, TG_MIN(tg_loop_now(loop_of(r)) + us, r->wall_deadline));
+    return TG_OK;
+}
+
+/* The plugin waits for something: wall time runs. */
+static enum tg_step begin_wait(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    p->waiting = true;
+    if (!keep_chunk(p) || !ready_timer(r))
+        return kill_waiting(r, TG_KILL_MEMORY);
+    if (p->on_resume != slept)
+        tg_timer_set(&r->timer, r->wall_deadline);
+    return TG_STEP_WAIT;
+}
+
+/* The slice is over: the others first. */
+static enum tg_step begin_again(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    p->waiting = true;
+    if (!keep_chunk(p))
+        return kill_waiting(r, TG_KILL_MEMORY);
+    if (p->again.run == NULL)
+        tg_task_init(&p->again, on_again);
+    tg_loop_defer(loop_of(r), &p->again);
+    return TG_STEP_WAIT;
+}
+
+/* ---- One plugin ---- */
+
+static enum tg_step settle_done(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? take_results(p) : NULL;
+    enum tg_step step = TG_STEP_NEXT;
+    if (wrong != NULL)
+        step = fail(r, tg_str_c(wrong), 500, "plugin_error");
+    end_run(p);
+    return step;
+}
+
+/* The verdict of what tg_run_resume() said. WAIT leaves the activation open. */
+static enum tg_step settle(struct tg_request *r, enum tg_run_outcome outcome)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    enum tg_step step = TG_STEP_STOP;
+    switch (outcome) {
+    case TG_RUN_DONE:
+        return settle_done(r);
+    case TG_RUN_WAIT:
+        return begin_wait(r);
+    case TG_RUN_PREEMPTED:
+        return begin_again(r);
+    case TG_RUN_EXIT:
+        step = p->failed         ? fail(r, p->failure, 503, "plugin_failed")
+               : r->abort_wanted ? TG_STEP_STOP
+                                 : answered(r);
+        break;
+    case TG_RUN_ERROR:
+        step = fail(r, tg_run_error(&p->run), 500, "plugin_error");
+        break;
+    case TG_RUN_KILLED:
+        step = fail_killed(r);
+        break;
+    }
+    end_run(p);
+    return step;
+}
+
+/* Makes the ctx object; runs under tg_run_push(). */
+static int push_ctx(lua_State *L)
+{
+    struct tg_request *r = lua_touserdata(L, 1);
+    tg_plugin_host.push_ctx(L, r, r->plugins.slot);
+    return 1;
+}
+
+/* Pushes conf, ctx, and in body_filter chunk and eof. */
+static bool push_arguments(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[p->instance->index]);
+    if (p->slot->ctx_ref != LUA_NOREF)
+        lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, p->slot->ctx_ref);
+    else if (tg_run_push(&p->run, push_ctx, r, NULL) != TG_OK)
+        return false;
+    if (p->phase != TG_PHASE_BODY_FILTER)
+        return true;
+    if (tg_run_push(&p->run, push_chunk, p, NULL) != TG_OK)
+        return false;
+    lua_pushboolean(p->run.L, p->chunk_eof);
+    return true;
+}
+
+static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    p->instance = instance;
+    p->failed = false;
+    p->slot = slot_of(r, instance);
+    if (p->slot == NULL)
+        return fail_memory(r);
+    int function = tg_vm_function(p->slot->vm, p->phase);
+    if (function == LUA_NOREF)
+        return TG_STEP_NEXT;
+    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, function) != TG_OK)
+        return fail_memory(r);
+    p->active = true;
+    p->run.host = r;
+    r->wall_deadline = tg_loop_now(loop_of(r)) + instance->wall;
+    if (!push_arguments(r)) {
+        enum tg_step step = fail_memory(r);
+        end_run(p);
+        return step;
+    }
+    return settle(r, tg_run_resume(&p->run, p->phase == TG_PHASE_BODY_FILTER ? 4 : 2));
+}
+
+/* ---- Chains ---- */
+
+/* A field for the expression of `when`: see route/expr.h. */
+static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
+                        struct tg_str *value)
+{
+    struct tg_request *r = arg;
+    const struct tg_field *header;
+    uint16_t port;
+    char room[TG_ADDR_TEXT_MAX];
+    *value = tg_str(NULL, 0);
+    switch (field) {
+    case TG_EXPR_METHOD:
+        *value = r->in.method_name;
+        break;
+    case TG_EXPR_PATH:
+        *value = r->in.path;
+        break;
+    case TG_EXPR_HOST:
+        *value = tg_param_host(r, &port);
+        break;
+    case TG_EXPR_SCHEME:
+        *value = r->scheme;
+        break;
+    case TG_EXPR_CLIENT_IP:
+        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
+        break;
+    case TG_EXPR_HEADER:
+        header = tg_fields_find(&r->in.fields, name);
+        *value = header != NULL ? header->value : *value;
+        break;
+    case TG_EXPR_QUERY:
+        if (tg_param_query(r, name, value) != TG_OK)
+            return false;
+        break;
+    }
+    return value->p != NULL;
+}
+
+/* Whether the instance takes part: what its `when` says of the request. */
+static bool applies(struct tg_request *r, const struct tg_instance_conf *instance)
+{
+    return instance->when == NULL || tg_expr_test(instance->when, fetch_field, r);
+}
+
+static const struct tg_chain *chain_of(const struct tg_request *r)
+{
+    return &r->chains->phase[r->plugins.phase];
+}
+
+static enum tg_step run_chain(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_chain *chain = chain_of(r);
+    while (p->next < chain->n) {
+        const struct tg_instance_conf *instance = chain->v[p->next++];
+        enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
+        if (step != TG_STEP_NEXT)
+            return step;
+    }
+    return TG_STEP_NEXT;
+}
+
+static enum tg_step filter_chain(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_chain *chain = chain_of(r);
+    while (p->next < chain->n && (chunk_size(p) > 0 || p->chunk_eof)) {
+        const struct tg_instance_conf *instance = chain->v[p->next++];
+        enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
+        if (step != TG_STEP_NEXT)
+            return step;
+    }
+    return hand_out_chunk(p) ? TG_STEP_NEXT : break_off(r);
+}
+
+enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase)
+{
+    tg_assert(!r->plugins.active && phase != TG_PHASE_BODY_FILTER);
+    r->plugins.phase = phase;
+    r->plugins.next = 0;
+    return run_chain(r);
+}
+
+enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
+                               struct tg_buf *out)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    tg_assert(!p->active);
+    if (p->chunk_buf.slab == NULL)
+        tg_buf_init(&p->chunk_buf, tg_gate_worker(r->gate)->slab);
+    p->phase = TG_PHASE_BODY_FILTER;
+    p->next = 0;
+    p->chunk = data.p != NULL ? data : TG_STR("");
+    p->chunk_eof = eof;
+    p->out = out;
+    return filter_chain(r);
+}
+
+enum tg_step tg_plugins_resume(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    tg_assert(p->active && p->waiting);
+    int (*on_resume)(struct tg_request *, bool) = p->on_resume;
+    p->on_resume = NULL;
+    stop_waiting(r);
+    int results = on_resume != NULL ? on_resume(r, false) : 0;
+    if (results < 0)
+        return go_on(r, kill_waiting(r, TG_KILL_MEMORY));
+    return go_on(r, settle(r, tg_run_resume(&p->run, results)));
+}
+
+/* ---- Ends ---- */
+
+void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    if (!p->active || !p->waiting)
+        return;
+    stop_waiting(r);
+    if (p->on_resume != NULL)
+        p->on_resume(r, true);
+    tg_run_kill(&p->run, reason);
+    end_run(p);
+    drop_chunk(p);
+}
+
+void tg_plugins_end(struct tg_request *r)
+{
+    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_assert(!r->plugins.active);
+    for (struct tg_plugin_slot *slot = r->slots; slot != NULL; slot = slot->next) {
+        if (!slot->open)
+            continue;
+        tg_plugin_host.end_slot(r, slot);
+        tg_account_release(&slot->account);
+        slot->open = false;
+    }
+    for (struct tg_shared_value *value = r->shared; value != NULL; value = value->next)
+        tg_blob_release(&value->blob);
+    r->shared = NULL;
+    drop_chunk(&r->plugins);
+    if (r->timer_on)
+        tg_timer_release(&r->timer);
+    r->timer_on = false;
+}
