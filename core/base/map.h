@@ -144,7 +144,7 @@ void tg_map_clear(struct tg_map *map);
 /* What the map holds and has seen; borrowed, changes with it. */
 const struct tg_map_stats *tg_map_stats(const struct tg_map *map);
 
-/* Bytes of memory for `stats->entries` at the most so far: segments and index. */
+/* Bytes that the map holds now: segments and index. */
 size_t tg_map_memory(const struct tg_map *map);
 
 /* Name of a reason for metrics, static storage. */
