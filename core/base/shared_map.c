@@ -56,7 +56,11 @@ struct tg_shared_map *tg_shared_map_new(const struct tg_map_options *options, un
     shared->tag = options->tag;
     shared->shards =
         tg_mem_alloc_aligned(options->tag, CACHE_LINE, shards * sizeof(*shared->shards));
-    if (shared->shards == NULL || !add_shards(shared, options, shards))
+    if (shared->shards == NULL) {
+        tg_mem_free(options->tag, shared);
+        return NULL;
+    }
+    if (!add_shards(shared, options, shards))
         tg_shared_map_free(&shared);
     return shared;
 }

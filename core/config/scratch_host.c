@@ -13,7 +13,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "config/scratch.h"
-#include "route/builder.h"
+#include "route/build.h"
 #include "route/expr.h"
 
 #include <errno.h>

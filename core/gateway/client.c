@@ -188,7 +188,6 @@ static void on_drained(struct tg_stream *stream)
 static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned status)
 {
     struct tg_request *r = request_of(stream);
-    tg_metric_inc(r->gate->worker->cells, TG_METRIC_REQUESTS_ABORTED);
     tg_proxy_release(r);
     if (status != 0 && !r->head_sent) {
         tg_answer_error(r, status,

@@ -10,7 +10,7 @@
 #include "base/banned.h"
 #include "gateway/internal.h"
 
-#include "http/h1_write.h"
+#include "observe/metrics.h"
 
 #define CONTINUE_WAIT TG_USEC_PER_SEC
 
@@ -49,6 +49,15 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
                         err == TG_E_PROTOCOL ? "upstream_protocol_error" : "upstream_closed");
 }
 
+static void count_failure(struct tg_request *r, enum tg_err err, bool connecting)
+{
+    enum tg_metric_id id = connecting             ? TG_METRIC_UPSTREAM_FAILED_CONNECT
+                           : err == TG_E_TIMEOUT  ? TG_METRIC_UPSTREAM_FAILED_TIMEOUT
+                           : err == TG_E_PROTOCOL ? TG_METRIC_UPSTREAM_FAILED_PROTOCOL
+                                                  : TG_METRIC_UPSTREAM_FAILED_CLOSED;
+    tg_metric_inc(r->gate->worker->cells, id);
+}
+
 static void let_go(struct tg_request *r)
 {
     const struct tg_service_conf *service = r->service;
@@ -81,6 +90,7 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
         return;
     }
     log_failure(r, err, reason);
+    count_failure(r, err, connecting);
     if (connecting && r->upstream.attempts < r->service->target_count &&
         tg_request_now(r) < r->deadline) {
         r->target++;
@@ -325,6 +335,8 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
     struct tg_request *r = client->owner;
     r->upstream.status = head->status;
     r->upstream.head_at = tg_request_now(r);
+    tg_metric_record(r->gate->worker->cells, TG_METRIC_HISTOGRAM_UPSTREAM,
+                     r->upstream.head_at - r->upstream.connected);
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
     if (head->status == 101 && !asked_for(r, head)) {

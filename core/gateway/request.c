@@ -6,6 +6,7 @@
 #include "gateway/internal.h"
 
 #include "base/assert.h"
+#include "observe/metrics.h"
 #include "route/table.h"
 
 /* ---- States ------------------------------------------------------------------------------------
@@ -114,6 +115,7 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     tg_task_init(&r->read_later, on_read_later);
     tg_task_init(&r->free_later, on_free);
     tg_list_push_back(&gate->requests, &r->link);
+    tg_metric_inc(worker->cells, TG_METRIC_REQUESTS_OPEN);
     return r;
 }
 
@@ -241,9 +243,25 @@ static void after_access(struct tg_request *r)
         tg_proxy_start(r);
 }
 
+static void count(const struct tg_request *r)
+{
+    struct tg_metric_cells *cells = r->gate->worker->cells;
+    tg_metric_dec(cells, TG_METRIC_REQUESTS_OPEN);
+    tg_metric_add(cells, TG_METRIC_BYTES_IN, r->bytes_received);
+    tg_metric_add(cells, TG_METRIC_BYTES_OUT, r->bytes_sent);
+    tg_metric_record(cells, TG_METRIC_HISTOGRAM_REQUEST, tg_request_now(r) - r->started);
+    if (r->aborted)
+        tg_metric_inc(cells, TG_METRIC_REQUESTS_ABORTED);
+    if (!r->head_sent)
+        return;
+    tg_metric_inc(cells, tg_metric_of_status(r->resp.status));
+    tg_metric_inc(cells, (enum tg_metric_id)(TG_METRIC_RESPONSES_GATEWAY + (int)r->source));
+}
+
 static void end(struct tg_request *r)
 {
     tg_request_set_state(r, TG_REQUEST_DONE);
+    count(r);
     tg_plugins_end(r);
     tg_task_cancel(&r->read_later);
     if (r->clock_on)

@@ -9,7 +9,7 @@
  * failed allocation is latched in the writer, which then writes nothing more.
  */
 #include "base/banned.h"
-#include "route/builder.h"
+#include "route/build.h"
 
 #include "base/mem.h"
 #include "route/items.h"

@@ -1,16 +1,16 @@
-/* builder.h: collecting routes and building the immutable table from them.
+/* builder.h: collecting routes for the immutable table.
  *
- * tg_route_builder_new(), tg_route_builder_add() for each route, tg_route_table_build(), free. The
- * builder copies all that it is given, but for the handles. One thread at a time; the table may
- * then be read by all. A route that was refused leaves no trace, so a config checker adds on and
- * collects all problems; the build reports all conflicts.
+ * tg_route_builder_new(), tg_route_builder_add() for each route, tg_route_table_build() of
+ * route/build.h, free. The builder copies all that it is given, but for the handles. A route that
+ * was refused leaves no trace, so a config checker adds on and collects all problems.
  *
- * Cost: two sorts of all host x path pairs and one pass over them: 100,000 routes take some 100 ms.
+ * Threads: one at a time. Cost: a route's patterns are parsed and copied, amortised O(their
+ * length).
  */
 #ifndef TG_ROUTE_BUILDER_H
 #define TG_ROUTE_BUILDER_H
 
-#include "route/table.h"
+#include "route/pattern.h"
 
 #define TG_ROUTE_ENTRIES_MAX 4000000u /* host x path pairs in one table */
 
@@ -37,16 +37,6 @@ struct tg_route_refusal {
     struct tg_route_problem what;
 };
 
-/* Two routes with the same match and priority. Names and patterns are borrowed from the builder. */
-struct tg_route_conflict {
-    struct tg_str first; /* by name */
-    struct tg_str second;
-    struct tg_str host; /* pattern as the first route wrote it, "*" when it named none */
-    struct tg_str path;
-};
-
-typedef void tg_route_on_conflict(void *arg, const struct tg_route_conflict *conflict);
-
 /* An empty builder, or NULL when memory is out. */
 struct tg_route_builder *tg_route_builder_new(void) TG_MUST_USE;
 
@@ -54,13 +44,6 @@ struct tg_route_builder *tg_route_builder_new(void) TG_MUST_USE;
  * too many entries, methods or constraints (`refusal->what.text` says which); TG_E_NOMEM. */
 enum tg_err tg_route_builder_add(struct tg_route_builder *builder, const struct tg_route_spec *spec,
                                  struct tg_route_refusal *refusal) TG_MUST_USE;
-
-/* Builds the table of all routes added so far into `*out`, owned by the caller; the builder stays
- * as it is. TG_E_EXISTS when routes conflict: `on_conflict(arg, ...)` was called for each pair (it
- * must not touch the builder); TG_E_NOMEM. */
-enum tg_err tg_route_table_build(struct tg_route_builder *builder,
-                                 tg_route_on_conflict *on_conflict, void *arg,
-                                 struct tg_route_table **out) TG_MUST_USE;
 
 void tg_route_builder_free(struct tg_route_builder **builder);
 

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "observe/metrics.h"
 #include "upstream/echo.h"
 
 #define BUCKETS 64u
@@ -95,6 +96,7 @@ static void discard(struct pooled *p)
     tg_h1_client_close(&p->client);
     p->site->open_count--;
     pool->open--;
+    tg_metric_dec(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     drop_site_if_empty(pool, p->site);
     p->site = NULL;
     tg_loop_defer(&pool->worker->loop, &p->free_later);
@@ -173,6 +175,8 @@ static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
     }
     site->open_count++;
     pool->open++;
+    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_CONNECTS);
+    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     *out = &p->client;
     return TG_OK;
 }
@@ -190,6 +194,7 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
         take_from_idle(p);
         *out = &p->client;
         *connected = true;
+        tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
         return TG_OK;
     }
     enum tg_err err = connect_new(pool, site, target, events, owner, out);

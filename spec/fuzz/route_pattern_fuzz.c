@@ -4,7 +4,7 @@
  * look-up must stay within the path.
  */
 #include "base/banned.h"
-#include "route/builder.h"
+#include "route/build.h"
 
 #include "base/assert.h"
 

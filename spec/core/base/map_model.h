@@ -121,7 +121,7 @@ static inline unsigned model_youngest(const struct model *m)
 
 static inline void model_evict(struct model *m, uint64_t now)
 {
-    unsigned keys[TG_MAP_LOOK], count = 0, victim = 0;
+    unsigned keys[TG_MAP_LOOK] = {0}, count = 0, victim = 0;
     uint64_t least = UINT64_MAX;
     for (unsigned i = m->n; i-- > 0 && count < TG_MAP_LOOK && least != 0;) {
         const struct model_entry *e = &m->e[i];

@@ -8,7 +8,7 @@
 #ifndef ROUTE_ORACLE_H
 #define ROUTE_ORACLE_H
 
-#include "route/builder.h"
+#include "route/build.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +105,7 @@ static inline void oracle_make_segment(const struct oracle_source *s, struct ora
     struct oracle_segment *seg = &p->segment[p->n];
     size_t at = strlen(p->text);
     unsigned choice = oracle_pick(s, last ? 14 : 10);
-    char name[8];
+    char name[16];
     snprintf(name, sizeof(name), "p%u", p->n);
     seg->kind = choice < 6 ? ORACLE_TEXT : choice < 10 ? ORACLE_PARAM : ORACLE_PREFIX;
     if (choice >= 12)
@@ -359,7 +359,7 @@ static inline bool oracle_captures_agree(const struct oracle_path *p, const char
     for (unsigned i = 0; i < p->n && p->segment[i].kind != ORACLE_PREFIX; i++) {
         enum oracle_kind kind = p->segment[i].kind;
         size_t n = kind == ORACLE_REST ? strlen(path + 1) : strcspn(path + 1, "/");
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "p%u", i);
         if (kind != ORACLE_TEXT) {
             const struct tg_route_capture *c = &match->captures[taken++];
@@ -398,12 +398,14 @@ static inline bool oracle_agrees(const struct oracle *o, const struct tg_route_t
             snprintf(want + at, sizeof(want) - at, "%s%s", at > 0 ? ", " : "",
                      oracle_methods[order[i]]);
     }
+    if (allow.failed)
+        return false;
     for (unsigned i = 3; i < 5; i++) { /* extension methods stand in the order of their arrival */
         bool has = memmem(allow.p, allow.n, oracle_methods[i], strlen(oracle_methods[i])) != NULL;
         if (has != ((answer.allow >> i & 1) != 0))
             return false;
     }
-    return tg_str_starts(tg_fmt_str(&allow), tg_str_c(want));
+    return tg_str_starts(tg_str(room, allow.n), tg_str_c(want));
 }
 
 /* Do two routes name the same match with the same priority? */
