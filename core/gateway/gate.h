@@ -62,6 +62,9 @@ void tg_gate_drain(struct tg_gate *gate);
 /* Ends everything that is open, now. on_drained comes at the end of the round. */
 void tg_gate_stop(struct tg_gate *gate);
 
+/* In request.c: the request ends now, whatever it does or waits for. */
+void tg_request_stop(struct tg_request *r);
+
 /* A client or request is gone: tells on_drained when it was the last. */
 void tg_gate_check_drained(struct tg_gate *gate);
 

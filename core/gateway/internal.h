@@ -38,7 +38,7 @@ void tg_request_finish(struct tg_request *r);
 /* The client's answer breaks off here; then as above. */
 void tg_request_break(struct tg_request *r, const char *error);
 
-/* Sets or clears (0) the gateway's own timer of the request. */
+/* Sets or clears the gateway's own timer of the request. */
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
 
@@ -47,6 +47,9 @@ void tg_request_clear_clock(struct tg_request *r);
 /* Answers with a problem+json body (RFC 9457): `code` is the machine's name for what happened. In
  * place of whatever was going on; breaks off where a head is out already. */
 void tg_answer_error(struct tg_request *r, unsigned status, const char *code);
+
+/* The same for a request that was refused: the code follows from the status, `detail` says why. */
+void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail);
 
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
@@ -88,7 +91,7 @@ struct tg_str tg_forward_host(const struct tg_request *r);
 
 /* An answer is ready in r->resp: filters, then the client. */
 void tg_relay_start(struct tg_request *r);
-void tg_relay_send(struct tg_request *r); /* after header_filter */
+void tg_relay_send(struct tg_request *r); /* after header_filter, whose last word counts */
 
 /* Body from the origin, and its end. */
 void tg_relay_body(struct tg_request *r, struct tg_str data);

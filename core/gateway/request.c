@@ -174,7 +174,7 @@ void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason
               tg_log_u64("status", status));
     r->deadline = UINT64_MAX;
     r->in_ended = true;
-    tg_answer_error(r, status, reason);
+    tg_answer_refusal(r, status, reason);
 }
 
 static void not_routed(struct tg_request *r, enum tg_route_verdict verdict,
@@ -284,7 +284,7 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
         tg_request_break(r, r->error != NULL ? r->error : "aborted_by_plugin");
         return;
     }
-    if (step == TG_STEP_STOP && phase != TG_PHASE_BODY_FILTER) {
+    if (step == TG_STEP_STOP && (phase == TG_PHASE_REWRITE || phase == TG_PHASE_ACCESS)) {
         tg_relay_start(r);
         return;
     }
@@ -339,6 +339,16 @@ void tg_request_break(struct tg_request *r, const char *error)
 void tg_request_abort(struct tg_request *r)
 {
     r->abort_wanted = true;
+}
+
+void tg_request_stop(struct tg_request *r)
+{
+    if (r->state < TG_REQUEST_LOG)
+        tg_request_break(r, "gateway_stopped");
+    if (r->state != TG_REQUEST_LOG)
+        return;
+    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_request_step(r, TG_PHASE_LOG, TG_STEP_NEXT);
 }
 
 /* ---- The gateway's own timer -------------------------------------------------------------------
