@@ -7,7 +7,8 @@
 
 #include "base/json.h"
 
-static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code)
+static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code,
+                                  const char *detail)
 {
     struct tg_fmt f;
     struct tg_json j;
@@ -17,6 +18,8 @@ static struct tg_str problem_body(struct tg_request *r, unsigned status, const c
     tg_json_field_str(&j, "title", tg_str_c(tg_status_reason(status)));
     tg_json_field_u64(&j, "status", status);
     tg_json_field_str(&j, "code", tg_str_c(code));
+    if (detail != NULL)
+        tg_json_field_str(&j, "detail", tg_str_c(detail));
     tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
     tg_json_end_object(&j);
     tg_fmt_char(&f, '\n');
@@ -31,22 +34,54 @@ static bool prepare(struct tg_request *r, unsigned status, struct tg_str type, s
     return body.n == 0 || tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE, type) == TG_OK;
 }
 
-void tg_answer_error(struct tg_request *r, unsigned status, const char *code)
+static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
     r->error = code;
     tg_plugins_cancel(r, TG_KILL_WALL);
-    if (r->head_sent ||
-        !prepare(r, status, TG_STR("application/problem+json"), problem_body(r, status, code))) {
+    if (r->head_sent || !prepare(r, status, TG_STR("application/problem+json"),
+                                 problem_body(r, status, code, detail))) {
         tg_request_break(r, code);
         return;
     }
     tg_relay_start(r);
 }
 
+void tg_answer_error(struct tg_request *r, unsigned status, const char *code)
+{
+    answer(r, status, code, NULL);
+}
+
+static const char *code_of(unsigned status)
+{
+    switch (status) {
+    case 408:
+        return "request_timeout";
+    case 413:
+        return "request_too_large";
+    case 414:
+        return "target_too_long";
+    case 431:
+        return "head_too_large";
+    case 501:
+        return "method_unknown";
+    case 503:
+        return "no_resources";
+    case 505:
+        return "version_not_supported";
+    default:
+        return "bad_request";
+    }
+}
+
+void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail)
+{
+    answer(r, status, code_of(status), detail);
+}
+
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow)
 {
     r->error = "method_not_allowed";
-    struct tg_str body = problem_body(r, 405, r->error);
+    struct tg_str body = problem_body(r, 405, r->error, NULL);
     if (allow.p == NULL || !prepare(r, 405, TG_STR("application/problem+json"), body) ||
         tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW, allow) != TG_OK) {
         tg_request_break(r, r->error);

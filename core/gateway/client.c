@@ -190,10 +190,7 @@ static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned statu
     struct tg_request *r = request_of(stream);
     tg_proxy_release(r);
     if (status != 0 && !r->head_sent) {
-        tg_answer_error(r, status,
-                        status == 408   ? "request_timeout"
-                        : status == 413 ? "request_too_large"
-                                        : "bad_request_body");
+        tg_answer_refusal(r, status, NULL);
         return;
     }
     r->bytes_received = stream->bytes_in;

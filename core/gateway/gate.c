@@ -82,7 +82,7 @@ void tg_gate_stop(struct tg_gate *gate)
     tg_gate_drain(gate);
     tg_clients_close(gate);
     TG_LIST_FOREACH(&gate->requests, it)
-    tg_plugins_cancel(TG_LIST_ENTRY(it, struct tg_request, link), TG_KILL_WALL);
+    tg_request_stop(TG_LIST_ENTRY(it, struct tg_request, link));
     tg_gate_check_drained(gate);
 }
 

@@ -24,14 +24,12 @@ static bool is_bodiless(const struct tg_request *r)
 
 void tg_relay_start(struct tg_request *r)
 {
-    if (r->resp.status != 101 && r->source != TG_SOURCE_UPSTREAM)
-        tg_proxy_release(r);
     tg_request_set_state(r, TG_REQUEST_HEADER_FILTER);
     if (tg_edit_apply(r) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;
     }
-    bool some = r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0 && !r->plugins.active;
+    bool some = r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0;
     if (some && r->origin != NULL)
         tg_h1_client_read(r->origin, false); /* bytes wait while a filter may */
     tg_request_step(r, TG_PHASE_HEADER_FILTER,
@@ -80,6 +78,8 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
+    if (!from_origin)
+        tg_proxy_release(r); /* a plugin or an error took the origin's place */
     choose_framing(r);
     tg_request_set_state(r, TG_REQUEST_RELAY);
     r->head_sent = true;

@@ -534,6 +534,7 @@ void tg_h1_client_read(struct tg_h1_client *client, bool on)
 void tg_h1_client_begin_tunnel(struct tg_h1_client *client)
 {
     set_state(client, TG_H1_CLIENT_TUNNEL);
+    client->head_done = true;
     client->in_done = false;
     client->out_done = false;
     client->out_framing = TG_FRAMING_CLOSE;
