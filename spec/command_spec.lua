@@ -1,0 +1,85 @@
+--- The command line of the program: help, version, check, and words that it does not know.
+
+local process = require("support.process")
+local stdlib = require("posix.stdlib")
+local unistd = require("posix.unistd")
+
+local VALID = [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+tg.service "echo" { builtin = "echo" }
+tg.route "all" { service = "echo" }
+]]
+
+describe("the program", function()
+  local dir
+
+  before_each(function()
+    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+  end)
+
+  after_each(function()
+    os.execute(("rm -rf '%s'"):format(dir))
+  end)
+
+  local function write(name, text)
+    local file = assert(io.open(dir .. "/" .. name, "w"))
+    file:write(text)
+    file:close()
+  end
+
+  local function read(name)
+    local file = assert(io.open(dir .. "/" .. name))
+    local text = file:read("*a")
+    file:close()
+    return text
+  end
+
+  -- Its exit status, what it wrote to stdout and to stderr.
+  local function run(...)
+    local out, err = process.output(dir .. "/out"), process.output(dir .. "/err")
+    local argv = { os.getenv("TIDEGATE_BIN"), ... }
+    local p = process.spawn({ argv = argv, cwd = dir, stdout = out, stderr = err })
+    unistd.close(out)
+    unistd.close(err)
+    local status = p:wait() or p:kill()
+    return status.code, read("out"), read("err")
+  end
+
+  it("lists its commands, each with a text of its own", function()
+    local code, out, err = run("help")
+    assert.same({ 0, "" }, { code, err })
+    local names = 0
+    for name in out:gmatch("\n  (%l+) ") do
+      local _, text = run("help", name)
+      assert.contains("usage: tidegate " .. name, text)
+      names = names + 1
+    end
+    assert.is_true(names >= 4)
+  end)
+
+  it("tells the versions of what it runs with", function()
+    local code, out = run("--version")
+    assert.equal(0, code)
+    for _, name in ipairs({ "tidegate", "LuaJIT", "libev", "llhttp", "OpenSSL" }) do
+      assert.matches(name .. " %d+%.%d+", out)
+    end
+  end)
+
+  it("does not understand a word, says what may have been meant, and exits with 2", function()
+    local code, out, err = run("chekc")
+    assert.same({ 2, "" }, { code, out })
+    assert.contains('did you mean "check"?', err)
+    assert.equal(2, (run()))
+    assert.equal(2, (run("help", "chekc")))
+    assert.equal(2, (run("run", "--singel")))
+  end)
+
+  it("checks gateway.lua where no file is named", function()
+    assert.equal(1, (run("check")))
+    write("gateway.lua", VALID)
+    assert.equal(0, (run("check")))
+    write("other.lua", "tg.route()")
+    assert.equal(1, (run("check", "other.lua")))
+  end)
+end)
