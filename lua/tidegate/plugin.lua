@@ -21,6 +21,9 @@ plugin.__index = plugin
 plugin.STAGES = { "edge", "auth", "guard", "traffic", "transform", "observe" }
 plugin.PHASES = { "rewrite", "access", "header_filter", "body_filter", "log" }
 local MODULE_DEPTH = 32
+-- Part of the table library in plugin VMs.
+local has_table_new, table_new = pcall(require, "table.new")
+if not has_table_new then table_new = function() return {} end end
 
 --- A loader for one check.
 -- @tparam table session see script.lua
@@ -63,6 +66,7 @@ local function shape(limits)
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
     init = fn_type():optional(),
     configure = fn_type():optional(),
+    stop = fn_type():optional(),
   }
   for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
   return S.record(fields)
@@ -92,6 +96,7 @@ local function environment(require_module)
     if env[name] == nil then env[name] = value end
   end
   env.string.dump = nil
+  env.table.new = table_new
   env.getmetatable = function(value) return type(value) == "table" and getmetatable(value) or nil end
   env.os = { time = os and os.time, date = os and os.date, clock = os and os.clock }
   env.print = function() end
@@ -135,7 +140,7 @@ local function requirer(self, loading, env)
   local values, depth = {}, 0
   return function(name)
     if name == "tidegate" then return library "tg" end
-    if name == "tidegate.schema" then return S end
+    if name == "tidegate.schema" then return S.view end
     if values[name] ~= nil then return values[name] end
     local file, text
     if type(name) == "string" and name:find "^[%w_-]+[%w_.-]*$" and not name:find("..", 1, true) then

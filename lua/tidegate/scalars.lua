@@ -241,15 +241,16 @@ types.regex = {
   end,
 }
 
--- Text with placeholders "${name}"; "$$" stands for one "$".
+-- Text with placeholders "${req.path}", "${header.NAME}"; "$${" stands for "${" itself. The form is checked
+-- here; which names there are is known to tg.template, which compiles it.
 types.template = {
   noun = "a template", lua = "string", json = text_json,
   read = function(_, value)
-    local rest = value:gsub("%$%$", ""):gsub("%${[%a_][%w_.-]*}", "")
-    local broken = rest:match "%${?[^%s]*"
+    local rest = value:gsub("%$%${", ""):gsub("%${[%a_][%w_.-]*}", "")
+    local broken = rest:match "%${[^%s}]*}?"
     if broken then
       return nil, quote(broken) .. " is not a placeholder",
-        'placeholders look like "${name}"; "$$" stands for "$"'
+        'placeholders look like "${req.path}"; "$${" stands for "${" itself'
     end
     return value
   end,

@@ -269,4 +269,10 @@ S.validate = check.validate
 S.describe = check.describe
 S.path_text = check.path_text
 
+-- What scripts and plugins get: the same functions, but nobody can change them for the others.
+S.view = setmetatable({}, {
+  __metatable = false, __index = S,
+  __newindex = function() error("the schema library cannot be changed", 2) end,
+})
+
 return S

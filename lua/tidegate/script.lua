@@ -326,7 +326,7 @@ end
 --- `require` of the config: the language, the schema, or a file below the config's folder.
 function script:require(name)
   if name == "tidegate" then return self.language end
-  if name == "tidegate.schema" then return schema end
+  if name == "tidegate.schema" then return schema.view end
   if type(name) ~= "string" or not name:find "^[%w_-]+[%w_.-]*$" or name:find("..", 1, true) then
     error(("cannot require %q: a module is a file below the config's folder"):format(tostring(name)), 3)
   end

@@ -104,6 +104,15 @@ describe("a plugin file", function()
                          "function P.log() end\nreturn P"))
   end)
 
+  it("cannot change the schema library for others", function()
+    assert.matches("the schema library cannot be changed",
+                   messages('local S = require "tidegate.schema"\nS.string = nil')[1])
+  end)
+
+  it("may have what its VM calls at its end", function()
+    assert.is_table(load(HEAD .. "function P.log() end\nfunction P.stop() end\nreturn P"))
+  end)
+
   it("has modules that are checked too", function()
     assert.same({ "a.lua:1: '=' expected near '<eof>'" }, messages('require "a"', { ["a.lua"] = "x" }))
     assert.same({ 'a.lua:1:8: undeclared global "strng"' },

@@ -27,7 +27,8 @@ describe("simple types", function()
     { S.host(), "Example.TEST", "example.test" }, { S.host(), "10.0.0.1", "10.0.0.1" }, { S.port(), 80, 80 },
     { S.cidr(), "10.1.1.1/8", "10.0.0.0/8" }, { S.header_name(), "X-Id", "x-id" }, { S.method(), "GET",
       "GET" },
-    { S.status(), 404, 404 }, { S.regex(), "^a+$", "^a+$" }, { S.template(), "a ${b.c} $$", "a ${b.c} $$" },
+    { S.status(), 404, 404 }, { S.regex(), "^a+$", "^a+$" }, { S.template(), "a ${b.c} $${ $5",
+      "a ${b.c} $${ $5" },
     { S.expr(), 'method == "POST"', 'method == "POST"' }, { S.any(), { 1, { a = true } }, { 1,
       { a = true } } },
   }
