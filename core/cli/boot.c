@@ -88,6 +88,13 @@ static void on_reloaded(void *arg, enum tg_err err, const char *reason)
     end_reload(arg, err, reason);
 }
 
+/* Whoever connects from now on is refused, instead of waiting in a queue that nobody empties. */
+static void on_quiet(void *arg)
+{
+    struct keeper *k = arg;
+    tg_listen_set_release(k->boot->sockets);
+}
+
 static void on_ended(void *arg)
 {
     struct keeper *k = arg;
@@ -96,6 +103,7 @@ static void on_ended(void *arg)
 
 static const struct tg_crew_events crew_events = {
     .on_reloaded = on_reloaded,
+    .on_quiet = on_quiet,
     .on_ended = on_ended,
 };
 

@@ -15,8 +15,8 @@ struct member {
     struct tg_gate gate;
     struct tg_crew *crew;
     bool started;
-    struct tg_task prepare, finish, drain, stop; /* orders: run on the worker */
-    struct tg_task prepared, finished, ended;    /* answers: run on the keeper */
+    struct tg_task prepare, finish, drain, stop;     /* orders: run on the worker */
+    struct tg_task prepared, finished, quiet, ended; /* answers: run on the keeper */
     /* of the reload; written by one side while the other waits */
     struct tg_snapshot *snapshot; /* one reference */
     struct tg_vm_set *vms;
@@ -33,6 +33,7 @@ struct tg_crew {
     uint32_t count;
     uint32_t waiting; /* for answers of the reload */
     uint32_t running; /* members whose loop has not ended */
+    uint32_t quiet;   /* members that accept no more */
     bool adopt;       /* the reload's verdict */
     bool draining;
     bool stopping;
@@ -78,7 +79,9 @@ static void on_gate_drained(struct tg_gate *gate)
 
 static void on_drain(struct tg_task *task)
 {
-    tg_gate_drain(&TG_CONTAINER_OF(task, struct member, drain)->gate);
+    struct member *m = TG_CONTAINER_OF(task, struct member, drain);
+    tg_gate_drain(&m->gate);
+    answer(m, &m->quiet);
 }
 
 static void on_stop(struct tg_task *task)
@@ -158,6 +161,13 @@ void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot)
 /* ---- On the keeper: the end --------------------------------------------------------------------
  */
 
+static void on_quiet(struct tg_task *task)
+{
+    struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, quiet)->crew;
+    if (++crew->quiet == crew->count)
+        crew->events->on_quiet(crew->arg);
+}
+
 static void on_ended(struct tg_task *task)
 {
     struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, ended)->crew;
@@ -190,6 +200,7 @@ static void init_tasks(struct member *m)
     tg_task_init(&m->stop, on_stop);
     tg_task_init(&m->prepared, on_prepared);
     tg_task_init(&m->finished, on_finished);
+    tg_task_init(&m->quiet, on_quiet);
     tg_task_init(&m->ended, on_ended);
 }
 

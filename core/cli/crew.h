@@ -23,6 +23,8 @@ struct tg_metrics;
 struct tg_crew_events {
     /* The reload is over: TG_OK, or `reason` (one line) says why everything stayed. */
     void (*on_reloaded)(void *arg, enum tg_err err, const char *reason);
+    /* After tg_crew_drain(): no worker touches a listening socket any more. */
+    void (*on_quiet)(void *arg);
     /* All workers have ended. */
     void (*on_ended)(void *arg);
 };
