@@ -6,6 +6,8 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
+#include "gateway/param.h"
+
 static int push_list(lua_State *L, const struct tg_str *v, uint32_t n)
 {
     lua_createtable(L, (int)n, 0);
@@ -30,11 +32,11 @@ int tg_api_route_tags(lua_State *L, struct tg_bind_object *object)
 
 int tg_api_route_captures(lua_State *L, struct tg_bind_object *object)
 {
-    const struct tg_request *r = object->r;
+    struct tg_request *r = object->r;
     lua_createtable(L, 0, (int)r->capture_count);
     for (uint32_t i = 0; i < r->capture_count; i++) {
         tg_bind_push_str(L, r->capture_names[i]);
-        tg_bind_push_str(L, r->captures[i]);
+        tg_bind_push_str(L, tg_param_capture(r, r->capture_names[i]));
         lua_rawset(L, -3);
     }
     return 1;

@@ -46,7 +46,8 @@ int tg_api_tg_sink(lua_State *L)
 {
     struct tg_str spec = tg_bind_arg_str(L, 1);
     char text[SPEC_MAX];
-    if (tg_run_current(L) != NULL)
+    const struct tg_run *run = tg_run_current(L);
+    if (run != NULL && run->host != NULL)
         tg_bind_call_error(L, "is for init and configure; keep what it returns");
     if (!declares_sink(L))
         tg_bind_call_error(L, "the plugin does not declare needs = { sink = true }");

@@ -167,15 +167,6 @@ int tg_api_tg_template(lua_State *L)
 
 /* ---- Rendering ---- */
 
-static struct tg_str capture(const struct tg_request *r, struct tg_str name)
-{
-    for (uint32_t i = 0; i < r->capture_count; i++) {
-        if (tg_str_eq(r->capture_names[i], name))
-            return r->captures[i];
-    }
-    return TG_STR("");
-}
-
 /* The value of a part by name. */
 static struct tg_str chosen_value(struct tg_request *r, const struct part *part)
 {
@@ -190,7 +181,7 @@ static struct tg_str chosen_value(struct tg_request *r, const struct part *part)
     case PART_COOKIE:
         return tg_param_cookie(r, part->text);
     default:
-        return capture(r, part->text);
+        return tg_param_capture(r, part->text);
     }
 }
 

@@ -63,6 +63,18 @@ struct tg_str tg_param_cookie(const struct tg_request *r, struct tg_str name)
     return tg_str(NULL, 0);
 }
 
+struct tg_str tg_param_capture(struct tg_request *r, struct tg_str name)
+{
+    for (uint32_t i = 0; i < r->capture_count; i++) {
+        if (!tg_str_eq(r->capture_names[i], name))
+            continue;
+        struct tg_str value = r->captures[i];
+        bool plain = tg_str_find(value, '%', 0) == value.n;
+        return plain ? value : tg_uri_decode(value, false, &r->arena);
+    }
+    return tg_str(NULL, 0);
+}
+
 struct tg_str tg_param_host(const struct tg_request *r, uint16_t *port)
 {
     struct tg_str host;

@@ -20,6 +20,9 @@ enum tg_err tg_param_query(struct tg_request *r, struct tg_str name,
 /* The cookie called `name`; p == NULL where there is none. */
 struct tg_str tg_param_cookie(const struct tg_request *r, struct tg_str name);
 
+/* What the path's parameter `name` matched, decoded; p == NULL: there is none, or no memory. */
+struct tg_str tg_param_capture(struct tg_request *r, struct tg_str name);
+
 /* The host that the client addressed, without port, and the port (0: none was named), as trusted
  * proxies tell them. */
 struct tg_str tg_param_host(const struct tg_request *r, uint16_t *port);

@@ -233,10 +233,12 @@ local function each_checked(self, kind)
   return list
 end
 
--- Rewrite runs before the route is known, so on a route or service it never would.
+-- Rewrite runs before the route is known, so on a route or service it never would. Plugins that have an
+-- access phase too are made for both places.
 local function phases_that_never_run(self, declaration)
   for _, instance in ipairs(declaration.checked.plugins) do
-    if instance.plugin and instance.plugin.phases.rewrite and not instance.warned then
+    local phases = instance.plugin and instance.plugin.phases
+    if phases and phases.rewrite and not phases.access and not instance.warned then
       instance.warned = true
       local where = instance.where
       self.session:warn(where, {
