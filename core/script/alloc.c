@@ -7,7 +7,8 @@
  * A block that Lua grows becomes the current account's, whoever made it: what grows a shared buffer
  * pays for it. One that shrinks stays where it was: the collector shrinks what is not its caller's.
  *
- * LuaJIT frees NULL with a stale size after a refusal, so the old size counts only with a block.
+ * The old size that LuaJIT names is not believed. After a refusal it frees NULL with a stale size,
+ * and a closure whose upvalues could not be made as if it had none.
  */
 #include "base/banned.h"
 #include "script/alloc.h"
@@ -15,11 +16,15 @@
 #include "base/assert.h"
 #include "script/heap.h"
 
-#define LARGE       (UINT64_C(1) << 31)
-#define SLOT_MASK   UINT64_C(0x7fffffff)
+#define SIZE_MASK   UINT64_C(0xfff)
+#define LARGE       (UINT64_C(1) << 12)
+#define SLOT_SHIFT  13
+#define SLOTS_MAX   (UINT32_C(1) << 19)
+#define GEN_SHIFT   32
+#define OWNER_MASK  (~(SIZE_MASK | LARGE))
+#define LARGE_HEAD  (2 * sizeof(uint64_t))
 #define FIRST_SLOTS 16u
 #define NO_SLOT     0u /* the VM's slot is never on the free list */
-#define SMALL_MAX   (TG_ASAN ? (size_t)0 : (size_t)TG_HEAP_MAX)
 
 struct slot {
     uint32_t generation;
@@ -30,6 +35,7 @@ struct slot {
 struct tg_alloc {
     struct tg_account *current;
     bool enforced;
+    size_t small_max; /* larger blocks come one by one; 0 under AddressSanitizer */
     size_t used;      /* live bytes of all accounts */
     size_t heap_mark; /* soft bound of `used` */
     size_t heap_limit;
@@ -49,7 +55,7 @@ struct tg_alloc {
 static bool grow_slots(struct tg_alloc *a)
 {
     uint32_t count = a->slot_count != 0 ? a->slot_count * 2 : FIRST_SLOTS;
-    if (count > SLOT_MASK)
+    if (count > SLOTS_MAX)
         return false;
     struct slot *slots = tg_mem_realloc(TG_MEM_PLUGIN, a->slots, count * sizeof(*slots));
     if (slots == NULL)
@@ -80,8 +86,18 @@ struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events)
     a->heap_limit = heap;
     a->heap_mark = heap - heap / 4;
     a->events = *events;
+    a->small_max = TG_ASAN ? 0 : TG_HEAP_MAX;
     tg_heap_init(&a->heap, TG_MEM_PLUGIN);
     return a;
+}
+
+lua_State *tg_alloc_new_state(struct tg_alloc *a)
+{
+    size_t small_max = a->small_max;
+    a->small_max = TG_HEAP_MAX;
+    lua_State *L = tg_heap_reserve(&a->heap) ? lua_newstate(tg_alloc_lua, a) : NULL;
+    a->small_max = small_max;
+    return L;
 }
 
 void tg_alloc_free(struct tg_alloc **alloc)
@@ -109,7 +125,7 @@ enum tg_err tg_account_init(struct tg_account *account, struct tg_alloc *a, size
     *account = (struct tg_account){
         .memory_limit = memory_limit != 0 ? memory_limit : SIZE_MAX,
         .churn_limit = churn_limit != 0 ? churn_limit : UINT64_MAX,
-        .tag = (uint64_t)slot->generation << 32 | index,
+        .tag = (uint64_t)slot->generation << GEN_SHIFT | (uint64_t)index << SLOT_SHIFT,
         .alloc = a,
     };
     return TG_OK;
@@ -121,7 +137,7 @@ void tg_account_release(struct tg_account *account)
     if (a == NULL)
         return;
     tg_assert(account != a->current && account != &a->vm);
-    uint32_t index = (uint32_t)(account->tag & SLOT_MASK);
+    uint32_t index = (uint32_t)(account->tag >> SLOT_SHIFT) & (SLOTS_MAX - 1);
     struct slot *slot = &a->slots[index];
     a->vm.live += account->live;
     a->vm.peak = TG_MAX(a->vm.peak, a->vm.live);
@@ -241,15 +257,6 @@ static inline void charge(struct tg_alloc *a, size_t live, size_t churn)
         account->peak = account->live;
 }
 
-static inline struct tg_account *owner_of(struct tg_alloc *a, uint64_t tag)
-{
-    tag &= ~LARGE;
-    if (TG_LIKELY(tag == a->current->tag))
-        return a->current;
-    const struct slot *slot = &a->slots[tag & SLOT_MASK];
-    return slot->generation == tag >> 32 ? slot->account : &a->vm;
-}
-
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
 static inline uint64_t *tag_of(void *ptr)
@@ -257,32 +264,93 @@ static inline uint64_t *tag_of(void *ptr)
     return (uint64_t *)ptr - 1;
 }
 
-/* A block for `size` bytes with its tag, not charged; NULL when memory is out. */
-static inline void *take_block(struct tg_alloc *a, size_t size, uint64_t tag)
+static inline size_t size_of(void *ptr)
 {
-    uint64_t *block;
-    if (TG_LIKELY(size <= SMALL_MAX)) {
-        block = tg_heap_take(&a->heap, tg_heap_class(size));
-    } else {
-        block = size < SIZE_MAX / 2 ? tg_mem_alloc(TG_MEM_PLUGIN, size + TG_HEAP_TAG) : NULL;
-        a->large += block != NULL ? size + TG_HEAP_TAG : 0;
-        tag |= LARGE;
-    }
+    uint64_t tag = *tag_of(ptr);
+    return TG_LIKELY((tag & LARGE) == 0) ? tag & SIZE_MASK : ((uint64_t *)ptr)[-2];
+}
+
+static inline uint32_t slot_of(uint64_t tag)
+{
+    return (uint32_t)(tag >> SLOT_SHIFT) & (SLOTS_MAX - 1);
+}
+
+static inline struct tg_account *owner_of(struct tg_alloc *a, void *ptr)
+{
+    uint64_t tag = *tag_of(ptr) & OWNER_MASK;
+    if (TG_LIKELY(tag == a->current->tag))
+        return a->current;
+    const struct slot *slot = &a->slots[slot_of(tag)];
+    return slot->generation == tag >> GEN_SHIFT ? slot->account : &a->vm;
+}
+
+/* A large block for `size` bytes, new or grown or shrunk from `old` (NULL, or the payload of one),
+ * not charged. NULL when memory is out, which does not happen on a shrink; `old` then stays valid.
+ */
+static void *take_large(struct tg_alloc *a, void *old, size_t size, uint64_t owner)
+{
+    size_t old_size = old != NULL ? size_of(old) + LARGE_HEAD : 0;
+    uint64_t *head = old != NULL ? (uint64_t *)old - 2 : NULL;
+    if (size >= SIZE_MAX / 2)
+        return NULL;
+    head = tg_mem_realloc(TG_MEM_PLUGIN, head, size + LARGE_HEAD);
+    if (head == NULL)
+        return NULL;
+    a->large = a->large - old_size + size + LARGE_HEAD;
+    head[0] = size;
+    head[1] = owner | LARGE;
+    return head + 2;
+}
+
+/* A block for `size` bytes with its tag, not charged; NULL when memory is out. */
+static inline void *take_block(struct tg_alloc *a, size_t size, uint64_t owner)
+{
+    if (TG_UNLIKELY(size > a->small_max))
+        return take_large(a, NULL, size, owner);
+    uint64_t *block = tg_heap_take(&a->heap, tg_heap_class(size));
     if (TG_UNLIKELY(block == NULL))
         return NULL;
-    *block = tag;
+    *block = owner | size;
     return block + 1;
 }
 
-static inline void give_block(struct tg_alloc *a, void *ptr, size_t size)
+static inline void give_block(struct tg_alloc *a, void *ptr)
 {
-    uint64_t *block = tag_of(ptr);
-    if (TG_LIKELY((*block & LARGE) == 0)) {
-        tg_heap_give(&a->heap, block);
+    uint64_t *tag = tag_of(ptr);
+    if (TG_LIKELY((*tag & LARGE) == 0)) {
+        tg_heap_give(&a->heap, tag);
         return;
     }
-    a->large -= size + TG_HEAP_TAG;
-    tg_mem_free(TG_MEM_PLUGIN, block);
+    a->large -= size_of(ptr) + LARGE_HEAD;
+    tg_mem_free(TG_MEM_PLUGIN, tag - 1);
+}
+
+/* The block with another size and owner, wherever it stands then. NULL when memory is out, and only
+ * when it was to grow. */
+static void *move_block(struct tg_alloc *a, void *ptr, size_t size, uint64_t owner)
+{
+    uint64_t *tag = tag_of(ptr);
+    bool is_large = (*tag & LARGE) != 0;
+    size_t old_size = size_of(ptr);
+    if (is_large && size > a->small_max)
+        return take_large(a, ptr, size, owner);
+    if (!is_large && size <= TG_HEAP_MAX &&
+        tg_heap_class(size) == tg_heap_page_of(tag)->class_index) {
+        *tag = owner | size;
+        return ptr;
+    }
+    void *moved = take_block(a, size, owner);
+    if (moved != NULL) {
+        memcpy(moved, ptr, TG_MIN(size, old_size));
+        give_block(a, ptr);
+        return moved;
+    }
+    if (size > old_size)
+        return NULL;
+    if (is_large)
+        return take_large(a, ptr, size, owner);
+    *tag = owner | size;
+    return ptr;
 }
 
 static void *allocate(struct tg_alloc *a, size_t size)
@@ -297,73 +365,44 @@ static void *allocate(struct tg_alloc *a, size_t size)
     return ptr;
 }
 
-/* Moves a large block's size; never fails on a shrink. */
-static void *resize_large(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+static void *grow(struct tg_alloc *a, void *ptr, size_t size)
 {
-    if (size >= SIZE_MAX / 2)
-        return NULL;
-    uint64_t *block = tg_mem_realloc(TG_MEM_PLUGIN, tag_of(ptr), size + TG_HEAP_TAG);
-    if (block == NULL)
-        return NULL;
-    a->large = a->large - old_size + size;
-    return block + 1;
-}
-
-/* The block itself: where it stands after it was resized; NULL only when it was to grow. */
-static void *move_block(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
-{
-    uint64_t tag = *tag_of(ptr);
-    bool is_large = (tag & LARGE) != 0;
-    if (is_large && size > SMALL_MAX)
-        return resize_large(a, ptr, old_size, size);
-    if (!is_large && size <= TG_HEAP_MAX &&
-        tg_heap_class(size) == tg_heap_page_of(tag_of(ptr))->class_index)
-        return ptr;
-    void *moved = take_block(a, size, tag & ~LARGE);
-    if (moved == NULL && size > old_size)
-        return NULL;
-    if (moved == NULL)
-        return is_large ? resize_large(a, ptr, old_size, size) : ptr;
-    memcpy(moved, ptr, TG_MIN(size, old_size));
-    give_block(a, ptr, old_size);
-    return moved;
-}
-
-static void *grow(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
-{
-    struct tg_account *owner = owner_of(a, *tag_of(ptr));
+    struct tg_account *owner = owner_of(a, ptr);
+    size_t old_size = size_of(ptr);
     size_t delta = size - old_size;
     if (!admit(a, owner == a->current ? delta : size, delta))
         return NULL;
-    void *moved = move_block(a, ptr, old_size, size);
+    void *moved = move_block(a, ptr, size, a->current->tag);
     if (moved == NULL)
         return NULL;
-    uint64_t *tag = tag_of(moved);
-    *tag = (*tag & LARGE) | a->current->tag;
     owner->live -= old_size;
     charge(a, size, delta);
     a->used += delta;
     return moved;
 }
 
-static void *shrink(struct tg_alloc *a, void *ptr, size_t old_size, size_t size)
+static void *shrink(struct tg_alloc *a, void *ptr, size_t size)
 {
-    owner_of(a, *tag_of(ptr))->live -= old_size - size;
-    a->used -= old_size - size;
-    return move_block(a, ptr, old_size, size);
+    size_t delta = size_of(ptr) - size;
+    struct tg_account *owner = owner_of(a, ptr);
+    owner->live -= delta;
+    a->used -= delta;
+    return move_block(a, ptr, size, owner->tag);
 }
 
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size)
 {
     struct tg_alloc *a = ud;
+    (void)old_size;
     if (ptr == NULL)
         return new_size != 0 ? allocate(a, new_size) : NULL;
-    if (new_size > old_size)
-        return grow(a, ptr, old_size, new_size);
+    if (new_size > size_of(ptr))
+        return grow(a, ptr, new_size);
     if (new_size != 0)
-        return shrink(a, ptr, old_size, new_size);
-    owner_of(a, *tag_of(ptr))->live -= old_size;
-    a->used -= old_size;
-    give_block(a, ptr, old_size);
+        return shrink(a, ptr, new_size);
+    size_t size = size_of(ptr);
+    owner_of(a, ptr)->live -= size;
+    a->used -= size;
+    give_block(a, ptr);
     return NULL;
 }

@@ -8,7 +8,7 @@
  *                peak     the most that `live` ever was
  *                churn    bytes ever allocated (growth of a block counts, shrinking gives nothing)
  *
- *     block      | tag: slot, generation | payload ...... |       payload is aligned to 8
+ *     block      | tag: account, size | payload ...... |       payload is aligned to 8
  *
  * When a request ends, tg_account_release() moves what it left behind to the VM's account in
  * constant time: the slot's generation changes, and a tag of another generation means "the VM".
@@ -33,6 +33,8 @@
 
 #include "base/err.h"
 #include "script/kill.h"
+
+#include <lua.h>
 
 struct tg_alloc;
 
@@ -66,6 +68,12 @@ struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events)
 
 /* All blocks must have been freed (lua_close) and all accounts released. */
 void tg_alloc_free(struct tg_alloc **alloc);
+
+/* A Lua state on this allocator; NULL when memory is out, or when this LuaJIT takes no allocator
+ * (then tg_alloc_growths() is 0). LuaJIT crashes when memory ends inside lua_newstate() after the
+ * first block: what it needs besides is taken beforehand. The state is closed before the allocator.
+ */
+lua_State *tg_alloc_new_state(struct tg_alloc *alloc) TG_MUST_USE;
 
 /* The lua_Alloc function; `ud` is the struct tg_alloc. */
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size);

@@ -139,7 +139,9 @@ static int resume_inner(lua_State *L, struct tg_vm *vm, lua_State *co, lua_Numbe
     bool could_yield = vm->can_yield;
     vm->can_yield = could_yield && lua_isyieldable(L);
     vm->depth++;
+    vm->running = co;
     int status = lua_resume(co, nargs);
+    vm->running = L;
     vm->depth--;
     vm->can_yield = could_yield;
     if (tg_vm_is_sticky(vm) && vm->pause == TG_PAUSE_NONE) {

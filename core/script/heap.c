@@ -56,6 +56,13 @@ static struct tg_heap_chunk *add_chunk(struct tg_heap *heap)
     return chunk;
 }
 
+bool tg_heap_reserve(struct tg_heap *heap)
+{
+    if (heap->spare == NULL)
+        heap->spare = add_chunk(heap);
+    return heap->spare != NULL;
+}
+
 /* Index of the first free page or run in the chunk, or -1. */
 static int find_pages(const struct tg_heap_chunk *chunk, unsigned count)
 {

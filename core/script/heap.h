@@ -65,6 +65,10 @@ void tg_heap_init(struct tg_heap *heap, enum tg_mem_tag tag);
 /* Gives all chunks back, whatever is in them. */
 void tg_heap_release(struct tg_heap *heap);
 
+/* Sees to it that a wholly free chunk is there, so that small blocks can be taken for a while
+ * without asking the system; false when memory is out. */
+bool tg_heap_reserve(struct tg_heap *heap) TG_MUST_USE;
+
 /* The class for a payload of 1..TG_HEAP_MAX bytes, and the payload that a class offers. */
 static inline unsigned tg_heap_class(size_t payload)
 {

@@ -72,13 +72,13 @@ void tg_runner_interrupt(struct tg_runner *runner, uint64_t seq, uint64_t since_
     vm->armed = true;
 }
 
-/* "file:line: " of the innermost Lua function on `L`; nothing when there is none. */
+/* "file:line: " of the innermost Lua function of the plugin on `L`; nothing when there is none. */
 static size_t write_place(lua_State *L, char *out, size_t size)
 {
     lua_Debug ar;
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0)
+        if (ar.currentline <= 0 || strcmp(ar.source, "@" TG_SANDBOX_FILE) == 0)
             continue;
         int n = snprintf(out, size, "%s:%d: ", ar.short_src, ar.currentline);
         return TG_MIN((size_t)n, size - 1);
@@ -89,6 +89,8 @@ static size_t write_place(lua_State *L, char *out, size_t size)
 static void write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L)
 {
     size_t at = write_place(L, vm->error, sizeof(vm->error));
+    if (at == 0) /* tail calls left no Lua frame */
+        at = (size_t)snprintf(vm->error, sizeof(vm->error), "%s: ", vm->file);
     int n = snprintf(vm->error + at, sizeof(vm->error) - at, "killed (%s): %s",
                      tg_kill_label(reason), tg_kill_text(reason));
     vm->error_n = TG_MIN(at + (size_t)n, sizeof(vm->error) - 1);
@@ -150,7 +152,7 @@ void tg_run_on_refused(void *arg, enum tg_kill reason)
 {
     struct tg_vm *vm = arg;
     if (vm->current != NULL)
-        tg_run_note_kill(vm->current, reason, NULL);
+        tg_run_note_kill(vm->current, reason, vm->running);
 }
 
 bool tg_run_collect(struct tg_vm *vm, struct tg_run *run)
@@ -182,7 +184,7 @@ static void relieve(struct tg_vm *vm, struct tg_run *run)
     if (!tg_alloc_is_pressed(vm->alloc) || !tg_run_collect(vm, run))
         return;
     if (run->account != NULL && tg_account_is_over(run->account))
-        tg_run_note_kill(run, TG_KILL_MEMORY, NULL);
+        tg_run_note_kill(run, TG_KILL_MEMORY, vm->running);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */
@@ -374,6 +376,7 @@ static void enter(struct tg_vm *vm, struct tg_run *run)
     struct tg_runner *runner = vm->runner;
     tg_assert(runner->vm == NULL);
     vm->current = run;
+    vm->running = run->L;
     vm->depth = 0;
     vm->can_yield = true;
     vm->error_n = 0;

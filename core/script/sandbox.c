@@ -31,7 +31,6 @@
 #define TABLE_NEW_MAX  65536
 #define PRINT_LINE_MAX 2048
 #define DATE_MAX       256
-#define KERNEL_FILE    "lua/tidegate/sandbox.lua"
 
 static const char *const base_names[] = {
     "assert", "error",        "ipairs",   "next",     "pairs", "rawequal", "rawget",   "rawlen",
@@ -404,9 +403,9 @@ static void add_base(lua_State *L, int globals, int host, int kernel)
 static void push_kernel(lua_State *L, int host)
 {
     static const char *const raw_names[] = {"pcall", "xpcall", "error", "select", NULL};
-    const struct tg_embed *file = tg_embed_find(KERNEL_FILE);
+    const struct tg_embed *file = tg_embed_find(TG_SANDBOX_FILE);
     tg_assert(file != NULL);
-    if (luaL_loadbuffer(L, file->data, file->size, "@" KERNEL_FILE) != 0)
+    if (luaL_loadbuffer(L, file->data, file->size, "@" TG_SANDBOX_FILE) != 0)
         lua_error(L);
     lua_newtable(L);
     copy_fields(L, host, raw_names);

@@ -19,6 +19,9 @@
 
 #include <lauxlib.h>
 
+/* The part of the sandbox that is Lua; messages do not name it. */
+#define TG_SANDBOX_FILE "lua/tidegate/sandbox.lua"
+
 enum tg_pause { TG_PAUSE_NONE, TG_PAUSE_WAIT, TG_PAUSE_PREEMPT, TG_PAUSE_EXIT };
 
 enum tg_run_state {
@@ -45,6 +48,7 @@ struct tg_vm {
     struct tg_alloc *alloc; /* owned */
     struct tg_runner *runner;
     struct tg_run *current; /* the activation inside lua_resume() */
+    lua_State *running;     /* the coroutine that runs now: its own, or one of the plugin's */
     enum tg_pause pause;
     unsigned depth;       /* coroutines of the plugin on the C stack */
     bool can_yield;       /* every coroutine below the running one may yield */

@@ -224,8 +224,8 @@ static enum tg_err open_state(struct tg_vm *vm, struct tg_vm_error *error)
     vm->alloc = tg_alloc_new(vm->options.limits->plugin_heap, &events);
     if (vm->alloc == NULL)
         return fail(error, TG_E_NOMEM, "%s: out of memory", vm->file);
-    vm->L = lua_newstate(tg_alloc_lua, vm->alloc);
-    if (vm->L == NULL && tg_alloc_growths(vm->alloc) == 0)
+    vm->L = tg_alloc_new_state(vm->alloc);
+    if (vm->L == NULL && tg_alloc_growths(vm->alloc) == 0 && tg_alloc_held(vm->alloc) > 0)
         return fail(error, TG_E_UNAVAILABLE,
                     "%s: this LuaJIT accepts no allocator of ours (it was built without GC64), "
                     "so plugins could not be bounded; link one that was built with it",

@@ -66,7 +66,7 @@ static void test_every_size_is_charged_to_the_byte(void **state)
     assert_int_equal(tg_alloc_vm_account(a)->churn, sum);
     for (size_t i = 0; i < 600; i++) {
         assert_int_equal(((unsigned char *)blocks[i])[i * 7], (unsigned char)i);
-        assert_null(tg_alloc_lua(a, blocks[i], i * 7 + 1, 0));
+        assert_null(tg_alloc_lua(a, blocks[i], i, 0)); /* LuaJIT's word is not believed */
     }
     assert_int_equal(tg_alloc_used(a), 0);
     assert_int_equal(tg_alloc_vm_account(a)->live, 0);

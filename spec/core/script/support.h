@@ -40,6 +40,7 @@ struct bench {
     char text[TG_RUN_ERROR_MAX]; /* the last error */
     const char *module_text;     /* what require "mod" finds */
     unsigned resolved;           /* how often the resolver was asked */
+    uint64_t fail_at;            /* growth that fails, counted from the host's libraries on */
 };
 
 static const char *const bench_functions[] = {"access", "log", "other"};
@@ -88,7 +89,7 @@ static void bench_libraries(lua_State *L, void *arg)
         {"wait", host_wait}, {"exit", host_exit}, {"kill", host_kill},
         {"note", host_note}, {NULL, NULL},
     };
-    (void)arg;
+    tg_alloc_fail_at(tg_vm_alloc(tg_vm_from(L)), ((struct bench *)arg)->fail_at);
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {
         lua_pushcfunction(L, f->func);
