@@ -196,7 +196,7 @@ static int co_yield (lua_State *L)
         return luaL_error(L, "coroutine.yield outside a coroutine");
     if (!lua_isyieldable(L))
         return luaL_error(L, "coroutine.yield inside a function that C calls (a comparator of "
-                             "table.sort, a replacement of gsub, a __tostring)");
+                             "table.sort, a __tostring)");
     return lua_yield(L, lua_gettop(L));
 }
 

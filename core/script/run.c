@@ -16,6 +16,7 @@
  * catches while the end is sticky, and nil needs no memory.
  */
 #include "base/banned.h"
+#include "script/pattern_lua.h"
 #include "script/state.h"
 
 #include "base/assert.h"
@@ -78,7 +79,7 @@ static size_t write_place(lua_State *L, char *out, size_t size)
     lua_Debug ar;
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0 || strcmp(ar.source, "@" TG_SANDBOX_FILE) == 0)
+        if (ar.currentline <= 0 || ar.source[0] != '@')
             continue;
         int n = snprintf(out, size, "%s:%d: ", ar.short_src, ar.currentline);
         return TG_MIN((size_t)n, size - 1);
@@ -326,6 +327,7 @@ enum tg_err tg_run_init(struct tg_run *run, struct tg_vm *vm, struct tg_account 
         .vm = vm,
         .account = account,
         .cpu_limit_us = vm->options.limits->plugin_cpu,
+        .pattern_steps = TG_PATTERN_STEPS_DEFAULT,
         .serial = ++vm->serial,
         .outcome = TG_RUN_WAIT,
     };
@@ -377,6 +379,7 @@ static void enter(struct tg_vm *vm, struct tg_run *run)
     tg_assert(runner->vm == NULL);
     vm->current = run;
     vm->running = run->L;
+    vm->pattern_steps = run->pattern_steps;
     vm->depth = 0;
     vm->can_yield = true;
     vm->error_n = 0;
@@ -403,6 +406,7 @@ static enum tg_pause leave(struct tg_vm *vm, struct tg_run *run)
     runner->vm = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     settle_cpu(run);
+    run->pattern_steps = vm->pattern_steps;
     tg_alloc_enforce(vm->alloc, false);
     tg_alloc_switch(vm->alloc, NULL);
     vm->current = NULL;
@@ -535,7 +539,7 @@ int tg_run_suspend(lua_State *L)
         return luaL_error(L, vm->current == NULL
                                  ? "cannot wait here: the plugin is being loaded"
                                  : "cannot wait inside a function that C calls (a comparator of "
-                                   "table.sort, a replacement of gsub, a __tostring)");
+                                   "table.sort, a __tostring)");
     vm->pause = TG_PAUSE_WAIT;
     return lua_yield(L, 0);
 }

@@ -15,7 +15,7 @@
  * While one activation is suspended or preempted, others of the same VM may run: account, current
  * activation and clock are switched at every entry. An activation may be suspended under any depth
  * of pcall, coroutines and metamethods, but not under a C function that calls back (a comparator of
- * table.sort, a gsub replacement): tg_run_suspend() then raises an error that says so, and a
+ * table.sort, a __tostring): tg_run_suspend() then raises an error that says so, and a
  * preemption waits until the C function is done.
  *
  * A kill is sticky: once run.kill is set the hook stays armed and the sandbox's pcall, xpcall and
@@ -63,9 +63,10 @@ struct tg_run {
     enum tg_run_outcome outcome; /* of the last resume */
     uint64_t cpu_us;             /* CPU time seen so far: exact once the run was preempted */
     /* private */
-    uint32_t preempted;  /* how often */
-    uint32_t coroutines; /* live ones that the plugin made in this activation */
-    uint32_t thread;     /* index in the VM's pool */
+    uint64_t pattern_steps; /* left, while it does not run */
+    uint32_t preempted;     /* how often */
+    uint32_t coroutines;    /* live ones that the plugin made in this activation */
+    uint32_t thread;        /* index in the VM's pool */
     uint32_t serial;
     uint8_t state;
 };

@@ -24,6 +24,7 @@
 #include "base/assert.h"
 #include "base/embed.h"
 #include "script/coroutine.h"
+#include "script/pattern_lua.h"
 #include "script/state.h"
 
 #include <lualib.h>
@@ -324,13 +325,21 @@ static void set_function(lua_State *L, const char *name, lua_CFunction fn)
     lua_setfield(L, -2, name);
 }
 
-/* string, with the metatable of all strings pointing at it. The place where pattern functions of
- * our own take over from LuaJIT's. */
+/* A pattern took more steps than the activation may take in all. */
+static void on_pattern_exceeded(lua_State *L, void *arg)
+{
+    (void)arg;
+    tg_run_raise_kill(L, TG_KILL_PATTERN);
+}
+
+/* string, with the metatable of all strings pointing at it. */
 static void add_string(lua_State *L, int globals, int host)
 {
     lua_getfield(L, host, "string");
     lua_newtable(L);
     copy_fields(L, lua_gettop(L) - 1, string_names);
+    struct tg_pattern_hooks hooks = {&tg_vm_inline(L)->pattern_steps, on_pattern_exceeded, NULL};
+    tg_pattern_open(L, &hooks);
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);
     lua_pushvalue(L, -3);
@@ -405,7 +414,7 @@ static void push_kernel(lua_State *L, int host)
     static const char *const raw_names[] = {"pcall", "xpcall", "error", "select", NULL};
     const struct tg_embed *file = tg_embed_find(TG_SANDBOX_FILE);
     tg_assert(file != NULL);
-    if (luaL_loadbuffer(L, file->data, file->size, "@" TG_SANDBOX_FILE) != 0)
+    if (luaL_loadbuffer(L, file->data, file->size, "=" TG_SANDBOX_FILE) != 0)
         lua_error(L);
     lua_newtable(L);
     copy_fields(L, host, raw_names);

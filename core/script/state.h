@@ -19,7 +19,8 @@
 
 #include <lauxlib.h>
 
-/* The part of the sandbox that is Lua; messages do not name it. */
+/* The part of the sandbox that is Lua. Chunks of the host have names with '=', and files of plugins
+ * with '@': that is how messages about places tell them apart. */
 #define TG_SANDBOX_FILE "lua/tidegate/sandbox.lua"
 
 enum tg_pause { TG_PAUSE_NONE, TG_PAUSE_WAIT, TG_PAUSE_PREEMPT, TG_PAUSE_EXIT };
@@ -50,12 +51,13 @@ struct tg_vm {
     struct tg_run *current; /* the activation inside lua_resume() */
     lua_State *running;     /* the coroutine that runs now: its own, or one of the plugin's */
     enum tg_pause pause;
-    unsigned depth;       /* coroutines of the plugin on the C stack */
-    bool can_yield;       /* every coroutine below the running one may yield */
-    bool exiting;         /* the current activation raised an exit it could not yield */
-    bool pressed;         /* memory is above a soft mark */
-    volatile bool armed;  /* the hook is on */
-    volatile bool sliced; /* the slice is over */
+    unsigned depth;         /* coroutines of the plugin on the C stack */
+    bool can_yield;         /* every coroutine below the running one may yield */
+    bool exiting;           /* the current activation raised an exit it could not yield */
+    uint64_t pattern_steps; /* that the current activation has left */
+    bool pressed;           /* memory is above a soft mark */
+    volatile bool armed;    /* the hook is on */
+    volatile bool sliced;   /* the slice is over */
     bool frozen;
 
     struct tg_vm_thread *threads; /* every coroutine of the pool; owned */

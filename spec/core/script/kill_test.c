@@ -134,6 +134,16 @@ static void test_churn_depends_on_the_code_alone(void **state)
     bench_close(&b);
 }
 
+static void test_patterns(void **state)
+{
+    (void)state;
+    check_killed("return ('x'):rep(200):find('.-.-.-.-y')", TG_KILL_PATTERN);
+    check_killed(
+        "pcall(function() while true do pcall(string.find, ('x'):rep(200), '.-.-.-.-y') end end)",
+        TG_KILL_PATTERN);
+    check_killed("local function f() return ('x'):gsub('x', f) end f()", TG_KILL_MEMORY);
+}
+
 static void test_recursive_coroutines(void **state)
 {
     (void)state;
@@ -209,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_forced_collections_are_rationed),
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_churn_depends_on_the_code_alone),
+        cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_recursive_coroutines),
         cmocka_unit_test(test_hoarded_coroutines),
         cmocka_unit_test(test_kills_by_the_host),

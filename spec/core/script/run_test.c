@@ -73,6 +73,8 @@ static void test_waits_in_every_place(void **state)
                 "return host.wait() + host.wait() end)() end)()");
     check_waits("local next = coroutine.wrap(function() coroutine.yield(host.wait()) "
                 "coroutine.yield(host.wait()) end) return next() + next()");
+    check_waits(
+        "local sum = 0 ('ab'):gsub('.', function() sum = sum + host.wait() end) return sum");
     check_waits("local co co = coroutine.wrap(function() local ok, v = pcall(function() "
                 "return host.wait() + host.wait() end) return v end) return co()");
 }
