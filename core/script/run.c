@@ -47,8 +47,13 @@ void tg_hook_set(struct tg_vm *vm, int count)
     runner->busy = false;
 }
 
+static const _Atomic bool never = false;
+
 void tg_runner_init(struct tg_runner *runner)
 {
+    runner->asleep = &never;
+    runner->wake = NULL;
+    runner->wake_arg = NULL;
     atomic_init(&runner->seq, 0);
     runner->slice_us = TG_USEC_PER_MSEC;
     runner->since_us = 0;
@@ -57,8 +62,9 @@ void tg_runner_init(struct tg_runner *runner)
     runner->late = false;
 }
 
-void tg_runner_interrupt(struct tg_runner *runner, uint64_t seq, uint64_t since_us)
+void tg_runner_interrupt(void *arg, uint64_t seq, uint64_t since_us)
 {
+    struct tg_runner *runner = arg;
     struct tg_vm *vm = runner->vm;
     if (vm == NULL || atomic_load_explicit(&runner->seq, memory_order_relaxed) != seq)
         return;
@@ -392,6 +398,8 @@ static void enter(struct tg_vm *vm, struct tg_run *run)
                           atomic_load_explicit(&runner->seq, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
+    if (TG_UNLIKELY(atomic_load_explicit(runner->asleep, memory_order_relaxed)))
+        runner->wake(runner->wake_arg);
 }
 
 /* Returns the pause with which the coroutine yielded. */

@@ -119,8 +119,11 @@ TG_NORETURN void tg_run_raise_kill(lua_State *L, enum tg_kill reason);
 /* ---- The worker thread ---- */
 
 struct tg_runner {
-    _Atomic uint64_t seq; /* odd: plugin code runs; changes at each entry and exit */
-    uint64_t slice_us;    /* CPU time between preemptions, for the watchdog; default 1000 */
+    _Atomic uint64_t seq;       /* odd: plugin code runs; changes at each entry and exit */
+    uint64_t slice_us;          /* CPU time between preemptions, for the watchdog; default 1000 */
+    const _Atomic bool *asleep; /* the watchdog sleeps: an entry calls wake(); never NULL */
+    void (*wake)(void *arg);
+    void *wake_arg; /* borrowed */
     /* private */
     struct tg_vm *volatile vm;  /* what runs now */
     volatile bool busy;         /* lua_sethook() is at work */
@@ -128,11 +131,13 @@ struct tg_runner {
     volatile uint64_t since_us; /* thread CPU time that the entry is counted from; 0: not known */
 };
 
+/* A runner that nobody watches. To have it watched, set asleep, wake and wake_arg to the watch's
+ * and the watchdog's (event/watchdog.h), and let the watch call tg_runner_interrupt(). */
 void tg_runner_init(struct tg_runner *runner);
 
-/* The slice of entry `seq` is over: arms the hook of what runs, if it still is that entry.
- * `since_us` is the thread's CPU time when that entry was first seen. Safe in a signal handler on
- * the runner's own thread, and nowhere else. */
-void tg_runner_interrupt(struct tg_runner *runner, uint64_t seq, uint64_t since_us);
+/* `runner` is a struct tg_runner. The slice of entry `seq` is over: arms the hook of what runs, if
+ * it still is that entry. `since_us` is the thread's CPU time when that entry was first seen. Safe
+ * in a signal handler on the runner's own thread, and nowhere else. */
+void tg_runner_interrupt(void *runner, uint64_t seq, uint64_t since_us);
 
 #endif
