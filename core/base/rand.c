@@ -70,9 +70,8 @@ void tg_rand_id(struct tg_rand *r, char *out)
 {
     for (int word = 0; word < 2; word++) {
         uint64_t v = tg_rand_u64(r);
-        for (int i = 0; i < 16; i++) {
-            *out++ = "0123456789abcdef"[v >> 60];
-            v <<= 4;
-        }
+        for (int i = 0; i < 16; i++)
+            out[i] = "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+        out += 16;
     }
 }

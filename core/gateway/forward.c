@@ -15,8 +15,11 @@
 
 /* Where fields go: text or list. */
 struct out {
-    struct tg_fmt *text;
+    struct tg_fmt *text; /* NULL: the list */
     struct tg_fields *list;
+    struct tg_arena *arena; /* for values that are put together, when they go to the list */
+    struct tg_fmt value;    /* between begin() and end() */
+    struct tg_str name;
     bool failed;
 };
 
@@ -28,6 +31,27 @@ static void emit(struct out *out, struct tg_str name, struct tg_str value)
         tg_h1_write_field(out->text, name, value);
     else if (tg_fields_add(out->list, name, value) != TG_OK)
         out->failed = true;
+}
+
+/* Begins a field whose value is written piece by piece to what this returns; end() completes it. */
+static struct tg_fmt *begin(struct out *out, struct tg_str name)
+{
+    out->name = name;
+    if (out->text == NULL) {
+        tg_fmt_init_arena(&out->value, out->arena, 64);
+        return &out->value;
+    }
+    tg_fmt_add(out->text, name);
+    tg_fmt_lit(out->text, ": ");
+    return out->text;
+}
+
+static void end(struct out *out)
+{
+    if (out->text != NULL)
+        tg_fmt_lit(out->text, "\r\n");
+    else
+        emit(out, out->name, tg_fmt_str(&out->value));
 }
 
 struct tg_str tg_forward_host(const struct tg_request *r)
@@ -46,9 +70,10 @@ static bool is_forwarded(enum tg_field_id id)
            id == TG_FIELD_FORWARDED;
 }
 
-/* True when Connection names more than the usual words. */
-static bool names_fields(const struct tg_fields *fields)
+bool tg_forward_names_fields(const struct tg_fields *fields)
 {
+    if (tg_fields_find_id(fields, TG_FIELD_CONNECTION) == NULL)
+        return false;
     for (uint32_t i = 0; i < fields->n; i++) {
         struct tg_str list = fields->v[i].value;
         struct tg_str item;
@@ -122,50 +147,48 @@ static void forwarded_value(struct tg_fmt *f, struct tg_str value)
     tg_fmt_char(f, '"');
 }
 
+static void add_list(struct tg_fmt *f, struct tg_str list)
+{
+    tg_fmt_add(f, list);
+    if (list.n > 0)
+        tg_fmt_lit(f, ", ");
+}
+
 static void emit_forwarded(struct tg_request *r, struct out *out, struct tg_str peer)
 {
     bool v6 = r->peer.u.any.sa_family == AF_INET6;
-    struct tg_fmt f;
-    struct tg_str old = trusted_list(r, TG_FIELD_FORWARDED);
-    tg_fmt_init_arena(&f, &r->arena, old.n + peer.n + r->in.authority.n + 64);
-    tg_fmt_add(&f, old);
-    if (old.n > 0)
-        tg_fmt_lit(&f, ", ");
-    tg_fmt_lit(&f, "for=");
-    tg_fmt_add(&f, v6 ? TG_STR("\"[") : TG_STR(""));
-    tg_fmt_add(&f, peer);
-    tg_fmt_add(&f, v6 ? TG_STR("]\"") : TG_STR(""));
+    struct tg_fmt *f = begin(out, TG_STR("Forwarded"));
+    add_list(f, trusted_list(r, TG_FIELD_FORWARDED));
+    tg_fmt_lit(f, "for=");
+    tg_fmt_add(f, v6 ? TG_STR("\"[") : TG_STR(""));
+    tg_fmt_add(f, peer);
+    tg_fmt_add(f, v6 ? TG_STR("]\"") : TG_STR(""));
     if (r->in.authority.n > 0) {
-        tg_fmt_lit(&f, ";host=");
-        forwarded_value(&f, r->in.authority);
+        tg_fmt_lit(f, ";host=");
+        forwarded_value(f, r->in.authority);
     }
-    tg_fmt_lit(&f, ";proto=http");
-    emit(out, TG_STR("Forwarded"), tg_fmt_str(&f));
-}
-
-static struct tg_str listener_port(struct tg_request *r)
-{
-    struct tg_fmt f;
-    tg_fmt_init_arena(&f, &r->arena, 8);
-    tg_fmt_u64(&f, tg_addr_port(&r->listener->addr));
-    return tg_fmt_str(&f);
+    tg_fmt_lit(f, ";proto=http");
+    end(out);
 }
 
 static void emit_x_forwarded(struct tg_request *r, struct out *out)
 {
     char room[TG_ADDR_TEXT_MAX];
-    struct tg_str peer = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->peer, room));
+    struct tg_str peer = tg_addr_ip_text(&r->peer, room);
     struct tg_str port = trusted_list(r, TG_FIELD_X_FORWARDED_PORT);
-    if (peer.p == NULL) {
-        out->failed = true;
-        return;
-    }
-    emit(out, TG_STR("X-Forwarded-For"),
-         joined(r, trusted_list(r, TG_FIELD_X_FORWARDED_FOR), peer));
+    struct tg_fmt *f = begin(out, TG_STR("X-Forwarded-For"));
+    add_list(f, trusted_list(r, TG_FIELD_X_FORWARDED_FOR));
+    tg_fmt_add(f, peer);
+    end(out);
     emit(out, TG_STR("X-Forwarded-Proto"), r->scheme);
     if (r->client_host.n > 0)
         emit(out, TG_STR("X-Forwarded-Host"), r->client_host);
-    emit(out, TG_STR("X-Forwarded-Port"), port.n > 0 ? port : listener_port(r));
+    f = begin(out, TG_STR("X-Forwarded-Port"));
+    if (port.n > 0)
+        tg_fmt_add(f, port);
+    else
+        tg_fmt_u64(f, tg_addr_port(&r->listener->addr));
+    end(out);
     emit_forwarded(r, out, peer);
 }
 
@@ -173,41 +196,38 @@ static void emit_max_forwards(struct tg_request *r, struct out *out)
 {
     const struct tg_field *hops = tg_fields_find_id(&r->in.fields, TG_FIELD_MAX_FORWARDS);
     uint64_t n;
-    struct tg_fmt f;
     if ((r->in.method != TG_METHOD_TRACE && r->in.method != TG_METHOD_OPTIONS) || hops == NULL ||
         !tg_str_to_u64(hops->value, &n) || n == 0)
         return;
-    tg_fmt_init_arena(&f, &r->arena, 24);
-    tg_fmt_u64(&f, n - 1);
-    emit(out, TG_STR("Max-Forwards"), tg_fmt_str(&f));
+    tg_fmt_u64(begin(out, TG_STR("Max-Forwards")), n - 1);
+    end(out);
 }
 
-static struct tg_str via(struct tg_request *r)
+static void emit_via(struct tg_request *r, struct out *out)
 {
-    struct tg_fmt f;
-    tg_fmt_init_arena(&f, &r->arena, r->snapshot->settings.server_name.n + 8);
-    tg_fmt_add(&f, r->in.minor == 0 ? TG_STR("1.0 ") : TG_STR("1.1 "));
-    tg_fmt_add(&f, r->snapshot->settings.server_name);
-    return tg_fmt_str(&f);
+    struct tg_fmt *f = begin(out, TG_STR("Via"));
+    tg_fmt_add(f, r->in.minor == 0 ? TG_STR("1.0 ") : TG_STR("1.1 "));
+    tg_fmt_add(f, r->snapshot->settings.server_name);
+    end(out);
 }
 
 static void emit_fields(struct tg_request *r, struct out *out)
 {
-    bool named = names_fields(&r->in.fields);
+    bool named = tg_forward_names_fields(&r->in.fields);
     emit(out, TG_STR("Host"), tg_forward_host(r));
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
         if (!is_dropped(r, field, named))
             emit(out, field->name, field->value);
     }
-    emit(out, TG_STR("Via"), via(r));
+    emit_via(r, out);
     emit_x_forwarded(r, out);
     emit_max_forwards(r, out);
 }
 
 enum tg_err tg_forward_fields(struct tg_request *r)
 {
-    struct out out = {.list = &r->out.fields};
+    struct out out = {.list = &r->out.fields, .arena = &r->arena};
     if (r->out.fields_copied)
         return TG_OK;
     tg_fields_init(&r->out.fields, &r->arena);

@@ -81,6 +81,9 @@ enum tg_err tg_forward_fields(struct tg_request *r) TG_MUST_USE;
 size_t tg_forward_size(const struct tg_request *r);
 void tg_forward_write(struct tg_request *r, struct tg_fmt *f);
 
+/* True when Connection names more than the usual words: fields of that name are not forwarded. */
+bool tg_forward_names_fields(const struct tg_fields *fields);
+
 /* Who the client is, as far as trusted proxies tell. */
 void tg_forward_trust(struct tg_request *r);
 

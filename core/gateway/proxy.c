@@ -346,7 +346,7 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
     }
     r->source = TG_SOURCE_UPSTREAM;
     r->resp = *head;
-    if (head->status != 101 && tg_fields_find_id(&head->fields, TG_FIELD_CONNECTION) != NULL) {
+    if (head->status != 101 && tg_forward_names_fields(&head->fields)) {
         if (tg_fields_copy(&head->fields, &r->resp.fields) != TG_OK) {
             tg_answer_error(r, 503, "no_resources");
             return;

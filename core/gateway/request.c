@@ -71,7 +71,6 @@ static void on_free(struct tg_task *task)
     r->magic = 0;
     tg_list_remove(&r->link);
     tg_vm_set_unref(&r->vms);
-    tg_snapshot_unref(&r->snapshot);
     struct tg_arena arena = r->arena; /* the request is in it */
     tg_arena_release(&arena);
     tg_gate_check_drained(gate);
@@ -98,7 +97,7 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     r->state = TG_REQUEST_REWRITE;
     r->arena = arena;
     r->gate = gate;
-    r->snapshot = tg_snapshot_ref(gate->snapshot);
+    r->snapshot = gate->snapshot;
     r->vms = tg_vm_set_ref(gate->vms);
     r->listener = listener;
     r->chains = listener->chains;
@@ -190,13 +189,21 @@ static void not_routed(struct tg_request *r, enum tg_route_verdict verdict,
     tg_answer_wrong_method(r, tg_fmt_str(&f));
 }
 
-static void take_captures(struct tg_request *r, const struct tg_route_match *match)
+static enum tg_err take_captures(struct tg_request *r, const struct tg_route_match *match)
 {
-    r->capture_count = TG_MIN(match->capture_count, (uint32_t)TG_COUNT_OF(r->captures));
-    for (uint32_t i = 0; i < r->capture_count; i++) {
+    uint32_t n = match->capture_count;
+    if (n == 0)
+        return TG_OK;
+    r->capture_names = tg_arena_alloc(&r->arena, 2 * n * sizeof(*r->captures));
+    if (r->capture_names == NULL)
+        return TG_E_NOMEM;
+    r->captures = r->capture_names + n;
+    r->capture_count = n;
+    for (uint32_t i = 0; i < n; i++) {
         r->capture_names[i] = match->captures[i].name;
         r->captures[i] = match->captures[i].value;
     }
+    return TG_OK;
 }
 
 static void strip_prefix(struct tg_request *r)
@@ -230,7 +237,10 @@ static void route(struct tg_request *r)
     r->route = &r->snapshot->routes[(uintptr_t)match.handle];
     r->service = r->route->service;
     r->chains = r->route->chains[r->listener->index];
-    take_captures(r, &match);
+    if (take_captures(r, &match) != TG_OK) {
+        tg_answer_error(r, 503, "no_resources");
+        return;
+    }
     strip_prefix(r);
     run_access(r);
 }

@@ -153,7 +153,7 @@ struct tg_request {
     struct tg_list link; /* in the gate's list of requests */
     struct tg_arena arena;
     struct tg_gate *gate;         /* of this worker; borrowed */
-    struct tg_snapshot *snapshot; /* one reference */
+    struct tg_snapshot *snapshot; /* borrowed from vms, which holds it */
     struct tg_vm_set *vms;        /* one reference */
     struct tg_stream *stream;     /* borrowed; NULL once the exchange is over */
     const struct tg_listener_conf *listener;
@@ -175,8 +175,8 @@ struct tg_request {
     const struct tg_route_conf *route; /* NULL: none */
     const struct tg_service_conf *service;
     const struct tg_chains *chains;
-    struct tg_str capture_names[16];
-    struct tg_str captures[16];
+    struct tg_str *capture_names; /* in the arena */
+    struct tg_str *captures;
     uint32_t capture_count;
     struct tg_outbound out;
     struct tg_upstream_facts upstream;

@@ -22,6 +22,30 @@ static const unsigned char field_flags[TG_FIELDS] = {
 #define SLOTS 256u
 static unsigned char slots[SLOTS];
 
+/* Equal to the lower-case `known`, in words of eight: setting bit 5 makes letters lower-case,
+ * leaves
+ * "-" and digits, and maps nothing else that may stand in a name to one of these. */
+static bool is_known(struct tg_str name, struct tg_str known)
+{
+    const uint64_t bit5 = UINT64_C(0x2020202020202020);
+    size_t i = 0;
+    if (name.n != known.n)
+        return false;
+    for (; i + 8 <= name.n; i += 8) {
+        uint64_t a;
+        uint64_t b;
+        memcpy(&a, name.p + i, 8);
+        memcpy(&b, known.p + i, 8);
+        if ((a | bit5) != b)
+            return false;
+    }
+    for (; i < name.n; i++) {
+        if ((name.p[i] | 0x20) != known.p[i])
+            return false;
+    }
+    return true;
+}
+
 static unsigned slot_of(struct tg_str name)
 {
     unsigned first = (unsigned char)(name.p[0] | 0x20);
@@ -49,7 +73,7 @@ enum tg_field_id tg_field_id(struct tg_str name)
     if (name.n == 0)
         return TG_FIELD_OTHER;
     for (unsigned slot = slot_of(name); slots[slot] != 0; slot = (slot + 1) % SLOTS) {
-        if (tg_str_eq_nocase(names[slots[slot]], name))
+        if (is_known(name, names[slots[slot]]))
             return (enum tg_field_id)slots[slot];
     }
     return TG_FIELD_OTHER;
@@ -91,6 +115,7 @@ static enum tg_err append(struct tg_fields *fields, struct tg_field field)
             return err;
     }
     fields->v[fields->n++] = field;
+    fields->seen |= UINT64_C(1) << field.id;
     return TG_OK;
 }
 
@@ -102,6 +127,11 @@ enum tg_err tg_fields_add(struct tg_fields *fields, struct tg_str name, struct t
 enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id, struct tg_str value)
 {
     return append(fields, (struct tg_field){names[id], value, id});
+}
+
+static bool may_have(const struct tg_fields *fields, enum tg_field_id id)
+{
+    return (fields->seen >> id & 1) != 0;
 }
 
 static bool is_named(const struct tg_field *field, enum tg_field_id id, struct tg_str name)
@@ -149,6 +179,8 @@ uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name)
 uint32_t tg_fields_remove_id(struct tg_fields *fields, enum tg_field_id id)
 {
     tg_assert(id != TG_FIELD_OTHER);
+    if (!may_have(fields, id))
+        return 0;
     return remove_from(fields, 0, id, names[id]);
 }
 
@@ -188,7 +220,7 @@ const struct tg_field *tg_fields_find(const struct tg_fields *fields, struct tg_
 
 const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg_field_id id)
 {
-    for (uint32_t i = 0; i < fields->n; i++) {
+    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
         if (fields->v[i].id == id)
             return &fields->v[i];
     }
@@ -197,7 +229,7 @@ const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg
 
 bool tg_fields_list_has(const struct tg_fields *fields, enum tg_field_id id, struct tg_str item)
 {
-    for (uint32_t i = 0; i < fields->n; i++) {
+    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
         struct tg_str list = fields->v[i].value;
         struct tg_str one;
         if (fields->v[i].id != id)
@@ -212,7 +244,8 @@ bool tg_fields_list_has(const struct tg_fields *fields, enum tg_field_id id, str
 
 enum tg_err tg_fields_copy(const struct tg_fields *fields, struct tg_fields *out)
 {
-    *out = (struct tg_fields){.cap = fields->n + 8, .n = fields->n, .arena = fields->arena};
+    *out = (struct tg_fields){
+        .cap = fields->n + 8, .n = fields->n, .arena = fields->arena, .seen = fields->seen};
     out->v = tg_arena_alloc(out->arena, out->cap * sizeof(*out->v));
     if (out->v == NULL)
         return TG_E_NOMEM;

@@ -30,7 +30,10 @@ struct tg_fields {
     uint32_t n;
     uint32_t cap;
     struct tg_arena *arena; /* borrowed; v grows there */
+    uint64_t seen;          /* bit of each known id that was ever added: absent ones cost a look */
 };
+
+_Static_assert(TG_FIELDS <= 64, "tg_fields.seen has a bit for each known field");
 
 /* An empty list that grows in `arena`. */
 void tg_fields_init(struct tg_fields *fields, struct tg_arena *arena);

@@ -101,13 +101,29 @@ void tg_addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct tg_a
     }
 }
 
+/* inet_ntop() goes through sprintf(); this is on the way of every request. */
+static struct tg_str ipv4_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX])
+{
+    size_t size;
+    const unsigned char *ip = tg_addr_ip_bytes(addr, &size);
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, TG_ADDR_TEXT_MAX);
+    for (size_t i = 0; i < 4; i++) {
+        if (i > 0)
+            tg_fmt_char(&f, '.');
+        tg_fmt_u64(&f, ip[i]);
+    }
+    tg_fmt_char(&f, '\0');
+    return tg_str(room, f.n - 1);
+}
+
 struct tg_str tg_addr_ip_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX])
 {
-    const void *ip = addr->u.any.sa_family == AF_INET6 ? (const void *)&addr->u.v6.sin6_addr
-                                                       : (const void *)&addr->u.v4.sin_addr;
+    if (addr->len > 0 && addr->u.any.sa_family == AF_INET)
+        return ipv4_text(addr, room);
     room[0] = '\0';
     if (addr->len > 0)
-        tg_assert(inet_ntop(addr->u.any.sa_family, ip, room, TG_ADDR_TEXT_MAX) != NULL);
+        tg_assert(inet_ntop(AF_INET6, &addr->u.v6.sin6_addr, room, TG_ADDR_TEXT_MAX) != NULL);
     return tg_str_c(room);
 }
 
