@@ -350,6 +350,18 @@ function resolve:consistency()
   end
 end
 
+-- A tg.use that no list holds does nothing, and nothing of it was checked.
+local function warn_of_unattached(session)
+  for _, instance in ipairs(session.instances) do
+    if not instance.path then
+      session:warn(instance.where, {
+        code = "attached_nowhere", message = ("plugin %s is attached nowhere"):format(quote(instance.name)),
+        hint = "put it into tg.global, or into the plugins of a listener, service or route",
+      })
+    end
+  end
+end
+
 function resolve:global_instances()
   local list = {}
   for _, declaration in ipairs(each_checked(self, "global")) do
@@ -483,6 +495,7 @@ function resolve:tree(limits)
   self:ordering_names()
   self:consistency()
   if diagnostics.errors > 0 then return nil end
+  warn_of_unattached(self.session)
   local listeners, services = self:listeners(), self:services()
   local routes = self:routes(listeners, services)
   if diagnostics.errors > 0 then return nil end

@@ -370,4 +370,10 @@ gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): its rewrite phase d
 1 warning in 1 file
 ]], reports:render())
   end)
+
+  it("tells of plugins that are attached nowhere", function()
+    local _, reports = load 'local unused = tg.use "no-such-plugin" {}'
+    assert.matches('^gateway.lua:4:16: warning: plugin "no%-such%-plugin" is attached nowhere\n',
+      reports:render())
+  end)
 end)
