@@ -336,6 +336,18 @@ static void read_wishes(struct tg_request_head *h)
                  tg_fields_list_has(&h->fields, TG_FIELD_CONNECTION, TG_STR("upgrade"));
 }
 
+/* The method's name, or an empty slice unless the line is method, target and "HTTP/1.x" with single
+ * spaces between them (RFC 9112, 3): llhttp lets more spaces pass, and RTSP. */
+static struct tg_str read_method(const char *p, size_t n, struct tg_str target)
+{
+    struct tg_str line = tg_str_sub(tg_str(p, n), 0, tg_str_find(tg_str(p, n), '\r', 0));
+    size_t space = tg_str_find(line, ' ', 0);
+    struct tg_str rest = tg_str_sub(line, space + 1 + target.n, line.n);
+    bool good = target.p == p + space + 1 && rest.n == sizeof(" HTTP/1.1") - 1 &&
+                tg_str_starts(rest, TG_STR(" HTTP/1."));
+    return good ? tg_str_sub(line, 0, space) : tg_str("", 0);
+}
+
 bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *limits,
                          struct tg_arena *arena, struct tg_request_head *out,
                          struct tg_refusal *refusal)
@@ -350,7 +362,9 @@ bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *l
         return refuse(refusal, 505, "HTTP version not supported");
     out->minor = parser.http_minor;
     out->target = c.target;
-    out->method_name = tg_str_sub(tg_str(p, n), 0, tg_str_find(tg_str(p, n), ' ', 0));
+    out->method_name = read_method(p, n, out->target);
+    if (out->method_name.n == 0)
+        return refuse(refusal, 400, "malformed request line");
     out->method = tg_method_from_name(out->method_name);
     if (!read_target(limits, arena, out, refusal) || !read_host(out, refusal) ||
         !read_request_framing(out, refusal))

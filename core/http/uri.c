@@ -127,6 +127,18 @@ static bool is_ipv6_literal(struct tg_str s)
     return inet_pton(AF_INET6, text, &ignored) == 1;
 }
 
+/* reg-name or IPv4 address, not empty; percent signs begin an escape, and not one of NUL. */
+static bool is_reg_name(struct tg_str s)
+{
+    if (s.n == 0 || !tg_str_all(s, TG_CHAR_HOST))
+        return false;
+    for (size_t i = tg_str_find(s, '%', 0); i < s.n; i = tg_str_find(s, '%', i + 1)) {
+        if (decode_at(s, i) <= 0)
+            return false;
+    }
+    return true;
+}
+
 enum tg_err tg_uri_split_authority(struct tg_str authority, struct tg_str *host, uint16_t *port)
 {
     bool literal = authority.n > 0 && authority.p[0] == '[';
@@ -140,7 +152,7 @@ enum tg_err tg_uri_split_authority(struct tg_str authority, struct tg_str *host,
     *port = (uint16_t)number;
     if (literal)
         return is_ipv6_literal(*host) ? TG_OK : TG_E_INVALID;
-    return host->n > 0 && tg_str_all(*host, TG_CHAR_HOST) ? TG_OK : TG_E_INVALID;
+    return is_reg_name(*host) ? TG_OK : TG_E_INVALID;
 }
 
 struct tg_str tg_uri_decode(struct tg_str s, bool plus, struct tg_arena *arena)
