@@ -21,6 +21,7 @@ void tg_h1_body_init(struct tg_h1_body *body, enum tg_framing framing, uint64_t 
         .max_fields = max_fields,
         .max_trailer = max_trailer,
         .arena = arena,
+        .scan = {.lines = 1}, /* field lines only, and the empty line may be the first */
     };
     tg_fields_init(&body->trailers, arena);
 }
@@ -111,14 +112,7 @@ static enum tg_body_result decode_trailer(struct tg_h1_body *b, const char *p, s
     size_t part = TG_MIN(n, (size_t)(b->max_trailer - b->trailer_n));
     *used = part;
     if (part == 0 || !keep_trailer(b, p, part))
-        return part == 0 && n == 0 ? TG_BODY_MORE : TG_BODY_BAD;
-    if (b->trailer[0] == '\r') { /* no trailers: the empty line alone */
-        if (b->trailer_n < 2)
-            return TG_BODY_MORE;
-        *used = 2 - before;
-        b->state = DONE;
-        return b->trailer[1] == '\n' ? TG_BODY_END : TG_BODY_BAD;
-    }
+        return TG_BODY_BAD;
     switch (tg_head_scan(&b->scan, b->trailer, b->trailer_n, &why)) {
     case TG_SCAN_MORE:
         return b->trailer_n < b->max_trailer ? TG_BODY_MORE : TG_BODY_BAD;

@@ -14,7 +14,8 @@
 
 #include "http/message.h"
 
-/* Where a scan stands. Zero it before the first call. */
+/* Where a scan stands. Zero it before the first call; with `lines` at 1 it scans a trailer section,
+ * which has no first line of another kind. */
 struct tg_head_scan {
     size_t at;         /* bytes known to be good */
     size_t line_start; /* of the line that `at` is in */
