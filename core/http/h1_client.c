@@ -158,6 +158,16 @@ static void final_head(struct tg_h1_client *c, const struct tg_response_head *he
     c->events->on_head(c, head);
 }
 
+/* Room behind a head that is not complete; what an informational head shares with the arena is
+ * copied first. */
+static bool make_room(struct tg_h1_client *c)
+{
+    struct tg_slab *slab = c->conn.worker->slab;
+    if (tg_inbuf_reclaim(&c->in, slab) != TG_OK)
+        return false;
+    return c->in.end < c->in.cap || tg_inbuf_grow(&c->in, slab) == TG_OK;
+}
+
 /* Looks for a head in the input. */
 static void read_head(struct tg_h1_client *c)
 {
@@ -170,8 +180,7 @@ static void read_head(struct tg_h1_client *c)
     case TG_SCAN_MORE:
         if (tg_inbuf_left(&c->in) > c->limits.head)
             fail(c, TG_E_PROTOCOL, "origin: response head too large");
-        else if ((c->in.end == c->in.cap || c->in.borrowed) &&
-                 tg_inbuf_grow(&c->in, c->conn.worker->slab) != TG_OK)
+        else if (!make_room(c))
             fail(c, TG_E_NOMEM, NULL);
         return;
     case TG_SCAN_DONE:
@@ -191,17 +200,27 @@ static void read_head(struct tg_h1_client *c)
 
 static void complete(struct tg_h1_client *c)
 {
-    c->in_done = true;
-    if (tg_inbuf_left(&c->in) > 0)
-        c->keep_alive = false; /* bytes behind the answer: nothing to build on */
     settle(c);
     c->events->on_end(c, &c->body.trailers);
+}
+
+/* Hands over `data`, which is what `used` bytes of the input held. They leave the input before the
+ * call, so that reading within it goes on behind them; their memory goes after it. False when the
+ * exchange is over. */
+static bool hand_over(struct tg_h1_client *c, struct tg_str data, size_t used)
+{
+    uint64_t exchange = c->requests;
+    c->in.pos += (uint32_t)used;
+    if (data.n > 0)
+        c->events->on_body(c, data);
+    if (tg_inbuf_left(&c->in) == 0)
+        tg_inbuf_release(&c->in, c->conn.worker->slab);
+    return is_same(c, exchange);
 }
 
 /* Decodes and hands over one piece; false when there is no more to do. */
 static bool read_body(struct tg_h1_client *c)
 {
-    uint64_t exchange = c->requests;
     struct tg_str data;
     size_t used;
     enum tg_body_result result =
@@ -210,24 +229,18 @@ static bool read_body(struct tg_h1_client *c)
         fail(c, TG_E_PROTOCOL, "origin: malformed chunked body");
         return false;
     }
-    if (data.n > 0)
-        c->events->on_body(c, data);
-    if (!is_same(c, exchange))
+    c->in_done = result == TG_BODY_END;
+    if (!hand_over(c, data, used))
         return false;
-    tg_inbuf_consume(&c->in, c->conn.worker->slab, used);
-    if (result == TG_BODY_END)
+    if (c->in_done)
         complete(c);
     return result == TG_BODY_MORE;
 }
 
-static bool read_tunnel(struct tg_h1_client *c)
+static void read_tunnel(struct tg_h1_client *c)
 {
-    uint64_t exchange = c->requests;
-    struct tg_str data = tg_str(tg_inbuf_at(&c->in), tg_inbuf_left(&c->in));
-    c->events->on_body(c, data);
-    if (is_same(c, exchange))
-        tg_inbuf_consume(&c->in, c->conn.worker->slab, data.n);
-    return false;
+    size_t n = tg_inbuf_left(&c->in);
+    hand_over(c, tg_str(tg_inbuf_at(&c->in), n), n);
 }
 
 /* Works through the input as far as it is wanted. */
@@ -267,6 +280,7 @@ static void read_ended(struct tg_h1_client *c, enum tg_err err)
     }
     if (err == TG_E_CLOSED && c->state == TG_H1_CLIENT_BUSY && c->head_done &&
         tg_h1_body_end(&c->body)) {
+        c->in_done = true;
         complete(c);
         return;
     }
@@ -297,7 +311,8 @@ static void on_readable(struct tg_conn *conn)
     }
     c->in.end += (uint32_t)n;
     c->got_bytes = true;
-    c->since = c->head_done || c->out_done ? now(c) : c->since;
+    if (c->head_done) /* before that, `response` counts from the end of the request */
+        c->since = now(c);
     pump(c);
 }
 
@@ -381,12 +396,17 @@ static void flush_stage(struct tg_h1_client *c)
     write_out(c, &iov, 1);
 }
 
+static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
+{
+    tg_fmt_init_arena(&c->stage, c->arena, size);
+    if (c->stage.failed)
+        fail_later(c, TG_E_NOMEM);
+    return &c->stage;
+}
+
 struct tg_fmt *tg_h1_client_stage(struct tg_h1_client *client, size_t size)
 {
-    tg_fmt_init_arena(&client->stage, client->arena, size + STAGE_EXTRA);
-    if (client->stage.failed)
-        fail_later(client, TG_E_NOMEM);
-    return &client->stage;
+    return open_stage(client, size + STAGE_EXTRA);
 }
 
 void tg_h1_client_set_framing(struct tg_h1_client *client, enum tg_framing framing)
@@ -413,8 +433,9 @@ void tg_h1_client_send_body(struct tg_h1_client *client, struct tg_str data)
     int n = 0;
     if (data.n == 0)
         return;
-    if (f->p != NULL && !f->failed && data.n <= STAGE_EXTRA &&
-        f->cap - f->n >= data.n + CHUNK_LINE + 2) {
+    if (f->failed)
+        return; /* no part of a head may go; told when it is flushed */
+    if (f->p != NULL && data.n <= STAGE_EXTRA && f->cap - f->n >= data.n + CHUNK_LINE + 2) {
         stage_chunk(f, chunked, data);
         return;
     }
@@ -435,7 +456,7 @@ void tg_h1_client_send_end(struct tg_h1_client *client, const struct tg_fields *
     struct tg_fmt *f = &client->stage;
     if (client->out_framing == TG_FRAMING_CHUNKED && client->state == TG_H1_CLIENT_BUSY) {
         if (f->p == NULL)
-            tg_fmt_init_arena(f, client->arena, 256);
+            open_stage(client, 256);
         tg_fmt_lit(f, "0\r\n");
         if (trailers != NULL)
             tg_h1_write_fields(f, trailers);
@@ -545,6 +566,7 @@ bool tg_h1_client_is_reusable(const struct tg_h1_client *client)
 {
     return client->state == TG_H1_CLIENT_BUSY && client->in_done && client->out_done &&
            client->keep_alive && client->failure == TG_OK && tg_conn_pending(&client->conn) == 0 &&
+           tg_inbuf_left(&client->in) == 0 && /* bytes behind the answer: nothing to build on */
            !client->conn.eof;
 }
 

@@ -109,17 +109,8 @@ static void read_body(struct tg_stream *stream, bool on)
         s->since = tg_loop_now(&s->conn.worker->loop);
     s->want_body = on;
     tg_h1_server_settle(s);
-    if (!on)
-        return;
-    if (s->state == TG_H1_SERVER_TUNNEL && tg_inbuf_left(&s->in) > 0) {
-        struct tg_str data = tg_str(tg_inbuf_at(&s->in), tg_inbuf_left(&s->in));
-        stream->bytes_in += data.n;
-        stream->events->on_body(stream, data);
-        if (s->state == TG_H1_SERVER_TUNNEL)
-            tg_inbuf_consume(&s->in, s->conn.worker->slab, data.n);
-        return;
-    }
-    tg_h1_server_pump_body(s);
+    if (on)
+        tg_h1_server_pump(s);
 }
 
 static void send_info(struct tg_stream *stream, unsigned status, const struct tg_fields *fields)
@@ -262,7 +253,7 @@ static void send_end(struct tg_stream *stream, const struct tg_fields *trailers)
         return;
     }
     if (s->discarding)
-        tg_h1_server_pump_body(s);
+        tg_h1_server_pump(s);
     tg_h1_server_advance(s);
 }
 

@@ -11,8 +11,8 @@ extern const struct tg_stream_ops tg_h1_server_ops;
 /* Sets interest and deadline to what the state wants. */
 void tg_h1_server_settle(struct tg_h1_server *s);
 
-/* Decodes and hands over what is in the input. */
-void tg_h1_server_pump_body(struct tg_h1_server *s);
+/* Decodes (but in a tunnel) and hands over what is in the input, as far as it is wanted. */
+void tg_h1_server_pump(struct tg_h1_server *s);
 
 /* After send_end: the next request, or the end, as soon as nothing is pending. */
 void tg_h1_server_advance(struct tg_h1_server *s);

@@ -113,11 +113,14 @@ static void break_off(struct tg_h1_server *s, enum tg_err err, unsigned status)
         s->stream.events->on_aborted(&s->stream, err, status);
         return;
     }
+    /* An answer that ends with the connection must not look whole. */
+    bool partial = s->state == TG_H1_SERVER_ACTIVE && s->head_sent &&
+                   (!s->out_done || s->failure != TG_OK || tg_conn_pending(&s->conn) > 0);
     const struct tg_stream_events *events = s->stream.events;
     s->stream.events = NULL;
     if (active)
         events->on_aborted(&s->stream, err, 0);
-    finish(s, false);
+    finish(s, partial);
 }
 
 void tg_h1_server_fail_later(struct tg_h1_server *s, enum tg_err err)
@@ -339,22 +342,24 @@ static void body_bad(struct tg_h1_server *s)
     break_off(s, TG_E_PROTOCOL, 400);
 }
 
-/* Hands over what one decode step gave; false when the exchange is not ours any more. */
+/* Hands over `data`, which is what `used` bytes of the input held. They leave the input before the
+ * call, because the gateway may answer within it, and what reads on then must not meet them again;
+ * their memory goes after it. False when the exchange is not ours any more. */
 static bool hand_over(struct tg_h1_server *s, struct tg_str data, size_t used)
 {
     uint64_t exchange = s->requests;
+    enum tg_h1_server_state state = s->state;
     s->stream.bytes_in += data.n;
+    s->in.pos += (uint32_t)used;
     if (data.n > 0 && s->want_body)
         s->stream.events->on_body(&s->stream, data);
-    if (s->state != TG_H1_SERVER_ACTIVE || s->requests != exchange)
-        return false;
-    tg_inbuf_consume(&s->in, s->conn.worker->slab, used);
-    return true;
+    if (tg_inbuf_left(&s->in) == 0)
+        tg_inbuf_release(&s->in, s->conn.worker->slab);
+    return s->state == state && s->requests == exchange;
 }
 
 static void body_complete(struct tg_h1_server *s)
 {
-    s->body_done = true;
     if (s->discarding || s->out_done) {
         tg_h1_server_advance(s);
         return;
@@ -363,7 +368,14 @@ static void body_complete(struct tg_h1_server *s)
     s->stream.events->on_body_end(&s->stream, &s->body.trailers);
 }
 
-void tg_h1_server_pump_body(struct tg_h1_server *s)
+static void pump_tunnel(struct tg_h1_server *s)
+{
+    size_t n = tg_inbuf_left(&s->in);
+    if (s->want_body && n > 0)
+        hand_over(s, tg_str(tg_inbuf_at(&s->in), n), n);
+}
+
+static void pump_body(struct tg_h1_server *s)
 {
     while (s->state == TG_H1_SERVER_ACTIVE && (s->want_body || s->discarding) && !s->body_done &&
            tg_inbuf_left(&s->in) > 0) {
@@ -380,6 +392,7 @@ void tg_h1_server_pump_body(struct tg_h1_server *s)
             break_off(s, TG_E_LIMIT, 413);
             return;
         }
+        s->body_done = result == TG_BODY_END;
         if (!hand_over(s, data, used))
             return;
         if (result == TG_BODY_END) {
@@ -389,15 +402,12 @@ void tg_h1_server_pump_body(struct tg_h1_server *s)
     }
 }
 
-static void pump_tunnel(struct tg_h1_server *s)
+void tg_h1_server_pump(struct tg_h1_server *s)
 {
-    if (!s->want_body || tg_inbuf_left(&s->in) == 0)
-        return;
-    struct tg_str data = tg_str(tg_inbuf_at(&s->in), tg_inbuf_left(&s->in));
-    s->stream.bytes_in += data.n;
-    s->stream.events->on_body(&s->stream, data);
     if (s->state == TG_H1_SERVER_TUNNEL)
-        tg_inbuf_consume(&s->in, s->conn.worker->slab, data.n);
+        pump_tunnel(s);
+    else
+        pump_body(s);
 }
 
 void tg_h1_server_begin_tunnel(struct tg_h1_server *s)
@@ -443,6 +453,10 @@ static void on_readable(struct tg_conn *conn)
     size_t size = head ? HEAD_BUFFER : (size_t)s->limits->connection_buffer;
     size_t n;
     tg_magic_check(s, SERVER_MAGIC);
+    if (s->state == TG_H1_SERVER_IDLE && tg_inbuf_left(&s->in) > 0) {
+        begin_head(s); /* a pipelined request waits for `later`, and may fill its buffer */
+        return;
+    }
     if (tg_inbuf_reserve(&s->in, conn->worker->slab, size) != TG_OK) {
         read_ended(s, TG_E_NOMEM);
         return;
@@ -466,10 +480,10 @@ static void on_readable(struct tg_conn *conn)
     case TG_H1_SERVER_ACTIVE:
         s->since = now(s);
         tg_h1_server_settle(s);
-        tg_h1_server_pump_body(s);
+        tg_h1_server_pump(s);
         break;
     case TG_H1_SERVER_TUNNEL:
-        pump_tunnel(s);
+        tg_h1_server_pump(s);
         break;
     case TG_H1_SERVER_LINGER:
         drop_input(s);
@@ -513,7 +527,8 @@ static void on_timeout(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
     tg_magic_check(s, SERVER_MAGIC);
-    if (deadline_of(s) > now(s)) { /* bytes went out since it was set */
+    uint64_t deadline = deadline_of(s);
+    if (deadline == 0 || deadline > now(s)) { /* bytes went out since it was set */
         tg_h1_server_settle(s);
         return;
     }

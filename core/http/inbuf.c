@@ -58,6 +58,10 @@ enum tg_err tg_inbuf_reclaim(struct tg_inbuf *in, struct tg_slab *slab)
 {
     if (!in->borrowed)
         return TG_OK;
+    if (tg_inbuf_left(in) == 0) {
+        tg_inbuf_release(in, slab);
+        return TG_OK;
+    }
     return move_to(in, slab, tg_slab_class_size(tg_inbuf_left(in)));
 }
 
