@@ -146,16 +146,26 @@ static bool take_head(struct tg_h1_client *c, struct tg_response_head **out)
     return true;
 }
 
+static void complete(struct tg_h1_client *c)
+{
+    settle(c);
+    c->events->on_end(c, &c->body.trailers);
+}
+
 static void final_head(struct tg_h1_client *c, const struct tg_response_head *head)
 {
+    uint64_t exchange = c->requests;
+    bool whole = head->framing == TG_FRAMING_NONE && head->status != 101;
     c->head_done = true;
     c->keep_alive = head->keep_alive;
-    c->in_done = head->framing == TG_FRAMING_NONE && head->status != 101;
+    c->in_done = whole;
     c->since = now(c);
     tg_h1_body_init(&c->body, head->framing, head->length, c->arena, c->limits.fields,
                     c->limits.head);
     settle(c);
     c->events->on_head(c, head);
+    if (whole && is_same(c, exchange) && c->in_done) /* it has not become a tunnel */
+        complete(c);
 }
 
 /* Room behind a head that is not complete; what an informational head shares with the arena is
@@ -196,12 +206,6 @@ static void read_head(struct tg_h1_client *c)
         final_head(c, head);
     else
         c->events->on_info(c, head);
-}
-
-static void complete(struct tg_h1_client *c)
-{
-    settle(c);
-    c->events->on_end(c, &c->body.trailers);
 }
 
 /* Hands over `data`, which is what `used` bytes of the input held. They leave the input before the
