@@ -12,14 +12,12 @@
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGH UINT64_C(0x8080808080808080)
 
-/* True when one of the eight bytes is below 0x20 or is 0x7f. May also say so for a byte next to
- * such a one: the caller looks again byte by byte. */
-static inline bool has_control(uint64_t w)
+/* Marks (in bit 7) the bytes of `w` that are below 0x20 or are 0x7f. A borrow may mark a byte above
+ * a true one too, so only the lowest mark is to be believed. */
+static inline uint64_t mark_controls(uint64_t w)
 {
-    uint64_t low = (w - ONES * 0x20) & ~w & HIGH;
     uint64_t x = w ^ (ONES * 0x7f);
-    uint64_t del = (x - ONES) & ~x & HIGH;
-    return (low | del) != 0;
+    return ((w - ONES * 0x20) & ~w & HIGH) | ((x - ONES) & ~x & HIGH);
 }
 
 /* First position from `at` on that holds a control character, or n. */
@@ -27,9 +25,10 @@ static size_t next_control(const char *p, size_t at, size_t n)
 {
     for (; at + 8 <= n; at += 8) {
         uint64_t w;
-        memcpy(&w, p + at, 8);
-        if (has_control(w))
-            break;
+        memcpy(&w, p + at, 8); /* little endian: the lowest byte is the first */
+        uint64_t marks = mark_controls(w);
+        if (marks != 0)
+            return at + (size_t)__builtin_ctzll(marks) / 8;
     }
     while (at < n && ((unsigned char)p[at] >= 0x20 && p[at] != 0x7f))
         at++;
