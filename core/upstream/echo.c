@@ -194,7 +194,11 @@ static void widen(struct tg_limits *l)
 void tg_echo_close_all(struct tg_list *echoes)
 {
     TG_LIST_FOREACH(echoes, it)
-    tg_h1_server_close(&TG_LIST_ENTRY(it, struct echo, link)->server);
+    {
+        struct echo *e = TG_LIST_ENTRY(it, struct echo, link);
+        tg_list_remove(&e->link); /* it is freed later, when the list may be gone */
+        tg_h1_server_close(&e->server);
+    }
 }
 
 enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_list *echoes,
