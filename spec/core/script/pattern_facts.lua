@@ -1,15 +1,16 @@
---What find, match, gmatch and gsub must do, as the manual of Lua 5.1(5.4 and 5.4.1) says it,
-    with
-    -- LuaJIT's answers where the manual is silent. pattern_lua_test.c runs each group as a test, once with --our
-    functions and once with LuaJIT's: a fact that LuaJIT does not share is not a fact. -- --Groups
-    are functions of the library;
-is(pack(call), expected, …) compares all results.
+-- What find, match, gmatch and gsub must do, as the manual of Lua 5.1 (5.4 and 5.4.1) says it, with
+-- LuaJIT's answers where the manual is silent. pattern_lua_test.c runs each group as a test, once with
+-- our functions and once with LuaJIT's: a fact that LuaJIT does not share is not a fact.
+--
+-- Groups are functions of the library; is(pack(call), expected, …) compares all results.
 
-    local groups = {}
+local groups = {}
 
-local function pack(...) return {n = select("#", ...), ...} end
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
 
-    local function show(list)
+local function show(list)
   local out = {}
   for i = 1, list.n do
     out[i] = type(list[i]) == "string" and ("%q"):format(list[i]) or tostring(list[i])
@@ -366,24 +367,18 @@ end
 -- Errors carry the line of the code that called, and of the callback where it raised.
 function groups.positions(lib)
   local function line_of(f)
-    local _,
-        message = pcall(f) return tonumber(
-            message
-            : match("^[^:]*pattern_facts%.lua:(%d+): ")) end local here =
-            debug.getinfo(1, "l").currentline is(
-                pack(line_of(function() local _ = lib.find("a", "[") end)), here + 1)
-                is(pack(line_of(function() local _ = lib.gsub("a", "[", "") end)), here + 2) is(
-                    pack(line_of(function() local _ = lib.gsub("a", "[", error) end)), here + 3)
-                    is(pack(line_of(function() local _ = lib.gsub("a", "(a", type) end)), here + 4)
-                        is(pack(line_of(function() local _ = lib.gsub(
-                                            "ab", "a", function() return {} end) end)),
-                           here + 5) is(pack(line_of(function() local _ =
-                                                         lib.gsub(nil, "a", error) end)),
-                                        here + 6)
-                            is(pack(line_of(function() local _ =
-                                                lib.gsub("a", "a", function() error("x") end) end)),
-                               here + 7)
-                                is(pack(line_of(function() local _ = lib.gmatch("a", "[")() end)),
-                                   here + 8) end
+    local _, message = pcall(f)
+    return tonumber(message:match("^[^:]*pattern_facts%.lua:(%d+): "))
+  end
+  local here = debug.getinfo(1, "l").currentline
+  is(pack(line_of(function() local _ = lib.find("a", "[") end)), here + 1)
+  is(pack(line_of(function() local _ = lib.gsub("a", "[", "") end)), here + 2)
+  is(pack(line_of(function() local _ = lib.gsub("a", "[", error) end)), here + 3)
+  is(pack(line_of(function() local _ = lib.gsub("a", "(a", type) end)), here + 4)
+  is(pack(line_of(function() local _ = lib.gsub("ab", "a", function() return {} end) end)), here + 5)
+  is(pack(line_of(function() local _ = lib.gsub(nil, "a", error) end)), here + 6)
+  is(pack(line_of(function() local _ = lib.gsub("a", "a", function() error("x") end) end)), here + 7)
+  is(pack(line_of(function() local _ = lib.gmatch("a", "[")() end)), here + 8)
+end
 
-            return groups
+return groups

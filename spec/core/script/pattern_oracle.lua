@@ -83,17 +83,20 @@ local operations = {
   end,
 }
 
--- Result of one call as text;
-  errors without their position.The call is in the middle of a line of-- its own,
-      so that both libraries see a Lua function as their caller
-          .local function
-          outcome(ok, ...) if ok then return render_all(...) end return "error: "..tostring((...))
-      : gsub("^.-:%d+: ", "") end
+-- Result of one call as text; errors without their position. The call is in the middle of a line of
+-- its own, so that both libraries see a Lua function as their caller.
+local function outcome(ok, ...)
+  if ok then
+    return render_all(...)
+  end
+  return "error: " .. tostring((...)):gsub("^.-:%d+: ", "")
+end
 
-        local function
-        run(operation, lib, ...) return outcome(pcall(operations[operation], lib, ...)) end
+local function run(operation, lib, ...)
+  return outcome(pcall(operations[operation], lib, ...))
+end
 
-        local function compare(s, p, repl, init, max)
+local function compare(s, p, repl, init, max)
   local raised = 0
   for operation in pairs(operations) do
     local expected = run(operation, theirs, s, p, repl, init, max)
