@@ -25,6 +25,8 @@ struct keeper {
     struct tg_snapshot *current; /* one reference */
     struct tg_snapshot *coming;  /* of the reload under way */
     uint32_t reload_id;
+    bool serving;       /* the first configuration is in force */
+    enum tg_err failed; /* why it never was */
 };
 
 /* ---- Orders ------------------------------------------------------------------------------------
@@ -83,9 +85,27 @@ static void reload(struct keeper *k, uint32_t id)
     tg_crew_reload(k->crew, k->coming);
 }
 
+/* The configuration that the process began with is in force, or will never be. */
+static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
+{
+    k->failed = err;
+    if (err == TG_OK) {
+        k->serving = true;
+        ev_io_start(k->loop.ev, &k->orders);
+        tg_control_ready(k->boot->control_fd);
+        return;
+    }
+    tg_log(TG_LOG_ERROR, "boot", "cannot start: %s", reason);
+    tg_crew_stop(k->crew);
+}
+
 static void on_reloaded(void *arg, enum tg_err err, const char *reason)
 {
-    end_reload(arg, err, reason);
+    struct keeper *k = arg;
+    if (k->serving)
+        end_reload(k, err, reason);
+    else
+        begin_serving(k, err, reason);
 }
 
 /* Whoever connects from now on is refused, instead of waiting in a queue that nobody empties. */
@@ -167,8 +187,10 @@ static enum tg_err start(struct keeper *k)
     k->current = tg_snapshot_ref(k->boot->snapshot);
     ev_io_init(&k->orders, on_orders, k->boot->control_fd, EV_READ);
     k->orders.data = k;
-    ev_io_start(k->loop.ev, &k->orders);
-    return tg_crew_new(k->boot, &k->loop, k->metrics, &crew_events, k, &k->crew);
+    err = tg_crew_new(k->boot, &k->loop, k->metrics, &crew_events, k, &k->crew);
+    if (err == TG_OK)
+        tg_crew_reload(k->crew, k->current);
+    return err;
 }
 
 static void end(struct keeper *k)
@@ -188,16 +210,14 @@ static int serve(struct tg_boot *boot)
 {
     struct keeper k = {.boot = boot};
     enum tg_err err = start(&k);
-    if (err == TG_OK) {
-        tg_control_ready(boot->control_fd);
-        tg_loop_run(&k.loop);
-    } else {
-        tg_log(TG_LOG_ERROR, "boot", "cannot start: %s", tg_err_text(err));
-    }
-    end(&k);
     if (err == TG_OK)
-        return TG_EXIT_OK;
-    return err == TG_E_SCRIPT || err == TG_E_KILLED ? TG_EXIT_CONFIG : TG_EXIT_SYSTEM;
+        tg_loop_run(&k.loop);
+    else
+        tg_log(TG_LOG_ERROR, "boot", "cannot start: %s", tg_err_text(err));
+    end(&k);
+    if (err != TG_OK)
+        return TG_EXIT_SYSTEM;
+    return k.failed == TG_OK ? TG_EXIT_OK : TG_EXIT_CONFIG;
 }
 
 int tg_boot_run(struct tg_boot *boot)

@@ -6,6 +6,7 @@
 #include "cli/crew.h"
 
 #include "base/assert.h"
+#include "event/watchdog.h"
 #include "gateway/client.h"
 #include "gateway/gate.h"
 #include "observe/metrics.h"
@@ -13,6 +14,7 @@
 struct member {
     struct tg_worker worker;
     struct tg_gate gate;
+    struct tg_watch watch;
     struct tg_crew *crew;
     bool started;
     struct tg_task prepare, finish, drain, stop;     /* orders: run on the worker */
@@ -30,11 +32,13 @@ struct tg_crew {
     const struct tg_crew_events *events;
     void *arg;
     struct tg_gateway gateway;
+    struct tg_watchdog *dog;
     uint32_t count;
-    uint32_t waiting; /* for answers of the reload */
-    uint32_t running; /* members whose loop has not ended */
-    uint32_t quiet;   /* members that accept no more */
-    bool adopt;       /* the reload's verdict */
+    uint32_t waiting;   /* for answers of the reload */
+    uint32_t running;   /* members whose loop has not ended */
+    uint32_t quiet;     /* members that accept no more */
+    bool adopt;         /* the reload's verdict */
+    const char *reason; /* why not; of the first member that could not */
     bool draining;
     bool stopping;
     struct member *members;
@@ -89,10 +93,28 @@ static void on_stop(struct tg_task *task)
     tg_gate_stop(&TG_CONTAINER_OF(task, struct member, stop)->gate);
 }
 
+/* Plugin code of this worker is watched from here on. */
+static void watch(struct member *m)
+{
+    struct tg_runner *runner = &m->gate.runner;
+    tg_watch_init(&m->watch, &runner->seq, runner->slice_us, tg_runner_interrupt, runner);
+    if (tg_watchdog_add(m->crew->dog, &m->watch) != TG_OK) {
+        tg_log(TG_LOG_ERROR, "boot", "worker %u: its CPU clock cannot be read", m->worker.index);
+        abort(); /* without it a plugin could hold the worker for ever */
+    }
+    runner->asleep = &m->watch.asleep;
+    runner->wake = tg_watchdog_wake;
+    runner->wake_arg = m->crew->dog;
+}
+
 static void *run(void *arg)
 {
     struct member *m = arg;
+    watch(m);
     tg_loop_run(&m->worker.loop);
+    tg_acceptors_close(&m->gate);
+    tg_gate_release(&m->gate); /* stops plugins: still under the watchdog */
+    tg_watchdog_remove(m->crew->dog, &m->watch);
     answer(m, &m->ended);
     return NULL;
 }
@@ -132,7 +154,9 @@ static void on_prepared(struct tg_task *task)
     struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, prepared)->crew;
     if (--crew->waiting > 0)
         return;
-    crew->adopt = first_failed(crew) == NULL;
+    const struct member *failed = first_failed(crew);
+    crew->adopt = failed == NULL;
+    crew->reason = failed != NULL ? failed->why.text : "";
     post_all(crew, finish_of);
 }
 
@@ -142,13 +166,13 @@ static void on_finished(struct tg_task *task)
     if (--crew->waiting > 0)
         return;
     struct member *failed = first_failed(crew);
-    if (!crew->adopt)
-        crew->events->on_reloaded(crew->arg, TG_E_SCRIPT, crew->members[0].why.text);
-    else if (failed != NULL)
+    if (failed != NULL)
         tg_log(TG_LOG_ERROR, "reload", "worker %u: %s", failed->worker.index,
                tg_err_text(failed->err));
     if (crew->adopt)
         crew->events->on_reloaded(crew->arg, TG_OK, "");
+    else
+        crew->events->on_reloaded(crew->arg, TG_E_SCRIPT, crew->reason);
 }
 
 void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot)
@@ -204,13 +228,10 @@ static void init_tasks(struct member *m)
     tg_task_init(&m->ended, on_ended);
 }
 
-/* Worker, gate, VMs and acceptors of one member; what was made stays for release_member(). */
 static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,
                                   struct tg_metric_cells *cells)
 {
     struct member *m = &crew->members[index];
-    struct tg_snapshot *snapshot = crew->boot->snapshot;
-    struct tg_vm_set *vms;
     init_tasks(m);
     enum tg_err err = tg_worker_init(&m->worker, index, cells);
     if (err != TG_OK)
@@ -218,12 +239,6 @@ static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,
     m->crew = crew;
     err = tg_gate_init(&m->gate, &m->worker, &crew->gateway);
     m->gate.on_drained = on_gate_drained;
-    if (err == TG_OK)
-        err = tg_vm_set_new(&m->gate, snapshot, &vms, &m->why);
-    if (err == TG_OK)
-        err = tg_gate_adopt(&m->gate, tg_snapshot_ref(snapshot), vms);
-    if (err == TG_OK)
-        err = tg_acceptors_fit(&m->gate, crew->boot->sockets);
     return err;
 }
 
@@ -233,8 +248,8 @@ static void release_member(struct member *m)
         return;
     if (m->started)
         tg_worker_join(&m->worker);
-    tg_acceptors_close(&m->gate);
-    tg_gate_release(&m->gate);
+    else
+        tg_gate_release(&m->gate);
     tg_loop_run_deferred(&m->worker.loop);
     tg_worker_release(&m->worker);
 }
@@ -246,6 +261,7 @@ void tg_crew_free(struct tg_crew **crewp)
         return;
     for (uint32_t i = 0; i < crew->count; i++)
         release_member(&crew->members[i]);
+    tg_watchdog_free(&crew->dog);
     tg_gateway_release(&crew->gateway);
     tg_mem_free(TG_MEM_OTHER, crew->members);
     tg_mem_free(TG_MEM_OTHER, crew);
@@ -285,13 +301,9 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
     crew->arg = arg;
     crew->count = boot->workers;
     crew->members = members;
-    enum tg_err err = TG_OK;
-    for (uint32_t i = 0; i < crew->count && err == TG_OK; i++) {
+    enum tg_err err = tg_watchdog_new(&crew->dog);
+    for (uint32_t i = 0; i < crew->count && err == TG_OK; i++)
         err = prepare_member(crew, i, tg_metrics_cells(metrics, i));
-        if (err != TG_OK)
-            tg_log(TG_LOG_ERROR, "boot", "worker %u: %s", i,
-                   members[i].why.n > 0 ? members[i].why.text : tg_err_text(err));
-    }
     if (err == TG_OK)
         err = start_all(crew);
     if (err != TG_OK) {

@@ -1,8 +1,8 @@
 /* crew.h: the worker threads of a gateway process, as the keeper commands them.
  *
  *                     keeper (main thread)            workers
- *     start           builds VMs, starts threads      run their loops
- *     reload          asks all to prepare       --->  build VMs aside
+ *     start           starts threads                  run their loops, serve nothing yet
+ *     reload          asks all to prepare       --->  build VMs aside, under the watchdog
  *                     all could: asks to adopt  --->  snapshot, VMs, listeners change
  *                     one could not: to drop    --->  everything stays
  *     drain, stop                               --->  end, each when its last request has
@@ -29,8 +29,9 @@ struct tg_crew_events {
     void (*on_ended)(void *arg);
 };
 
-/* Prepares the workers for `boot` and starts them; answers come on `keeper`. All pointers are
- * borrowed and outlive the crew. On failure nothing runs, and why has been logged. */
+/* Starts the workers and the watchdog; they serve nothing before the first tg_crew_reload().
+ * Answers come on `keeper`. All pointers are borrowed and outlive the crew. On failure nothing
+ * runs. */
 enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
                         struct tg_crew **out) TG_MUST_USE;

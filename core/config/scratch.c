@@ -295,8 +295,7 @@ void tg_scratch_push_tree(lua_State *L)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-/* The state on its allocator. LuaJIT 2.1 crashes when lua_newstate() itself is refused a small
- * block, so the allocator is made to take its first chunk before. */
+/* The state on its allocator. */
 static enum tg_err open_state(struct tg_scratch *scratch)
 {
     const struct tg_alloc_events events = {on_pressure, on_refused, scratch};
@@ -304,15 +303,11 @@ static enum tg_err open_state(struct tg_scratch *scratch)
     scratch->alloc = tg_alloc_new(scratch->bounds.memory, &events);
     if (scratch->alloc == NULL)
         return TG_E_NOMEM;
-    void *first = tg_alloc_lua(scratch->alloc, NULL, 0, 64);
-    if (first == NULL)
-        return TG_E_NOMEM;
-    (void)tg_alloc_lua(scratch->alloc, first, 64, 0);
-    uint64_t before = tg_alloc_growths(scratch->alloc);
-    scratch->L = lua_newstate(tg_alloc_lua, scratch->alloc);
+    scratch->L = tg_alloc_new_state(scratch->alloc);
     if (scratch->L != NULL)
         return TG_OK;
-    return tg_alloc_growths(scratch->alloc) == before ? TG_E_UNAVAILABLE : TG_E_NOMEM;
+    bool refused_ours = tg_alloc_growths(scratch->alloc) == 0 && tg_alloc_held(scratch->alloc) > 0;
+    return refused_ours ? TG_E_UNAVAILABLE : TG_E_NOMEM;
 }
 
 enum tg_err tg_scratch_new(const struct tg_scratch_bounds *bounds, struct tg_scratch **out)

@@ -36,7 +36,7 @@ local P = {
     exposed = S.list(S.header_name()):default {}:doc "response headers that scripts may read",
     credentials = S.bool():default(false):doc "allow cookies and HTTP authentication",
     max_age = S.duration { max = "24h" }:optional():doc "how long a preflight's answer holds",
-    private_network = S.bool():default(false):doc "allow pages of public sites to call into a private network",
+    private_network = S.bool():default(false):doc "let public sites call into a private network",
   }:check(function(conf)
     if not conf.credentials then return true end
     for _, origin in ipairs(conf.origins) do
