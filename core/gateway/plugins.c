@@ -295,14 +295,10 @@ static enum tg_step go_on(struct tg_request *r, enum tg_step step)
 static enum tg_step fail_killed(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    char room[TG_RUN_ERROR_MAX + 192];
-    struct tg_fmt f;
-    tg_fmt_init(&f, room, sizeof(room));
-    struct tg_str at = tg_run_error(&p->run);
-    if (at.n > 0)
-        tg_fmt_printf(&f, "%.*s: ", TG_STR_ARG(at));
-    tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(p->run.kill), tg_kill_text(p->run.kill));
-    return fail_as(r, tg_str(f.p, f.n), 503, "plugin_killed",
+    struct tg_str what = tg_run_error(&p->run); /* where it was; nothing when it waited */
+    if (what.n == 0)
+        what = tg_str_c(tg_kill_text(p->run.kill));
+    return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
 }
 
