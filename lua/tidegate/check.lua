@@ -212,6 +212,11 @@ local function is_open_table(t, value, cx, keys)
     wrong_type(cx, t, value, keys)
     return false
   end
+  if getmetatable(value) ~= nil then
+    problem(cx, keys, { code = "wrong_type", message = "a table with a metatable is no plain data",
+                        hint = "copy its fields into a table of their own" })
+    return false
+  end
   if #keys > DEPTH then
     problem(cx, keys, { code = "bad_value", message = "nested too deeply, or a table that holds itself" })
     return false

@@ -61,12 +61,12 @@ local difference
 
 local function table_difference(one, a, two, b, keys, depth)
   local all = {}
-  for key in pairs(a) do all[key] = true end
-  for key in pairs(b) do all[key] = true end
-  for key in pairs(all) do
+  for key in next, a do all[key] = true end
+  for key in next, b do all[key] = true end
+  for key in next, all do
     local path = { unpack(keys) }
     path[#path + 1] = type(key) == "number" and key or tostring(key)
-    local found = difference(one, a[key], two, b[key], path, depth + 1)
+    local found = difference(one, rawget(a, key), two, rawget(b, key), path, depth + 1)
     if found then return found end
   end
 end

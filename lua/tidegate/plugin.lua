@@ -14,6 +14,7 @@ local globals = require "tidegate.globals"
 local objects = require "tidegate.objects"
 local suggest = require "tidegate.suggest"
 local quote = require("tidegate.scalars").quote
+local REPORTED = require("tidegate.script").REPORTED
 
 local plugin = {}
 plugin.__index = plugin
@@ -152,7 +153,7 @@ local function requirer(self, loading, env)
       error(("cannot require %s: %s"):format(quote(tostring(name)), why), 2)
     end
     local chunk = self:compile(file, text, env)
-    if not chunk then error({ reported = true }, 0) end
+    if not chunk then error(REPORTED, 0) end
     self:check_globals(file, chunk)
     loading.open[name], depth = true, depth + 1
     local value = chunk(name)
@@ -166,7 +167,7 @@ end
 -- Runs in the failing stack of a plugin's load.
 local function on_failure(self, file)
   return function(thrown)
-    if type(thrown) == "table" and thrown.reported then return thrown end
+    if rawequal(thrown, REPORTED) then return thrown end
     local message = type(thrown) == "string" and thrown or ("error object: a " .. type(thrown))
     local at, line, rest = message:match "^(.-):(%d+): (.*)$"
     local known = at and self.diagnostics:source(at)
@@ -175,7 +176,7 @@ local function on_failure(self, file)
       file = known and at or file, line = known and tonumber(line) or nil,
       message = known and rest or message,
     }
-    return { reported = true }
+    return REPORTED
   end
 end
 
@@ -218,7 +219,7 @@ function plugin:report_shape(file, value, problems)
   for _, problem in ipairs(problems) do
     local report = { code = problem.code, file = file, path = problem.path, message = problem.message,
                      hint = problem.hint }
-    local given = type(value) == "table" and #problem.keys == 1 and value[problem.keys[1]]
+    local given = type(value) == "table" and #problem.keys == 1 and rawget(value, problem.keys[1])
     local token = not problem.missing and source:field_anywhere(problem.keys) or source:last_name "return"
     if token then
       report.line, report.column, report.width = source:position(token)

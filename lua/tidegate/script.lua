@@ -23,6 +23,10 @@ local LIBRARY = {
 local HIDDEN = { dump = true, random = true, randomseed = true }
 local INCLUDE_DEPTH = 16
 
+-- What is thrown where the mistake has been reported already.
+local REPORTED = setmetatable({}, { __metatable = false })
+script.REPORTED = REPORTED
+
 -- What handles do; one metatable for all of a session, since a large config holds a handle for each object.
 local function handle_behaviour(objects)
   local function refuse(handle, key)
@@ -251,7 +255,7 @@ end
 
 -- Runs in the failing stack: keeps the message and the line of the script, whatever was thrown.
 function script:failure(thrown)
-  if type(thrown) == "table" and thrown.reported then return thrown end
+  if rawequal(thrown, REPORTED) then return thrown end
   local message = type(thrown) == "string" and thrown or ("error object: a " .. type(thrown))
   local file, line, rest = split_message(self, message)
   if not file then file, line = self:current_line() end
@@ -262,7 +266,7 @@ function script:failure(thrown)
     message = near and message:gsub("; did you mean.*$", "") or message,
     hint = near and ("did you mean %q?"):format(near) or nil,
   }
-  return { reported = true }
+  return REPORTED
 end
 
 --- Path of a file that the config names: absolute, or below the config's folder.
@@ -315,11 +319,11 @@ function script:enter(file, text)
     error(("%s is being loaded already"):format(file), 3)
   end
   local chunk = self:compile(file, text)
-  if not chunk then error({ reported = true }, 0) end
+  if not chunk then error(REPORTED, 0) end
   self.loading[file], self.depth = true, self.depth + 1
   local ran, value = run(self, chunk)
   self.loading[file], self.depth = nil, self.depth - 1
-  if not ran then error({ reported = true }, 0) end
+  if not ran then error(REPORTED, 0) end
   return value
 end
 

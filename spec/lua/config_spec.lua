@@ -166,6 +166,8 @@ local CASES = {
   { "syntax", "tg.route 'x' {", { "gateway.lua:5: unexpected symbol near '<eof>'" } },
   { "a Lua error", "local x\nx.y = 1", { "gateway.lua:5: attempt to index local 'x' (a nil value)" } },
   { "an error object", "error {}", { "gateway.lua:4: error object: a table" } },
+  { "an error object that looks like ours", "error { reported = true }",
+    { "gateway.lua:4: error object: a table" } },
   { "an undeclared global", "strng.rep()", { 'gateway.lua:4: undeclared global "strng"' },
     'did you mean "string"?' },
   { "an unknown function", "tg.rout 'x' {}", { 'gateway.lua:4: tg has no function "rout"' },

@@ -158,6 +158,12 @@ describe("records", function()
                 problems(S.record { a = S.int(), b = S.int() }, { b = "x", z = 1 }))
   end)
 
+  it("are plain: a metatable could answer anything", function()
+    local tricky = setmetatable({}, { __index = function(t) return t end })
+    assert.same({ ": a table with a metatable is no plain data" }, problems(S.record { a = S.int() }, tricky))
+    assert.same({ ": a table with a metatable is no plain data" }, problems(S.list(S.int()), tricky))
+  end)
+
   it("have positional fields", function()
     assert.same({ "a", weight = 2 }, normal(S.record { [1] = S.string(), weight = S.int() }, { "a",
       weight = 2 }))
