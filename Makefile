@@ -255,7 +255,7 @@ cover: ## run both suites in a coverage build and print the line coverage of cor
 LINTS := $(filter-out %/check.lua %/exemptions.lua,$(wildcard spec/lint/*.lua))
 
 lint: ## check layers, sizes, banned functions, repository facts, luacheck, clang-format, clang-tidy
-	@TIDY_FLAGS='$(BASE_CFLAGS) $(DEP_CFLAGS) -isystem /usr/share/include/llhttp' \
+	@TIDY_FLAGS='$(BASE_CFLAGS) -DTG_DEV $(DEP_CFLAGS) -isystem /usr/share/include/llhttp' \
 	    $(RUNNER) --jobs=$(JOBS) --timeout=600 $(LINTS)
 
 fmt: ## format all C with clang-format

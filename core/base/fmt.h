@@ -7,6 +7,7 @@
 #define TG_BASE_FMT_H
 
 #include "base/arena.h"
+#include "base/assert.h"
 
 struct tg_fmt {
     char *p;
@@ -29,6 +30,7 @@ static inline void tg_fmt_bytes(struct tg_fmt *f, const char *p, size_t n)
 {
     if (n == 0) /* both pointers may be NULL */
         return;
+    tg_assert_slow(p != NULL);
     char *at = TG_LIKELY(f->cap - f->n >= n) && !f->failed ? f->p + f->n : tg_fmt_reserve(f, n);
     if (at == NULL)
         return;

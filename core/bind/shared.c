@@ -49,8 +49,10 @@ static struct tg_shared_value *place(lua_State *L, struct tg_request *r, struct 
     if (count >= VALUES_MAX)
         tg_bind_call_error(L, "a request holds at most 64 shared values");
     value = tg_arena_zalloc(&r->arena, sizeof(*value));
-    if (value == NULL)
+    if (value == NULL) {
         tg_bind_check(L, TG_E_NOMEM, 0);
+        return NULL; /* not reached: the line above raises */
+    }
     value->key = tg_fmt_str(&f);
     value->next = r->shared;
     r->shared = value;

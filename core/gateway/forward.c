@@ -25,11 +25,9 @@ struct out {
 
 static void emit(struct out *out, struct tg_str name, struct tg_str value)
 {
-    if (value.p == NULL)
-        out->failed = true;
-    else if (out->text != NULL)
+    if (out->text != NULL && value.p != NULL)
         tg_h1_write_field(out->text, name, value);
-    else if (tg_fields_add(out->list, name, value) != TG_OK)
+    else if (value.p == NULL || tg_fields_add(out->list, name, value) != TG_OK)
         out->failed = true;
 }
 

@@ -133,7 +133,7 @@ static int optional_field(lua_State *L, const char *key, int fallback)
 static int sandbox_time(lua_State *L)
 {
     if (lua_isnoneornil(L, 1)) {
-        lua_pushnumber(L, (lua_Number)(tg_vm_inline(L)->options.clock->real / TG_USEC_PER_SEC));
+        lua_pushinteger(L, (lua_Integer)(tg_vm_inline(L)->options.clock->real / TG_USEC_PER_SEC));
         return 1;
     }
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -174,7 +174,8 @@ static int sandbox_date(lua_State *L)
 {
     const char *format = luaL_optstring(L, 1, "%c");
     uint64_t real = tg_vm_inline(L)->options.clock->real;
-    lua_Number at = luaL_optnumber(L, 2, (lua_Number)(real / TG_USEC_PER_SEC));
+    int64_t now = (int64_t)(real / TG_USEC_PER_SEC);
+    lua_Number at = luaL_optnumber(L, 2, (lua_Number)now);
     luaL_argcheck(L, at > -1e11 && at < 1e11, 2, "time out of range");
     time_t seconds = (time_t)at;
     struct tm tm;
@@ -236,7 +237,7 @@ static void find_module(lua_State *L, struct tg_vm *vm, struct tg_str name,
 /* Compiles and runs the module; its value is left on the stack. */
 static void load_module(lua_State *L, struct tg_vm *vm, struct tg_str name)
 {
-    struct tg_vm_module module;
+    struct tg_vm_module module = {0};
     char file[TG_VM_FILE_MAX];
     find_module(L, vm, name, &module);
     snprintf(file, sizeof(file), "@%.*s", TG_STR_ARG(module.name));
