@@ -117,6 +117,12 @@ static int sandbox_table_new(lua_State *L)
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
+static int64_t seconds_now(lua_State *L)
+{
+    uint64_t seconds = tg_vm_inline(L)->options.clock->real / TG_USEC_PER_SEC;
+    return (int64_t)seconds;
+}
+
 static int optional_field(lua_State *L, const char *key, int fallback)
 {
     lua_getfield(L, 1, key);
@@ -133,7 +139,7 @@ static int optional_field(lua_State *L, const char *key, int fallback)
 static int sandbox_time(lua_State *L)
 {
     if (lua_isnoneornil(L, 1)) {
-        lua_pushinteger(L, (lua_Integer)(tg_vm_inline(L)->options.clock->real / TG_USEC_PER_SEC));
+        lua_pushnumber(L, (lua_Number)seconds_now(L));
         return 1;
     }
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -173,9 +179,7 @@ static void push_date_table(lua_State *L, const struct tm *tm)
 static int sandbox_date(lua_State *L)
 {
     const char *format = luaL_optstring(L, 1, "%c");
-    uint64_t real = tg_vm_inline(L)->options.clock->real;
-    int64_t now = (int64_t)(real / TG_USEC_PER_SEC);
-    lua_Number at = luaL_optnumber(L, 2, (lua_Number)now);
+    lua_Number at = luaL_optnumber(L, 2, (lua_Number)seconds_now(L));
     luaL_argcheck(L, at > -1e11 && at < 1e11, 2, "time out of range");
     time_t seconds = (time_t)at;
     struct tm tm;
