@@ -9,6 +9,7 @@
 #include "base/banned.h"
 #include "script/coroutine.h"
 
+#include "script/hook.h"
 #include "script/state.h"
 
 void tg_coroutine_open(lua_State *L)
@@ -68,7 +69,7 @@ static int co_create(lua_State *L)
     struct tg_run *run = vm->current;
     luaL_checktype(L, 1, LUA_TFUNCTION);
     if (run->coroutines >= TG_COROUTINE_LIVE) {
-        tg_run_collect(vm, run);
+        tg_hook_collect(vm, run);
         run->coroutines = count_live(L, vm);
     }
     if (run->coroutines >= TG_COROUTINE_LIVE)
@@ -146,8 +147,8 @@ static int resume_inner(lua_State *L, struct tg_vm *vm, lua_State *co, lua_Numbe
     vm->can_yield = could_yield;
     if (tg_vm_is_sticky(vm) && vm->pause == TG_PAUSE_NONE) {
         if (vm->current->kill != TG_KILL_NONE)
-            tg_run_note_kill(vm->current, vm->current->kill, co);
-        tg_run_raise_sticky(L);
+            tg_hook_note_kill(vm->current, vm->current->kill, co);
+        tg_hook_raise_sticky(L);
     }
     return hand_back(L, vm, co, status, number);
 }
@@ -233,7 +234,7 @@ static int co_isyieldable(lua_State *L)
 static int co_caught(lua_State *L)
 {
     if (tg_vm_is_sticky(tg_vm_inline(L)))
-        tg_run_raise_sticky(L);
+        tg_hook_raise_sticky(L);
     return lua_gettop(L);
 }
 

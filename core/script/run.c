@@ -1,252 +1,25 @@
-/* run.c: entering and leaving the Lua VM, and everything that ends a stay in it. See run.h.
+/* run.c: entering and leaving the Lua VM, and what a stay in it comes to. See run.h.
  *
- * What happens on an entry, in this order, and undone in reverse on the way out:
+ * What happens on an entry, in this order, and is undone in reverse on the way out:
  *   1. the activation becomes vm->current, its account pays, the bounds hold
  *   2. runner->vm is set and runner->seq becomes odd: from here on the watchdog may interrupt
  *   3. lua_resume()
  *
- * The hook is set by this thread (pressure, kill, exit) and by the signal handler, which runs on
- * this same thread but between any two instructions. lua_sethook() inside lua_sethook() would leave
- * the interpreter's dispatch table half switched; so the thread says runner->busy around its calls,
- * and a handler that sees it leaves runner->late instead. A handler that strikes while the
- * interpreter changes its own hook flags may lose its effect, never its consistency: the watchdog
- * strikes again after a millisecond, as long as the same entry runs.
- *
- * Kills raise nil: the value is never seen, because the sandbox raises again whatever a plugin
- * catches while the end is sticky, and nil needs no memory.
+ * Coroutines are kept in a pool per VM, anchored in the registry. After a clean end one is used
+ * again as it is; after any other it is reset, where LuaJIT can do that, or dropped.
  */
 #include "base/banned.h"
-#include "script/pattern_lua.h"
-#include "script/state.h"
+#include "script/run.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "script/hook.h"
+#include "script/pattern_lua.h"
+#include "script/state.h"
 
 #include <stdatomic.h>
 
-#define COLLECTIONS_PER_SEC 4
-#define IDLE_THREADS_MAX    64
-#define RETRY_INSTRUCTIONS  1000 /* until a hook that could not yield tries again */
-
-/* ---- The hook -------------------------------------------------------------------------------- */
-
-static void on_hook(lua_State *L, lua_Debug *ar);
-
-void tg_hook_set(struct tg_vm *vm, int count)
-{
-    struct tg_runner *runner = vm->runner;
-    runner->busy = true;
-    do {
-        runner->late = false;
-        atomic_signal_fence(memory_order_seq_cst);
-        lua_sethook(vm->L, count > 0 ? on_hook : NULL, count > 0 ? LUA_MASKCOUNT : 0, count);
-        vm->armed = count > 0;
-        count = 1;
-        atomic_signal_fence(memory_order_seq_cst);
-    } while (runner->late && vm->current != NULL);
-    runner->busy = false;
-}
-
-static const _Atomic bool never = false;
-
-void tg_runner_init(struct tg_runner *runner)
-{
-    runner->asleep = &never;
-    runner->wake = NULL;
-    runner->wake_arg = NULL;
-    atomic_init(&runner->seq, 0);
-    runner->slice_us = TG_USEC_PER_MSEC;
-    runner->since_us = 0;
-    runner->vm = NULL;
-    runner->busy = false;
-    runner->late = false;
-}
-
-void tg_runner_interrupt(void *arg, uint64_t seq, uint64_t since_us)
-{
-    struct tg_runner *runner = arg;
-    struct tg_vm *vm = runner->vm;
-    if (vm == NULL || atomic_load_explicit(&runner->seq, memory_order_relaxed) != seq)
-        return;
-    if (runner->since_us == 0)
-        runner->since_us = since_us;
-    vm->sliced = true;
-    if (runner->busy) {
-        runner->late = true;
-        return;
-    }
-    lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, 1);
-    vm->armed = true;
-}
-
-/* "file:line: " of the innermost Lua function of the plugin on `L`; nothing when there is none. */
-static size_t write_place(lua_State *L, char *out, size_t size)
-{
-    lua_Debug ar;
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0 || ar.source[0] != '@')
-            continue;
-        int n = snprintf(out, size, "%s:%d: ", ar.short_src, ar.currentline);
-        return TG_MIN((size_t)n, size - 1);
-    }
-    return 0;
-}
-
-static void write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L)
-{
-    size_t at = write_place(L, vm->error, sizeof(vm->error));
-    if (at == 0) /* tail calls left no Lua frame */
-        at = (size_t)snprintf(vm->error, sizeof(vm->error), "%s: ", vm->file);
-    int n = snprintf(vm->error + at, sizeof(vm->error) - at, "killed (%s): %s",
-                     tg_kill_label(reason), tg_kill_text(reason));
-    vm->error_n = TG_MIN(at + (size_t)n, sizeof(vm->error) - 1);
-}
-
-static void count_kill(struct tg_vm *vm, enum tg_kill reason)
-{
-    vm->kills[reason]++;
-    vm->kill_times[vm->kill_total++ % TG_VM_REBUILD_KILLS] = vm->options.clock->mono;
-}
-
-void tg_run_note_kill(struct tg_run *run, enum tg_kill reason, lua_State *L)
-{
-    struct tg_vm *vm = run->vm;
-    if (run->kill == TG_KILL_NONE) {
-        run->kill = reason;
-        vm->error_n = 0;
-        count_kill(vm, reason);
-    }
-    if (L != NULL && vm->error_n == 0)
-        write_kill(vm, run->kill, L);
-    if (run->state == TG_RUN_STATE_RUNNING)
-        tg_hook_set(vm, 1);
-}
-
-void tg_run_raise_sticky(lua_State *L)
-{
-    struct tg_vm *vm = tg_vm_inline(L);
-    tg_assert(tg_vm_is_sticky(vm));
-    if (vm->current->kill != TG_KILL_NONE)
-        tg_run_note_kill(vm->current, vm->current->kill, L);
-    lua_pushnil(L);
-    lua_error(L);
-    abort();
-}
-
-void tg_run_raise_kill(lua_State *L, enum tg_kill reason)
-{
-    struct tg_vm *vm = tg_vm_inline(L);
-    if (vm->current == NULL) {
-        luaL_error(L, "%s", tg_kill_text(reason));
-        abort();
-    }
-    tg_run_note_kill(vm->current, reason, L);
-    tg_run_raise_sticky(L);
-}
-
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-void tg_run_on_pressure(void *arg)
-{
-    struct tg_vm *vm = arg;
-    vm->pressed = true;
-    if (!vm->armed && vm->current != NULL)
-        tg_hook_set(vm, 1);
-}
-
-void tg_run_on_refused(void *arg, enum tg_kill reason)
-{
-    struct tg_vm *vm = arg;
-    if (vm->current != NULL)
-        tg_run_note_kill(vm->current, reason, vm->running);
-}
-
-bool tg_run_collect(struct tg_vm *vm, struct tg_run *run)
-{
-    struct tg_account *account = tg_alloc_switch(vm->alloc, NULL);
-    uint64_t now = vm->options.clock->mono;
-    if (now - account->window_start >= TG_USEC_PER_SEC) {
-        account->window_start = now;
-        account->window_collections = 0;
-    }
-    bool allowed = account->window_collections < COLLECTIONS_PER_SEC;
-    if (allowed) {
-        account->window_collections++;
-        account->collections++;
-        bool enforced = tg_alloc_enforce(vm->alloc, false);
-        lua_gc(run->L, LUA_GCCOLLECT, 0);
-        tg_alloc_enforce(vm->alloc, enforced);
-        tg_alloc_collected(vm->alloc);
-    }
-    tg_alloc_switch(vm->alloc, account);
-    return allowed;
-}
-
-/* Memory is above a soft mark. Without an allowance nobody knows what of it is garbage: then the
- * hard bound decides. */
-static void relieve(struct tg_vm *vm, struct tg_run *run)
-{
-    vm->pressed = false;
-    if (!tg_alloc_is_pressed(vm->alloc) || !tg_run_collect(vm, run))
-        return;
-    if (run->account != NULL && tg_account_is_over(run->account))
-        tg_run_note_kill(run, TG_KILL_MEMORY, vm->running);
-}
-
-/* ---- Time ------------------------------------------------------------------------------------ */
-
-/* CPU time of this activation until now; only once the watchdog has said when the entry was. */
-static void settle_cpu(struct tg_run *run)
-{
-    struct tg_runner *runner = run->vm->runner;
-    if (runner->since_us == 0)
-        return;
-    uint64_t now = tg_clock_thread_cpu();
-    if (now > runner->since_us)
-        run->cpu_us += now - runner->since_us;
-    runner->since_us = now;
-}
-
-/* The slice is over: the budget too, or let the others run. True: yielding is possible now. */
-static bool slice_ends(struct tg_vm *vm, struct tg_run *run, lua_State *L)
-{
-    settle_cpu(run);
-    if (run->cpu_us >= run->cpu_limit_us) {
-        tg_run_note_kill(run, TG_KILL_CPU, L);
-        return false;
-    }
-    if (!tg_run_can_suspend(L)) {
-        tg_hook_set(vm, RETRY_INSTRUCTIONS);
-        return false;
-    }
-    vm->sliced = false;
-    run->preempted++;
-    return true;
-}
-
-static void on_hook(lua_State *L, lua_Debug *ar)
-{
-    struct tg_vm *vm = tg_vm_inline(L);
-    struct tg_run *run = vm->current;
-    (void)ar;
-    if (run == NULL || vm->pause != TG_PAUSE_NONE)
-        return;
-    if (vm->pressed && !tg_vm_is_sticky(vm))
-        relieve(vm, run);
-    if (tg_vm_is_sticky(vm))
-        tg_run_raise_sticky(L);
-    if (!vm->sliced) {
-        tg_hook_set(vm, 0);
-        return;
-    }
-    if (slice_ends(vm, run, L)) {
-        vm->pause = TG_PAUSE_PREEMPT;
-        lua_yield(L, 0);
-    }
-    if (tg_vm_is_sticky(vm))
-        tg_run_raise_sticky(L);
-}
+#define IDLE_THREADS_MAX 64
 
 /* ---- Coroutines of the pool ------------------------------------------------------------------ */
 
@@ -413,7 +186,7 @@ static enum tg_pause leave(struct tg_vm *vm, struct tg_run *run)
                           memory_order_relaxed);
     runner->vm = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    settle_cpu(run);
+    tg_hook_settle_cpu(run);
     run->pattern_steps = vm->pattern_steps;
     tg_alloc_enforce(vm->alloc, false);
     tg_alloc_switch(vm->alloc, NULL);
@@ -449,7 +222,7 @@ static void write_error(struct tg_vm *vm, lua_State *co)
     struct tg_str file = tg_str_c(vm->file);
     vm->error_n = 0;
     if (text == NULL || !tg_str_starts(tg_str(text, n), file))
-        vm->error_n = write_place(co, vm->error, sizeof(vm->error));
+        vm->error_n = tg_hook_write_place(co, vm->error, sizeof(vm->error));
     size_t room = sizeof(vm->error) - 1 - vm->error_n;
     if (text != NULL) {
         memcpy(vm->error + vm->error_n, text, TG_MIN(n, room));
@@ -473,7 +246,7 @@ static void write_error(struct tg_vm *vm, lua_State *co)
 static enum tg_run_outcome end_killed(struct tg_run *run)
 {
     if (run->vm->error_n == 0)
-        write_kill(run->vm, run->kill, run->L);
+        tg_hook_write_kill(run->vm, run->kill, run->L);
     run->state = TG_RUN_STATE_ENDED;
     return TG_RUN_KILLED;
 }
@@ -517,7 +290,7 @@ void tg_run_kill(struct tg_run *run, enum tg_kill reason)
 {
     if (run->state == TG_RUN_STATE_NONE || run->state == TG_RUN_STATE_ENDED)
         return;
-    tg_run_note_kill(run, reason, run->L);
+    tg_hook_note_kill(run, reason, run->L);
     if (run->state != TG_RUN_STATE_RUNNING)
         run->outcome = end_killed(run);
 }
@@ -563,5 +336,5 @@ int tg_run_exit(lua_State *L)
     }
     vm->exiting = true;
     tg_hook_set(vm, 1);
-    tg_run_raise_sticky(L);
+    tg_hook_raise_sticky(L);
 }

@@ -24,6 +24,7 @@
 #include "base/assert.h"
 #include "base/embed.h"
 #include "script/coroutine.h"
+#include "script/hook.h"
 #include "script/pattern_lua.h"
 #include "script/state.h"
 
@@ -252,7 +253,7 @@ static void load_module(lua_State *L, struct tg_vm *vm, struct tg_str name)
     int status = lua_pcall(L, 1, 1, 0);
     vm->require_depth--;
     if (status != 0 && tg_vm_is_sticky(vm))
-        tg_run_raise_sticky(L);
+        tg_hook_raise_sticky(L);
     if (status != 0)
         lua_error(L);
     if (lua_isnil(L, -1)) {

@@ -1,12 +1,9 @@
 /* state.h: what the files of script/ share about a VM. Private to core/script; vm.h and run.h are
  * the contracts.
  *
- * Who owns what of it: vm.c builds and closes the VM; run.c enters and leaves it, and alone touches
- * the hook; sandbox.c and coroutine.c run inside and look at `current`, `pause` and `depth`.
- *
- * The hook. One hook serves all reasons: pressure on memory, the end of a slice, a kill or an exit
- * that must not be caught. tg_hook_arm() makes it fire at the next instruction of the VM; it looks
- * at the flags, acts, and goes off when nothing is left to do.
+ * Who owns what of it: vm.c builds and closes the VM; run.c enters and leaves it; hook.c alone
+ * touches the hook; sandbox.c and coroutine.c run inside and look at `current`, `pause` and
+ * `depth`.
  *
  * A pause is a yield of the host's on its way out: from the innermost coroutine, through the
  * sandbox's wrappers, to tg_run_resume(). While `pause` is set nobody may act on the plugin.
@@ -108,22 +105,6 @@ static inline bool tg_vm_is_sticky(const struct tg_vm *vm)
 {
     return vm->current != NULL && (vm->current->kill != TG_KILL_NONE || vm->exiting);
 }
-
-/* Makes the hook fire every `count` instructions, or never (0). */
-void tg_hook_set(struct tg_vm *vm, int count);
-
-/* Raises the sticky end again; does not return. The kill's place is noted from `L`. */
-TG_NORETURN void tg_run_raise_sticky(lua_State *L);
-
-/* Notes that `run` is killed for `reason`, once, and where, when `L` can tell. */
-void tg_run_note_kill(struct tg_run *run, enum tg_kill reason, lua_State *L);
-
-/* Callbacks of the allocator; `arg` is the VM. */
-void tg_run_on_pressure(void *arg);
-void tg_run_on_refused(void *arg, enum tg_kill reason);
-
-/* A full collection now, when the run's allowance has one left: false when not. */
-bool tg_run_collect(struct tg_vm *vm, struct tg_run *run);
 
 /* Gives back the pool's arrays. */
 void tg_run_pool_release(struct tg_vm *vm);
