@@ -65,7 +65,7 @@ static int write_line(lua_State *L, enum tg_log_level level, struct tg_log_gate 
     size_t count = with_fields ? take_fields(L, fields) : 0;
     if (!tg_log_gate_pass(gate, LINES_PER_SECOND, tg_clock_mono_now(), &missed))
         return 0;
-    const struct tg_bind_object *object = lua_touserdata(L, 1);
+    const struct tg_bind_object *object = tg_bind_object(L);
     fields[count++] = tg_log_str("plugin", tg_vm_name(object->slot->vm));
     fields[count++] = tg_log_str("request", tg_str(r->id, sizeof(r->id)));
     if (missed > 0)

@@ -58,7 +58,7 @@ void tg_bind_install(void)
         .open = tg_bind_open,
         .resolve = resolve,
         .on_print = on_print,
-        .push_ctx = tg_bind_push_ctx,
         .end_slot = tg_bind_end_slot,
+        .end_gate = tg_bind_end_gate,
     };
 }

@@ -9,7 +9,7 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
-#include "base/assert.h"
+#include "gateway/gate.h"
 
 /* Keys in the registry; only the addresses matter. */
 static char metatable_keys[TG_SCOPES];
@@ -69,49 +69,58 @@ static TG_NORETURN void raise_wrong_phase(lua_State *L, const struct tg_api_entr
     raise_text(L, &f);
 }
 
-static struct tg_bind_object *object_at(lua_State *L, int index, enum tg_api_scope scope)
+/* Every userdata of ours begins with a magic, and no other gets into a plugin's VM. */
+static struct tg_bind_handle *handle_at(lua_State *L, int index, enum tg_api_scope scope)
 {
-    struct tg_bind_object *object = lua_touserdata(L, index);
-    if (object == NULL || lua_objlen(L, index) < sizeof(*object) ||
-        object->magic != TG_BIND_MAGIC + (uint32_t)scope)
-        return NULL;
-    return object;
+    struct tg_bind_handle *handle = lua_touserdata(L, index);
+    bool ours = handle != NULL && handle->magic == TG_BIND_MAGIC + (uint32_t)scope;
+    return ours ? handle : NULL;
+}
+
+static bool is_stale(const struct tg_bind_handle *handle)
+{
+    return handle->generation != handle->object->generation;
 }
 
 struct tg_request *tg_bind_request(lua_State *L)
 {
     const struct tg_api_entry *entry = tg_bind_entry(L);
-    struct tg_bind_object *object = object_at(L, 1, entry->scope);
-    if (TG_UNLIKELY(object == NULL))
+    struct tg_bind_handle *handle = handle_at(L, 1, entry->scope);
+    if (TG_UNLIKELY(handle == NULL))
         raise_receiver(L, entry);
-    struct tg_request *r = object->r;
-    if (TG_UNLIKELY(r == NULL))
+    if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
+    struct tg_request *r = handle->object->r;
     if (TG_UNLIKELY((entry->phases & 1u << r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, r->plugins.phase);
     return r;
 }
 
+struct tg_bind_object *tg_bind_fresh(lua_State *L, int index)
+{
+    const struct tg_bind_handle *handle = lua_touserdata(L, index);
+    return is_stale(handle) ? NULL : handle->object;
+}
+
 struct tg_bind_object *tg_bind_check_object(lua_State *L, int index, enum tg_api_scope scope)
 {
-    struct tg_bind_object *object = object_at(L, index, scope);
-    if (object == NULL) {
+    struct tg_bind_handle *handle = handle_at(L, index, scope);
+    if (handle == NULL) {
         char what[96];
         snprintf(what, sizeof(what), "expected %s, got a %s", tg_api_scope_info(scope)->name,
                  luaL_typename(L, index));
         tg_bind_arg_error(L, index - tg_bind_arg_index(L, 0), what);
     }
-    if (object->r == NULL)
+    if (is_stale(handle))
         raise_stale(L);
-    return object;
+    return handle->object;
 }
 
 void *tg_bind_check_value(lua_State *L)
 {
     const struct tg_api_entry *entry = tg_bind_entry(L);
     uint32_t *magic = lua_touserdata(L, 1);
-    if (magic == NULL || lua_objlen(L, 1) < sizeof(*magic) ||
-        *magic != TG_BIND_MAGIC + (uint32_t)entry->scope)
+    if (magic == NULL || *magic != TG_BIND_MAGIC + (uint32_t)entry->scope)
         raise_receiver(L, entry);
     return magic;
 }
@@ -302,7 +311,8 @@ static TG_NORETURN void raise_unknown(lua_State *L, enum tg_api_scope scope)
     __builtin_unreachable();
 }
 
-/* __index of the scopes with objects; upvalue 1: the names. */
+/* __index of the scopes with objects; upvalue 1: the names, then for ctx the metatables of the
+ * scopes that it hands out, in their order. */
 static int index_object(lua_State *L)
 {
     lua_pushvalue(L, 2);
@@ -310,12 +320,13 @@ static int index_object(lua_State *L)
     int type = lua_type(L, -1);
     if (type == LUA_TFUNCTION)
         return 1;
-    struct tg_bind_object *object = lua_touserdata(L, 1);
+    struct tg_bind_handle *handle = lua_touserdata(L, 1);
     if (TG_UNLIKELY(type != LUA_TLIGHTUSERDATA))
-        raise_unknown(L, (enum tg_api_scope)(object->magic - TG_BIND_MAGIC));
+        raise_unknown(L, (enum tg_api_scope)(handle->magic - TG_BIND_MAGIC));
     const struct tg_api_entry *entry = lua_touserdata(L, -1);
-    if (TG_UNLIKELY(object->r == NULL))
+    if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
+    struct tg_bind_object *object = handle->object;
     if (TG_UNLIKELY((entry->phases & 1u << object->r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, object->r->plugins.phase);
     return entry->get(L, object);
@@ -323,28 +334,17 @@ static int index_object(lua_State *L)
 
 static int refuse_write(lua_State *L)
 {
-    struct tg_bind_object *object = lua_touserdata(L, 1);
-    enum tg_api_scope scope = (enum tg_api_scope)(object->magic - TG_BIND_MAGIC);
+    const uint32_t *magic = lua_touserdata(L, 1);
+    enum tg_api_scope scope = (enum tg_api_scope)(*magic - TG_BIND_MAGIC);
     return luaL_error(L, "%s cannot be written to; values of a request belong into ctx.state",
                       tg_api_scope_info(scope)->name);
 }
 
 static int object_name(lua_State *L)
 {
-    const struct tg_bind_object *object = lua_touserdata(L, 1);
-    lua_pushstring(L, tg_api_scope_info((enum tg_api_scope)(object->magic - TG_BIND_MAGIC))->name);
+    const uint32_t *magic = lua_touserdata(L, 1);
+    lua_pushstring(L, tg_api_scope_info((enum tg_api_scope)(*magic - TG_BIND_MAGIC))->name);
     return 1;
-}
-
-/* Pushes a userdata with the metatable of `scope`; the metatable is under a registry key. */
-static struct tg_bind_object *new_object(lua_State *L, enum tg_api_scope scope, size_t size)
-{
-    struct tg_bind_object *object = lua_newuserdata(L, size);
-    object->magic = TG_BIND_MAGIC + (uint32_t)scope;
-    object->r = NULL;
-    get_registered(L, &metatable_keys[scope]);
-    lua_setmetatable(L, -2);
-    return object;
 }
 
 void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size)
@@ -357,61 +357,78 @@ void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size)
     return value;
 }
 
-void tg_bind_push_ctx(lua_State *L, struct tg_request *r, struct tg_plugin_slot *slot)
+/* A handle of `scope` to `object`; its metatable is at `metatable` (an upvalue). */
+static void push_handle(lua_State *L, struct tg_bind_object *object, enum tg_api_scope scope,
+                        int metatable)
 {
-    struct tg_bind_ctx *ctx = (struct tg_bind_ctx *)new_object(L, TG_SCOPE_CTX, sizeof(*ctx));
-    for (unsigned i = 0; i < TG_SCOPES; i++)
-        ctx->refs[i] = LUA_NOREF;
-    lua_pushvalue(L, -1);
-    slot->ctx_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    ctx->object.slot = slot;
-    ctx->object.r = r;
+    struct tg_bind_handle *handle = lua_newuserdata(L, sizeof(*handle));
+    handle->magic = TG_BIND_MAGIC + (uint32_t)scope;
+    handle->generation = object->generation;
+    handle->object = object;
+    lua_pushvalue(L, metatable);
+    lua_setmetatable(L, -2);
 }
 
 int tg_bind_push_object(lua_State *L, struct tg_bind_object *object, enum tg_api_scope scope)
 {
-    struct tg_bind_ctx *ctx = (struct tg_bind_ctx *)object;
-    if (ctx->refs[scope] != LUA_NOREF) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, ctx->refs[scope]);
-        return 1;
-    }
-    struct tg_bind_object *child = new_object(L, scope, sizeof(*child));
-    lua_pushvalue(L, -1);
-    ctx->refs[scope] = luaL_ref(L, LUA_REGISTRYINDEX);
-    child->slot = object->slot;
-    child->r = object->r;
+    push_handle(L, object, scope, lua_upvalueindex(2 + (int)scope));
     return 1;
 }
 
-/* Ends one object; the stack has room for one value. */
-static void end_object(lua_State *L, int ref)
+/* The object of the slot, one from the gate's list or a new one; NULL: no memory. */
+static struct tg_bind_object *object_of(struct tg_request *r, struct tg_plugin_slot *slot)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    struct tg_bind_object *object = lua_touserdata(L, -1);
-    object->r = NULL;
-    object->slot = NULL;
-    lua_pop(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    struct tg_bind_object *object = slot->object;
+    if (object != NULL)
+        return object;
+    object = r->gate->free_objects;
+    if (object != NULL)
+        r->gate->free_objects = object->next;
+    else
+        object = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*object));
+    if (object == NULL)
+        return NULL;
+    object->r = r;
+    object->slot = slot;
+    slot->object = object;
+    return object;
+}
+
+/* Called by the entry functions below: ctx for the activation that runs; upvalue 1: the
+ * metatable. */
+static int make_ctx(lua_State *L)
+{
+    struct tg_request *r = tg_run_current(L)->host;
+    struct tg_bind_object *object = object_of(r, r->plugins.slot);
+    if (object == NULL)
+        return luaL_error(L, "not enough memory");
+    push_handle(L, object, TG_SCOPE_CTX, lua_upvalueindex(1));
+    return 1;
 }
 
 void tg_bind_end_slot(struct tg_request *r, struct tg_plugin_slot *slot)
 {
-    lua_State *L = tg_vm_state(slot->vm);
-    (void)r;
+    struct tg_bind_object *object = slot->object;
     if (slot->state_ref != LUA_NOREF)
-        luaL_unref(L, LUA_REGISTRYINDEX, slot->state_ref);
+        luaL_unref(tg_vm_state(slot->vm), LUA_REGISTRYINDEX, slot->state_ref);
     slot->state_ref = LUA_NOREF;
-    if (slot->ctx_ref == LUA_NOREF)
+    if (object == NULL)
         return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, slot->ctx_ref);
-    struct tg_bind_ctx *ctx = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    for (unsigned i = 0; i < TG_SCOPES; i++) {
-        if (ctx->refs[i] != LUA_NOREF)
-            end_object(L, ctx->refs[i]);
+    slot->object = NULL;
+    object->generation++;
+    object->r = NULL;
+    object->slot = NULL;
+    object->next = r->gate->free_objects;
+    r->gate->free_objects = object;
+}
+
+void tg_bind_end_gate(struct tg_gate *gate)
+{
+    while (gate->free_objects != NULL) {
+        struct tg_bind_object *object = gate->free_objects;
+        gate->free_objects = object->next;
+        tg_mem_free(TG_MEM_PLUGIN, object);
     }
-    end_object(L, slot->ctx_ref);
-    slot->ctx_ref = LUA_NOREF;
 }
 
 /* ---- The marks of tg.json ---- */
@@ -477,11 +494,20 @@ static void push_names(lua_State *L, enum tg_api_scope scope)
     }
 }
 
+/* Pushes the metatable of every scope, nil where there is none (yet). */
+static void push_metatables(lua_State *L)
+{
+    for (unsigned i = 0; i < TG_SCOPES; i++)
+        get_registered(L, &metatable_keys[i]);
+}
+
 static void register_objects(lua_State *L, enum tg_api_scope scope)
 {
     lua_newtable(L);
     push_names(L, scope);
-    lua_pushcclosure(L, index_object, 1);
+    if (scope == TG_SCOPE_CTX)
+        push_metatables(L);
+    lua_pushcclosure(L, index_object, scope == TG_SCOPE_CTX ? 1 + TG_SCOPES : 1);
     add(L, "__index");
     lua_pushcfunction(L, refuse_write);
     add(L, "__newindex");
@@ -504,7 +530,8 @@ static int null_name(lua_State *L)
 
 static void register_marks(lua_State *L)
 {
-    lua_newuserdata(L, 1);
+    uint32_t *null = lua_newuserdata(L, sizeof(*null));
+    *null = 0; /* no magic */
     lua_createtable(L, 0, 2);
     lua_pushcfunction(L, null_name);
     add(L, "__tostring");
@@ -518,26 +545,50 @@ static void register_marks(lua_State *L)
     set_registered(L, &list_key);
 }
 
+/* How the gateway enters a phase: these make the arguments inside the activation, where running out
+ * of memory is an error of the plugin's, and call on without a frame of their own. */
+static const char entry_text[] =
+    "local make_ctx, take_chunk = ...\n"
+    "return function(phase, conf) return phase(conf, make_ctx()) end,\n"
+    "  function(phase, conf)\n"
+    "    local chunk, eof = take_chunk()\n"
+    "    return phase(conf, make_ctx(), chunk, eof)\n"
+    "  end\n";
+
+static void load_entries(lua_State *L, struct tg_vm_host *host)
+{
+    if (luaL_loadbuffer(L, entry_text, sizeof(entry_text) - 1, "=tidegate") != 0)
+        lua_error(L);
+    get_registered(L, &metatable_keys[TG_SCOPE_CTX]);
+    lua_pushcclosure(L, make_ctx, 1);
+    lua_pushcfunction(L, tg_plugins_take_chunk);
+    lua_call(L, 2, 2);
+    host->enter_chunk = luaL_ref(L, LUA_REGISTRYINDEX);
+    host->enter = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 void tg_bind_open(lua_State *L, void *arg)
 {
-    (void)arg;
     register_marks(L);
     push_names(L, TG_SCOPE_TG);
     for (unsigned i = 0; i < TG_SCOPES; i++) {
         enum tg_api_scope scope = (enum tg_api_scope)i;
         const struct tg_api_scope_info *info = tg_api_scope_info(scope);
         if (info->form != TG_FORM_LIBRARY) {
-            register_objects(L, scope);
+            if (scope != TG_SCOPE_CTX)
+                register_objects(L, scope);
         } else if (scope != TG_SCOPE_TG) {
             push_names(L, scope);
             add(L, strchr(info->name, '.') + 1);
         }
     }
+    register_objects(L, TG_SCOPE_CTX); /* last: it knows the metatables of the others */
     lua_getfield(L, -1, "json");
     tg_bind_push_null(L);
     add(L, "null");
     lua_pop(L, 1);
     add(L, "tidegate");
+    load_entries(L, arg);
     /* The first release of a reference makes a key in the registry: now, when that may fail. */
     lua_pushboolean(L, 1);
     luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));

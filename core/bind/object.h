@@ -1,11 +1,13 @@
 /* object.h: the userdata behind `ctx` and what it hands out, and the checks at every call.
  *
- *   ctx ----------+-- req, resp, ...          made at first use, kept by the ctx object, so that
- *   r, slot       |   r, slot                 `ctx.req` is one look-up afterwards
- *   refs[scope] --+
+ *   handle (userdata)             object (in the gate's memory)
+ *   ctx    scope, generation --->  request, slot, generation
+ *   req    scope, generation --/
  *
- * An object is bound to one request and one plugin. When the request ends, tg_bind_end_slot() sets
- * `r` of every object to NULL: what a plugin kept is stale and says so.
+ * What Lua holds are handles; all handles of one plugin to one request point to one object. When
+ * the request ends, the object's generation moves on and it serves another request: handles that a
+ * plugin kept do not match it any more, and say so. Handles are made anew at each use of `ctx.req`
+ * and in each phase, because a small userdata is cheaper than remembering one.
  *
  * Functions here that take a lua_State may raise a Lua error (wrong receiver, phase, argument; out
  * of memory). Whoever calls them holds no resource at that moment.
@@ -24,14 +26,16 @@
 #define TG_BIND_MAGIC 0x0b1ec700u /* plus the scope */
 
 struct tg_bind_object {
-    uint32_t magic;              /* TG_BIND_MAGIC + scope */
-    struct tg_request *r;        /* borrowed; NULL once the request is over */
+    struct tg_request *r;        /* borrowed; NULL while no request has it */
     struct tg_plugin_slot *slot; /* borrowed; valid while r is */
+    uint64_t generation;
+    struct tg_bind_object *next; /* in the gate's list of free ones */
 };
 
-struct tg_bind_ctx {
-    struct tg_bind_object object;
-    int refs[TG_SCOPES]; /* registry references of its objects, LUA_NOREF before the first use */
+struct tg_bind_handle {
+    uint32_t magic; /* TG_BIND_MAGIC + scope */
+    uint64_t generation;
+    struct tg_bind_object *object; /* lives as long as the gate */
 };
 
 /* Declares every function of api.def. */
@@ -54,11 +58,23 @@ struct tg_bind_ctx {
  * "tidegate". Once per VM. */
 void tg_bind_open(lua_State *L, void *arg);
 
-/* Pushes the ctx object of `r` for `slot`, made now and kept in slot->ctx_ref. */
-void tg_bind_push_ctx(lua_State *L, struct tg_request *r, struct tg_plugin_slot *slot);
-
-/* Makes the objects of `slot` stale and drops its references. Does not raise. */
+/* Makes the handles of `slot` stale and drops its references. Does not raise. */
 void tg_bind_end_slot(struct tg_request *r, struct tg_plugin_slot *slot);
+
+/* Frees the objects that a gate keeps for its next requests. */
+void tg_bind_end_gate(struct tg_gate *gate);
+
+/* Pushes a handle of `scope` to `object`; in a getter of ctx's fields only. */
+int tg_bind_push_object(lua_State *L, struct tg_bind_object *object, enum tg_api_scope scope);
+
+/* The object behind argument 1, after tg_bind_request(). */
+static inline struct tg_bind_object *tg_bind_object(lua_State *L)
+{
+    return ((struct tg_bind_handle *)lua_touserdata(L, 1))->object;
+}
+
+/* The object of the handle at `index` (an upvalue, say); NULL when its request is over. */
+struct tg_bind_object *tg_bind_fresh(lua_State *L, int index);
 
 /* Pushes the object of `scope` that belongs to `ctx`, made now when it is asked for first. */
 int tg_bind_push_object(lua_State *L, struct tg_bind_object *ctx, enum tg_api_scope scope);

@@ -75,9 +75,9 @@ int tg_api_req_header_list(lua_State *L)
 /* One step of headers(); upvalues: the entry, the object, how many came already. */
 static int next_header(lua_State *L)
 {
-    struct tg_bind_object *object = lua_touserdata(L, lua_upvalueindex(2));
+    const struct tg_bind_object *object = tg_bind_fresh(L, lua_upvalueindex(2));
     uint32_t at = (uint32_t)lua_tointeger(L, lua_upvalueindex(3));
-    if (object->r == NULL)
+    if (object == NULL)
         tg_bind_call_error(L, "request context used after the request ended");
     if (at >= object->r->in.fields.n)
         return 0;

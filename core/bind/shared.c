@@ -62,7 +62,7 @@ static struct tg_shared_value *place(lua_State *L, struct tg_request *r, struct 
 int tg_api_shared_set(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    const struct tg_bind_object *object = lua_touserdata(L, 1);
+    const struct tg_bind_object *object = tg_bind_object(L);
     struct tg_str key = tg_bind_arg_str(L, 1);
     struct tg_marshal_options options = {
         .root = "value", .nodes = VALUE_NODES, .bytes = VALUE_BYTES, .tag = TG_MEM_PLUGIN};

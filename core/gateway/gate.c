@@ -54,6 +54,8 @@ void tg_gate_release(struct tg_gate *gate)
     gate->turns = NULL;
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
+    if (tg_plugin_host.end_gate != NULL)
+        tg_plugin_host.end_gate(gate);
 }
 
 void tg_gate_check_drained(struct tg_gate *gate)

@@ -30,10 +30,11 @@ struct tg_gate {
     struct tg_vm_set *vms;        /* one reference */
     struct tg_pool *pool;         /* owned */
     struct tg_runner runner;
-    struct tg_list requests;  /* of struct tg_request */
-    struct tg_list clients;   /* of struct tg_client */
-    struct tg_list acceptors; /* of struct tg_acceptor */
-    uint32_t *turns;          /* round robin position per service of the snapshot; owned */
+    struct tg_list requests;             /* of struct tg_request */
+    struct tg_list clients;              /* of struct tg_client */
+    struct tg_list acceptors;            /* of struct tg_acceptor */
+    struct tg_bind_object *free_objects; /* of core/bind, for requests to come */
+    uint32_t *turns; /* round robin position per service of the snapshot; owned */
     void (*on_drained)(struct tg_gate *gate); /* once, after tg_gate_drain() */
 
     /* private */

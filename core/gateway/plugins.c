@@ -55,7 +55,6 @@ static struct tg_plugin_slot *open_slot(struct tg_request *r,
         return NULL;
     slot->vm = r->vms->entries[plugin].vm;
     slot->plugin = plugin;
-    slot->ctx_ref = LUA_NOREF;
     slot->state_ref = LUA_NOREF;
     if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
         TG_OK)
@@ -214,23 +213,29 @@ static bool hand_out_chunk(struct tg_plugin_run *p)
     return err == TG_OK;
 }
 
-/* Pushes the chunk as a string; runs under tg_run_push(). */
-static int push_chunk(lua_State *L)
+static void push_chunk(lua_State *L, const struct tg_plugin_run *p)
 {
-    const struct tg_plugin_run *p = lua_touserdata(L, 1);
     struct iovec piece;
     if (p->chunk.p != NULL) {
         lua_pushlstring(L, p->chunk.p, p->chunk.n);
-        return 1;
+        return;
     }
     if (tg_buf_iov(&p->chunk_buf, &piece, 1) == 1 && piece.iov_len == p->chunk_buf.size) {
         lua_pushlstring(L, piece.iov_base, piece.iov_len);
-        return 1;
+        return;
     }
     char *whole = lua_newuserdata(L, p->chunk_buf.size);
     tg_buf_copy_out(&p->chunk_buf, whole);
     lua_pushlstring(L, whole, p->chunk_buf.size);
-    return 1;
+    lua_remove(L, -2); /* no plugin sees a userdata that is none of ours */
+}
+
+int tg_plugins_take_chunk(lua_State *L)
+{
+    const struct tg_request *r = tg_run_current(L)->host;
+    push_chunk(L, &r->plugins);
+    lua_pushboolean(L, r->plugins.chunk_eof);
+    return 2;
 }
 
 static bool add_string(struct tg_buf *buf, lua_State *L, int index)
@@ -441,31 +446,6 @@ static enum tg_step settle(struct tg_request *r, enum tg_run_outcome outcome)
     return step;
 }
 
-/* Makes the ctx object; runs under tg_run_push(). */
-static int push_ctx(lua_State *L)
-{
-    struct tg_request *r = lua_touserdata(L, 1);
-    tg_plugin_host.push_ctx(L, r, r->plugins.slot);
-    return 1;
-}
-
-/* Pushes conf, ctx, and in body_filter chunk and eof. */
-static bool push_arguments(struct tg_request *r)
-{
-    struct tg_plugin_run *p = &r->plugins;
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[p->instance->index]);
-    if (p->slot->ctx_ref != LUA_NOREF)
-        lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, p->slot->ctx_ref);
-    else if (tg_run_push(&p->run, push_ctx, r, NULL) != TG_OK)
-        return false;
-    if (p->phase != TG_PHASE_BODY_FILTER)
-        return true;
-    if (tg_run_push(&p->run, push_chunk, p, NULL) != TG_OK)
-        return false;
-    lua_pushboolean(p->run.L, p->chunk_eof);
-    return true;
-}
-
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
 {
     struct tg_plugin_run *p = &r->plugins;
@@ -477,17 +457,16 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     int function = tg_vm_function(p->slot->vm, p->phase);
     if (function == LUA_NOREF)
         return TG_STEP_NEXT;
-    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, function) != TG_OK)
+    const struct tg_vm_host *host = tg_vm_arg(p->slot->vm);
+    int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
+    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
         return fail_memory(r);
     p->active = true;
     p->run.host = r;
     r->wall_deadline = tg_loop_now(loop_of(r)) + instance->wall;
-    if (!push_arguments(r)) {
-        enum tg_step step = fail_memory(r);
-        end_run(p);
-        return step;
-    }
-    return settle(r, tg_run_resume(&p->run, p->phase == TG_PHASE_BODY_FILTER ? 4 : 2));
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[instance->index]);
+    return settle(r, tg_run_resume(&p->run, 2));
 }
 
 /* ---- Chains ---- */

@@ -24,17 +24,19 @@ struct tg_plugin_host {
      * is the struct tg_vm_host of the VM. */
     bool (*resolve)(void *arg, struct tg_str name, struct tg_vm_module *out);
     void (*on_print)(void *arg, struct tg_run *run, struct tg_str line);
-    /* Pushes the ctx object of `r` for the plugin of `slot`; runs under tg_run_push(). */
-    void (*push_ctx)(lua_State *L, struct tg_request *r, struct tg_plugin_slot *slot);
     /* The request ends: objects that plugins may still hold become stale, references go. Called
      * for each open slot, outside of plugin code. */
     void (*end_slot)(struct tg_request *r, struct tg_plugin_slot *slot);
+    /* The gate ends: what is kept in gate->free_objects goes. */
+    void (*end_gate)(struct tg_gate *gate);
 };
 
 /* What a VM knows of its surroundings: tg_vm_options.arg. */
 struct tg_vm_host {
     struct tg_gate *gate;
     const struct tg_plugin_conf *plugin;
+    int enter;       /* registry references that open() sets: functions (phase, conf) that call */
+    int enter_chunk; /* phase(conf, ctx) and phase(conf, ctx, chunk, eof) */
 };
 
 extern struct tg_plugin_host tg_plugin_host;
@@ -80,6 +82,9 @@ void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
 
 /* Ends all slots: the request is over. Not while a plugin runs. */
 void tg_plugins_end(struct tg_request *r);
+
+/* For core/bind: pushes chunk and eof of the body filter that runs. Raises when memory is out. */
+int tg_plugins_take_chunk(lua_State *L);
 
 /* For core/bind: the plugin that runs has failed by its own word; tg_run_exit() follows, and
  * on_error decides. `what` is copied. */

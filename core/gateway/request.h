@@ -76,7 +76,7 @@ struct tg_plugin_slot {
     uint32_t plugin;           /* index in snapshot->plugins */
     struct tg_account account; /* open while `open` */
     bool open;
-    int ctx_ref;   /* registry reference of the ctx object, LUA_NOREF before the first use */
+    struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
     int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
 };
 
