@@ -36,9 +36,12 @@ GOALS := $(or $(MAKECMDGOALS),all)
 
 PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libnghttp2-dev libc-ares-dev \
 	libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl
 ifneq ($(filter test check spec asan tsan sweep fuzz cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
+endif
+ifneq ($(filter run,$(GOALS)),)
+PACKAGES += curl
 endif
 ifneq ($(filter lint fmt,$(GOALS)),)
 PACKAGES += lua-check clang-format clang-tidy

@@ -3,7 +3,7 @@
 --
 -- curl -i http://127.0.0.1:8080/
 -- curl -i http://127.0.0.1:8080/hello/tide
--- curl -i http://127.0.0.1:8080/echo/some/path?x=1 -d 'a body'
+-- curl -i "http://127.0.0.1:8080/echo/some/path?x=1" -d "a body"
 
 local tg = require "tidegate"
 

@@ -1,0 +1,76 @@
+-- The examples do what they say: each is served as it stands, on a free port, and every `curl` line
+-- in its opening comment (which `make run` prints) is given to a shell and answered as expected.
+
+local gateway = require("support.gateway")
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+-- Runs a line in a shell. Returns status code, head and body of what curl -i printed.
+local function curl(line)
+  local pipe = io.popen(line:gsub("^curl ", "curl -sS --max-time 10 ") .. " 2>&1")
+  local output = pipe:read("*a")
+  pipe:close()
+  local status, head, body = output:match("^HTTP/1%.1 (%d+) (.-)\r\n\r\n(.*)$")
+  assert(status, "no answer: " .. output)
+  return tonumber(status), head:lower(), body
+end
+
+describe("examples/hello", function()
+  local CONFIG = "examples/hello/gateway.lua"
+  local ADDRESS = "127.0.0.1:8080"
+  -- What the path in a line must be answered with, as plain pieces of head and body.
+  local EXPECTED = {
+    ["/"] = { head = "x-request-id: ", body = { '"message":"Tidegate is running"' } },
+    ["/hello/tide"] = { head = "x-request-id: ", body = { '"greeting":"Hello, tide!"' } },
+    ["/echo/some/path?x=1"] = {
+      head = "x-served-by: tidegate",
+      body = { '"target":"/some/path?x=1"', '["x-greeting","hello"]', '"body":"a body"' },
+    },
+  }
+  local g
+
+  setup(function()
+    g = gateway.start({
+      file = CONFIG,
+      files = { ["plugins/hello.lua"] = read("examples/hello/plugins/hello.lua") },
+      edit = function(text)
+        return (text:gsub(ADDRESS, "127.0.0.1:@PORT@"))
+      end,
+    })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local lines = 0
+  for line in read(CONFIG):gmatch("%f[^\n]%-%- *(curl [^\n]+)") do
+    lines = lines + 1
+    it("answers " .. line, function()
+      local path = line:match(ADDRESS:gsub("%p", "%%%0") .. "([^\"'%s]*)")
+      local expected = assert(EXPECTED[path], "say in EXPECTED what this line is answered with")
+      local status, head, body = curl((line:gsub(ADDRESS:gsub("%p", "%%%0"), "127.0.0.1:" .. g.port)))
+      assert.equal(200, status)
+      assert.contains(expected.head, head)
+      for _, piece in ipairs(expected.body) do
+        assert.contains(piece, body)
+      end
+    end)
+  end
+
+  it("has a line for each route", function()
+    local routes = select(2, read(CONFIG):gsub("\ntg%.route", ""))
+    assert.equal(routes, lines)
+  end)
+
+  it("answers a wrong name with a hint", function()
+    local status, _, body = curl("curl -i http://127.0.0.1:" .. g.port .. "/hello/a%20b")
+    assert.equal(404, status)
+    assert.contains("write /hello/NAME", body)
+  end)
+end)
