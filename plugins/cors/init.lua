@@ -6,7 +6,8 @@
 -- between here and the browser would otherwise hand one origin's answer to another.
 --
 -- A global instance works in rewrite, before routing, so that it answers preflights to routes that do
--- not know OPTIONS; an instance of a service or route works in access.
+-- not know OPTIONS; an instance of a service or route works in access. An instance whose rewrite has run
+-- once runs there for every request, so that is noted with the instance.
 
 local S = require "tidegate.schema"
 
@@ -120,12 +121,12 @@ local function handle(conf, ctx)
 end
 
 function P.rewrite(conf, ctx)
-  ctx.state[conf] = true
+  conf.compiled.is_global = true
   handle(conf, ctx)
 end
 
 function P.access(conf, ctx)
-  if not ctx.state[conf] then handle(conf, ctx) end
+  if not conf.compiled.is_global then handle(conf, ctx) end
 end
 
 return P

@@ -2,7 +2,8 @@
 --
 -- An identifier that the client sends is kept when it is trusted and well formed, else the gateway's
 -- own takes its place. The response's header is recorded in advance, so one phase does all the work:
--- rewrite where the instance is global (also for requests that no route takes), else access.
+-- rewrite where the instance is global (also for requests that no route takes), else access. An instance
+-- whose rewrite has run once runs there for every request, so that is noted with the instance.
 
 local S = require "tidegate.schema"
 
@@ -15,6 +16,10 @@ local P = {
     trust = S.bool():default(true):doc "keep a well-formed identifier that the client sent",
   },
 }
+
+function P.configure()
+  return { is_global = false }
+end
 
 local function is_valid(id)
   return #id <= MAX_LENGTH and id:find "^[%w._:=+/@-]+$" ~= nil
@@ -31,12 +36,12 @@ local function identify(conf, ctx)
 end
 
 function P.rewrite(conf, ctx)
-  ctx.state[conf] = true
+  conf.compiled.is_global = true
   identify(conf, ctx)
 end
 
 function P.access(conf, ctx)
-  if not ctx.state[conf] then identify(conf, ctx) end
+  if not conf.compiled.is_global then identify(conf, ctx) end
 end
 
 return P
