@@ -12,6 +12,8 @@
 #include "base/utf8.h"
 #include "bind/object.h"
 
+#include <math.h>
+
 struct decoder {
     lua_State *L;
     const char *start;
@@ -99,7 +101,10 @@ static bool decode_number(struct decoder *d)
         return mistake(d, "a number of more than 319 characters");
     memcpy(room, d->p, n);
     room[n] = '\0';
-    lua_pushnumber(d->L, strtod(room, NULL));
+    double value = strtod(room, NULL);
+    if (!isfinite(value))
+        return mistake(d, "a number out of range");
+    lua_pushnumber(d->L, value);
     d->p = end;
     return true;
 }

@@ -69,7 +69,7 @@ static void facts_of_the_request_are_fields(void **state)
                "assert(q:query('b') == 'x y' and #q:query_all().a == 2)\n"
                "assert(q:cookie('s') == '42' and q:cookie('t') == 'q')\n"
                "assert(q:cookie('u') == nil and q:query('u') == nil)\n"
-               "assert(q:body() == '' and ctx.req == q)\n"
+               "assert(q:body() == '' and ctx.req.path == q.path)\n"
                "assert(ctx.route.name == nil and ctx.listener.name == 'web')\n"
                "for name in q:headers() do assert(name == 'x-one'); break end\n"),
         TG_PHASE_ACCESS, TG_STEP_NEXT);
@@ -209,31 +209,31 @@ static void json_goes_there_and_back(void **state)
 {
     (void)state;
     expect_step(
-        ACCESS(
-            "local j = tg.json\n"
-            "for _, text in ipairs { '[]', '{}', '[1,2.5,-3e+20,true,false,null]', '0.1',\n"
-            "    '{\"a\":[{\"b\":\"c\\\\n\\\\\"\"}]}', '\"\\195\\164\"' } do\n"
-            "  local value, err = j.decode(text)\n"
-            "  assert(err == nil, err and err.message)\n"
-            "  assert(j.encode(value) == text, j.encode(value))\n"
-            "end\n"
-            "assert(j.decode '\"\\\\u00e4\\\\ud83d\\\\ude00\\\\/\"' == 'ä😀/')\n"
-            "assert(j.decode('null') == j.null and tostring(j.null) == 'null')\n"
-            "assert(j.encode({}) == '{}' and j.encode(j.array()) == '[]')\n"
-            "assert(j.encode({ 1, 2 }) == '[1,2]')\n"
-            "for _, text in ipairs { '', ' ', '[1', '[1,]', '{\"a\"}', '{a:1}', '01', '1.', '-',\n"
-            "    '\"\\\\ud800\"', '\"\\\\x\"', '\"\\1\"', '\"\\255\"', 'nul', '1 2', '\"',\n"
-            "    ('['):rep(65) .. (']'):rep(65) } do\n"
-            "  local value, err = j.decode(text)\n"
-            "  assert(value == nil and err.code == 'bad_input', text)\n"
-            "end\n"
-            "fails('a function cannot be written', j.encode, { print })\n"
-            "fails('not finite', j.encode, 0 / 0)\n"
-            "fails('neither all strings', j.encode, { 1, a = 2 })\n"
-            "local deep = {} deep[1] = deep\n"
-            "fails('64 levels', j.encode, deep)\n"
-            "local long = ('x'):rep(100000)\n"
-            "assert(j.encode(long) == '\"' .. long .. '\"')\n"),
+        ACCESS("local j = tg.json\n"
+               "for _, text in ipairs { '[]', '{}', '[1,2.5,-3e+20,true,false,null]', '0.1',\n"
+               "    '{\"a\":[{\"b\":\"c\\\\n\\\\\"\"}]}', '\"\\195\\164\"' } do\n"
+               "  local value, err = j.decode(text)\n"
+               "  assert(err == nil, err and err.message)\n"
+               "  assert(j.encode(value) == text, j.encode(value))\n"
+               "end\n"
+               "assert(j.decode '\"\\\\u00e4\\\\ud83d\\\\ude00\\\\/\"' == 'ä😀/')\n"
+               "assert(j.decode('null') == j.null and tostring(j.null) == 'null')\n"
+               "assert(j.encode({}) == '{}' and j.encode(j.array()) == '[]')\n"
+               "assert(j.encode({ 1, 2 }) == '[1,2]')\n"
+               "for _, text in ipairs { '', ' ', '[1', '[1,]', '{\"a\"}', '{a:1}', '01', '1e999', "
+               "'1.', '-',\n"
+               "    '\"\\\\ud800\"', '\"\\\\x\"', '\"\\1\"', '\"\\255\"', 'nul', '1 2', '\"',\n"
+               "    ('['):rep(65) .. (']'):rep(65) } do\n"
+               "  local value, err = j.decode(text)\n"
+               "  assert(value == nil and err.code == 'bad_input', text)\n"
+               "end\n"
+               "fails('a function cannot be written', j.encode, { print })\n"
+               "fails('not finite', j.encode, 0 / 0)\n"
+               "fails('neither all strings', j.encode, { 1, a = 2 })\n"
+               "local deep = {} deep[1] = deep\n"
+               "fails('64 levels', j.encode, deep)\n"
+               "local long = ('x'):rep(100000)\n"
+               "assert(j.encode(long) == '\"' .. long .. '\"')\n"),
         TG_PHASE_ACCESS, TG_STEP_NEXT);
 }
 
