@@ -44,6 +44,12 @@ static struct tg_loop *loop_of(const struct tg_request *r)
     return &tg_gate_worker(r->gate)->loop;
 }
 
+/* What the set knows of the plugin whose turn it is. */
+static struct tg_vm_entry *entry_of(const struct tg_request *r)
+{
+    return &r->vms->entries[r->plugins.slot->plugin];
+}
+
 /* ---- Slots ---- */
 
 static struct tg_plugin_slot *open_slot(struct tg_request *r,
@@ -136,19 +142,25 @@ static enum tg_step answer_failure(struct tg_request *r, unsigned status, const 
     return answered(r);
 }
 
-/* The instance failed: what becomes of the request. */
-static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned status,
-                            const char *code, enum tg_metric_id counter)
+/* What becomes of the request when an instance fails, or is left out: its on_error. */
+static enum tg_step settle_failure(struct tg_request *r, unsigned status, const char *code)
 {
     const struct tg_plugin_run *p = &r->plugins;
-    log_failure(r, what);
-    tg_metric_inc(tg_gate_worker(r->gate)->cells, counter);
     if (p->phase == TG_PHASE_LOG || p->instance->on_error == TG_ON_ERROR_SKIP)
         return TG_STEP_NEXT;
     r->error = code;
     if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER)
         return break_off(r);
     return answer_failure(r, status, code);
+}
+
+/* The instance failed. */
+static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned status,
+                            const char *code, enum tg_metric_id counter)
+{
+    log_failure(r, what);
+    tg_metric_inc(tg_gate_worker(r->gate)->cells, counter);
+    return settle_failure(r, status, code);
 }
 
 static enum tg_step fail(struct tg_request *r, struct tg_str what, unsigned status,
@@ -297,12 +309,24 @@ static enum tg_step go_on(struct tg_request *r, enum tg_step step)
     return r->plugins.phase == TG_PHASE_BODY_FILTER ? filter_chain(r) : run_chain(r);
 }
 
+/* One kill more for the plugin: too many in a short time shut it out for a while. */
+static void note_kill(const struct tg_request *r)
+{
+    struct tg_vm_entry *entry = entry_of(r);
+    struct tg_quarantine *quarantine = &entry->quarantine;
+    if (tg_quarantine_note_kill(quarantine, &entry->limits, tg_loop_now(loop_of(r))))
+        tg_log_kv(TG_LOG_ERROR, "plugin", "a plugin is in quarantine after too many kills",
+                  tg_log_str("plugin", entry->host.plugin->name),
+                  tg_log_u64("seconds", quarantine->pause_us / TG_USEC_PER_SEC));
+}
+
 static enum tg_step fail_killed(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     struct tg_str what = tg_run_error(&p->run); /* where it was; nothing when it waited */
     if (what.n == 0)
         what = tg_str_c(tg_kill_text(p->run.kill));
+    note_kill(r);
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
 }
@@ -354,10 +378,7 @@ static void on_again(struct tg_task *task)
 {
     struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, plugins.again);
     tg_magic_check(r, TG_REQUEST_MAGIC);
-    const struct tg_plugin_run *p = &r->plugins;
-    if (p->run.cpu_us >= p->instance->cpu)
-        wake(r, go_on(r, kill_waiting(r, TG_KILL_CPU)));
-    else if (tg_loop_now(loop_of(r)) >= r->wall_deadline)
+    if (tg_loop_now(loop_of(r)) >= r->wall_deadline)
         wake(r, go_on(r, kill_waiting(r, TG_KILL_WALL)));
     else
         wake(r, tg_plugins_resume(r));
@@ -457,12 +478,16 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     int function = tg_vm_function(p->slot->vm, p->phase);
     if (function == LUA_NOREF)
         return TG_STEP_NEXT;
+    struct tg_vm_entry *entry = entry_of(r);
+    if (!tg_quarantine_allows(&entry->quarantine, &entry->limits, tg_loop_now(loop_of(r))))
+        return settle_failure(r, 503, "plugin_quarantined");
     const struct tg_vm_host *host = tg_vm_arg(p->slot->vm);
     int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
     if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
         return fail_memory(r);
     p->active = true;
     p->run.host = r;
+    p->run.cpu_limit_us = instance->cpu;
     r->wall_deadline = tg_loop_now(loop_of(r)) + instance->wall;
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[instance->index]);

@@ -26,6 +26,7 @@ static enum tg_err make_vm(struct tg_vm_set *set, uint32_t index, struct tg_vm_e
     entry->limits = set->snapshot->settings.limits;
     if (plugin->heap != 0)
         entry->limits.plugin_heap = plugin->heap;
+    tg_quarantine_init(&entry->quarantine, &entry->limits);
     struct tg_vm_options options = {
         .name = plugin->name,
         .file = plugin->chunkname,

@@ -8,11 +8,13 @@
 #define TG_GATEWAY_VM_SET_H
 
 #include "gateway/plugins.h"
+#include "script/quarantine.h"
 
 struct tg_vm_entry {
     struct tg_vm *vm;        /* owned */
     struct tg_vm_host host;  /* what the VM's callbacks get */
     struct tg_limits limits; /* the operator's, with the plugin's own heap */
+    struct tg_quarantine quarantine;
 };
 
 struct tg_vm_set {

@@ -190,6 +190,25 @@ describe("plugins", function()
     assert.status(200, client.get(g.port, "/"))
   end)
 
+  it("that are killed again and again are left out for a while", function()
+    start([[
+      function P.access(_, ctx)
+        if ctx.req.path == "/hoard" then
+          local t = {}
+          for i = 1, 1e9 do t[i] = { i } end
+        end
+      end
+    ]])
+    local c = client.connect(g.port)
+    for _ = 1, 11 do
+      assert.contains("plugin_killed", c:get("/hoard").body)
+    end
+    local response = c:get("/")
+    assert.status(503, response)
+    assert.contains("plugin_quarantined", response.body)
+    g:wait_for_log("quarantine after too many kills plugin=probe")
+  end)
+
   it("that wait end with the client", function()
     start("function P.access(_, ctx) if ctx.req.path == '/wait' then ctx:sleep(0.4) end end")
     local c = client.connect(g.port)
