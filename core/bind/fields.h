@@ -13,6 +13,9 @@ int tg_bind_push_field(lua_State *L, const struct tg_fields *fields, struct tg_s
 /* Pushes a table of all values of `name`, in order. */
 int tg_bind_push_field_list(lua_State *L, const struct tg_fields *fields, struct tg_str name);
 
+/* Argument `n`: prepared edits, which live as long as the VM. In edits.c. */
+const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n);
+
 /* Raises what `err` says of an edit of the field `name`: name is argument 1 and value argument 2 of
  * the function that runs. */
 TG_NORETURN void tg_bind_raise_edit(lua_State *L, enum tg_err err, struct tg_str name);

@@ -21,38 +21,49 @@ static enum tg_err count_edit(struct tg_request *r)
     return TG_OK;
 }
 
-static enum tg_err check_field(struct tg_request *r, struct tg_str name, struct tg_str value)
+enum tg_err tg_edit_check(struct tg_str name, struct tg_str value, enum tg_field_id *id)
 {
-    if (!tg_str_is_token(name) || !tg_str_all(value, TG_CHAR_VALUE))
+    if (!tg_str_is_token(name) || !tg_str_is_value(value))
         return TG_E_INVALID;
-    if (tg_field_is_own(tg_field_id(name)))
-        return TG_E_EXISTS;
-    return count_edit(r);
+    *id = tg_field_id(name);
+    return tg_field_is_own(*id) ? TG_E_EXISTS : TG_OK;
 }
 
-static enum tg_err apply(struct tg_fields *fields, enum tg_edit_kind kind, struct tg_str name,
-                         struct tg_str value)
+/* Checks, counts and copies an edit: one allocation for both slices. */
+static enum tg_err take_edit(struct tg_request *r, struct tg_str name, struct tg_str value,
+                             struct tg_field *out)
+{
+    enum tg_err err = tg_edit_check(name, value, &out->id);
+    if (err == TG_OK)
+        err = count_edit(r);
+    if (err != TG_OK)
+        return err;
+    char *p = tg_arena_alloc(&r->arena, name.n + value.n);
+    if (p == NULL)
+        return TG_E_NOMEM;
+    memcpy(p, name.p, name.n);
+    if (value.n > 0)
+        memcpy(p + name.n, value.p, value.n);
+    out->name = tg_str(p, name.n);
+    out->value = tg_str(p + name.n, value.n);
+    return TG_OK;
+}
+
+static enum tg_err apply(struct tg_fields *fields, enum tg_edit_kind kind,
+                         const struct tg_field *field)
 {
     switch (kind) {
     case TG_EDIT_SET:
-        return tg_fields_set(fields, name, value);
+        return tg_fields_set_field(fields, field);
     case TG_EDIT_ADD:
-        return tg_fields_add(fields, name, value);
+        return tg_fields_add_field(fields, field);
     case TG_EDIT_REMOVE:
-        tg_fields_remove(fields, name);
+        tg_fields_remove_field(fields, field);
         return TG_OK;
     case TG_EDIT_STATUS:
         break;
     }
     return TG_E_INVALID;
-}
-
-/* Copies of both slices in the arena. */
-static bool keep(struct tg_request *r, struct tg_str *name, struct tg_str *value)
-{
-    *name = tg_arena_copy(&r->arena, *name);
-    *value = tg_arena_copy(&r->arena, *value);
-    return name->p != NULL && value->p != NULL;
 }
 
 /* ---- The answer --------------------------------------------------------------------------------
@@ -81,12 +92,12 @@ enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsig
 
 /* Records an edit for the time when there is a response. */
 static enum tg_err record(struct tg_request *r, enum tg_edit_kind kind, unsigned status,
-                          struct tg_str name, struct tg_str value)
+                          const struct tg_field *field)
 {
     struct tg_edit *edit = tg_arena_alloc(&r->arena, sizeof(*edit));
     if (edit == NULL)
         return TG_E_NOMEM;
-    *edit = (struct tg_edit){NULL, kind, status, name, value};
+    *edit = (struct tg_edit){NULL, kind, status, *field};
     *r->edits_end = edit;
     r->edits_end = &edit->next;
     return TG_OK;
@@ -104,18 +115,30 @@ static enum tg_err own_fields(struct tg_request *r)
     return err;
 }
 
+/* One edit of the response there is, or of the one to come. */
+static enum tg_err edit_response(struct tg_request *r, enum tg_edit_kind kind,
+                                 const struct tg_field *field)
+{
+    if (r->resp.status == 0)
+        return record(r, kind, 0, field);
+    enum tg_err err = own_fields(r);
+    return err == TG_OK ? apply(&r->resp.fields, kind, field) : err;
+}
+
 enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value)
 {
-    enum tg_err err = check_field(r, name, value);
-    if (err != TG_OK)
-        return err;
-    if (!keep(r, &name, &value))
-        return TG_E_NOMEM;
-    if (r->resp.status == 0)
-        return record(r, kind, 0, name, value);
-    err = own_fields(r);
-    return err == TG_OK ? apply(&r->resp.fields, kind, name, value) : err;
+    struct tg_field field;
+    enum tg_err err = take_edit(r, name, value, &field);
+    return err == TG_OK ? edit_response(r, kind, &field) : err;
+}
+
+enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edits *edits)
+{
+    enum tg_err err = TG_OK;
+    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++)
+        err = edit_response(r, edits->v[i].kind, &edits->v[i].field);
+    return err;
 }
 
 static void change_status(struct tg_request *r, unsigned status)
@@ -129,7 +152,7 @@ enum tg_err tg_request_set_status(struct tg_request *r, unsigned status)
     if (status < 200 || status > 599)
         return TG_E_INVALID;
     if (r->resp.status == 0)
-        return record(r, TG_EDIT_STATUS, status, TG_STR(""), TG_STR(""));
+        return record(r, TG_EDIT_STATUS, status, &(struct tg_field){.name = TG_STR("")});
     change_status(r, status);
     return TG_OK;
 }
@@ -141,7 +164,7 @@ enum tg_err tg_edit_apply(struct tg_request *r)
         if (edit->kind == TG_EDIT_STATUS)
             change_status(r, edit->status);
         else
-            err = apply(&r->resp.fields, edit->kind, edit->name, edit->value);
+            err = apply(&r->resp.fields, edit->kind, &edit->field);
     }
     r->edits = NULL;
     r->edits_end = &r->edits;
@@ -154,14 +177,19 @@ enum tg_err tg_edit_apply(struct tg_request *r)
 enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value)
 {
-    enum tg_err err = check_field(r, name, value);
+    struct tg_field field;
+    enum tg_err err = take_edit(r, name, value, &field);
     if (err == TG_OK)
         err = tg_forward_fields(r);
-    if (err != TG_OK)
-        return err;
-    if (!keep(r, &name, &value))
-        return TG_E_NOMEM;
-    return apply(&r->out.fields, kind, name, value);
+    return err == TG_OK ? apply(&r->out.fields, kind, &field) : err;
+}
+
+enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edits *edits)
+{
+    enum tg_err err = tg_forward_fields(r);
+    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++)
+        err = apply(&r->out.fields, edits->v[i].kind, &edits->v[i].field);
+    return err;
 }
 
 const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r)

@@ -31,6 +31,15 @@ static void emit(struct out *out, struct tg_str name, struct tg_str value)
         out->failed = true;
 }
 
+/* A field of the client's, as it is. */
+static void emit_field(struct out *out, const struct tg_field *field)
+{
+    if (out->text != NULL)
+        tg_h1_write_field(out->text, field->name, field->value);
+    else if (tg_fields_add_field(out->list, field) != TG_OK)
+        out->failed = true;
+}
+
 /* Begins a field whose value is written piece by piece to what this returns; end() completes it. */
 static struct tg_fmt *begin(struct out *out, struct tg_str name)
 {
@@ -216,7 +225,7 @@ static void emit_fields(struct tg_request *r, struct out *out)
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
         if (!is_dropped(r, field, named))
-            emit(out, field->name, field->value);
+            emit_field(out, field);
     }
     emit_via(r, out);
     emit_x_forwarded(r, out);

@@ -65,8 +65,17 @@ struct tg_edit {
     struct tg_edit *next;
     enum tg_edit_kind kind;
     unsigned status;
-    struct tg_str name;
-    struct tg_str value;
+    struct tg_field field;
+};
+
+/* Edits that were checked beforehand, of a configuration: applied without copies, so they outlive
+ * every request that they are applied to. */
+struct tg_edits {
+    uint32_t n;
+    struct tg_edits_item {
+        enum tg_edit_kind kind; /* SET, ADD or REMOVE */
+        struct tg_field field;
+    } v[];
 };
 
 /* What one plugin (all its instances) holds for this request. */
@@ -242,6 +251,18 @@ enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsig
  * gateway's own (framing); TG_E_LIMIT: too many edits; TG_E_NOMEM. Slices are copied. */
 enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value) TG_MUST_USE;
+
+/* Whether a plugin may edit this field so: TG_E_INVALID, TG_E_EXISTS as above. *id is its number.
+ */
+enum tg_err tg_edit_check(struct tg_str name, struct tg_str value,
+                          enum tg_field_id *id) TG_MUST_USE;
+
+/* Applies prepared edits to the response, or to what goes to the origin. They do not count against
+ * limits.request.edits: their number is the configuration's. TG_E_NOMEM. */
+enum tg_err tg_request_apply_response(struct tg_request *r,
+                                      const struct tg_edits *edits) TG_MUST_USE;
+enum tg_err tg_request_apply_upstream(struct tg_request *r,
+                                      const struct tg_edits *edits) TG_MUST_USE;
 
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */

@@ -138,7 +138,8 @@ static bool is_named(const struct tg_field *field, enum tg_field_id id, struct t
 {
     if (id != TG_FIELD_OTHER)
         return field->id == id;
-    return field->id == TG_FIELD_OTHER && tg_str_eq_nocase(field->name, name);
+    return field->id == TG_FIELD_OTHER && field->name.n == name.n &&
+           tg_str_eq_nocase(field->name, name);
 }
 
 /* Removes fields of that name from index `from` on. */
@@ -158,22 +159,41 @@ static uint32_t remove_from(struct tg_fields *fields, uint32_t from, enum tg_fie
     return removed;
 }
 
-enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name, struct tg_str value)
+enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    enum tg_field_id id = tg_field_id(name);
-    for (uint32_t i = 0; i < fields->n; i++) {
-        if (!is_named(&fields->v[i], id, name))
+    return append(fields, *field);
+}
+
+enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field)
+{
+    enum tg_field_id id = field->id;
+    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
+        if (!is_named(&fields->v[i], id, field->name))
             continue;
-        fields->v[i] = (struct tg_field){name, value, id};
-        remove_from(fields, i + 1, id, name);
+        fields->v[i] = *field;
+        remove_from(fields, i + 1, id, field->name);
         return TG_OK;
     }
-    return append(fields, (struct tg_field){name, value, id});
+    return append(fields, *field);
+}
+
+enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name, struct tg_str value)
+{
+    struct tg_field field = {name, value, tg_field_id(name)};
+    return tg_fields_set_field(fields, &field);
+}
+
+uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field)
+{
+    if (!may_have(fields, field->id))
+        return 0;
+    return remove_from(fields, 0, field->id, field->name);
 }
 
 uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name)
 {
-    return remove_from(fields, 0, tg_field_id(name), name);
+    struct tg_field field = {name, TG_STR(""), tg_field_id(name)};
+    return tg_fields_remove_field(fields, &field);
 }
 
 uint32_t tg_fields_remove_id(struct tg_fields *fields, enum tg_field_id id)

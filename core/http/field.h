@@ -49,6 +49,11 @@ bool tg_field_may_trail(enum tg_field_id id);
 enum tg_err tg_fields_add(struct tg_fields *fields, struct tg_str name,
                           struct tg_str value) TG_MUST_USE;
 
+/* The forms that take a whole field skip the look-up of its number, which the caller knows. */
+enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field *field) TG_MUST_USE;
+enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field) TG_MUST_USE;
+uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field);
+
 /* The same for a known field under its lower-case name. */
 enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id,
                              struct tg_str value) TG_MUST_USE;

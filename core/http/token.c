@@ -32,6 +32,21 @@
 
 const unsigned char tg_char_classes[256] = {C64(0), C64(64), C64(128), C64(192)};
 
+bool tg_str_is_value(struct tg_str s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t w;
+        memcpy(&w, s.p + i, 8);
+        uint64_t del = w ^ (ones * 0x7f);
+        uint64_t marks = ((w - ones * 0x20) & ~w) | ((del - ones) & ~del);
+        if (marks & (ones << 7)) /* perhaps: a tab is fine, and a mark may be a neighbour's */
+            break;
+    }
+    return tg_str_all(tg_str_sub(s, i, s.n), TG_CHAR_VALUE);
+}
+
 static const struct tg_str method_names[] = {
     [TG_METHOD_GET] = {"GET", 3},         [TG_METHOD_HEAD] = {"HEAD", 4},
     [TG_METHOD_POST] = {"POST", 4},       [TG_METHOD_PUT] = {"PUT", 3},

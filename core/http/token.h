@@ -40,6 +40,9 @@ static inline bool tg_str_is_token(struct tg_str s)
     return s.n > 0 && tg_str_all(s, TG_CHAR_TOKEN);
 }
 
+/* A field value: no control characters but tabs. Words of eight bytes, for values are long. */
+bool tg_str_is_value(struct tg_str s);
+
 /* Methods that the gateway tells apart; the others are TG_METHOD_OTHER and go by their name. */
 enum tg_method {
     TG_METHOD_GET,

@@ -59,11 +59,21 @@ local function compile_names(map)
   return list
 end
 
+local function has_template(list)
+  for _, entry in ipairs(list) do
+    if entry.template then return true end
+  end
+  return false
+end
+
 local function compile(conf)
   local compiled = {
     remove = conf.remove, rename = compile_names(conf.rename),
     set = compile_values(conf.set), add = compile_values(conf.add),
   }
+  if #compiled.rename == 0 and not has_template(compiled.set) and not has_template(compiled.add) then
+    compiled.prepared = tg.edits { remove = conf.remove, set = conf.set, add = conf.add }
+  end
   local any = #compiled.remove + #compiled.rename + #compiled.set + #compiled.add > 0
   return any and compiled or nil
 end
@@ -74,6 +84,7 @@ end
 
 -- Applies `edit` to `target` (ctx.upstream or ctx.resp); renamed values are those of `source`.
 local function apply(edit, target, source, ctx)
+  if edit.prepared then return target:edit(edit.prepared) end
   local remove, rename, set, add = edit.remove, edit.rename, edit.set, edit.add
   for i = 1, #remove do target:remove_header(remove[i]) end
   for i = 1, #rename do
