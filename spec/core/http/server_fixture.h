@@ -59,8 +59,10 @@ static const struct tg_stream_ops *ops(void)
     return gw.server.stream.ops;
 }
 
+/* The exchange, which must be there. */
 static struct tg_stream *stream(void)
 {
+    assert_non_null(gw.server.stream.events);
     return &gw.server.stream;
 }
 
@@ -224,8 +226,9 @@ static TG_UNUSED void say_status(unsigned status)
 static TG_UNUSED void fill(void)
 {
     static char block[65536];
-    while (ops()->pending(stream()) == 0)
+    for (int i = 0; i < 1000 && ops()->pending(stream()) == 0; i++)
         ops()->send_body(stream(), tg_str(block, sizeof(block)));
+    assert_true(ops()->pending(stream()) > 0);
 }
 
 /* ---- Life --------------------------------------------------------------------------------------
