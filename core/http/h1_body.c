@@ -1,12 +1,27 @@
 /* h1_body.c: the chunk machine.
  *
- *   SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
- *                             \ size 0 -> TRAILER -> done
+ *   SIZE -> [extensions] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
+ *                              \ size 0 -> TRAILER -> done
+ *
+ *   extensions: EXT_NAME -> EXT_VALUE -> EXT_TOKEN or EXT_QUOTED -> EXT_END, and again after ";"
  */
 #include "base/banned.h"
 #include "http/h1_body.h"
 
-enum chunk_state { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER, DONE };
+enum chunk_state {
+    SIZE,
+    EXT_NAME,
+    EXT_VALUE,
+    EXT_TOKEN,
+    EXT_QUOTED,
+    EXT_END,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILER,
+    DONE
+};
 
 #define SIZE_DIGITS_MAX 15
 #define EXTENSION_MAX   4096
@@ -44,15 +59,34 @@ static bool size_byte(struct tg_h1_body *b, char c)
     }
     if (b->size_digits == 0)
         return false;
-    b->state = c == '\r' ? SIZE_LF : EXTENSION;
+    b->state = c == '\r' ? SIZE_LF : EXT_NAME;
     return c == '\r' || c == ';';
 }
 
+/* A byte of the extensions (RFC 9112, 7.1.1), which say nothing to us: checked and dropped. Without
+ * spaces, and without escapes in quotes, about which parsers do not agree. */
 static bool extension_byte(struct tg_h1_body *b, char c)
 {
+    if (++b->extension > EXTENSION_MAX)
+        return false;
+    if (b->state == EXT_QUOTED) {
+        if (c == '"')
+            b->state = EXT_END;
+        return c != '\\' && tg_char_is(c, TG_CHAR_VALUE);
+    }
     if (c == '\r')
         b->state = SIZE_LF;
-    return (c == '\r' || tg_char_is(c, TG_CHAR_VALUE)) && ++b->extension <= EXTENSION_MAX;
+    else if (c == ';')
+        b->state = EXT_NAME;
+    else if (c == '=' && b->state == EXT_NAME)
+        b->state = EXT_VALUE;
+    else if (c == '"' && b->state == EXT_VALUE)
+        b->state = EXT_QUOTED;
+    else if (b->state == EXT_END || !tg_char_is(c, TG_CHAR_TOKEN))
+        return false;
+    else if (b->state == EXT_VALUE)
+        b->state = EXT_TOKEN;
+    return true;
 }
 
 static bool size_line_end(struct tg_h1_body *b, char c)
@@ -66,7 +100,11 @@ static bool framing_byte(struct tg_h1_body *b, char c)
     switch ((enum chunk_state)b->state) {
     case SIZE:
         return size_byte(b, c);
-    case EXTENSION:
+    case EXT_NAME:
+    case EXT_VALUE:
+    case EXT_TOKEN:
+    case EXT_QUOTED:
+    case EXT_END:
         return extension_byte(b, c);
     case SIZE_LF:
         return size_line_end(b, c);

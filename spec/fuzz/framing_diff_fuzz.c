@@ -20,6 +20,7 @@ struct view {
     bool refused;
     bool head; /* complete */
     bool message;
+    bool trailers; /* the last chunk was met */
     bool skip;
     enum tg_framing framing;
     size_t end;
@@ -107,6 +108,13 @@ static int on_body(llhttp_t *parser, const char *p, size_t n)
     return 0;
 }
 
+static int on_chunk(llhttp_t *parser)
+{
+    struct watcher *w = parser->data;
+    w->view.trailers = parser->content_length == 0;
+    return 0;
+}
+
 static int on_message(llhttp_t *parser)
 {
     struct watcher *w = parser->data;
@@ -117,7 +125,11 @@ static int on_message(llhttp_t *parser)
 static struct view their_view(enum kind kind, const char *p, size_t n)
 {
     static const llhttp_settings_t settings = {
-        .on_headers_complete = on_head, .on_body = on_body, .on_message_complete = on_message};
+        .on_headers_complete = on_head,
+        .on_body = on_body,
+        .on_chunk_header = on_chunk,
+        .on_message_complete = on_message,
+    };
     struct watcher w = {.kind = kind, .view = {.body = malloc(n + 1)}};
     llhttp_t parser;
     tg_assert(w.view.body != NULL);
@@ -137,8 +149,10 @@ static void compare(const struct view *ours, const struct view *theirs)
 {
     if (ours->refused || ours->skip)
         return;
-    if (!ours->head || theirs->refused) { /* we look at field lines when all of them are there */
-        tg_assert(!ours->message && !theirs->message);
+    /* We look at field lines when all of them are there; and we drop fields of the framing that
+     * stand in trailers, as RFC 9110, 6.5.1 has it, where llhttp refuses them. */
+    if (!ours->head || theirs->refused) {
+        tg_assert(!theirs->message && (!ours->message || theirs->trailers));
         return;
     }
     tg_assert(theirs->head);

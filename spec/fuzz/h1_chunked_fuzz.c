@@ -73,6 +73,33 @@ static bool want(struct reader *r, int c)
     return got == c;
 }
 
+/* Extensions as a recursive descent reads them; the CR behind them, or -1. */
+static int read_extensions(struct reader *r, size_t *extension)
+{
+    size_t begin = r->at;
+    int c = ';';
+    while (c == ';') {
+        for (c = next(r); c >= 0 && tg_char_is((char)c, TG_CHAR_TOKEN);)
+            c = next(r);
+        if (c != '=')
+            continue;
+        c = next(r);
+        if (c == '"') {
+            for (c = next(r);
+                 c >= 0 && c != '"' && c != '\\' && tg_char_is((char)c, TG_CHAR_VALUE);)
+                c = next(r);
+            c = c == '"' ? next(r) : c < 0 ? -1 : '"';
+        } else {
+            while (c >= 0 && tg_char_is((char)c, TG_CHAR_TOKEN))
+                c = next(r);
+        }
+    }
+    *extension += r->at - begin;
+    if ((c >= 0 && c != '\r') || *extension > 4096)
+        r->bad = true;
+    return r->bad ? -1 : c;
+}
+
 static bool read_size(struct reader *r, uint64_t *size, size_t *extension)
 {
     unsigned digits = 0;
@@ -89,15 +116,8 @@ static bool read_size(struct reader *r, uint64_t *size, size_t *extension)
         r->bad = true;
         return false;
     }
-    while (c >= 0 && c != '\r') {
-        c = next(r);
-        if (c < 0)
-            return false;
-        if ((c != '\r' && !tg_char_is((char)c, TG_CHAR_VALUE)) || ++*extension > 4096) {
-            r->bad = true;
-            return false;
-        }
-    }
+    if (c == ';')
+        c = read_extensions(r, extension);
     return c == '\r' && want(r, '\n');
 }
 
