@@ -69,7 +69,7 @@ static int co_create(lua_State *L)
     struct tg_run *run = vm->current;
     luaL_checktype(L, 1, LUA_TFUNCTION);
     if (run->coroutines >= TG_COROUTINE_LIVE) {
-        tg_hook_collect(vm, run);
+        tg_hook_collect(vm);
         run->coroutines = count_live(L, vm);
     }
     if (run->coroutines >= TG_COROUTINE_LIVE)

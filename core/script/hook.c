@@ -155,7 +155,7 @@ void tg_hook_on_refused(void *arg, enum tg_kill reason)
         tg_hook_note_kill(vm->current, reason, vm->running);
 }
 
-bool tg_hook_collect(struct tg_vm *vm, struct tg_run *run)
+bool tg_hook_collect(struct tg_vm *vm)
 {
     struct tg_account *account = tg_alloc_switch(vm->alloc, NULL);
     uint64_t now = vm->options.clock->mono;
@@ -168,7 +168,7 @@ bool tg_hook_collect(struct tg_vm *vm, struct tg_run *run)
         account->window_collections++;
         account->collections++;
         bool enforced = tg_alloc_enforce(vm->alloc, false);
-        lua_gc(run->L, LUA_GCCOLLECT, 0);
+        lua_gc(vm->running, LUA_GCCOLLECT, 0);
         tg_alloc_enforce(vm->alloc, enforced);
         tg_alloc_collected(vm->alloc);
     }
@@ -181,7 +181,7 @@ bool tg_hook_collect(struct tg_vm *vm, struct tg_run *run)
 static void relieve(struct tg_vm *vm, struct tg_run *run)
 {
     vm->pressed = false;
-    if (!tg_alloc_is_pressed(vm->alloc) || !tg_hook_collect(vm, run))
+    if (!tg_alloc_is_pressed(vm->alloc) || !tg_hook_collect(vm))
         return;
     if (run->account != NULL && tg_account_is_over(run->account))
         tg_hook_note_kill(run, TG_KILL_MEMORY, vm->running);

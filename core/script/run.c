@@ -69,20 +69,29 @@ static bool lease_thread(struct tg_vm *vm, struct tg_run *run)
     return true;
 }
 
+/* True when the coroutine can be used again; it then has been made so.
+ *
+ * lua_resetthread() closes the upvalues of its first argument, so that has to be the coroutine too.
+ * And it works on freed memory when the stack had overflowed, which an error may leave behind but a
+ * yield does not (nothing yields out of the handler of an overflow): what ended in an error is not
+ * reset. */
+static bool make_reusable(const struct tg_run *run, lua_State *co)
+{
+    if (run->outcome == TG_RUN_DONE || run->state == TG_RUN_STATE_READY)
+        return true;
+#ifdef HAVE_LUA_RESETTHREAD
+    if (lua_status(co) == LUA_YIELD) {
+        lua_resetthread(co, co);
+        return true;
+    }
+#endif
+    return false;
+}
+
 static void return_thread(struct tg_vm *vm, struct tg_run *run)
 {
     struct tg_vm_thread *thread = &vm->threads[run->thread];
-    bool is_clean = run->outcome == TG_RUN_DONE || run->state == TG_RUN_STATE_READY;
-    bool is_kept = vm->idle_count < IDLE_THREADS_MAX;
-#ifdef HAVE_LUA_RESETTHREAD
-    /* The function closes the upvalues of its first argument, so that has to be the coroutine too.
-     */
-    if (!is_clean)
-        lua_resetthread(thread->L, thread->L);
-#else
-    is_kept = is_kept && is_clean;
-#endif
-    if (is_kept) {
+    if (vm->idle_count < IDLE_THREADS_MAX && make_reusable(run, thread->L)) {
         lua_settop(thread->L, 0);
     } else {
         luaL_unref(vm->L, LUA_REGISTRYINDEX, thread->ref);

@@ -11,8 +11,8 @@
  *   collectgarbage but "count"                        a collector that is stopped or stalled
  *   coroutine.running in the outermost coroutine      a handle on the host's own coroutine
  *
- * Replaced: pcall, xpcall, coroutine.* and table.sort (sandbox.lua), getmetatable (tables only),
- * rawset (not on protected tables), print, require, os.time/date/clock (the gateway's clock),
+ * Replaced: pcall, xpcall, print, coroutine.* and table.sort (sandbox.lua), getmetatable (tables
+ * only), rawset (not on protected tables), require, os.time/date/clock (the gateway's clock),
  * table.new (bounded), find/match/gmatch/gsub (bounded steps).
  *
  * Tables have no finalisers in this Lua, so setmetatable needs no more than its own check of
@@ -38,6 +38,7 @@ static const char *const base_names[] = {
     "assert", "error",        "ipairs",   "next",     "pairs", "rawequal", "rawget",   "rawlen",
     "select", "setmetatable", "tonumber", "tostring", "type",  "unpack",   "_VERSION", NULL,
 };
+static const char *const kernel_names[] = {"pcall", "xpcall", "print", NULL};
 static const char *const string_names[] = {
     "byte",  "char",  "find", "format",  "gmatch", "gsub",  "len",
     "lower", "match", "rep",  "reverse", "sub",    "upper", NULL,
@@ -79,30 +80,15 @@ static int sandbox_collectgarbage(lua_State *L)
     return 1;
 }
 
-/* print() goes to the host as one line; values become text by tostring, inside the budget. */
-static int sandbox_print(lua_State *L)
+/* What print() made of its arguments goes to the host as one line. */
+static int print_line(lua_State *L)
 {
     struct tg_vm *vm = tg_vm_inline(L);
-    char line[PRINT_LINE_MAX];
-    size_t at = 0;
-    int n = lua_gettop(L);
-    for (int i = 1; i <= n; i++) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->tostring_ref);
-        lua_pushvalue(L, i);
-        lua_call(L, 1, 1);
-        size_t len = 0;
-        const char *text = lua_tolstring(L, -1, &len);
-        if (text == NULL)
-            return luaL_error(L, "'tostring' must return a string to 'print'");
-        if (i > 1 && at < sizeof(line))
-            line[at++] = '\t';
-        len = TG_MIN(len, sizeof(line) - at);
-        memcpy(line + at, text, len);
-        at += len;
-        lua_pop(L, 1);
-    }
+    struct tg_str line;
+    line.p = luaL_checklstring(L, 1, &line.n);
+    line.n = TG_MIN(line.n, (size_t)PRINT_LINE_MAX);
     if (vm->options.on_print != NULL)
-        vm->options.on_print(vm->options.arg, vm->current, tg_str(line, at));
+        vm->options.on_print(vm->options.arg, vm->current, line);
     return 0;
 }
 
@@ -405,19 +391,16 @@ static void add_base(lua_State *L, int globals, int host, int kernel)
     set_function(L, "getmetatable", sandbox_getmetatable);
     set_function(L, "rawset", sandbox_rawset);
     set_function(L, "collectgarbage", sandbox_collectgarbage);
-    set_function(L, "print", sandbox_print);
     set_function(L, "require", sandbox_require);
-    lua_getfield(L, kernel, "pcall");
-    lua_setfield(L, -2, "pcall");
-    lua_getfield(L, kernel, "xpcall");
-    lua_setfield(L, -2, "xpcall");
+    copy_fields(L, kernel, kernel_names);
     lua_pop(L, 1);
 }
 
 /* Runs sandbox.lua with the raw functions; its table is left on the stack. */
 static void push_kernel(lua_State *L, int host)
 {
-    static const char *const raw_names[] = {"pcall", "xpcall", "error", "select", NULL};
+    static const char *const raw_names[] = {"pcall", "xpcall", "error", "select", "tostring", NULL};
+    static const char *const raw_table_names[] = {"sort", "concat", NULL};
     const struct tg_embed *file = tg_embed_find(TG_SANDBOX_FILE);
     tg_assert(file != NULL);
     if (luaL_loadbuffer(L, file->data, file->size, "=" TG_SANDBOX_FILE) != 0)
@@ -429,11 +412,12 @@ static void push_kernel(lua_State *L, int host)
     lua_setfield(L, -3, "yield");
     lua_pop(L, 1);
     lua_getfield(L, host, "table");
-    lua_getfield(L, -1, "sort");
-    lua_setfield(L, -3, "sort");
-    lua_pop(L, 1);
+    lua_insert(L, -2);
+    copy_fields(L, lua_gettop(L) - 1, raw_table_names);
+    lua_remove(L, -2);
     lua_newtable(L);
     tg_coroutine_register_kernel(L);
+    set_function(L, "print_line", print_line);
     lua_call(L, 2, 1);
 }
 
@@ -482,8 +466,6 @@ void tg_sandbox_open(lua_State *L)
     open_host_libraries(L);
     lua_pushvalue(L, LUA_GLOBALSINDEX);
     int host = lua_gettop(L);
-    lua_getfield(L, host, "tostring");
-    vm->tostring_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     tg_coroutine_open(L);
     push_kernel(L, host);
     int kernel = lua_gettop(L);

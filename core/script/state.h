@@ -80,7 +80,6 @@ struct tg_vm {
     int globals_ref;
     int coros_ref;   /* weak: coroutine -> who made it; negative while the host paused it */
     int modules_ref; /* require(): name -> value */
-    int tostring_ref;
     const char *requiring[TG_VM_REQUIRE_DEPTH]; /* names being loaded, outermost first */
     unsigned require_depth;
     lua_CFunction host_fn; /* in flight from tg_run_push() or tg_vm_call() */

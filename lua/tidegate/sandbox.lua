@@ -12,9 +12,9 @@
 
 local raw, kernel = ...
 local raw_pcall, raw_xpcall, raw_yield = raw.pcall, raw.xpcall, raw.yield
-local error, select, sort = raw.error, raw.select, raw.sort
+local error, select, sort, tostring, concat = raw.error, raw.select, raw.sort, raw.tostring, raw.concat
 local create, step, go_on = kernel.create, kernel.step, kernel.go_on
-local caught, is_ending = kernel.caught, kernel.is_ending
+local caught, is_ending, print_line = kernel.caught, kernel.is_ending, kernel.print_line
 
 local M = {}
 
@@ -63,6 +63,15 @@ function M.wrap(f)
   return function(...)
     return unwrap(pass(co, step(co, ...)))
   end
+end
+
+-- In Lua, so that a __tostring that prints does not recurse on the C stack.
+function M.print(...)
+  local texts, count = { ... }, select("#", ...)
+  for i = 1, count do
+    texts[i] = tostring(texts[i])
+  end
+  print_line(concat(texts, "\t", 1, count))
 end
 
 local function is_less(a, b)
