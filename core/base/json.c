@@ -66,11 +66,10 @@ static void escape(struct tg_fmt *f, unsigned char c)
     tg_fmt_hex(f, c, 4);
 }
 
-static void quoted(struct tg_fmt *f, struct tg_str s)
+void tg_json_text(struct tg_fmt *f, struct tg_str s)
 {
     size_t from = 0;
     size_t i = 0;
-    tg_fmt_char(f, '"');
     while (i < s.n) {
         unsigned char c = (unsigned char)s.p[i];
         if (c >= 0x20 && c != '"' && c != '\\' && c < 0x80) {
@@ -90,6 +89,12 @@ static void quoted(struct tg_fmt *f, struct tg_str s)
         from = ++i;
     }
     tg_fmt_add(f, tg_str_sub(s, from, s.n));
+}
+
+static void quoted(struct tg_fmt *f, struct tg_str s)
+{
+    tg_fmt_char(f, '"');
+    tg_json_text(f, s);
     tg_fmt_char(f, '"');
 }
 

@@ -23,6 +23,9 @@ void tg_json_end_array(struct tg_json *j);
 
 void tg_json_key(struct tg_json *j, struct tg_str key);
 void tg_json_str(struct tg_json *j, struct tg_str value);
+
+/* The inside of a string: `s` escaped, without the quotes around it. */
+void tg_json_text(struct tg_fmt *f, struct tg_str s);
 void tg_json_u64(struct tg_json *j, uint64_t value);
 void tg_json_i64(struct tg_json *j, int64_t value);
 void tg_json_double(struct tg_json *j, double value); /* null for NaN and infinities */

@@ -6,12 +6,15 @@
  *     $${ stands for ${ itself; a value that is not there is empty
  *
  * Compiled once, in configure, into one userdata: the parts, and behind them a copy of the text.
- * Rendering makes one string. What the client chooses freely (query, header, cookie, capture) is
- * escaped as the template was told: percent-encoded for URLs, as entities for HTML.
+ * Rendering makes one string. Values are escaped as the template was told: all of them as entities
+ * for HTML, or as the inside of a JSON string, or so that bytes which no header value may hold are
+ * percent-encoded; for URLs what the client chooses freely (query, header, cookie, capture) is
+ * percent-encoded, since the rest is fit for a URL as it is.
  */
 #include "base/banned.h"
 #include "bind/object.h"
 
+#include "base/json.h"
 #include "gateway/param.h"
 #include "http/uri.h"
 
@@ -35,7 +38,7 @@ enum part_kind {
     PART_CAPTURE,
 };
 
-enum escape { ESCAPE_NONE, ESCAPE_URL, ESCAPE_HTML };
+enum escape { ESCAPE_NONE, ESCAPE_URL, ESCAPE_HTML, ESCAPE_JSON, ESCAPE_HEADER };
 
 struct part {
     enum part_kind kind;
@@ -138,8 +141,12 @@ static enum escape arg_escape(lua_State *L)
         return ESCAPE_URL;
     if (tg_str_eq(name, TG_STR("html")))
         return ESCAPE_HTML;
+    if (tg_str_eq(name, TG_STR("json")))
+        return ESCAPE_JSON;
+    if (tg_str_eq(name, TG_STR("header")))
+        return ESCAPE_HEADER;
     if (!tg_str_eq(name, TG_STR("none")))
-        tg_bind_arg_error(L, 2, "expected \"none\", \"url\" or \"html\"");
+        tg_bind_arg_error(L, 2, "expected \"none\", \"url\", \"html\", \"json\" or \"header\"");
     return ESCAPE_NONE;
 }
 
@@ -210,60 +217,86 @@ static void write_html(struct tg_fmt *f, struct tg_str s)
     }
 }
 
-static void write_port(struct tg_fmt *f, const struct tg_request *r)
+/* RFC 9110, 5.5: no control characters. */
+static void write_header(struct tg_fmt *f, struct tg_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (tg_char_is(s.p[i], TG_CHAR_VALUE))
+            tg_fmt_char(f, s.p[i]);
+        else
+            tg_uri_encode(f, tg_str_sub(s, i, i + 1), "");
+    }
+}
+
+static struct tg_str number(char *room, uint64_t value)
+{
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, TG_ADDR_TEXT_MAX);
+    tg_fmt_u64(&f, value);
+    return tg_str(f.p, f.n);
+}
+
+static uint16_t port_of(const struct tg_request *r)
 {
     uint16_t port;
     tg_param_host(r, &port);
     if (port == 0)
         port = tg_str_eq(r->scheme, TG_STR("https")) ? 443 : 80;
-    tg_fmt_u64(f, port);
+    return port;
 }
 
-/* The parts that the gateway itself knows. */
-static void write_fact(struct tg_fmt *f, const struct tg_request *r, const struct part *part)
+/* The value of a part that the gateway itself knows; `room` has TG_ADDR_TEXT_MAX bytes for it. */
+static struct tg_str fact(const struct tg_request *r, enum part_kind kind, char *room)
+{
+    uint16_t port;
+    switch (kind) {
+    case PART_ID:
+        return tg_str(r->id, sizeof(r->id));
+    case PART_CLIENT_IP:
+        return tg_addr_ip_text(&r->client, room);
+    case PART_CLIENT_PORT:
+        return number(room, tg_addr_port(&r->client));
+    case PART_ROUTE:
+        return r->route != NULL ? r->route->name : TG_STR("");
+    case PART_SERVICE:
+        return r->service != NULL ? r->service->name : TG_STR("");
+    case PART_METHOD:
+        return r->in.method_name;
+    case PART_SCHEME:
+        return r->scheme;
+    case PART_HOST:
+        return tg_param_host(r, &port);
+    case PART_PORT:
+        return number(room, port_of(r));
+    case PART_PATH:
+        return r->in.path;
+    case PART_RAW_PATH:
+        return r->in.raw_path;
+    default:
+        return r->in.query;
+    }
+}
+
+static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part *part,
+                       enum escape escape)
 {
     char room[TG_ADDR_TEXT_MAX];
-    uint16_t port;
-    switch (part->kind) {
-    case PART_TEXT:
+    bool chosen = part->kind >= PART_QUERY;
+    if (part->kind == PART_TEXT) {
         tg_fmt_add(f, part->text);
         return;
-    case PART_ID:
-        tg_fmt_bytes(f, r->id, sizeof(r->id));
-        return;
-    case PART_CLIENT_IP:
-        tg_fmt_add(f, tg_addr_ip_text(&r->client, room));
-        return;
-    case PART_CLIENT_PORT:
-        tg_fmt_u64(f, tg_addr_port(&r->client));
-        return;
-    case PART_ROUTE:
-        tg_fmt_add(f, r->route != NULL ? r->route->name : TG_STR(""));
-        return;
-    case PART_SERVICE:
-        tg_fmt_add(f, r->service != NULL ? r->service->name : TG_STR(""));
-        return;
-    case PART_METHOD:
-        tg_fmt_add(f, r->in.method_name);
-        return;
-    case PART_SCHEME:
-        tg_fmt_add(f, r->scheme);
-        return;
-    case PART_HOST:
-        tg_fmt_add(f, tg_param_host(r, &port));
-        return;
-    case PART_PORT:
-        write_port(f, r);
-        return;
-    case PART_PATH:
-        tg_fmt_add(f, r->in.path);
-        return;
-    case PART_RAW_PATH:
-        tg_fmt_add(f, r->in.raw_path);
-        return;
-    default:
-        tg_fmt_add(f, r->in.query);
     }
+    struct tg_str value = chosen ? chosen_value(r, part) : fact(r, part->kind, room);
+    if (escape == ESCAPE_HTML)
+        write_html(f, value);
+    else if (escape == ESCAPE_JSON)
+        tg_json_text(f, value);
+    else if (escape == ESCAPE_HEADER)
+        write_header(f, value);
+    else if (escape == ESCAPE_URL && chosen)
+        tg_uri_encode(f, value, "");
+    else
+        tg_fmt_add(f, value);
 }
 
 int tg_api_template_render(lua_State *L)
@@ -272,20 +305,8 @@ int tg_api_template_render(lua_State *L)
     struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
     struct tg_fmt f;
     tg_fmt_init_arena(&f, &r->arena, 256);
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct part *part = &t->parts[i];
-        if (part->kind < PART_QUERY) {
-            write_fact(&f, r, part);
-            continue;
-        }
-        struct tg_str value = chosen_value(r, part);
-        if (t->escape == ESCAPE_URL)
-            tg_uri_encode(&f, value, "");
-        else if (t->escape == ESCAPE_HTML)
-            write_html(&f, value);
-        else
-            tg_fmt_add(&f, value);
-    }
+    for (uint32_t i = 0; i < t->count; i++)
+        write_part(&f, r, &t->parts[i], t->escape);
     struct tg_str text = f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
     if (text.p == NULL)
         tg_bind_check(L, TG_E_NOMEM, 0);

@@ -205,11 +205,38 @@ types.url = {
 -- RFC 9110 section 5.6.2.
 local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
+-- Names that frame messages and manage connections: those marked OWN in core/http/field.def.
+local GATEWAY_HEADERS = {
+  connection = true, ["content-length"] = true, expect = true, ["keep-alive"] = true,
+  ["proxy-connection"] = true, ["transfer-encoding"] = true, upgrade = true,
+}
+
+-- With `editable` only names that a plugin may set, add or remove.
 types.header_name = {
   noun = "a header name", lua = "string", json = text_json,
-  read = function(_, value)
+  read = function(t, value)
     if not value:find(TOKEN) then return nil, quote(value) .. " is not a header name" end
-    return value:lower()
+    local name = value:lower()
+    if t.editable and GATEWAY_HEADERS[name] then
+      return nil, quote(name) .. " belongs to the gateway",
+        "the gateway frames messages and manages connections itself"
+    end
+    return name
+  end,
+}
+
+-- RFC 9110 section 5.5, without blanks around it: they would not arrive.
+types.header_value = {
+  noun = "a header value", lua = "string", json = text_json,
+  read = function(_, value)
+    if value:find "[%z\1-\8\10-\31\127]" then
+      return nil, quote(value) .. " is not a header value",
+        "line breaks and other control characters cannot be sent"
+    end
+    if value:find "^[ \t]" or value:find "[ \t]$" then
+      return nil, quote(value) .. " begins or ends with a blank", "recipients strip blanks around a value"
+    end
+    return value
   end,
 }
 
@@ -245,7 +272,8 @@ types.regex = {
 -- here; which names there are is known to tg.template, which compiles it.
 types.template = {
   noun = "a template", lua = "string", json = text_json,
-  read = function(_, value)
+  read = function(t, value)
+    if t.max and #value > t.max then return nil, ("longer than %d bytes"):format(t.max) end
     local rest = value:gsub("%$%${", ""):gsub("%${[%a_][%w_.-]*}", "")
     local broken = rest:match "%${[^%s}]*}?"
     if broken then

@@ -25,6 +25,7 @@ local OPTIONS = {
   string = { min = "number", max = "number", pattern = "string", one_of = "table" },
   int = RANGE, number = RANGE, duration = RANGE, bytes = RANGE,
   url = { schemes = "table" },
+  header_name = { editable = "boolean" }, template = { max = "number" },
   list = { min = "number", max = "number", unique = "boolean" },
 }
 

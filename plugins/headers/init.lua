@@ -1,115 +1,128 @@
--- headers: sets, adds, removes and renames headers of requests and responses.
+-- Sets, adds, removes and renames headers of the request and of the response.
 --
--- The tables of the configuration are turned into flat lists of edits once, sorted by name, so that
--- the order on the wire does not depend on the order of a Lua table. Order of the operations: remove,
--- rename, set, add. Values may be templates (tg.template).
+-- Fixed edits are prepared in configure() (tg.edits): one call for a whole side, where nothing is renamed
+-- and no value has ${...} parts. Order of edits: remove, rename, set, add.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"
 
-local OWN = {
-  connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true,
-  ["keep-alive"] = true, ["proxy-connection"] = true, expect = true,
-}
+local function name() return S.header_name { editable = true } end
 
-local function name()
-  return S.header_name():check(function(value)
-    if OWN[value] then return nil, value .. " belongs to the gateway, which frames messages itself" end
-    return true
-  end)
-end
-
-local function edits(what)
+local function side(what)
   return S.record {
-    set = S.map(name(), S.string { max = 4096 }):default {}:doc "replaces, or adds where there is none",
-    add = S.map(name(), S.string { max = 4096 }):default {}:doc "adds beside what is there",
-    remove = S.list(name()):default {}:doc "takes away all of that name",
-    rename = S.map(name(), name()):default {}:doc "old name = new name",
+    remove = S.list(name(), { unique = true }):default {}:doc "names; every header of that name goes",
+    rename = S.map(name(), name()):default {}:doc "old name = new name; values keep their order",
+    set = S.map(name(), S.header_value()):default {}:doc "name = value; replaces all of that name",
+    add = S.map(name(), S.header_value()):default {}:doc "name = value; beside those of that name",
   }:default {}:doc(what)
 end
 
 local P = {
-  name = "headers", version = "1.0.0", api = 1, stage = "transform",
+  name = "headers",
+  version = "1.0.0",
+  api = 1,
+  stage = "transform",
   schema = S.record {
-    request = edits "what goes to the origin",
-    response = edits "what goes to the client",
+    request = side "what goes to the origin",
+    response = side "what goes to the client",
   },
 }
 
--- { name, text or nil, template or nil } for each pair, sorted by name.
-local function compile_values(map)
-  local list = {}
-  for header, text in pairs(map) do
-    local entry = { name = header, text = text }
-    if text:find("${", 1, true) then
-      local template, err = tg.template(text)
-      if not template then error(header .. ": " .. err.message, 0) end
-      entry.template = template
+local function sorted_names(map)
+  local names = {}
+  for key in pairs(map) do names[#names + 1] = key end
+  table.sort(names)
+  return names
+end
+
+-- Fixed values as a map; { name, template, name, template, … } of those with parts.
+local function split_values(map, path)
+  local fixed, templates = {}, {}
+  for _, key in ipairs(sorted_names(map)) do
+    if map[key]:find("${", 1, true) then
+      local template, err = tg.template(map[key], "header")
+      if not template then error(("%s.%s: %s"):format(path, key, err.message), 0) end
+      templates[#templates + 1] = key
+      templates[#templates + 1] = template
+    else
+      fixed[key] = map[key]
     end
-    list[#list + 1] = entry
   end
-  table.sort(list, function(a, b) return a.name < b.name end)
-  return list
+  return fixed, templates
 end
 
-local function compile_names(map)
+-- { old, new, old, new, … }
+local function compile_renames(map)
   local list = {}
-  for from, to in pairs(map) do list[#list + 1] = { from = from, to = to } end
-  table.sort(list, function(a, b) return a.from < b.from end)
+  for _, key in ipairs(sorted_names(map)) do
+    list[#list + 1] = key
+    list[#list + 1] = map[key]
+  end
   return list
 end
 
-local function has_template(list)
-  for _, entry in ipairs(list) do
-    if entry.template then return true end
+-- What is done for each request, in this order; nil when there is nothing.
+local function compile(edits, path)
+  local renames = compile_renames(edits.rename)
+  local set, set_templates = split_values(edits.set, path .. ".set")
+  local add, add_templates = split_values(edits.add, path .. ".add")
+  if #renames + #set_templates + #add_templates > 0 then
+    return {
+      remove = tg.edits { remove = edits.remove }, renames = renames,
+      set = tg.edits { set = set }, set_templates = set_templates,
+      add = tg.edits { add = add }, add_templates = add_templates,
+    }
   end
-  return false
-end
-
-local function compile(conf)
-  local compiled = {
-    remove = conf.remove, rename = compile_names(conf.rename),
-    set = compile_values(conf.set), add = compile_values(conf.add),
-  }
-  if #compiled.rename == 0 and not has_template(compiled.set) and not has_template(compiled.add) then
-    compiled.prepared = tg.edits { remove = conf.remove, set = conf.set, add = conf.add }
+  if #edits.remove > 0 or next(set) or next(add) then
+    return { all = tg.edits { remove = edits.remove, set = set, add = add } }
   end
-  local any = #compiled.remove + #compiled.rename + #compiled.set + #compiled.add > 0
-  return any and compiled or nil
 end
 
 function P.configure(conf)
-  return { request = compile(conf.request), response = compile(conf.response) }
+  return { request = compile(conf.request, "request"), response = compile(conf.response, "response") }
 end
 
--- Applies `edit` to `target` (ctx.upstream or ctx.resp); renamed values are those of `source`.
-local function apply(edit, target, source, ctx)
-  if edit.prepared then return target:edit(edit.prepared) end
-  local remove, rename, set, add = edit.remove, edit.rename, edit.set, edit.add
-  for i = 1, #remove do target:remove_header(remove[i]) end
-  for i = 1, #rename do
-    local values = source:header_list(rename[i].from)
-    if values[1] then target:remove_header(rename[i].from):remove_header(rename[i].to) end
-    for j = 1, #values do target:add_header(rename[i].to, values[j]) end
-  end
-  for i = 1, #set do
-    local entry = set[i]
-    target:set_header(entry.name, entry.template and entry.template:render(ctx) or entry.text)
-  end
-  for i = 1, #add do
-    local entry = add[i]
-    target:add_header(entry.name, entry.template and entry.template:render(ctx) or entry.text)
+-- `from` has the values, the headers of `to` are edited.
+local function rename(list, from, to)
+  for i = 1, #list, 2 do
+    local values = from:header_list(list[i])
+    if values[1] then
+      to:remove_header(list[i]):set_header(list[i + 1], values[1])
+      for n = 2, #values do to:add_header(list[i + 1], values[n]) end
+    end
   end
 end
 
+local function edit_in_steps(edits, ctx, from, to)
+  local set, add = edits.set_templates, edits.add_templates
+  to:edit(edits.remove)
+  rename(edits.renames, from, to)
+  to:edit(edits.set)
+  for i = 1, #set, 2 do to:set_header(set[i], set[i + 1]:render(ctx)) end
+  to:edit(edits.add)
+  for i = 1, #add, 2 do to:add_header(add[i], add[i + 1]:render(ctx)) end
+end
+
+--- Edits what goes to the origin.
 function P.access(conf, ctx)
-  local edit = conf.compiled.request
-  if edit then apply(edit, ctx.upstream, ctx.req, ctx) end
+  local edits = conf.compiled.request
+  if not edits then return end
+  if edits.all then
+    ctx.upstream:edit(edits.all)
+  else
+    edit_in_steps(edits, ctx, ctx.req, ctx.upstream)
+  end
 end
 
+--- Edits what goes to the client.
 function P.header_filter(conf, ctx)
-  local edit = conf.compiled.response
-  if edit then apply(edit, ctx.resp, ctx.resp, ctx) end
+  local edits = conf.compiled.response
+  if not edits then return end
+  if edits.all then
+    ctx.resp:edit(edits.all)
+  else
+    edit_in_steps(edits, ctx, ctx.resp, ctx.resp)
+  end
 end
 
 return P

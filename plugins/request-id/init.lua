@@ -1,47 +1,43 @@
--- request-id: one identifier per request, for the origin, the client and the logs.
+-- Gives every request an id that origin, client and logs share.
 --
--- An identifier that the client sends is kept when it is trusted and well formed, else the gateway's
--- own takes its place. The response's header is recorded in advance, so one phase does all the work:
--- rewrite where the instance is global (also for requests that no route takes), else access. An instance
--- whose rewrite has run once runs there for every request, so that is noted with the instance.
+-- The id is the client's own where it sends a sound one and `trust` allows it, else the gateway's
+-- (ctx.id). It is worked out anew in each phase: that is one look-up, cheaper than a place to keep it,
+-- and so answers have it too that never came to access (no route, a refused request).
 
 local S = require "tidegate.schema"
 
-local MAX_LENGTH = 128
+local MAX = 128
+local SOUND = "^[%w._~+/=-]+$"
 
 local P = {
-  name = "request-id", version = "1.0.0", api = 1, stage = "edge", priority = 100,
+  name = "request-id",
+  version = "1.0.0",
+  api = 1,
+  stage = "edge",
+  priority = 100, -- what other plugins send or log has the id
   schema = S.record {
-    header = S.header_name():default "x-request-id":doc "header that carries the identifier",
-    trust = S.bool():default(true):doc "keep a well-formed identifier that the client sent",
+    header = S.header_name { editable = true }:default "x-request-id":doc "the header that carries the id",
+    trust = S.bool():default(true):doc "keep a sound id that the client sent",
   },
 }
 
-function P.configure()
-  return { is_global = false }
+-- The client's id where it may be kept, else nil.
+local function client_id(conf, ctx)
+  if not conf.trust then return nil end
+  local id = ctx.req:header(conf.header)
+  if id and #id <= MAX and id:find(SOUND) then return id end
 end
 
-local function is_valid(id)
-  return #id <= MAX_LENGTH and id:find "^[%w._:=+/@-]+$" ~= nil
-end
-
-local function identify(conf, ctx)
-  local header = conf.header
-  local id = conf.trust and ctx.req:header(header)
-  if not id or not is_valid(id) then
-    id = ctx.id
-    ctx.upstream:set_header(header, id)
-  end
-  ctx.resp:set_header(header, id)
-end
-
-function P.rewrite(conf, ctx)
-  conf.compiled.is_global = true
-  identify(conf, ctx)
-end
-
+--- Sends the id to the origin. One that the client chose stands in the access record, beside ctx.id.
 function P.access(conf, ctx)
-  if not conf.compiled.is_global then identify(conf, ctx) end
+  local id = client_id(conf, ctx)
+  if id then ctx.log:field("request_id", id) end
+  ctx.upstream:set_header(conf.header, id or ctx.id)
+end
+
+--- Sends the id to the client.
+function P.header_filter(conf, ctx)
+  ctx.resp:set_header(conf.header, client_id(conf, ctx) or ctx.id)
 end
 
 return P

@@ -1,96 +1,98 @@
--- respond: answers by itself, with a fixed text or one that takes values of the request.
+-- Answers by itself: a fixed status, headers and body, or such with ${...} parts from the request.
 --
--- Templates are compiled once. Values that clients choose are escaped as the body wants it: strings of
--- a `json` body by the encoder, text that is HTML as entities. Fixed parts are used as they are.
+-- What has no such part is worked out in configure() and sent as it is. Values that come from the request
+-- are escaped for the place they come to: in JSON, in HTML or XML, in a header. In plain text they stay as
+-- they are.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"
 
 local P = {
-  name = "respond", version = "1.0.0", api = 1, stage = "traffic",
+  name = "respond",
+  version = "1.0.0",
+  api = 1,
+  stage = "traffic",
+  priority = -100, -- limits and the like have their say first
   schema = S.record {
-    status = S.int { min = 200, max = 599 }:default(200),
-    body = S.string { max = 1048576 }:optional():doc "text, may hold ${...}",
+    status = S.int { min = 200, max = 599 }:default(200):doc "status code",
+    body = S.template { max = 1048576 }:optional():doc "text, may hold ${...}",
     json = S.any():optional():doc "plain data sent as JSON; its strings may hold ${...}",
-    content_type = S.string { max = 256 }:optional()
-      :doc "type of the body: text/plain, or application/json for json",
-    headers = S.map(S.header_name(), S.string { max = 4096 }):default {}:doc "values may hold ${...}",
+    content_type = S.header_value():optional()
+      :doc "type of the body; text/plain, or application/json for json, where absent",
+    headers = S.map(S.header_name { editable = true }, S.header_value()):default {}
+      :doc "further headers; values may hold ${...}",
   }:check(function(conf)
-    if conf.body ~= nil and conf.json ~= nil then return nil, "give body or json, not both" end
-    if conf.body ~= nil and (conf.status == 204 or conf.status == 304) then
-      return nil, ("an answer of status %d has no body"):format(conf.status)
+    if conf.body and conf.json ~= nil then return nil, "only one of these fields may be set: body, json" end
+    if (conf.status == 204 or conf.status == 304) and (conf.body or conf.json ~= nil) then
+      return nil, ("an answer with status %d has no body"):format(conf.status)
     end
+    if conf.headers["content-type"] then return nil, "headers: the field content_type is for that" end
     return true
   end),
 }
 
--- The text, or its template where it has ${...}.
-local function compile(text, escape)
-  if not text:find("${", 1, true) then return { text = text } end
+local function has_parts(text)
+  return text:find("${", 1, true) ~= nil
+end
+
+local function compile_template(path, text, escape)
   local template, err = tg.template(text, escape)
-  if not template then error(err.message, 0) end
-  return { template = template }
+  if not template then error(("%s: %s"):format(path, err.message), 0) end
+  return template
 end
 
-local function render(compiled, ctx)
-  return compiled.text or compiled.template:render(ctx)
+local function escape_for(content_type)
+  local kind = content_type:lower():match "^[^;]*"
+  if kind:find "html" or kind:find "xml" then return "html" end
+  return kind:find "json" and "json" or "none"
 end
 
--- A copy of plain data in which each string is compiled.
-local function compile_data(value)
-  if type(value) == "string" then return compile(value, "none") end
-  if type(value) ~= "table" then return { value = value } end
-  local table_of = {}
-  for key, item in pairs(value) do table_of[key] = compile_data(item) end
-  return { table = table_of }
-end
-
-local function has_template(compiled)
-  if compiled.template then return true end
-  for _, item in pairs(compiled.table or {}) do
-    if has_template(item) then return true end
+-- Sets `answer.body` or `answer.template`.
+local function compile_body(answer, conf, content_type)
+  local path, text = "body", conf.body
+  if conf.json ~= nil then path, text = "json", tg.json.encode(conf.json) end
+  if not text then return end
+  if has_parts(text) then
+    answer.template = compile_template(path, text, escape_for(content_type))
+  else
+    answer.body = text
   end
-  return false
 end
 
-local function render_data(compiled, ctx)
-  if compiled.template then return compiled.template:render(ctx) end
-  if not compiled.table then
-    if compiled.text then return compiled.text end
-    return compiled.value
+-- Sets `answer.headers` and, where any has parts, `answer.header_templates`.
+local function compile_headers(answer, conf, content_type)
+  answer.headers = { ["content-type"] = content_type }
+  for name, text in pairs(conf.headers) do
+    if has_parts(text) then
+      answer.header_templates = answer.header_templates or {}
+      answer.header_templates[name] = compile_template("headers." .. name, text, "header")
+    else
+      answer.headers[name] = text
+    end
   end
-  local value = {}
-  for key, item in pairs(compiled.table) do value[key] = render_data(item, ctx) end
-  return value
 end
 
 function P.configure(conf)
-  local compiled = { headers = {} }
   local content_type = conf.content_type
-  if conf.json ~= nil then
-    compiled.data = compile_data(conf.json)
-    content_type = content_type or "application/json"
-    if not has_template(compiled.data) then compiled.body = { text = tg.json.encode(conf.json) } end
-  elseif conf.body then
-    content_type = content_type or "text/plain; charset=utf-8"
-    compiled.body = compile(conf.body, content_type:find "^text/html" and "html" or "none")
-  end
-  for name, value in pairs(conf.headers) do compiled.headers[name] = compile(value, "url") end
-  if content_type then compiled.headers["content-type"] = { text = content_type } end
-  return compiled
+  if not content_type and conf.json ~= nil then content_type = "application/json" end
+  if not content_type and conf.body then content_type = "text/plain; charset=utf-8" end
+  local answer = { status = conf.status }
+  compile_body(answer, conf, content_type)
+  compile_headers(answer, conf, content_type)
+  return answer
+end
+
+local function render_headers(answer, ctx)
+  local headers = {}
+  for name, value in pairs(answer.headers) do headers[name] = value end
+  for name, template in pairs(answer.header_templates) do headers[name] = template:render(ctx) end
+  return headers
 end
 
 function P.access(conf, ctx)
-  local compiled = conf.compiled
-  local headers = {}
-  for name, value in pairs(compiled.headers) do headers[name] = render(value, ctx) end
-  local body
-  if compiled.body then
-    body = render(compiled.body, ctx)
-  elseif compiled.data then
-    body = tg.json.encode(render_data(compiled.data, ctx))
-  end
-  ctx:exit(conf.status, body, headers)
+  local answer = conf.compiled
+  local headers = answer.header_templates and render_headers(answer, ctx) or answer.headers
+  ctx:exit(answer.status, answer.template and answer.template:render(ctx) or answer.body, headers)
 end
 
 return P

@@ -1,69 +1,197 @@
--- access-log: one JSON line per request, its members, and sampling.
+-- access-log: what a line holds, where it goes, which requests are written, and that a destination which
+-- does not keep up costs lines and no request.
 
+local bundled = require("support.bundled")
 local client = require("support.client")
 local clock = require("support.clock")
+local fcntl = require("posix.fcntl")
 local gateway = require("support.gateway")
+local stat = require("posix.sys.stat")
+local stdlib = require("posix.stdlib")
+local unistd = require("posix.unistd")
+
+local ALL = {
+  "time", "id", "client", "method", "scheme", "host", "path", "query", "protocol", "status", "source",
+  "bytes_sent", "bytes_received", "duration", "upstream", "upstream_status", "upstream_time", "route",
+  "service", "user_agent", "referer", "error", "aborted",
+}
 
 describe("access-log", function()
   local g
 
-  local function start(conf, probe)
+  local function start(conf, options)
+    options = options or {}
     g = gateway.start({
-      files = { ["probe.lua"] = [[
-        local P = { name = "probe", version = "1.0.0", api = 1, stage = "transform" }
-        function P.access(_, ctx) ctx.log:field("user", "ann"):field("n", 2.5):field("ok", true) end
-        return P
-      ]] },
+      files = options.files,
       config = [[
         local tg = require "tidegate"
-        tg.settings { workers = 1 }
+        tg.settings { workers = 1 @LIMITS@ }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
         tg.global { tg.use "access-log" ]] .. conf .. [[ }
-        tg.route "all" { paths = { "/a" }, service = "echo", plugins = { ]] ..
-          (probe and 'tg.use "./probe.lua" {}' or "") .. [[ } }
+        tg.route "echo" { paths = { "/echo/*" }, service = "echo" }
+        tg.route "ok" { paths = { "/ok" }, plugins = { @EXTRA@ tg.use "respond" { body = "ok" } } }
       ]],
+      vars = { LIMITS = options.limits or "", EXTRA = options.extra or "" },
     })
     local started = g
     finally(function() started:stop() end)
   end
 
-  -- Lines of a file in the gateway's folder once there are `count` of them.
-  local function lines_of(read, count)
-    local lines
+  -- The lines of what `read` returns, once there are `count` of them.
+  local function lines(read, count)
+    local found
     clock.wait_until(function()
-      lines = {}
-      for line in read():gmatch("[^\n]+") do table.insert(lines, line) end
-      return #lines >= count
+      found = {}
+      for line in (read() or ""):gmatch("([^\n]+)\n") do table.insert(found, line) end
+      return #found >= count
     end, 5, count .. " lines of the access log")
-    return lines
+    assert.equal(count, #found)
+    return found
   end
 
-  it("writes to stdout what the fields say", function()
-    start([[{ fields = { "id", "client", "method", "path", "query", "protocol", "status", "bytes_sent",
-      "route", "service", "user_agent", "source" } }]])
-    client.get(g.port, "/a?b=1", { ["User-Agent"] = 'spec "1"' })
-    client.get(g.port, "/none")
-    local lines = lines_of(function() return g:stdout() end, 2)
-    assert.matches('^{"id":"%x+","client":"127%.0%.0%.1","method":"GET","path":"/a","query":"b=1",'
-      .. '"protocol":"HTTP/1%.1","status":200,"bytes_sent":%d+,"route":"all","service":"echo",'
-      .. '"user_agent":"spec \\"1\\"","source":"upstream"}$', lines[1])
-    assert.contains('"path":"/none"', lines[2])
-    assert.contains('"status":404', lines[2])
-    assert.contains('"source":"gateway"', lines[2])
+  local function stdout() return g:stdout() end
+
+  it("writes one line of JSON for each request to stdout", function()
+    start("{}")
+    client.request(g.port, { method = "POST", target = "/echo/a?b=1", body = "12345",
+                             headers = { ["User-Agent"] = 'spec "1"', Host = "a.test:81" } })
+    client.get(g.port, "/nowhere")
+    local found = lines(stdout, 2)
+    assert.matches('^{"time":"%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z","id":"%x+","client":"127.0.0.1","method":"POST",'
+      .. '"host":"a.test:81","path":"/echo/a","status":200,"bytes_sent":%d+,"bytes_received":5,'
+      .. '"duration":[%d.e-]+,.*"upstream_status":200,"upstream_time":[%d.e-]+,"route":"echo",'
+      .. '"service":"echo","user_agent":"spec \\"1\\""}$', found[1])
+    assert.contains('"status":404', found[2])
+    assert.contains('"error":"no_route"', found[2])
   end)
 
-  it("writes to a file, with what plugins add", function()
-    start('{ path = "access.log" }', true)
-    client.get(g.port, "/a")
-    local line = lines_of(function() return g:read("access.log") or "" end, 1)[1]
-    assert.matches('^{"time":"%d%d%d%d%-%d%d%-%d%dT.*"status":200.*"user":"ann","n":2%.5,"ok":true}$', line)
+  it("knows every member that its documentation lists", function()
+    start('{ path = "access.log", fields = { "' .. table.concat(ALL, '", "') .. '" } }')
+    client.get(g.port, "/echo/a?b=1", { Referer = "http://r.test/" })
+    local line = lines(function() return g:read("access.log") end, 1)[1]
+    local members = { '"scheme":"http"', '"query":"b=1"', '"protocol":"HTTP/1.1"', '"source":"upstream"',
+                      '"referer":"http://r.test/"' }
+    for _, member in ipairs(members) do assert.contains(member, line) end
+  end)
+
+  it("writes the members in the order given, then what plugins add", function()
+    local probe = [[
+      local P = { name = "probe", version = "1.0.0", api = 1, stage = "guard" }
+      function P.access(_, ctx) ctx.log:field("user", "a\"b"):field("n", 2.5):field("ok", true) end
+      return P
+    ]]
+    start('{ fields = { "status", "path" } }', { files = { ["probe.lua"] = probe },
+                                                  extra = 'tg.use "./probe.lua" {},' })
+    client.get(g.port, "/ok")
+    assert.equal('{"status":200,"path":"/ok","user":"a\\"b","n":2.5,"ok":true}', lines(stdout, 1)[1])
+  end)
+
+  it("notes an id that the client chose", function()
+    start('{ fields = { "path" } }', { extra = 'tg.use "request-id" {},' })
+    client.get(g.port, "/ok", { ["X-Request-Id"] = "mine" })
+    assert.equal('{"path":"/ok","request_id":"mine"}', lines(stdout, 1)[1])
+  end)
+
+  it("keeps control characters and quotes of clients inside their member", function()
+    start('{ fields = { "user_agent", "path" } }')
+    client.get(g.port, '/ok"', { ["User-Agent"] = "a\t\"}\\" })
+    assert.equal('{"user_agent":"a\\t\\"}\\\\","path":"/ok\\""}', lines(stdout, 1)[1])
+  end)
+
+  it("writes the chosen statuses only", function()
+    start('{ only_status = { "200", "500-599" }, fields = { "path" } }')
+    client.get(g.port, "/nowhere")
+    client.get(g.port, "/ok")
+    assert.equal('{"path":"/ok"}', lines(stdout, 1)[1])
+    g:stop()
+    assert.equal('{"path":"/ok"}\n', g:stdout())
   end)
 
   it("takes a sample", function()
-    start('{ sample = 0, fields = { "path" } }')
-    client.get(g.port, "/a")
+    start('{ sample = 0.5, fields = { "path" } }')
+    local c = client.connect(g.port)
+    for _ = 1, 200 do c:get("/ok") end
+    c:close()
     g:stop()
-    assert.is_nil(g:stdout():find("{", 1, true))
+    local _, count = g:stdout():gsub("\n", "")
+    assert.is_true(count > 40 and count < 160, count .. " of 200 requests were written")
   end)
+
+  it("writes nothing for a sample of 0", function()
+    start("{ sample = 0 }")
+    client.get(g.port, "/ok")
+    g:stop()
+    assert.equal("", g:stdout())
+  end)
+
+  it("drops lines for a pipe that is full, counts them, and goes on with requests", function()
+    local folder = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+    local path = folder .. "/pipe"
+    assert(stat.mkfifo(path, tonumber("600", 8)))
+    local pipe = assert(fcntl.open(path, fcntl.O_RDWR + fcntl.O_NONBLOCK))
+    finally(function()
+      unistd.close(pipe)
+      os.remove(path)
+      os.remove(folder)
+    end)
+    repeat until not unistd.write(pipe, ("-"):rep(4095) .. "\n")
+    start(('{ path = "%s", fields = { "path", "user_agent" } }'):format(path),
+      { limits = ', limits = { log = { queue = "4KiB" } }' })
+    -- The pipe is full and the queue takes 4 KiB, so 20 lines of 1 KiB are too many.
+    local c = client.connect(g.port)
+    for _ = 1, 20 do
+      assert.status(200, c:get("/ok", { ["User-Agent"] = ("u"):rep(1000) }))
+    end
+    c:close()
+    local text = ""
+    clock.wait_until(function()
+      text = text .. (unistd.read(pipe, 65536) or "")
+      return text:find("dropped %d+ lines")
+    end, 5, "the count of dropped lines")
+    local dropped, written = 0, 0
+    for count in text:gmatch("dropped (%d+) lines") do dropped = dropped + tonumber(count) end
+    for line in text:gmatch("([^\n]+)\n") do
+      if line:find("^{\"path\"") then
+        assert.equal(#'{"path":"/ok","user_agent":""}' + 1000, #line)
+        written = written + 1
+      end
+    end
+    assert.equal(20, written + dropped)
+    assert.is_true(written <= 4, written .. " lines were written")
+  end)
+
+  it("tells at the start when the destination does not open", function()
+    local failed = gateway.start({
+      wait = false,
+      config = [[
+        local tg = require "tidegate"
+        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.service "echo" { builtin = "echo" }
+        tg.route "all" { service = "echo", plugins = { tg.use "access-log" { path = "@DIR@/none/a.log" } } }
+      ]],
+    })
+    assert.equal(1, failed:wait(10).code)
+    assert.contains("path: cannot open", failed:stderr())
+    assert.contains("No such file or directory", failed:stderr())
+  end)
+end)
+
+describe("access-log: its config", function()
+  local refused = {
+    { '{ fields = {} }', "fields", "the list is empty" },
+    { '{ fields = { "statsu" } }', "fields[1]", 'did you mean "status"?' },
+    { '{ fields = { "path", "path" } }', "fields[2]", "same as item 1" },
+    { '{ sample = 2 }', "sample", "2 is above the maximum 1" },
+    { '{ only_status = { "6xx" } }', "only_status[1]", '"6xx" is no status' },
+    { '{ only_status = { "500-400" } }', "only_status[1]", "is no status" },
+    { '{ to = "stdout" }', "to", "unknown field" },
+  }
+  for _, case in ipairs(refused) do
+    it("refuses " .. case[1], function()
+      local text = bundled.check("access-log", case[1])
+      assert.contains("(access-log)." .. case[2], text)
+      assert.contains(case[3], text)
+    end)
+  end
 end)

@@ -89,6 +89,14 @@ static void test_escapes(void **state)
     assert_json("\"\\\"\\\\/\\b\\t\\n\\u000b\\f\\r\\u001f\x7f\\u0000z\"");
 }
 
+static void test_text_is_a_string_without_its_quotes(void **state)
+{
+    (void)state;
+    tg_json_text(&f, TG_STR("a\"\n\xff"));
+    tg_json_text(&f, tg_str(NULL, 0));
+    assert_json("a\\\"\\n\xef\xbf\xbd");
+}
+
 static void test_keys_are_escaped_too(void **state)
 {
     (void)state;
@@ -166,6 +174,7 @@ int main(void)
         cmocka_unit_test_setup(test_integers, setup),
         cmocka_unit_test_setup(test_doubles_come_back_as_they_were, setup),
         cmocka_unit_test_setup(test_escapes, setup),
+        cmocka_unit_test_setup(test_text_is_a_string_without_its_quotes, setup),
         cmocka_unit_test_setup(test_keys_are_escaped_too, setup),
         cmocka_unit_test_setup(test_utf8_passes_and_other_bytes_are_replaced, setup),
         cmocka_unit_test_setup(test_any_bytes_become_valid, setup),

@@ -1,0 +1,41 @@
+--- Bundled plugins for specs of their configuration, without a gateway process.
+--
+--   local bundled = require("support.bundled")
+--   local text = bundled.check("cors", '{ origins = {} }')   -- the messages; "" when there are none
+
+local config = require("tidegate.config")
+local config_host = require("support.config_host")
+
+local bundled = {}
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  return text
+end
+
+-- What the binary would find: "cors" or a module of it, "cors/origins".
+local function find(name)
+  local path = "plugins/" .. name .. (name:find("/", 1, true) and ".lua" or "/init.lua")
+  local text = read(path)
+  if text then return text, path end
+end
+
+--- Loads a config whose only route uses the plugin with `conf` (text of a Lua table).
+-- @return the messages, as `tidegate check` prints them; then the tree or nil
+function bundled.check(name, conf)
+  local host = config_host.new({ files = { ["gateway.lua"] = ([[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+tg.service "echo" { builtin = "echo" }
+tg.route "all" { service = "echo", plugins = { tg.use "%s" %s } }
+]]):format(name, conf) } })
+  host.bundled = find
+  local tree, reports = config.load({ path = "gateway.lua", host = host })
+  local texts = {}
+  for i, report in ipairs(reports:sorted()) do texts[i] = reports:format(report) end
+  return table.concat(texts, "\n"), tree
+end
+
+return bundled
