@@ -37,7 +37,7 @@ GOALS := $(or $(MAKECMDGOALS),all)
 PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libnghttp2-dev libc-ares-dev \
 	libpcre2-dev lua-cjson
 TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl
-ifneq ($(filter test check spec asan tsan sweep fuzz cover lint,$(GOALS)),)
+ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
 endif
 ifneq ($(filter run,$(GOALS)),)
@@ -219,7 +219,7 @@ run: all ## build, then serve examples/hello/gateway.lua on 127.0.0.1:8080
 
 # ---- Testing -----------------------------------------------------------------------------------
 
-RUNNER = TIDEGATE_BIN=$(if $(BIN),$(CURDIR)/$(BIN)) TIDEGATE_BUILD=$(BUILD) luajit spec/run.lua
+RUNNER = TIDEGATE_BIN='$(if $(BIN),$(CURDIR)/$(BIN))' TIDEGATE_BUILD=$(BUILD) luajit spec/run.lua
 
 programs: $(UNITS) $(BIN)
 
@@ -232,11 +232,18 @@ check: programs ## run the quick half: unit tests and the specs that need no gat
 spec: programs ## run one spec file, folder or unit test: make spec F=spec/support_spec.lua
 	@$(RUNNER) --verbose $(if $(filter %.c,$(F)),$(F:%.c=$(OUT)/%),$(or $(F),spec))
 
+# Unit tests that start threads, and specs in which gateway processes run and are told to change.
+THREADED = $(filter $(patsubst %.c,$(OUT)/%,$(shell grep -l pthread_ $(UNIT_SRC))),$(UNITS))
+THREADED_SPECS := $(wildcard spec/process_spec.lua spec/examples_spec.lua spec/gateway spec/zones spec/zones_spec.lua)
+
+test-threads: $(BIN) $(THREADED)
+	@$(RUNNER) --jobs=$(JOBS) $(THREADED) $(THREADED_SPECS)
+
 asan: ## build under address and undefined behaviour sanitizers and run both suites
 	@$(MAKE) --no-print-directory BUILD=asan test
 
-tsan: ## build under the thread sanitizer and run both suites
-	@$(MAKE) --no-print-directory BUILD=tsan test
+tsan: ## build under the thread sanitizer and run what has threads: unit tests and gateway specs
+	@$(MAKE) --no-print-directory BUILD=tsan test-threads
 
 sweep: ## run the unit tests once for each allocation, with that one failing
 	@$(MAKE) --no-print-directory BUILD=asan sweep-units
@@ -277,4 +284,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench micro help clean FORCE
+.PHONY: all run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench micro help clean FORCE

@@ -7,7 +7,7 @@ local socket = require("support.socket")
 
 local PROGRAM = [[
 #!/bin/sh
-exec luajit @STAND_IN@ "$@"
+exec luajit '@STAND_IN@' "$@"
 ]]
 
 local here = io.popen("pwd"):read("*l")

@@ -31,7 +31,18 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Boots with a channel whose far end only signals write to. */
+/* Opens the sockets and serves; returns the exit status. */
+static int listen_and_serve(struct tg_boot *boot)
+{
+    if (tg_sockets_open(boot->sockets, boot->snapshot, boot->workers, stderr) != TG_OK)
+        return TG_EXIT_SYSTEM;
+    tg_sockets_announce(boot->sockets, boot->snapshot);
+    tg_listen_set_commit(boot->sockets);
+    return tg_boot_run(boot);
+}
+
+/* Boots with a channel whose far end only signals write to. The signals come before the sockets:
+ * who sees that we listen may send one. */
 static int boot_alone(struct tg_boot *boot)
 {
     int ends[2];
@@ -43,7 +54,7 @@ static int boot_alone(struct tg_boot *boot)
     shutdown(ends[0], SHUT_RD); /* answers have no reader: sending them fails instead of queueing */
     boot->control_fd = ends[1];
     if (tg_signals_relay(ends[0], false) == TG_OK)
-        status = tg_boot_run(boot);
+        status = listen_and_serve(boot);
     close(ends[1]);
     close(ends[0]);
     return status;
@@ -62,12 +73,7 @@ static int run_single(const char *path)
                            .sockets = &sockets,
                            .workers = tg_sockets_workers(snapshot),
                            .single = true};
-    int status = TG_EXIT_SYSTEM;
-    if (tg_sockets_open(&sockets, snapshot, boot.workers, stderr) == TG_OK) {
-        tg_sockets_announce(&sockets, snapshot);
-        tg_listen_set_commit(&sockets);
-        status = boot_alone(&boot);
-    }
+    int status = boot_alone(&boot);
     tg_listen_set_release(&sockets);
     tg_snapshot_unref(&snapshot);
     return status;

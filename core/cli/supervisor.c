@@ -454,12 +454,13 @@ static int prepare(struct supervisor *sup)
     if (tg_config_load(sup->path, stderr, &sup->good) != TG_OK)
         return TG_EXIT_CONFIG;
     sup->workers = tg_sockets_workers(sup->good);
-    if (tg_sockets_open(&sup->sockets, sup->good, sup->workers, stderr) != TG_OK)
-        return TG_EXIT_SYSTEM;
+    /* first the signals: who sees that we listen may send one */
     if (tg_signals_watch(&sup->signal_fd) != TG_OK) {
         fprintf(stderr, "tidegate: cannot watch signals: %s\n", strerror(errno));
         return TG_EXIT_SYSTEM;
     }
+    if (tg_sockets_open(&sup->sockets, sup->good, sup->workers, stderr) != TG_OK)
+        return TG_EXIT_SYSTEM;
     tg_log_set_level(sup->good->settings.log_level);
     tg_sockets_announce(&sup->sockets, sup->good);
     tg_listen_set_commit(&sup->sockets);

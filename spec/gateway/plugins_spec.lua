@@ -160,7 +160,9 @@ describe("plugins", function()
     assert.status(500, client.get(g.port, "/"))
   end)
 
-  it("that loop are preempted for others, then killed", function()
+  -- ThreadSanitizer holds signals back until a call that it knows, which a loop never makes.
+  local prompt = os.getenv("TIDEGATE_BUILD") ~= "tsan"
+  ;(prompt and it or pending)("that loop are preempted for others, then killed", function()
     start([[
       function P.access(_, ctx)
         if ctx.req.path == "/loop" then while true do end end
