@@ -29,6 +29,8 @@ struct tg_client {
     struct tg_task free_later;
 };
 
+_Static_assert(sizeof(struct tg_client) <= 512, "an idle connection takes half a KiB");
+
 /* Lives as long as it accepts or a client that it opened is there. */
 struct tg_acceptor {
     struct tg_gate *gate;

@@ -39,7 +39,7 @@ static size_t next_control(const char *p, size_t at, size_t n)
 static enum tg_scan_result end_line(struct tg_head_scan *scan, size_t at)
 {
     bool empty = at == scan->line_start;
-    scan->at = scan->line_start = at + 2;
+    scan->at = scan->line_start = (uint32_t)at + 2;
     if (!empty) {
         scan->lines++;
         return TG_SCAN_MORE;
@@ -60,7 +60,7 @@ enum tg_scan_result tg_head_scan(struct tg_head_scan *scan, const char *p, size_
             return TG_SCAN_BAD;
         }
         size_t at = next_control(p, scan->at, n);
-        scan->at = at;
+        scan->at = (uint32_t)at;
         if (at == n)
             return TG_SCAN_MORE;
         if (p[at] == '\t' && scan->lines > 0) {

@@ -17,10 +17,10 @@
 /* Where a scan stands. Zero it before the first call; with `lines` at 1 it scans a trailer section,
  * which has no first line of another kind. */
 struct tg_head_scan {
-    size_t at;         /* bytes known to be good */
-    size_t line_start; /* of the line that `at` is in */
-    size_t lines;      /* complete lines, the empty last one not counted */
-    size_t start;      /* first byte of the head, behind empty lines in front of it */
+    uint32_t at;         /* bytes known to be good */
+    uint32_t line_start; /* of the line that `at` is in */
+    uint32_t lines;      /* complete lines, the empty last one not counted */
+    uint32_t start;      /* first byte of the head, behind empty lines in front of it */
 };
 
 enum tg_scan_result { TG_SCAN_MORE, TG_SCAN_DONE, TG_SCAN_BAD };

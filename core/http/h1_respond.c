@@ -24,10 +24,10 @@ static void write_out(struct tg_h1_server *s, struct iovec *iov, int count)
 
 static void flush_stage(struct tg_h1_server *s)
 {
-    struct tg_fmt stage = s->stage;
+    struct tg_fmt stage = s->x->stage;
     if (stage.p == NULL)
         return;
-    s->stage.p = NULL;
+    s->x->stage.p = NULL;
     if (stage.failed) {
         tg_h1_server_fail_later(s, TG_E_NOMEM);
         return;
@@ -42,8 +42,8 @@ static void open_stage(struct tg_h1_server *s, const struct tg_fields *fields, s
     size_t size = 256 + extra;
     for (uint32_t i = 0; i < fields->n; i++)
         size += fields->v[i].name.n + fields->v[i].value.n + 4;
-    tg_fmt_init_arena(&s->stage, s->stream.arena, size);
-    if (s->stage.failed)
+    tg_fmt_init_arena(&s->x->stage, s->stream.arena, size);
+    if (s->x->stage.failed)
         tg_h1_server_fail_later(s, TG_E_NOMEM);
 }
 
@@ -55,7 +55,7 @@ static bool can_discard(const struct tg_h1_server *s)
 {
     if (s->body_done)
         return true;
-    return s->body.framing == TG_FRAMING_LENGTH && s->body.left <= DISCARD_MAX && !s->expects;
+    return s->x->body.framing == TG_FRAMING_LENGTH && s->x->body.left <= DISCARD_MAX && !s->expects;
 }
 
 static void choose_framing(struct tg_h1_server *s, const struct tg_response_head *head)
@@ -70,7 +70,7 @@ static void choose_framing(struct tg_h1_server *s, const struct tg_response_head
 
 static void write_framing(struct tg_h1_server *s, const struct tg_response_head *head)
 {
-    struct tg_fmt *f = &s->stage;
+    struct tg_fmt *f = &s->x->stage;
     bool bodiless = head->status < 200 || head->status == 204;
     switch (s->out_framing) {
     case TG_FRAMING_LENGTH:
@@ -121,9 +121,9 @@ static void send_info(struct tg_stream *stream, unsigned status, const struct tg
     if (status == 100)
         s->expects = false;
     open_stage(s, fields, 0);
-    tg_h1_write_status(&s->stage, status, (struct tg_str){NULL, 0});
-    tg_h1_write_fields(&s->stage, fields);
-    tg_fmt_lit(&s->stage, "\r\n");
+    tg_h1_write_status(&s->x->stage, status, (struct tg_str){NULL, 0});
+    tg_h1_write_fields(&s->x->stage, fields);
+    tg_fmt_lit(&s->x->stage, "\r\n");
     flush_stage(s);
 }
 
@@ -134,10 +134,10 @@ static void send_head(struct tg_stream *stream, const struct tg_response_head *h
     s->head_sent = true;
     choose_framing(s, head);
     open_stage(s, &head->fields, STAGE_EXTRA);
-    tg_h1_write_status(&s->stage, head->status, head->reason);
-    tg_h1_write_fields(&s->stage, &head->fields);
+    tg_h1_write_status(&s->x->stage, head->status, head->reason);
+    tg_h1_write_fields(&s->x->stage, &head->fields);
     write_framing(s, head);
-    tg_fmt_lit(&s->stage, "\r\n");
+    tg_fmt_lit(&s->x->stage, "\r\n");
 }
 
 static void switch_protocols(struct tg_stream *stream, const struct tg_response_head *head)
@@ -146,13 +146,13 @@ static void switch_protocols(struct tg_stream *stream, const struct tg_response_
     const struct tg_field *upgrade = tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE);
     s->head_sent = true;
     open_stage(s, &head->fields, 0);
-    tg_h1_write_status(&s->stage, head->status, head->reason);
-    tg_h1_write_fields(&s->stage, &head->fields);
+    tg_h1_write_status(&s->x->stage, head->status, head->reason);
+    tg_h1_write_fields(&s->x->stage, &head->fields);
     if (upgrade != NULL) {
-        tg_fmt_lit(&s->stage, "Connection: upgrade\r\n");
-        tg_h1_write_field(&s->stage, TG_STR("Upgrade"), upgrade->value);
+        tg_fmt_lit(&s->x->stage, "Connection: upgrade\r\n");
+        tg_h1_write_field(&s->x->stage, TG_STR("Upgrade"), upgrade->value);
     }
-    tg_fmt_lit(&s->stage, "\r\n");
+    tg_fmt_lit(&s->x->stage, "\r\n");
     flush_stage(s);
     s->out_framing = TG_FRAMING_CLOSE;
     tg_h1_server_begin_tunnel(s);
@@ -161,7 +161,7 @@ static void switch_protocols(struct tg_stream *stream, const struct tg_response_
 /* Puts a small piece behind what is staged; false when it does not fit. */
 static bool stage_piece(struct tg_h1_server *s, struct tg_str data)
 {
-    struct tg_fmt *f = &s->stage;
+    struct tg_fmt *f = &s->x->stage;
     char line[CHUNK_LINE];
     if (f->p == NULL || f->failed || data.n > STAGE_EXTRA ||
         f->cap - f->n < data.n + CHUNK_LINE + 2)
@@ -191,16 +191,16 @@ static void send_body(struct tg_stream *stream, struct tg_str data)
     }
     if (stage_piece(s, data))
         return;
-    if (s->stage.p != NULL && s->stage.failed)
+    if (s->x->stage.p != NULL && s->x->stage.failed)
         return;
-    if (s->stage.p != NULL)
-        iov[n++] = (struct iovec){s->stage.p, s->stage.n};
+    if (s->x->stage.p != NULL)
+        iov[n++] = (struct iovec){s->x->stage.p, s->x->stage.n};
     if (s->out_framing == TG_FRAMING_CHUNKED)
         iov[n++] = (struct iovec){line, tg_h1_write_chunk_size(line, data.n)};
     iov[n++] = (struct iovec){(void *)(uintptr_t)data.p, data.n};
     if (s->out_framing == TG_FRAMING_CHUNKED)
         iov[n++] = (struct iovec){(void *)(uintptr_t) "\r\n", 2};
-    s->stage.p = NULL;
+    s->x->stage.p = NULL;
     write_out(s, iov, n);
     tg_h1_server_settle(s);
 }
@@ -208,17 +208,17 @@ static void send_body(struct tg_stream *stream, struct tg_str data)
 static void write_last_chunk(struct tg_h1_server *s, const struct tg_fields *trailers)
 {
     bool some = trailers != NULL && trailers->n > 0;
-    if (s->stage.p == NULL && !some) {
+    if (s->x->stage.p == NULL && !some) {
         struct iovec iov = {(void *)(uintptr_t) "0\r\n\r\n", 5};
         write_out(s, &iov, 1);
         return;
     }
-    if (s->stage.p == NULL)
+    if (s->x->stage.p == NULL)
         open_stage(s, trailers, 0);
-    tg_fmt_lit(&s->stage, "0\r\n");
+    tg_fmt_lit(&s->x->stage, "0\r\n");
     if (some)
-        tg_h1_write_fields(&s->stage, trailers);
-    tg_fmt_lit(&s->stage, "\r\n");
+        tg_h1_write_fields(&s->x->stage, trailers);
+    tg_fmt_lit(&s->x->stage, "\r\n");
 }
 
 static void end_tunnel(struct tg_h1_server *s)
@@ -247,6 +247,8 @@ static void send_end(struct tg_stream *stream, const struct tg_fields *trailers)
     stream->events = NULL;
     s->want_body = false;
     s->discarding = s->keep_alive && !s->body_done;
+    s->out_left = s->discarding ? s->x->body.left : 0;
+    s->x = NULL;
     if (tg_inbuf_reclaim(&s->in, s->conn.worker->slab) != TG_OK) {
         tg_inbuf_release(&s->in, s->conn.worker->slab);
         tg_h1_server_fail_later(s, TG_E_NOMEM);

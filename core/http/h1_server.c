@@ -90,8 +90,7 @@ static void finish(struct tg_h1_server *s, bool reset)
         return;
     set_state(s, TG_H1_SERVER_CLOSED);
     tg_inbuf_release(&s->in, s->conn.worker->slab);
-    tg_task_cancel(&s->later);
-    tg_task_cancel(&s->report);
+    tg_task_cancel(&s->soon);
     if (reset)
         tg_conn_reset(&s->conn);
     else
@@ -127,14 +126,7 @@ void tg_h1_server_fail_later(struct tg_h1_server *s, enum tg_err err)
 {
     if (s->failure == TG_OK)
         s->failure = err;
-    tg_loop_defer(&s->conn.worker->loop, &s->report);
-}
-
-static void on_report(struct tg_task *task)
-{
-    struct tg_h1_server *s = TG_CONTAINER_OF(task, struct tg_h1_server, report);
-    tg_magic_check(s, SERVER_MAGIC);
-    break_off(s, s->failure, 0);
+    tg_loop_defer(&s->conn.worker->loop, &s->soon);
 }
 
 static void begin_linger(struct tg_h1_server *s)
@@ -156,7 +148,7 @@ static void begin_linger(struct tg_h1_server *s)
 static void reset_exchange(struct tg_h1_server *s)
 {
     s->scan = (struct tg_head_scan){0};
-    s->stage = (struct tg_fmt){0};
+    s->x = NULL;
     s->out_left = 0;
     s->keep_alive = s->want_body = s->body_done = s->head_sent = s->out_done = false;
     s->discarding = s->http10 = s->expects = false;
@@ -185,11 +177,18 @@ static struct tg_request_head *open_exchange(struct tg_h1_server *s, size_t head
     struct tg_request_head *head = s->events->begin(s, &arena);
     if (head == NULL)
         return NULL;
+    s->x = tg_arena_zalloc(arena, sizeof(*s->x));
+    if (s->x == NULL) {
+        const struct tg_stream_events *events = s->stream.events;
+        s->stream.events = NULL;
+        events->on_aborted(&s->stream, TG_E_NOMEM, 0);
+        return NULL;
+    }
     s->requests++;
     s->stream.arena = arena;
     s->in.pos += (uint32_t)head_n;
     set_state(s, TG_H1_SERVER_ACTIVE);
-    tg_h1_body_init(&s->body, TG_FRAMING_NONE, 0, arena, 0, 0);
+    tg_h1_body_init(&s->x->body, TG_FRAMING_NONE, 0, arena, 0, 0);
     s->method = TG_METHOD_OTHER;
     return head;
 }
@@ -246,7 +245,7 @@ static void start_request(struct tg_h1_server *s)
         refuse(s, (struct tg_refusal){413, "request body too large"});
         return;
     }
-    tg_h1_body_init(&s->body, head->framing, head->length, s->stream.arena,
+    tg_h1_body_init(&s->x->body, head->framing, head->length, s->stream.arena,
                     (uint32_t)s->limits->request_header_count,
                     (uint32_t)s->limits->request_headers);
     tg_h1_server_settle(s);
@@ -303,11 +302,13 @@ static void begin_head(struct tg_h1_server *s)
     read_head(s);
 }
 
-static void on_later(struct tg_task *task)
+static void on_soon(struct tg_task *task)
 {
-    struct tg_h1_server *s = TG_CONTAINER_OF(task, struct tg_h1_server, later);
+    struct tg_h1_server *s = TG_CONTAINER_OF(task, struct tg_h1_server, soon);
     tg_magic_check(s, SERVER_MAGIC);
-    if (s->state == TG_H1_SERVER_IDLE && tg_inbuf_left(&s->in) > 0)
+    if (s->failure != TG_OK)
+        break_off(s, s->failure, 0);
+    else if (s->state == TG_H1_SERVER_IDLE && tg_inbuf_left(&s->in) > 0)
         begin_head(s);
 }
 
@@ -326,7 +327,7 @@ void tg_h1_server_advance(struct tg_h1_server *s)
     set_state(s, TG_H1_SERVER_IDLE);
     s->limits = s->events->limits(s);
     if (tg_inbuf_left(&s->in) > 0) {
-        tg_loop_defer(&s->conn.worker->loop, &s->later);
+        tg_loop_defer(&s->conn.worker->loop, &s->soon);
     } else if (s->conn.worker->draining || s->conn.eof) {
         finish(s, false);
         return;
@@ -360,12 +361,8 @@ static bool hand_over(struct tg_h1_server *s, struct tg_str data, size_t used)
 
 static void body_complete(struct tg_h1_server *s)
 {
-    if (s->discarding || s->out_done) {
-        tg_h1_server_advance(s);
-        return;
-    }
     tg_h1_server_settle(s);
-    s->stream.events->on_body_end(&s->stream, &s->body.trailers);
+    s->stream.events->on_body_end(&s->stream, &s->x->body.trailers);
 }
 
 static void pump_tunnel(struct tg_h1_server *s)
@@ -375,19 +372,32 @@ static void pump_tunnel(struct tg_h1_server *s)
         hand_over(s, tg_str(tg_inbuf_at(&s->in), n), n);
 }
 
+/* Drops what is left of a body that nobody wants; its exchange is over. */
+static void discard(struct tg_h1_server *s)
+{
+    size_t n = (size_t)TG_MIN((uint64_t)tg_inbuf_left(&s->in), s->out_left);
+    if (n == 0)
+        return;
+    s->out_left -= n;
+    s->body_done = s->out_left == 0;
+    tg_inbuf_consume(&s->in, s->conn.worker->slab, n);
+    if (s->body_done)
+        tg_h1_server_advance(s);
+}
+
 static void pump_body(struct tg_h1_server *s)
 {
-    while (s->state == TG_H1_SERVER_ACTIVE && (s->want_body || s->discarding) && !s->body_done &&
+    while (s->state == TG_H1_SERVER_ACTIVE && s->want_body && !s->body_done &&
            tg_inbuf_left(&s->in) > 0) {
         struct tg_str data;
         size_t used;
-        enum tg_body_result result =
-            tg_h1_body_decode(&s->body, tg_inbuf_at(&s->in), tg_inbuf_left(&s->in), &used, &data);
+        enum tg_body_result result = tg_h1_body_decode(&s->x->body, tg_inbuf_at(&s->in),
+                                                       tg_inbuf_left(&s->in), &used, &data);
         if (result == TG_BODY_BAD) {
             body_bad(s);
             return;
         }
-        if (s->body.seen > s->limits->request_body) {
+        if (s->x->body.seen > s->limits->request_body) {
             tg_limit_hit(request_body);
             break_off(s, TG_E_LIMIT, 413);
             return;
@@ -406,6 +416,8 @@ void tg_h1_server_pump(struct tg_h1_server *s)
 {
     if (s->state == TG_H1_SERVER_TUNNEL)
         pump_tunnel(s);
+    else if (s->discarding)
+        discard(s);
     else
         pump_body(s);
 }
@@ -427,7 +439,7 @@ static void read_ended(struct tg_h1_server *s, enum tg_err err)
     if (s->state == TG_H1_SERVER_TUNNEL && err == TG_E_CLOSED) {
         s->body_done = true;
         tg_h1_server_settle(s);
-        s->stream.events->on_body_end(&s->stream, &s->body.trailers);
+        s->stream.events->on_body_end(&s->stream, &s->x->body.trailers);
         if (s->state == TG_H1_SERVER_TUNNEL && s->out_done && tg_conn_pending(&s->conn) == 0)
             finish(s, false);
         return;
@@ -563,8 +575,7 @@ enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *wor
 {
     *server = (struct tg_h1_server){.magic = SERVER_MAGIC, .events = events};
     server->stream.ops = &tg_h1_server_ops;
-    tg_task_init(&server->later, on_later);
-    tg_task_init(&server->report, on_report);
+    tg_task_init(&server->soon, on_soon);
     enum tg_err err = tg_conn_open(&server->conn, worker, fd, &conn_handler);
     if (err != TG_OK)
         return err;

@@ -57,6 +57,12 @@ enum tg_h1_server_state {
     TG_H1_SERVER_CLOSED,
 };
 
+/* What a connection needs only while a request is at work; in the request's arena. */
+struct tg_h1_exchange {
+    struct tg_h1_body body;
+    struct tg_fmt stage; /* head and first bytes that wait to leave together */
+};
+
 struct tg_h1_server {
     uint32_t magic;
     struct tg_conn conn;
@@ -66,15 +72,15 @@ struct tg_h1_server {
     /* private */
     enum tg_h1_server_state state;
     struct tg_inbuf in;
+    struct tg_h1_exchange *x; /* while ACTIVE or TUNNEL, until send_end */
     struct tg_head_scan scan;
-    struct tg_h1_body body;
     const struct tg_limits *limits; /* of the exchange */
     uint64_t since;                 /* us: when the state, or the last read in it, began */
     uint64_t requests;
     struct tg_fmt stage; /* head and first bytes that wait to leave together, in the arena */
     enum tg_method method;
     enum tg_framing out_framing;
-    uint64_t out_left; /* TG_FRAMING_LENGTH: bytes that are still to come */
+    uint64_t out_left; /* TG_FRAMING_LENGTH: bytes still to come; then of `discarding` */
     uint64_t lingered; /* bytes dropped */
     bool keep_alive;
     bool expects;   /* the client waits for 100 (Continue) before it sends the body */
@@ -84,10 +90,12 @@ struct tg_h1_server {
     bool out_done;   /* send_end was called */
     bool discarding; /* the rest of the body is read for nobody */
     bool http10;
-    struct tg_task later;  /* the next pipelined request */
-    struct tg_task report; /* an error that an operation met is told at the end of the round */
+    struct tg_task soon; /* a failure is told, or the next pipelined request begins */
     enum tg_err failure;
 };
+
+_Static_assert(sizeof(struct tg_h1_server) <= 424,
+               "an idle connection with what the gateway knows of it fits into 512 bytes");
 
 /* Takes over the accepted socket `fd`, also on failure. */
 enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *worker, int fd,
