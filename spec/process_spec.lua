@@ -61,6 +61,14 @@ local function wait_for_count(g, n, text)
   end, 5, ("%q to stand in the log %d times"):format(text, n))
 end
 
+-- Whether all threads of a process stand still: SIGSTOP reaches them one by one.
+local function is_stopped(pid)
+  local pipe = io.popen(("cat /proc/%d/task/*/stat"):format(pid))
+  local stats = pipe:read("*a")
+  pipe:close()
+  return stats:find(") T ", 1, true) ~= nil and not stats:find("%) [^T] ")
+end
+
 -- How many descriptors a process has open, by what they are ("socket", "pipe", a path, ...).
 local function descriptors(pid)
   local pipe = io.popen(("ls -l /proc/%d/fd"):format(pid))
@@ -119,7 +127,11 @@ describe("a gateway process that dies", function()
   end)
 
   it("leaves its connections in the queue to the next one", function()
-    g:signal("STOP", child(g))
+    local stopped = child(g)
+    g:signal("STOP", stopped)
+    clock.wait_until(function()
+      return is_stopped(stopped)
+    end, 5, "all threads to stop")
     local clients = {}
     for i = 1, 20 do
       clients[i] = client.connect(g.port)

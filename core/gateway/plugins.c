@@ -324,8 +324,13 @@ static enum tg_step fail_killed(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     struct tg_str what = tg_run_error(&p->run); /* where it was; nothing when it waited */
-    if (what.n == 0)
-        what = tg_str_c(tg_kill_text(p->run.kill));
+    char room[128];
+    struct tg_fmt f;
+    if (what.n == 0) {
+        tg_fmt_init(&f, room, sizeof(room));
+        tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(p->run.kill), tg_kill_text(p->run.kill));
+        what = tg_fmt_str(&f);
+    }
     note_kill(r);
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
