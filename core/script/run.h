@@ -87,9 +87,10 @@ enum tg_err tg_run_push(struct tg_run *run, lua_CFunction push, void *arg, int *
  * bounds of the account and of the VM hold inside. */
 enum tg_run_outcome tg_run_resume(struct tg_run *run, int nargs);
 
-/* Marks the activation as killed. Suspended: it is abandoned, the outcome becomes TG_RUN_KILLED and
- * only release may follow. Running (called by a host function): takes effect at the plugin's next
- * instruction; tg_run_raise_kill() does at once. */
+/* Marks the activation as killed, and counts it. Suspended: it is abandoned, the outcome becomes
+ * TG_RUN_KILLED and only release may follow. Running (called by a host function): takes effect at
+ * the plugin's next instruction; tg_run_raise_kill() does at once. Not for a client that went away:
+ * that is no fault of the plugin, and tg_run_release() alone abandons it. */
 void tg_run_kill(struct tg_run *run, enum tg_kill reason);
 
 /* Gives the coroutine back; abandons a suspended one. A second call does nothing. */
