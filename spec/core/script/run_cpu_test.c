@@ -300,7 +300,7 @@ static void run_storm(struct watched_bench *w)
 {
     uint64_t start = tg_clock_mono_now();
     unsigned done = 0, preempted = 0;
-    while (tg_clock_mono_now() - start < 700 * TG_USEC_PER_MSEC) {
+    while ((done < 100 || preempted < 200) && tg_clock_mono_now() - start < 20 * TG_USEC_PER_SEC) {
         enum tg_run_outcome outcome = bench_begin(&w->b, done % 3 == 0 ? "other" : "access");
         while (outcome == TG_RUN_PREEMPTED) {
             preempted++;
@@ -313,7 +313,7 @@ static void run_storm(struct watched_bench *w)
         bench_end(&w->b);
         done++;
     }
-    if (done < 50 || preempted < 50)
+    if (done < 100 || preempted < 200)
         fail_msg("%u done, %u preempted", done, preempted);
 }
 
