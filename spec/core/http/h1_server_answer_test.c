@@ -145,6 +145,7 @@ static void test_back_pressure(void **state)
     wire_rounds();
     send_head(200, TG_FRAMING_LENGTH, (uint64_t)64 * sizeof(block));
     while (ops()->pending(stream()) == 0) {
+        assert_true(sent < 64 * sizeof(block));
         ops()->send_body(stream(), tg_str(block, sizeof(block)));
         sent += sizeof(block);
     }
