@@ -117,7 +117,8 @@ describe("a body", function()
 
   it("of an answer brings its trailers", function()
     local c, conn = p:exchange(GET:format("TE: trailers\r\nConnection: TE\r\n"))
-    conn:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a\r\n\r\n")
+    conn:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" ..
+      "1\r\nx\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a\r\n\r\n")
     local response = c:response()
     assert.equal("1", response.trailers["x-sum"])
     assert.is_nil(response.trailers["set-cookie"])
@@ -168,7 +169,8 @@ describe("a body", function()
 
   it("is not disturbed by a 1xx for a client of HTTP/1.0", function()
     local c, conn = p:exchange("GET /a HTTP/1.0\r\n\r\n")
-    conn:send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+    conn:send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" ..
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
     local response = c:response()
     assert.equal(0, #response.informational)
     assert.equal("x", response.body)

@@ -233,7 +233,8 @@ describe("when an origin", function()
 
   -- Heads that break the protocol.
   for what, answer in pairs({
-    ["both length and chunked"] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ["both length and chunked"] =
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ["two lengths"] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     ["a folded line"] = "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
     ["a bare LF"] = "HTTP/1.1 200 OK\nContent-Length: 0\n\n",

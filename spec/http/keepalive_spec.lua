@@ -140,7 +140,8 @@ describe("connections", function()
   for what, answer in pairs({
     ["that closes"] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx",
     ["of HTTP/1.0"] = "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
-    ["that says more than its length"] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n",
+    ["that says more than its length"] =
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n",
     ["with bytes behind a 204"] = "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
   }) do
     it("to an origin " .. what .. " are not used again", function()

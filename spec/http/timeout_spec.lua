@@ -80,10 +80,14 @@ describe("time", function()
         break
       end
     end
-    p = proxy.start({ limits = 'upstream = { connect_timeout = "100ms" }', vars = { FULL = full.port }, more = [[
-      tg.service "full" { targets = { { "127.0.0.1:@FULL@" } } }
-      tg.route "full" { paths = { "/full" }, service = "full" }
-    ]] })
+    p = proxy.start({
+      limits = 'upstream = { connect_timeout = "100ms" }',
+      vars = { FULL = full.port },
+      more = [[
+        tg.service "full" { targets = { { "127.0.0.1:@FULL@" } } }
+        tg.route "full" { paths = { "/full" }, service = "full" }
+      ]],
+    })
     finally(function() p:stop() end)
     local c = p:connect()
     c:send("GET /full HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -2,8 +2,8 @@
 
 local proxy = require("support.proxy")
 
-local UPGRADE = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" ..
-  "Sec-WebSocket-Key: k\r\n\r\n"
+local UPGRADE = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n" ..
+  "Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 local SWITCHED = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" ..
   "Sec-WebSocket-Accept: x\r\n\r\n"
 
