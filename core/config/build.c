@@ -161,6 +161,28 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     lua_pop(L, 3);
 }
 
+/* ---- Zones ----------------------------------------------------------------------------------- */
+
+static void build_zones(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "zones");
+    int list = lua_gettop(L);
+    struct tg_zone_conf *zones = take(L, b, count, sizeof(*zones));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int table = push_item(L, list, i);
+        zones[i].name = str_field(L, b, table, "name");
+        bool is_dict = tg_str_eq(str_field(L, b, table, "kind"), TG_STR("dict"));
+        zones[i].kind = is_dict ? TG_ZONE_DICT : TG_ZONE_CACHE;
+        zones[i].size = count_field(L, table, "size", 0);
+        zones[i].stale = time_field(L, table, "stale", 0);
+        lua_pop(L, 1);
+    }
+    b->snapshot->zones = zones;
+    b->snapshot->zone_count = count;
+    lua_pop(L, 1);
+}
+
 /* ---- Plugins --------------------------------------------------------------------------------- */
 
 static const char *const phase_names[TG_PHASES] = {
@@ -230,6 +252,10 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     bool both = tg_str_eq(body, TG_STR("both"));
     plugin->wants_request_body = both || tg_str_eq(body, TG_STR("request"));
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
+    plugin->dict = count_field(L, table, "dict", 0);
+    plugin->cache = count_field(L, table, "cache", 0);
+    plugin->wants_timers = bool_field(L, table, "timers");
+    plugin->wants_events = bool_field(L, table, "events");
 }
 
 static void build_plugins(lua_State *L, struct build *b, int tree)
@@ -544,6 +570,7 @@ static int build_all(lua_State *L)
     if (b->snapshot->path.p == NULL)
         luaL_error(L, OUT_OF_MEMORY);
     build_settings(L, b, 2);
+    build_zones(L, b, 2);
     build_plugins(L, b, 2);
     build_instances(L, b, 2);
     build_chains(L, b, 2);

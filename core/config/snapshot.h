@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "observe/log.h"
+#include "store/zone.h"
 
 struct tg_route_table;
 struct tg_expr;
@@ -58,6 +59,10 @@ struct tg_plugin_conf {
     unsigned phases; /* bit (1 << tg_phase) for each phase function it declares */
     bool wants_request_body; /* needs.body */
     bool wants_response_body;
+    uint64_t dict; /* needs.dict, needs.cache: sizes of its own zones, 0: none */
+    uint64_t cache;
+    bool wants_timers; /* needs.timers, needs.events */
+    bool wants_events;
     uint64_t heap; /* limit of its VM, bytes */
 };
 
@@ -132,6 +137,14 @@ struct tg_listener_conf {
     const struct tg_chains *chains;
 };
 
+/* A zone that plugins share: tg.zone.dict, tg.zone.cache. What is in it outlives the snapshot. */
+struct tg_zone_conf {
+    struct tg_str name;
+    enum tg_zone_kind kind;
+    uint64_t size;  /* bytes */
+    uint64_t stale; /* of a cache, us */
+};
+
 struct tg_settings {
     uint32_t workers; /* 0: one per CPU that the process may use */
     enum tg_log_level log_level;
@@ -150,6 +163,8 @@ struct tg_snapshot {
     uint32_t service_count;
     const struct tg_route_conf *routes;
     uint32_t route_count;
+    const struct tg_zone_conf *zones;
+    uint32_t zone_count;
     const struct tg_plugin_conf *plugins;
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;

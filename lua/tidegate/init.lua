@@ -15,7 +15,8 @@ local quote = require("tidegate.scalars").quote
 
 local language = {}
 
-local NAMED = { listener = "a listener", service = "a service", route = "a route" }
+local NAMED = { listener = "a listener", service = "a service", route = "a route",
+                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
 local NAME = "^[%w_][%w_.-]*$"
 local LONGEST_NAME = 128
@@ -49,8 +50,8 @@ end
 -- Waits for the table of `tg.route "name"`; a script that never gives one is told so.
 local function await_table(session, func, name, complete)
   local file, line = session:current_line()
-  local pending = { kind = "pending", noun = ("an unfinished tg.%s"):format(func),
-                    where = { file = file, line = line, func = func, name = name } }
+  local pending = { kind = "pending", noun = ("an unfinished tg.%s"):format(func), func = func,
+                    where = { file = file, line = line, func = func:match "%w+$", name = name } }
   session.pending[pending] = true
   function pending.call(value)
     if type(value) ~= "table" then
@@ -68,7 +69,7 @@ local function named(session, kind)
       error(("tg.%s takes a name: tg.%s \"name\" { … }"):format(kind, kind), 2)
     end
     return await_table(session, kind, name, function(value)
-      local where = session:where(kind, name)
+      local where = session:where(kind:match "%w+$", name)
       check_name(session, where, kind, name)
       declare(session, { kind = kind, name = name, value = value, where = where })
       -- Nothing refers to a route, and there may be many.
@@ -169,21 +170,14 @@ local function secret(session)
   end
 end
 
---- The language for one session.
--- @tparam table session see script.lua
--- @treturn table what the script's `require "tidegate"` returns
-function language.new(session)
-  local functions = {
-    settings = settings(session), global = global(session), use = use(session), env = env(session),
-    file = file(session), secret = secret(session),
-    include = function(pattern) return session:include(pattern) end,
-  }
-  for kind in pairs(NAMED) do functions[kind] = named(session, kind) end
+-- A table of functions that cannot be changed and knows what was meant.
+local function library(path, functions)
   local names = {}
   for name in pairs(functions) do names[#names + 1] = name end
+  table.sort(names)
   local function unknown(_, key)
     local near = type(key) == "string" and suggest.nearest(key, names)
-    error(("tg has no function %s%s"):format(quote(tostring(key)),
+    error(("%s has no function %s%s"):format(path, quote(tostring(key)),
       near and ("; did you mean %s?"):format(quote(near)) or ""), 2)
   end
   return setmetatable({}, {
@@ -197,13 +191,31 @@ function language.new(session)
   })
 end
 
+--- The language for one session.
+-- @tparam table session see script.lua
+-- @treturn table what the script's `require "tidegate"` returns
+function language.new(session)
+  local functions = {
+    settings = settings(session), global = global(session), use = use(session), env = env(session),
+    file = file(session), secret = secret(session),
+    include = function(pattern) return session:include(pattern) end,
+  }
+  local zone = {}
+  for kind in pairs(NAMED) do
+    local of_zone = kind:match "^zone%.(.+)$"
+    if of_zone then zone[of_zone] = named(session, kind) else functions[kind] = named(session, kind) end
+  end
+  functions.zone = library("tg.zone", zone)
+  return library("tg", functions)
+end
+
 --- Reports the declarations that never received their table.
 function language.finish(session)
   for pending in pairs(session.pending) do
     local where = pending.where
     session:report(where, {
-      code = "unfinished_call", message = ("tg.%s %s has no table"):format(where.func, quote(where.name)),
-      hint = ("write tg.%s %s { … }"):format(where.func, quote(where.name)),
+      code = "unfinished_call", message = ("tg.%s %s has no table"):format(pending.func, quote(where.name)),
+      hint = ("write tg.%s %s { … }"):format(pending.func, quote(where.name)),
     })
   end
 end

@@ -133,6 +133,19 @@ objects.route = S.record {
   tags = tags,
 }
 
+-- Below the least size a zone would hold next to nothing.
+function objects.zone_size()
+  return S.bytes { min = "64KiB", max = "64GiB" }
+end
+
+objects.zone_dict = S.record { size = objects.zone_size():doc "memory for all its entries" }
+
+objects.zone_cache = S.record {
+  size = objects.zone_size():doc "memory for all its entries",
+  stale = S.duration { max = "30d" }:optional()
+    :doc "how long beyond its time an entry may stand in when it cannot be renewed; fetch may say otherwise",
+}
+
 objects.ON_ERROR = { "fail", "skip", "close" }
 
 local MAKERS = { bytes = S.bytes, seconds = S.duration, count = S.int }

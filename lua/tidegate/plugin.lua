@@ -62,6 +62,10 @@ local function shape(limits)
     needs = S.record {
       body = S.enum { "request", "response", "both" }:optional(),
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
+      dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
+      cache = objects.zone_size():optional():doc "size of its own cache, for tg.cache()",
+      timers = S.bool():default(false):doc "sets timers while it serves requests",
+      events = S.bool():default(false):doc "publishes and subscribes to events",
     }:default {},
     limits = S.record(own_limits):default {},
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},

@@ -21,8 +21,9 @@ local quote = require("tidegate.scalars").quote
 local resolve = {}
 resolve.__index = resolve
 
-local ROOTS = { listener = "listeners", service = "services", route = "routes" }
-local ORDER = { "global", "listener", "service", "route" }
+local ROOTS = { listener = "listeners", service = "services", route = "routes",
+                ["zone.dict"] = "zones", ["zone.cache"] = "zones" }
+local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
@@ -123,7 +124,8 @@ end
 -- Checks all declarations; each sound one gets `checked`.
 function resolve:objects()
   local types = { global = objects.plugins, listener = objects.listener, service = objects.service,
-                  route = objects.route }
+                  route = objects.route, ["zone.dict"] = objects.zone_dict,
+                  ["zone.cache"] = objects.zone_cache }
   for _, kind in ipairs(ORDER) do
     for _, declaration in ipairs(self.session.declarations) do
       if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
@@ -428,6 +430,17 @@ function resolve:services()
   return list
 end
 
+function resolve:zones()
+  local list = {}
+  for _, kind in ipairs { "dict", "cache" } do
+    for _, declaration in ipairs(each_checked(self, "zone." .. kind)) do
+      local value = declaration.checked
+      list[#list + 1] = { kind = kind, name = declaration.name, size = value.size, stale = value.stale }
+    end
+  end
+  return list
+end
+
 function resolve:routes(listeners, services)
   local list, global, index = {}, self:global_instances(), {}
   for i, service in ipairs(services) do index[service.name] = i end
@@ -454,6 +467,8 @@ function resolve:plugins(operator)
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
       body = loaded.needs.body, exports = loaded.exports,
+      dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
+      events = loaded.needs.events,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end
@@ -501,8 +516,8 @@ function resolve:tree(limits)
   if diagnostics.errors > 0 then return nil end
   return {
     settings = settings, listeners = without_plugins(listeners), services = without_plugins(services),
-    routes = routes, plugins = self:plugins(settings.limits), instances = self:instance_list(),
-    chains = self.chains,
+    routes = routes, zones = self:zones(), plugins = self:plugins(settings.limits),
+    instances = self:instance_list(), chains = self.chains,
   }
 end
 
