@@ -10,6 +10,7 @@
 #include "bind/bind.h"
 
 #include "bind/object.h"
+#include "gateway/wait.h"
 #include "observe/log.h"
 
 #define PRINT_PER_SEC 100
@@ -42,7 +43,7 @@ static void on_print(void *arg, struct tg_run *run, struct tg_str line)
 {
     static struct tg_log_gate gate;
     const struct tg_vm_host *host = arg;
-    const struct tg_request *r = run != NULL ? run->host : NULL;
+    const struct tg_request *r = run != NULL ? tg_run_request(run) : NULL;
     uint64_t missed;
     if (!tg_log_is_on(TG_LOG_DEBUG) ||
         !tg_log_gate_pass(&gate, PRINT_PER_SEC, tg_clock_mono_now(), &missed))

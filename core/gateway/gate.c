@@ -3,17 +3,25 @@
 #include "gateway/gate.h"
 
 #include "base/assert.h"
+#include "gateway/background.h"
 #include "gateway/client.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
-    return tg_client_addresses_new(&gateway->addresses);
+    gateway->zones = tg_zones_new();
+    if (gateway->zones == NULL)
+        return TG_E_NOMEM;
+    enum tg_err err = tg_client_addresses_new(&gateway->addresses);
+    if (err != TG_OK)
+        tg_zones_free(&gateway->zones);
+    return err;
 }
 
 void tg_gateway_release(struct tg_gateway *gateway)
 {
     tg_client_addresses_free(&gateway->addresses);
+    tg_zones_free(&gateway->zones);
 }
 
 enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct tg_gateway *gateway)
@@ -22,6 +30,8 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_list_init(&gate->requests);
     tg_list_init(&gate->clients);
     tg_list_init(&gate->acceptors);
+    tg_list_init(&gate->background);
+    tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
     gate->pool = tg_pool_new(worker);
     return gate->pool != NULL ? TG_OK : TG_E_NOMEM;
@@ -37,11 +47,13 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
         return TG_E_NOMEM;
     }
     tg_mem_free(TG_MEM_CONFIG, gate->turns);
+    tg_background_retire(gate->vms);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
     gate->turns = turns;
     gate->vms = vms;
     gate->snapshot = snapshot;
+    tg_background_begin(vms);
     return TG_OK;
 }
 
@@ -49,11 +61,16 @@ void tg_gate_release(struct tg_gate *gate)
 {
     tg_assert(tg_list_is_empty(&gate->requests) && tg_list_is_empty(&gate->clients) &&
               tg_list_is_empty(&gate->acceptors));
+    tg_background_retire(gate->vms);
+    tg_background_stop(gate);
+    tg_loop_run_deferred(&gate->worker->loop);
     tg_pool_free(&gate->pool);
     tg_mem_free(TG_MEM_CONFIG, gate->turns);
     gate->turns = NULL;
+    tg_zone_value_release(&gate->in_hand);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
+    tg_claims_release(&gate->claims);
     if (tg_plugin_host.end_gate != NULL)
         tg_plugin_host.end_gate(gate);
 }
@@ -62,6 +79,9 @@ void tg_gate_check_drained(struct tg_gate *gate)
 {
     if (!gate->worker->draining || gate->on_drained == NULL || !tg_list_is_empty(&gate->clients) ||
         !tg_list_is_empty(&gate->requests))
+        return;
+    tg_background_retire(gate->vms); /* queues send what they have */
+    if (!tg_list_is_empty(&gate->background))
         return;
     void (*on_drained)(struct tg_gate *) = gate->on_drained;
     gate->on_drained = NULL;
@@ -85,6 +105,8 @@ void tg_gate_stop(struct tg_gate *gate)
     tg_clients_close(gate);
     TG_LIST_FOREACH(&gate->requests, it)
     tg_request_stop(TG_LIST_ENTRY(it, struct tg_request, link));
+    tg_background_retire(gate->vms);
+    tg_background_stop(gate);
     tg_gate_check_drained(gate);
 }
 

@@ -14,6 +14,7 @@
 
 #include "gateway/plugins.h"
 #include "gateway/request.h"
+#include "store/lock.h"
 #include "upstream/pool.h"
 
 struct tg_shared_map;
@@ -21,6 +22,7 @@ struct tg_shared_map;
 struct tg_gateway {
     _Atomic uint64_t connections;    /* of clients, open now */
     struct tg_shared_map *addresses; /* connections per client address; owned */
+    struct tg_zones *zones;          /* what plugins share; owned */
 };
 
 struct tg_gate {
@@ -30,9 +32,12 @@ struct tg_gate {
     struct tg_vm_set *vms;        /* one reference */
     struct tg_pool *pool;         /* owned */
     struct tg_runner runner;
-    struct tg_list requests;             /* of struct tg_request */
-    struct tg_list clients;              /* of struct tg_client */
-    struct tg_list acceptors;            /* of struct tg_acceptor */
+    struct tg_list requests;      /* of struct tg_request */
+    struct tg_list clients;       /* of struct tg_client */
+    struct tg_list acceptors;     /* of struct tg_acceptor */
+    struct tg_list background;    /* of struct tg_background */
+    struct tg_claims claims;      /* on locks of zones */
+    struct tg_zone_value in_hand; /* what core/bind copies into a VM; released with the next */
     struct tg_bind_object *free_objects; /* of core/bind, for requests to come */
     uint32_t *turns; /* round robin position per service of the snapshot; owned */
     void (*on_drained)(struct tg_gate *gate); /* once, after tg_gate_drain() */

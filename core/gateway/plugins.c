@@ -28,6 +28,7 @@
 #include "base/json.h"
 #include "gateway/param.h"
 #include "gateway/vm_set.h"
+#include "gateway/wait.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "route/expr.h"
@@ -62,6 +63,7 @@ static struct tg_plugin_slot *open_slot(struct tg_request *r,
     slot->vm = r->vms->entries[plugin].vm;
     slot->plugin = plugin;
     slot->state_ref = LUA_NOREF;
+    tg_list_init(&slot->held);
     if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
         TG_OK)
         return NULL;
@@ -296,6 +298,7 @@ static void wake(struct tg_request *r, enum tg_step step)
 
 static void end_run(struct tg_plugin_run *p)
 {
+    tg_held_end_run(&p->slot->held, &p->run);
     tg_run_release(&p->run);
     p->active = false;
     p->waiting = false;
@@ -372,8 +375,7 @@ static void on_timer(struct tg_timer *timer)
     struct tg_request *r = TG_CONTAINER_OF(timer, struct tg_request, timer);
     tg_magic_check(r, TG_REQUEST_MAGIC);
     tg_assert(r->plugins.waiting);
-    bool in_time = tg_loop_now(loop_of(r)) < r->wall_deadline;
-    if (in_time && r->plugins.on_resume == slept)
+    if (tg_loop_now(loop_of(r)) < r->wall_deadline)
         wake(r, tg_plugins_resume(r));
     else
         wake(r, go_on(r, kill_waiting(r, TG_KILL_WALL)));
@@ -406,6 +408,29 @@ enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us)
     return TG_OK;
 }
 
+/* on_resume of tg_request_wait(). */
+static int end_wait(struct tg_request *r, bool cancelled)
+{
+    struct tg_wait *wait = r->plugins.wait;
+    return wait->on_resume(wait, &r->plugins.run, cancelled);
+}
+
+enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t until)
+{
+    if (!ready_timer(r))
+        return TG_E_NOMEM;
+    r->plugins.wait = wait;
+    r->plugins.on_resume = end_wait;
+    if (until != 0)
+        tg_timer_set(&r->timer, TG_MIN(until, r->wall_deadline));
+    return TG_OK;
+}
+
+void tg_plugins_wake(struct tg_request *r)
+{
+    wake(r, tg_plugins_resume(r));
+}
+
 /* The plugin waits for something: wall time runs. */
 static enum tg_step begin_wait(struct tg_request *r)
 {
@@ -413,7 +438,7 @@ static enum tg_step begin_wait(struct tg_request *r)
     p->waiting = true;
     if (!keep_chunk(p) || !ready_timer(r))
         return kill_waiting(r, TG_KILL_MEMORY);
-    if (p->on_resume != slept)
+    if (r->timer.deadline == 0) /* else it ends the wait */
         tg_timer_set(&r->timer, r->wall_deadline);
     return TG_STEP_WAIT;
 }
@@ -613,7 +638,7 @@ enum tg_step tg_plugins_resume(struct tg_request *r)
 
 /* ---- Ends ---- */
 
-void tg_plugins_cancel(struct tg_request *r)
+void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason)
 {
     struct tg_plugin_run *p = &r->plugins;
     if (!p->active || !p->waiting)
@@ -621,17 +646,19 @@ void tg_plugins_cancel(struct tg_request *r)
     stop_waiting(r);
     if (p->on_resume != NULL)
         p->on_resume(r, true);
+    tg_run_kill(&p->run, reason);
     end_run(p);
     drop_chunk(p);
 }
 
 void tg_plugins_end(struct tg_request *r)
 {
-    tg_plugins_cancel(r);
+    tg_plugins_cancel(r, TG_KILL_WALL);
     tg_assert(!r->plugins.active);
     for (struct tg_plugin_slot *slot = r->slots; slot != NULL; slot = slot->next) {
         if (!slot->open)
             continue;
+        tg_held_end_all(&slot->held);
         tg_plugin_host.end_slot(r, slot);
         tg_account_release(&slot->account);
         slot->open = false;

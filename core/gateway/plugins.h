@@ -34,6 +34,7 @@ struct tg_plugin_host {
 /* What a VM knows of its surroundings: tg_vm_options.arg. */
 struct tg_vm_host {
     struct tg_gate *gate;
+    struct tg_vm_set *set;
     const struct tg_plugin_conf *plugin;
     int enter;       /* registry references that open() sets: functions (phase, conf) that call */
     int enter_chunk; /* phase(conf, ctx) and phase(conf, ctx, chunk, eof) */
@@ -70,15 +71,18 @@ enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase) TG_MUST_U
  * preemption and wall time go on by themselves. */
 enum tg_step tg_plugins_resume(struct tg_request *r) TG_MUST_USE;
 
+/* The same for who has nobody to answer to: tg_request_step() is called where it goes on. */
+void tg_plugins_wake(struct tg_request *r);
+
 /* Runs `data` (valid during the call) through the body filters; what comes out is appended to *out,
  * which must live until the step is NEXT or STOP. WAIT: the rest is kept and tg_plugins_resume()
  * goes on; the next data only after that. STOP: the exchange was broken off. */
 enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
                                struct tg_buf *out) TG_MUST_USE;
 
-/* Abandons the plugin that waits, if one does: nobody needs its outcome any more. That is no kill,
- * for it did nothing wrong. A plugin that is running now goes on: it is on the stack of the caller. */
-void tg_plugins_cancel(struct tg_request *r);
+/* Ends the plugin that waits, if one does, without an outcome: the client is gone, or time is up
+ * (reason). A plugin that is running now goes on: it is on the stack of the caller. */
+void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
 
 /* Ends all slots: the request is over. Not while a plugin runs. */
 void tg_plugins_end(struct tg_request *r);

@@ -324,7 +324,7 @@ void tg_request_finish(struct tg_request *r)
     if (r->state == TG_REQUEST_LOG || r->state == TG_REQUEST_DONE)
         return;
     tg_proxy_release(r);
-    tg_plugins_cancel(r);
+    tg_plugins_cancel(r, TG_KILL_WALL);
     tg_request_clear_clock(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);
@@ -357,7 +357,7 @@ void tg_request_stop(struct tg_request *r)
         tg_request_break(r, "gateway_stopped");
     if (r->state != TG_REQUEST_LOG)
         return;
-    tg_plugins_cancel(r);
+    tg_plugins_cancel(r, TG_KILL_WALL);
     tg_request_step(r, TG_PHASE_LOG, TG_STEP_NEXT);
 }
 

@@ -35,6 +35,8 @@
 #include "script/marshal.h"
 #include "script/run.h"
 
+struct tg_wait;
+
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
 struct tg_gate;
@@ -85,6 +87,7 @@ struct tg_plugin_slot {
     uint32_t plugin;           /* index in snapshot->plugins */
     struct tg_account account; /* open while `open` */
     bool open;
+    struct tg_list held;           /* of struct tg_held */
     struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
     int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
 };
@@ -154,6 +157,7 @@ struct tg_plugin_run {
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
+    struct tg_wait *wait; /* of tg_request_wait(); borrowed */
 };
 
 struct tg_request {
@@ -288,6 +292,9 @@ enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_
 
 /* Resumes the plugin after `us`. */
 enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us) TG_MUST_USE;
+
+/* What gateway/wait.h says of tg_wait_begin(), for the plugin that runs. */
+enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t until) TG_MUST_USE;
 
 /* Collects the client's body, at most `max` bytes. TG_OK: it is there already, or will not come
  * (r->body.too_large): do not suspend. TG_E_AGAIN: suspend; on_resume runs when it is there.

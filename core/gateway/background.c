@@ -1,0 +1,285 @@
+/* background.c: see background.h.
+ *
+ * The states of an activation are those of a request's plugin (plugins.c) without a chain behind
+ * it: running, waiting (a timer bounds it), preempted (a deferred task continues it), ended.
+ *
+ * Freed at the end of the round in which it ended, so that who resumed it may still look.
+ */
+#include "base/banned.h"
+#include "gateway/background.h"
+
+#include "base/assert.h"
+#include "gateway/gate.h"
+#include "gateway/vm_set.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+
+#define LOG_LINES_PER_SECOND 50
+
+static struct tg_gate *gate_of(const struct tg_background *b)
+{
+    return b->set->gate;
+}
+
+static struct tg_loop *loop_of(const struct tg_background *b)
+{
+    return &gate_of(b)->worker->loop;
+}
+
+/* ---- Ends ---- */
+
+static void log_failure(const struct tg_background *b, struct tg_str what)
+{
+    static struct tg_log_gate gate;
+    uint64_t missed;
+    if (!tg_log_gate_pass(&gate, LOG_LINES_PER_SECOND, tg_clock_mono_now(), &missed))
+        return;
+    struct tg_log_field fields[4] = {
+        tg_log_str("plugin", b->call.entry->host.plugin->name),
+        tg_log_str("phase", tg_str_c(b->call.what)),
+        tg_log_str("error", what),
+        tg_log_u64("suppressed", missed),
+    };
+    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 4 : 3);
+}
+
+static void fail(struct tg_background *b, enum tg_metric_id counter)
+{
+    struct tg_str what = tg_run_error(&b->run); /* where it was; nothing when it waited */
+    if (what.n == 0)
+        what = tg_str_c(tg_kill_text(b->run.kill));
+    log_failure(b, what);
+    tg_metric_inc(gate_of(b)->worker->cells, counter);
+}
+
+static void on_free(struct tg_task *task)
+{
+    struct tg_background *b = TG_CONTAINER_OF(task, struct tg_background, again);
+    struct tg_gate *gate = gate_of(b);
+    struct tg_vm_set *set = b->set;
+    b->magic = 0;
+    tg_list_remove(&b->link);
+    tg_mem_free(TG_MEM_PLUGIN, b);
+    tg_vm_set_unref(&set);
+    tg_gate_check_drained(gate);
+}
+
+/* At the end of the round, so that none is told from inside a call of its own. */
+static void on_room(struct tg_task *task)
+{
+    struct tg_vm_entry *entry = TG_CONTAINER_OF(task, struct tg_vm_entry, room);
+    TG_LIST_FOREACH(&entry->activators, it)
+    {
+        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+        if (activator->on_room != NULL)
+            activator->on_room(activator);
+    }
+}
+
+static void end(struct tg_background *b, bool ok)
+{
+    struct tg_vm_entry *entry = b->call.entry;
+    tg_held_end_all(&b->held);
+    if (b->timer_on)
+        tg_timer_release(&b->timer);
+    if (b->call.on_end != NULL) {
+        if (ok)
+            lua_settop(b->run.L, 1);
+        b->call.on_end(b->call.arg, ok, ok ? b->run.L : NULL);
+    }
+    tg_run_release(&b->run);
+    tg_account_release(&b->account);
+    entry->background--;
+    tg_task_init(&b->again, on_free);
+    tg_loop_defer(loop_of(b), &b->again);
+    if (entry->room.run == NULL)
+        tg_task_init(&entry->room, on_room);
+    tg_loop_defer(loop_of(b), &entry->room);
+}
+
+/* Ends one that waits or was preempted. */
+static void kill_waiting(struct tg_background *b, enum tg_kill reason)
+{
+    struct tg_wait *wait = b->wait;
+    b->wait = NULL;
+    b->waiting = false;
+    tg_task_cancel(&b->again);
+    if (wait != NULL)
+        wait->on_resume(wait, &b->run, true);
+    tg_run_kill(&b->run, reason);
+    fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)reason - TG_KILL_CPU);
+    end(b, false);
+}
+
+/* ---- Running ---- */
+
+static void settle(struct tg_background *b, enum tg_run_outcome outcome)
+{
+    switch (outcome) {
+    case TG_RUN_WAIT:
+        b->waiting = true;
+        if (b->timer.deadline == 0)
+            tg_timer_set(&b->timer, b->wall_deadline);
+        return;
+    case TG_RUN_PREEMPTED:
+        tg_loop_defer(loop_of(b), &b->again);
+        return;
+    case TG_RUN_DONE:
+    case TG_RUN_EXIT:
+        end(b, outcome == TG_RUN_DONE);
+        return;
+    case TG_RUN_ERROR:
+        fail(b, TG_METRIC_PLUGIN_ERRORS);
+        break;
+    case TG_RUN_KILLED:
+        fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)b->run.kill - TG_KILL_CPU);
+        break;
+    }
+    end(b, false);
+}
+
+static void on_again(struct tg_task *task)
+{
+    struct tg_background *b = TG_CONTAINER_OF(task, struct tg_background, again);
+    tg_magic_check(b, TG_BACKGROUND_MAGIC);
+    if (tg_loop_now(loop_of(b)) >= b->wall_deadline)
+        kill_waiting(b, TG_KILL_WALL);
+    else
+        settle(b, tg_run_resume(&b->run, 0));
+}
+
+enum tg_err tg_background_wait(struct tg_background *b, struct tg_wait *wait, uint64_t until)
+{
+    b->wait = wait;
+    if (until != 0)
+        tg_timer_set(&b->timer, TG_MIN(until, b->wall_deadline));
+    return TG_OK;
+}
+
+void tg_background_wake(struct tg_background *b)
+{
+    struct tg_wait *wait = b->wait;
+    tg_magic_check(b, TG_BACKGROUND_MAGIC);
+    tg_assert(b->waiting);
+    b->wait = NULL;
+    b->waiting = false;
+    tg_timer_clear(&b->timer);
+    int results = wait != NULL ? wait->on_resume(wait, &b->run, false) : 0;
+    if (results < 0)
+        kill_waiting(b, TG_KILL_MEMORY);
+    else
+        settle(b, tg_run_resume(&b->run, results));
+}
+
+static void on_timer(struct tg_timer *timer)
+{
+    struct tg_background *b = TG_CONTAINER_OF(timer, struct tg_background, timer);
+    tg_magic_check(b, TG_BACKGROUND_MAGIC);
+    if (tg_loop_now(loop_of(b)) < b->wall_deadline)
+        tg_background_wake(b);
+    else
+        kill_waiting(b, TG_KILL_WALL);
+}
+
+static void free_new(struct tg_background *b)
+{
+    tg_timer_release(&b->timer);
+    tg_account_release(&b->account);
+    tg_mem_free(TG_MEM_PLUGIN, b);
+}
+
+/* An activation that has not begun: account, timer, coroutine and arguments. */
+static enum tg_err prepare(struct tg_background *b, int *nargs)
+{
+    struct tg_vm_entry *entry = b->call.entry;
+    const struct tg_limits *limits = &entry->limits;
+    *nargs = 0;
+    enum tg_err err = tg_account_init(&b->account, tg_vm_alloc(entry->vm), limits->plugin_memory,
+                                      limits->plugin_churn);
+    if (err == TG_OK)
+        err = tg_timer_init(&b->timer, &loop_of(b)->timers, on_timer);
+    b->timer_on = err == TG_OK;
+    if (err == TG_OK)
+        err = tg_run_init(&b->run, entry->vm, &b->account, b->call.function);
+    if (err != TG_OK)
+        return err;
+    b->run.host = b;
+    if (b->call.push != NULL)
+        err = tg_run_push(&b->run, b->call.push, b->call.arg, nargs);
+    if (err != TG_OK)
+        tg_run_release(&b->run);
+    return err;
+}
+
+enum tg_err tg_background_start(const struct tg_background_call *call)
+{
+    struct tg_vm_entry *entry = call->entry;
+    struct tg_vm_set *set = entry->host.set;
+    int nargs;
+    if (entry->background >= TG_BACKGROUND_MAX)
+        return TG_E_LIMIT;
+    struct tg_background *b = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*b));
+    if (b == NULL)
+        return TG_E_NOMEM;
+    b->magic = TG_BACKGROUND_MAGIC;
+    b->call = *call;
+    b->set = set;
+    tg_list_init(&b->held);
+    tg_task_init(&b->again, on_again);
+    if (prepare(b, &nargs) != TG_OK) {
+        free_new(b);
+        return TG_E_NOMEM;
+    }
+    tg_vm_set_ref(set);
+    entry->background++;
+    tg_list_push_back(&set->gate->background, &b->link);
+    b->wall_deadline = tg_loop_now(loop_of(b)) + entry->limits.plugin_wall;
+    settle(b, tg_run_resume(&b->run, nargs));
+    return TG_OK;
+}
+
+void tg_background_stop(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->background, it)
+    {
+        struct tg_background *b = TG_LIST_ENTRY(it, struct tg_background, link);
+        if (b->again.run == on_again)
+            kill_waiting(b, TG_KILL_WALL);
+    }
+}
+
+/* ---- Sources ---- */
+
+void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator)
+{
+    tg_list_push_back(&entry->activators, &activator->link);
+    if (entry->host.set->state == TG_VM_SET_IN_FORCE)
+        activator->start(activator);
+}
+
+void tg_background_begin(struct tg_vm_set *set)
+{
+    tg_assert(set->state == TG_VM_SET_NEW);
+    set->state = TG_VM_SET_IN_FORCE;
+    for (uint32_t i = 0; i < set->entry_count; i++) {
+        TG_LIST_FOREACH(&set->entries[i].activators, it)
+        {
+            struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+            activator->start(activator);
+        }
+    }
+}
+
+void tg_background_retire(struct tg_vm_set *set)
+{
+    if (set == NULL || set->state != TG_VM_SET_IN_FORCE)
+        return;
+    set->state = TG_VM_SET_RETIRED;
+    for (uint32_t i = 0; i < set->entry_count; i++) {
+        TG_LIST_FOREACH(&set->entries[i].activators, it)
+        {
+            struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+            activator->retire(activator);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+/* background.h: plugin code that runs for no request: timers, queues, events.
+ *
+ * A background activation calls one function of a plugin, under the bounds of a phase: CPU time,
+ * wall time, memory and churn as settings.limits and the plugin's own limits say. Nobody waits for
+ * it; who started it is told once how it ended.
+ *
+ *     tg_background_start() --- runs at once ---+--> on_end(arg, ok)
+ *              |  suspended, preempted          |
+ *              +----> resumed by the loop ------+
+ *
+ * What starts activations by itself is an activator: it belongs to one plugin's VM. All sleep until
+ * the VM's snapshot is in force (start), and stop for good when another takes its place (retire):
+ * activations that run then come to their end, new ones do not begin, but for what `retire` itself
+ * starts. The VM is closed after the last of them.
+ *
+ * Bound: TG_BACKGROUND_MAX activations of a plugin in one worker at a time; who wants one more asks
+ * again when told that one has ended (on_room).
+ *
+ * Threads: the worker's.
+ */
+#ifndef TG_GATEWAY_BACKGROUND_H
+#define TG_GATEWAY_BACKGROUND_H
+
+#include "event/loop.h"
+#include "gateway/wait.h"
+
+#define TG_BACKGROUND_MAGIC 0x0bac4610u
+#define TG_BACKGROUND_MAX   16
+
+struct tg_gate;
+struct tg_vm_entry;
+struct tg_vm_set;
+
+/* What an activation is made of. */
+struct tg_background_call {
+    struct tg_vm_entry *entry; /* borrowed */
+    int function;              /* registry reference; borrowed */
+    const char *what;          /* "timer", "event", "queue": for log lines */
+    /* Pushes the arguments, under tg_run_push(); `arg` is at index 1. NULL: none. */
+    lua_CFunction push;
+    /* It is over: ok, or it failed (which has been logged). `L` has the first result on top when
+     * it is ok. May start others. */
+    void (*on_end)(void *arg, bool ok, lua_State *L);
+    void *arg; /* borrowed until on_end */
+};
+
+/* One activation. */
+struct tg_background {
+    uint32_t magic;
+    bool waiting;
+    bool timer_on;
+    struct tg_list link; /* in gate->background */
+    struct tg_background_call call;
+    struct tg_vm_set *set; /* one reference */
+    struct tg_account account;
+    struct tg_run run;
+    struct tg_list held; /* of struct tg_held */
+    struct tg_wait *wait;
+    struct tg_timer timer; /* wall time, or the end of a wait */
+    struct tg_task again;  /* next round: preempted */
+    uint64_t wall_deadline;
+};
+
+/* Something of a plugin that starts activations. Embedded by its owner. */
+struct tg_activator {
+    struct tg_list link;                             /* in entry->activators */
+    void (*start)(struct tg_activator *activator);   /* the snapshot is in force */
+    void (*retire)(struct tg_activator *activator);  /* it is not any more */
+    void (*on_room)(struct tg_activator *activator); /* an activation has ended; NULL: no matter */
+    void (*release)(struct tg_activator *activator); /* the VM is about to be closed: frees it */
+};
+
+/* Starts an activation. TG_E_LIMIT: TG_BACKGROUND_MAX run; TG_E_NOMEM. on_end comes then not at
+ * all, otherwise perhaps before this returns. Outside of plugin code. */
+enum tg_err tg_background_start(const struct tg_background_call *call) TG_MUST_USE;
+
+/* Adds `activator` to the plugin; start() is called now if the snapshot is in force already. */
+void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator);
+
+/* `set` is in force from now on, or not any more. The second happens once, and is final; NULL and a
+ * second call are fine. */
+void tg_background_begin(struct tg_vm_set *set);
+void tg_background_retire(struct tg_vm_set *set);
+
+/* Kills all activations of the gate: the process is about to end. */
+void tg_background_stop(struct tg_gate *gate);
+
+/* For gateway/wait. */
+enum tg_err tg_background_wait(struct tg_background *background, struct tg_wait *wait,
+                               uint64_t until) TG_MUST_USE;
+void tg_background_wake(struct tg_background *background);
+
+#endif
