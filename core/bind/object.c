@@ -32,9 +32,20 @@ static void set_registered(lua_State *L, char *key)
 
 /* ---- Checks ---- */
 
+/* Pushes where the plugin called: what runs in between is Lua of our own (fetch.lua). */
+static void push_place(lua_State *L)
+{
+    lua_Debug ar;
+    int level = 1;
+    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) &&
+           strncmp(ar.source, "=lua/", 5) == 0)
+        level++;
+    luaL_where(L, level);
+}
+
 static TG_NORETURN void raise_text(lua_State *L, const struct tg_fmt *f)
 {
-    luaL_where(L, 1);
+    push_place(L);
     lua_pushlstring(L, f->p, f->n);
     lua_concat(L, 2);
     lua_error(L);
@@ -507,6 +518,8 @@ static void register_objects(lua_State *L, enum tg_api_scope scope)
     push_names(L, scope);
     if (scope == TG_SCOPE_CTX)
         push_metatables(L);
+    if (scope == TG_SCOPE_CACHE)
+        tg_bind_wrap_fetch(L);
     lua_pushcclosure(L, index_object, scope == TG_SCOPE_CTX ? 1 + TG_SCOPES : 1);
     add(L, "__index");
     lua_pushcfunction(L, refuse_write);

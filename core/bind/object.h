@@ -157,6 +157,9 @@ static inline int tg_bind_push_str(lua_State *L, struct tg_str s)
 /* Pushes nil and an error of the API: a table with code and message. */
 int tg_bind_fail(lua_State *L, const char *code, const char *message);
 
+/* Replaces "fetch" in the table of names on top of the stack by its loop in Lua: see cache.c. */
+void tg_bind_wrap_fetch(lua_State *L);
+
 /* __gc of a sink. */
 int tg_bind_close_sink(lua_State *L);
 
