@@ -271,6 +271,10 @@ lint: ## check layers, sizes, banned functions, repository facts, luacheck, clan
 fmt: ## format all C with clang-format
 	@$(if $(C_FILES),clang-format -i $(C_FILES))
 
+readme: ## write the table of limits in README.md anew, from core/base/limits.def
+	@LUA_PATH='lua/?.lua;spec/?.lua;;' luajit -e \
+	    'local text = require("support.limits_table").readme(); io.open("README.md", "wb"):write(text)'
+
 bench: all ## measure beside the peers, all in one run; F=name picks figures
 	@spec/bench/run $(F)
 
@@ -284,4 +288,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt bench micro help clean FORCE
+.PHONY: all run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE

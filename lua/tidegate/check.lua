@@ -346,7 +346,7 @@ function rules.exactly_one(rule, value, cx, keys)
   if #present == 1 then return end
   problem(cx, #present > 1 and extended(keys, present[2]) or keys, {
     code = "rule", missing = #present == 0,
-    message = #present == 0 and "one of these fields is missing: " .. table.concat(rule, ", ") or
+    message = #present == 0 and "one of these fields is needed: " .. table.concat(rule, ", ") or
               ("only one of these fields may be set: %s"):format(table.concat(present, ", ")),
   })
 end
@@ -450,6 +450,8 @@ function checkers.one_of(t, value, cx, keys)
       return normal
     end
     local how = closeness(trial, keys)
+    -- A word that is none of an enum's says nothing of the other variants; the message below does.
+    how.shape = how.shape and t.variants[name].kind ~= "enum"
     if not closest or is_closer(how, closest) then closest = how end
   end
   if closest.shape then

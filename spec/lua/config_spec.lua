@@ -228,7 +228,7 @@ local CASES = {
   { "a target without port", 'tg.service "x" { targets = { { "10.0.0.1" } } }',
     { 'gateway.lua:4:32: services.x.targets[1][1]: "10.0.0.1" is not an address with a port' } },
   { "a service that is nothing", 'tg.service "x" {}',
-    { "gateway.lua:4:1: services.x: one of these fields is missing: targets, builtin" } },
+    { "gateway.lua:4:1: services.x: one of these fields is needed: targets, builtin" } },
   { "a service that is both", 'tg.service "x" { targets = { { "10.0.0.1:1" } }, builtin = "echo" }',
     { "gateway.lua:4:50: services.x.builtin: only one of these fields may be set: targets, builtin" } },
   { "a bare timeout", 'tg.service "x" { builtin = "echo", timeout = { connect = 30 } }',

@@ -51,6 +51,7 @@ describe("simple types", function()
     { S.number(), math.huge, "expected a finite number" }, { S.bool(), "yes",
       'expected true or false, got string "yes"' },
     { S.enum { "near" }, "naer", '"naer" is not an allowed value' },
+    { S.one_of { auto = S.enum { "auto" }, count = S.int {} }, "1", 'expected "auto" or an integer, got string "1"' },
     { S.duration(), 20, "expected a duration, got number 20" }, { S.duration(), "20",
       '"20" is not a duration' },
     { S.duration { max = "15m" }, "1h", "1h is above the maximum 15m" }, { S.bytes(), "1MB",
@@ -198,7 +199,7 @@ describe("rules", function()
   it("exactly_one", function()
     local t = with(S.exactly_one("a", "b"))
     assert.same({}, problems(t, { a = 1 }))
-    assert.same({ ": one of these fields is missing: a, b" }, problems(t, {}))
+    assert.same({ ": one of these fields is needed: a, b" }, problems(t, {}))
     assert.same({ "b: only one of these fields may be set: a, b" }, problems(t, { a = 1, b = 2 }))
   end)
 
