@@ -61,14 +61,6 @@ local function wait_for_count(g, n, text)
   end, 5, ("%q to stand in the log %d times"):format(text, n))
 end
 
--- Whether all threads of a process stand still: SIGSTOP reaches them one by one.
-local function is_stopped(pid)
-  local pipe = io.popen(("cat /proc/%d/task/*/stat"):format(pid))
-  local stats = pipe:read("*a")
-  pipe:close()
-  return stats:find(") T ", 1, true) ~= nil and not stats:find("%) [^T] ")
-end
-
 -- How many descriptors a process has open, by what they are ("socket", "pipe", a path, ...).
 local function descriptors(pid)
   local pipe = io.popen(("ls -l /proc/%d/fd"):format(pid))
@@ -130,7 +122,7 @@ describe("a gateway process that dies", function()
     local stopped = child(g)
     g:signal("STOP", stopped)
     clock.wait_until(function()
-      return is_stopped(stopped)
+      return process.is_stopped(stopped)
     end, 5, "all threads to stop")
     local clients = {}
     for i = 1, 20 do

@@ -72,7 +72,8 @@ end
 --- What README.md must be.
 function limits_table.readme()
   local table_text = limits_table.render(limits_table.read("core/base/limits.def"))
-  return assert(limits_table.replace(read("README.md"), table_text), "README.md has lost the marks of the limits")
+  local readme = limits_table.replace(read("README.md"), table_text)
+  return assert(readme, "README.md has lost the marks of the limits")
 end
 
 return limits_table

@@ -147,4 +147,12 @@ function process.describe(status)
   return status.signal and "signal " .. status.signal or "exit status " .. status.code
 end
 
+--- Whether all threads of a process stand still: SIGSTOP reaches them one by one.
+function process.is_stopped(pid)
+  local pipe = io.popen(("cat /proc/%d/task/*/stat"):format(pid))
+  local stats = pipe:read("*a")
+  pipe:close()
+  return stats:find(") T ", 1, true) ~= nil and not stats:find("%) [^T] ")
+end
+
 return process
