@@ -155,6 +155,13 @@ enum tg_err tg_args_parse(const struct tg_command *const *commands, int argc, ch
     }
     bool options = true;
     enum tg_err result = TG_OK;
+    if (out->command->reads_words) {
+        out->words = argv + 2;
+        out->word_count = argc - 2;
+        if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
+            ask_for_help(commands, out);
+        return TG_OK;
+    }
     for (int i = 2; i < argc && result == TG_OK; i++) {
         const char *word = argv[i];
         if (options && strcmp(word, "--") == 0) {

@@ -32,6 +32,7 @@ struct tg_command {
     const char *name;
     const char *operands;            /* for the usage line: "[FILE]", or "" */
     unsigned max_operands;           /* at most TG_ARGS_OPERANDS_MAX */
+    bool reads_words;                /* it reads its command line itself: args->words */
     const struct tg_option *options; /* ended by a NULL name; NULL: none */
     const char *summary;             /* one line for the list of commands */
     const char *details;             /* text of `tidegate help NAME`, ended by a newline; or NULL */

@@ -22,9 +22,17 @@ static void explain(enum tg_err err, const char *path, FILE *diagnostics)
 
 enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
 {
+    return tg_config_load_over(path, NULL, diagnostics, out);
+}
+
+enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
+                                FILE *diagnostics, struct tg_snapshot **out)
+{
     struct tg_scratch *scratch = NULL;
     enum tg_err err = tg_scratch_new(&tg_scratch_default_bounds, &scratch);
 
+    if (err == TG_OK)
+        tg_scratch_set_files(scratch, files);
     if (err == TG_OK)
         err = tg_scratch_load(scratch, path, diagnostics);
     if (err == TG_OK)

@@ -13,11 +13,17 @@
 
 #include <stdio.h>
 
+struct tg_config_files;
+
 /* Loads the file at `path` into *out: one reference, the caller's, with the next revision. What
  * people should know goes to `diagnostics` (borrowed): every mistake, warnings also on success.
  * TG_E_CONFIG and any other failure: nothing was loaded, and why has been written. */
 enum tg_err tg_config_load(const char *path, FILE *diagnostics,
                            struct tg_snapshot **out) TG_MUST_USE;
+
+/* The same with `files` (borrowed, scratch_host.h) before those of the file system. */
+enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
+                                FILE *diagnostics, struct tg_snapshot **out) TG_MUST_USE;
 
 /* `tidegate check`: loads the file, writes the mistakes or what it holds to `out`, and drops it.
  * The exit status: 0 when it loads, 1 otherwise. */

@@ -330,6 +330,11 @@ lua_State *tg_scratch_state(struct tg_scratch *scratch)
     return scratch->L;
 }
 
+void tg_scratch_set_files(struct tg_scratch *scratch, const struct tg_config_files *files)
+{
+    scratch->host.files = files;
+}
+
 struct tg_route_table *tg_scratch_take_table(struct tg_scratch *scratch)
 {
     struct tg_route_table *table = scratch->host.table;

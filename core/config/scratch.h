@@ -19,6 +19,7 @@
 
 #define TG_SCRATCH_FILE_MAX ((size_t)16 << 20)
 
+struct tg_config_files;
 struct tg_scratch;
 struct tg_route_table;
 
@@ -33,6 +34,9 @@ extern const struct tg_scratch_bounds tg_scratch_default_bounds;
 /* A fresh VM. TG_E_NOMEM; TG_E_UNAVAILABLE when this LuaJIT takes no allocator of ours. */
 enum tg_err tg_scratch_new(const struct tg_scratch_bounds *bounds,
                            struct tg_scratch **out) TG_MUST_USE;
+
+/* `files` (borrowed; may be NULL) come before the file system. Before the load. */
+void tg_scratch_set_files(struct tg_scratch *scratch, const struct tg_config_files *files);
 
 /* Evaluates and checks the file at `path` (borrowed), once. Messages for people go to
  * `diagnostics`, warnings on success too. TG_E_CONFIG: mistakes, all written; TG_E_TIMEOUT,

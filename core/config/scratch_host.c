@@ -85,8 +85,13 @@ static int read_file(lua_State *L)
 {
     struct tg_scratch_host *host = host_of(L);
     const char *path = luaL_checkstring(L, 1);
+    struct tg_str text;
     struct stat info;
 
+    if (host->files != NULL && host->files->find(host->files->arg, tg_str_c(path), &text)) {
+        lua_pushlstring(L, text.p, text.n);
+        return 1;
+    }
     close_file(host);
     host->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (host->fd < 0 || fstat(host->fd, &info) != 0)

@@ -9,6 +9,8 @@
 #ifndef TG_CONFIG_SCRATCH_HOST_H
 #define TG_CONFIG_SCRATCH_HOST_H
 
+#include "base/str.h"
+
 #include <glob.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -17,7 +19,15 @@
 struct tg_route_builder;
 struct tg_route_table;
 
+/* Files that stand before those of the file system: for tests. */
+struct tg_config_files {
+    /* The text of `path` (borrowed until the next call); false: look on the disk. */
+    bool (*find)(void *arg, struct tg_str path, struct tg_str *text);
+    void *arg;
+};
+
 struct tg_scratch_host {
+    const struct tg_config_files *files; /* borrowed; NULL: none */
     FILE *out;                        /* where the script's print goes; borrowed */
     bool wrote;                       /* mistakes were written to it */
     int fd;                           /* the file being read, or -1 */

@@ -291,12 +291,12 @@ static bool admit(struct tg_gate *gate, const struct tg_addr *peer)
     return false;
 }
 
-static void open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
+static enum tg_err open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
 {
     struct tg_gate *gate = a->gate;
     if (!admit(gate, peer)) {
         close(fd);
-        return;
+        return TG_E_LIMIT;
     }
     struct tg_client *c = tg_slab_lease(gate->worker->slab, sizeof(*c));
     enum tg_err err = TG_E_NOMEM;
@@ -314,12 +314,13 @@ static void open_client(struct tg_acceptor *a, int fd, const struct tg_addr *pee
             tg_slab_return(gate->worker->slab, c, sizeof(*c));
         uncount_address(gate, peer);
         atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
-        return;
+        return err;
     }
     a->refs++;
     tg_list_push_back(&gate->clients, &c->link);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_ACCEPTED);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
+    return TG_OK;
 }
 
 /* Takes up to `most` connections; false when the queue is empty or taking failed. */
@@ -332,7 +333,7 @@ static bool accept_some(struct tg_acceptor *a, int most)
         if (fd >= 0) {
             struct tg_addr peer;
             tg_addr_from_sockaddr((struct sockaddr *)&ss, len, &peer);
-            open_client(a, fd, &peer);
+            (void)open_client(a, fd, &peer); /* refused and counted, or served */
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -359,20 +360,44 @@ static void on_pause_over(struct tg_timer *timer)
     ev_io_start(a->gate->worker->loop.ev, &a->io);
 }
 
-static enum tg_err open_acceptor(struct tg_gate *gate, int fd, struct tg_str address)
+/* An acceptor for `fd` with one reference, in no list; NULL: no memory. */
+static struct tg_acceptor *new_acceptor(struct tg_gate *gate, int fd, struct tg_str address)
 {
     tg_assert(address.n < TG_ADDR_TEXT_MAX);
     struct tg_acceptor *a = tg_slab_lease(gate->worker->slab, sizeof(*a));
     if (a == NULL)
-        return TG_E_NOMEM;
+        return NULL;
     *a = (struct tg_acceptor){.gate = gate, .fd = fd, .refs = 1};
     memcpy(a->address, address.p, address.n);
+    tg_list_init(&a->link);
+    find_listener(a);
+    return a;
+}
+
+enum tg_err tg_client_adopt(struct tg_gate *gate, uint32_t index, int fd,
+                            const struct tg_addr *peer)
+{
+    struct tg_acceptor *a = new_acceptor(gate, -1, gate->snapshot->listeners[index].address);
+    if (a == NULL) {
+        close(fd);
+        return TG_E_NOMEM;
+    }
+    tg_list_push_back(&gate->acceptors, &a->link);
+    enum tg_err err = open_client(a, fd, peer);
+    unref_acceptor(a);
+    return err;
+}
+
+static enum tg_err open_acceptor(struct tg_gate *gate, int fd, struct tg_str address)
+{
+    struct tg_acceptor *a = new_acceptor(gate, fd, address);
+    if (a == NULL)
+        return TG_E_NOMEM;
     enum tg_err err = tg_timer_init(&a->pause, &gate->worker->loop.timers, on_pause_over);
     if (err != TG_OK) {
         tg_slab_return(gate->worker->slab, a, sizeof(*a));
         return err;
     }
-    find_listener(a);
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
     ev_io_start(gate->worker->loop.ev, &a->io);
@@ -413,14 +438,20 @@ static bool is_listened(const struct tg_snapshot *s, const char *address)
     return false;
 }
 
+void tg_clients_fit(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    find_listener(TG_LIST_ENTRY(it, struct tg_acceptor, link));
+}
+
 enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets)
 {
     const struct tg_snapshot *s = gate->snapshot;
     enum tg_err err = TG_OK;
+    tg_clients_fit(gate);
     TG_LIST_FOREACH(&gate->acceptors, it)
     {
         struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
-        find_listener(a);
         if (!is_listened(s, a->address))
             close_acceptor(a);
     }

@@ -14,6 +14,16 @@
  * their queues). The sockets stay the set's. TG_E_NOT_FOUND: a socket is missing; TG_E_NOMEM. */
 enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets) TG_MUST_USE;
 
+/* Serves the connected socket `fd` (taken over, also on failure) as if listener `index` of the
+ * snapshot had accepted it from `peer`. TG_E_LIMIT: one connection too many, as accepting counts
+ * them; TG_E_NOMEM. */
+enum tg_err tg_client_adopt(struct tg_gate *gate, uint32_t index, int fd,
+                            const struct tg_addr *peer) TG_MUST_USE;
+
+/* Clients that are open go on with the listeners of the gate's snapshot: part of
+ * tg_acceptors_fit(), for gates without sockets. */
+void tg_clients_fit(struct tg_gate *gate);
+
 /* Takes what waits in the queues and closes all acceptors. */
 void tg_acceptors_close(struct tg_gate *gate);
 

@@ -125,6 +125,11 @@ struct tg_worker *tg_gate_worker(struct tg_gate *gate)
     return gate->worker;
 }
 
+const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate)
+{
+    return gate->observer;
+}
+
 struct tg_runner *tg_gate_runner(struct tg_gate *gate)
 {
     return &gate->runner;

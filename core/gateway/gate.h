@@ -31,6 +31,7 @@ struct tg_gate {
     struct tg_snapshot *snapshot; /* one reference */
     struct tg_vm_set *vms;        /* one reference */
     struct tg_pool *pool;         /* owned */
+    const struct tg_gate_observer *observer; /* borrowed; NULL: nobody looks */
     struct tg_runner runner;
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list clients;       /* of struct tg_client */

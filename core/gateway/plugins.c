@@ -82,6 +82,18 @@ static struct tg_plugin_slot *slot_of(struct tg_request *r, const struct tg_inst
     return open_slot(r, instance);
 }
 
+/* Resumes the plugin, before the eyes of who looks on. */
+static enum tg_run_outcome resume(struct tg_request *r, int nargs)
+{
+    const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
+    if (observer == NULL)
+        return tg_run_resume(&r->plugins.run, nargs);
+    observer->on_enter(observer->arg, r);
+    enum tg_run_outcome outcome = tg_run_resume(&r->plugins.run, nargs);
+    observer->on_leave(observer->arg, r, outcome);
+    return outcome;
+}
+
 /* ---- Failures ---- */
 
 static void log_failure(const struct tg_request *r, struct tg_str what)
@@ -160,7 +172,11 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
 static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned status,
                             const char *code, enum tg_metric_id counter)
 {
+    const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
+    const struct tg_plugin_run *p = &r->plugins;
     log_failure(r, what);
+    if (observer != NULL)
+        observer->on_failed(observer->arg, r, what, p->active ? p->run.kill : TG_KILL_NONE);
     tg_metric_inc(tg_gate_worker(r->gate)->cells, counter);
     return settle_failure(r, status, code);
 }
@@ -521,7 +537,7 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     r->wall_deadline = tg_loop_now(loop_of(r)) + instance->wall;
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[instance->index]);
-    return settle(r, tg_run_resume(&p->run, 2));
+    return settle(r, resume(r, 2));
 }
 
 /* ---- Chains ---- */
@@ -566,6 +582,9 @@ static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
 /* Whether the instance takes part: what its `when` says of the request. */
 static bool applies(struct tg_request *r, const struct tg_instance_conf *instance)
 {
+    const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
+    if (observer != NULL && !observer->wants(observer->arg, r, instance))
+        return false;
     return instance->when == NULL || tg_expr_test(instance->when, fetch_field, r);
 }
 
@@ -633,7 +652,7 @@ enum tg_step tg_plugins_resume(struct tg_request *r)
     int results = on_resume != NULL ? on_resume(r, false) : 0;
     if (results < 0)
         return go_on(r, kill_waiting(r, TG_KILL_MEMORY));
-    return go_on(r, settle(r, tg_run_resume(&p->run, results)));
+    return go_on(r, settle(r, resume(r, results)));
 }
 
 /* ---- Ends ---- */

@@ -44,10 +44,26 @@ extern struct tg_plugin_host tg_plugin_host;
 
 enum tg_step { TG_STEP_NEXT, TG_STEP_WAIT, TG_STEP_STOP };
 
+/* Who looks on: for tests and tracing. All functions are given; none may call back. */
+struct tg_gate_observer {
+    /* Whether `instance` takes part in this phase of `r`, which it otherwise would. */
+    bool (*wants)(void *arg, const struct tg_request *r, const struct tg_instance_conf *instance);
+    /* The plugin of r->plugins is entered; it has left with `outcome`. */
+    void (*on_enter)(void *arg, const struct tg_request *r);
+    void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome);
+    /* It failed: `what` says why and where; `kill` is TG_KILL_NONE unless a bound ended it. */
+    void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what,
+                      enum tg_kill kill);
+    /* The request is over: after its log phase and the end of its plugins' accounts. */
+    void (*on_end)(void *arg, const struct tg_request *r);
+    void *arg;
+};
+
 /* ---- What the gate provides ---- */
 
 struct tg_worker *tg_gate_worker(struct tg_gate *gate);
 struct tg_runner *tg_gate_runner(struct tg_gate *gate);
+const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate);
 
 /* `phase` of `r`, which waited (tg_plugins_run() and tg_plugins_filter() answered WAIT), came to
  * `step`, NEXT or STOP. Called from the loop, not from inside another call of this header. */

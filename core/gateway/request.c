@@ -273,6 +273,8 @@ static void end(struct tg_request *r)
     tg_request_set_state(r, TG_REQUEST_DONE);
     count(r);
     tg_plugins_end(r);
+    if (r->gate->observer != NULL)
+        r->gate->observer->on_end(r->gate->observer->arg, r);
     tg_task_cancel(&r->read_later);
     if (r->clock_on)
         tg_timer_release(&r->clock);

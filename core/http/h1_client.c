@@ -525,6 +525,29 @@ enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *
     return TG_OK;
 }
 
+enum tg_err tg_h1_client_open_pending(struct tg_h1_client *client, struct tg_worker *worker, int fd,
+                                      uint64_t timeout, const struct tg_h1_client_events *events,
+                                      void *owner)
+{
+    prepare(client, events, owner);
+    client->connect_timeout = timeout;
+    enum tg_err err = tg_conn_open(&client->conn, worker, fd, &conn_handler);
+    if (err != TG_OK)
+        return err;
+    client->since = now(client);
+    settle(client);
+    return TG_OK;
+}
+
+void tg_h1_client_connected(struct tg_h1_client *client, enum tg_err err)
+{
+    tg_magic_check(client, CLIENT_MAGIC);
+    tg_assert(client->state == TG_H1_CLIENT_CONNECTING);
+    client->failure = err;
+    client->report.run = err == TG_OK ? on_open : on_report;
+    tg_loop_defer(&client->conn.worker->loop, &client->report);
+}
+
 void tg_h1_client_begin(struct tg_h1_client *client, struct tg_arena *arena, enum tg_method method,
                         const struct tg_h1_client_limits *limits,
                         const struct tg_h1_client_events *events, void *owner)

@@ -101,6 +101,16 @@ enum tg_err tg_h1_client_open(struct tg_h1_client *client, struct tg_worker *wor
 enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *worker, int fd,
                                  const struct tg_h1_client_events *events, void *owner) TG_MUST_USE;
 
+/* The same for a connection that is being made elsewhere: CONNECTING for at most `timeout` us, until
+ * tg_h1_client_connected() tells how that went. */
+enum tg_err tg_h1_client_open_pending(struct tg_h1_client *client, struct tg_worker *worker, int fd,
+                                      uint64_t timeout, const struct tg_h1_client_events *events,
+                                      void *owner) TG_MUST_USE;
+
+/* Ends CONNECTING of such a connection, once: TG_OK or why there is none. on_connected or on_failed
+ * follows in this round of the loop. */
+void tg_h1_client_connected(struct tg_h1_client *client, enum tg_err err);
+
 /* Begins an exchange on an idle connection: where its heads go, how it is bounded, who listens. */
 void tg_h1_client_begin(struct tg_h1_client *client, struct tg_arena *arena, enum tg_method method,
                         const struct tg_h1_client_limits *limits,

@@ -77,6 +77,18 @@ const char *tg_log_level_name(enum tg_log_level level);
  * log call that began before the next tg_log_to(). */
 void tg_log_to(struct tg_sink *sink);
 
+/* Takes lines in place of the sink, before they become text: for tests. */
+struct tg_log_tap {
+    /* `message` and `fields` are borrowed for the call; on the thread that logs. */
+    void (*on_line)(void *arg, enum tg_log_level level, const char *component,
+                    struct tg_str message, const struct tg_log_field *fields, size_t count);
+    void *arg;
+};
+
+/* From now on all lines go to `tap` (borrowed), however many there are; NULL: to the sink again.
+ * While no other thread logs. */
+void tg_log_tap(const struct tg_log_tap *tap);
+
 /* tg_log(TG_LOG_WARN, "upstream", "%d targets are down", n) */
 #define tg_log(level, component, ...)                                                              \
     do {                                                                                           \

@@ -28,6 +28,7 @@ struct pooled {
 
 struct tg_pool {
     struct tg_worker *worker;
+    const struct tg_pool_dialer *dialer; /* borrowed; NULL: the network */
     struct tg_list buckets[BUCKETS]; /* of struct site */
     struct tg_list echoes;           /* far ends of connections to the echo origin */
     uint32_t idle;
@@ -44,6 +45,11 @@ struct tg_pool *tg_pool_new(struct tg_worker *worker)
     for (unsigned i = 0; i < BUCKETS; i++)
         tg_list_init(&pool->buckets[i]);
     return pool;
+}
+
+void tg_pool_set_dialer(struct tg_pool *pool, const struct tg_pool_dialer *dialer)
+{
+    pool->dialer = dialer;
 }
 
 static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *addr)
@@ -166,6 +172,9 @@ static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
     tg_task_init(&p->free_later, on_free);
     if (target->addr.len == 0)
         err = tg_echo_open(pool->worker, &pool->echoes, &p->client, events, owner);
+    else if (pool->dialer != NULL)
+        err = pool->dialer->dial(pool->dialer->arg, &p->client, &target->addr,
+                                 target->connect_timeout, events, owner);
     else
         err = tg_h1_client_open(&p->client, pool->worker, &target->addr, target->connect_timeout,
                                 events, owner);

@@ -33,6 +33,18 @@ struct tg_pool_target {
     bool fresh; /* never an idle connection: the last one failed before it answered */
 };
 
+/* Makes connections in the pool's place: for gateways without a network. */
+struct tg_pool_dialer {
+    /* Opens `client` to `addr` as tg_h1_client_open() would. */
+    enum tg_err (*dial)(void *arg, struct tg_h1_client *client, const struct tg_addr *addr,
+                        uint64_t timeout, const struct tg_h1_client_events *events, void *owner);
+    void *arg;
+};
+
+/* From now on connections are made by `dialer` (borrowed); NULL: on the network. The echo origin
+ * stays what it is. */
+void tg_pool_set_dialer(struct tg_pool *pool, const struct tg_pool_dialer *dialer);
+
 /* Leases a connection. *connected: it may be used at once (tg_h1_client_begin), else
  * events->on_connected or on_failed will tell, with `owner`. On failure nothing is leased. */
 enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *target,

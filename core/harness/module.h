@@ -1,0 +1,29 @@
+/* module.h: the Lua module "tidegate.harness", on which lua/tidegate/test/ builds. For the host's
+ * state, where specs run; never for plugins.
+ *
+ * Functions of the module:
+ *   new(real, seed) -> harness               real: seconds since 1970 at which its clock stands
+ *   load(path, files) -> snapshot, text      files: path -> text, before those of the disk; text:
+ *                        nil, text           what `check` would print
+ *   hmac(name, key, text) -> bytes           of a digest that OpenSSL knows
+ *   setenv(name, value or nil)               of this process
+ *   limit(seconds, what)                     see watch.h
+ * Methods of a harness (see harness.h): adopt(snapshot), run(), events() -> list, now() -> real, mono,
+ *   next() -> seconds of mono or nil, move(seconds), connect(listener, ip, port) -> pipe,
+ *   settle(id, verdict) -> pipe or boolean, only(phase), confine(id, scope, name), vm(plugin),
+ *   collect(plugin), open() -> list, close()
+ * Methods of a snapshot: services(), listeners(), plugins(), files() -> path -> text
+ * Methods of a pipe (see pipe.h): send(text) -> count or nil, why; receive() -> text or nil, why;
+ *   finish(), close(), reset(), is_open()
+ *
+ * Misuse raises; what the other end did comes back as nil and "closed", "reset" or "again".
+ */
+#ifndef TG_HARNESS_MODULE_H
+#define TG_HARNESS_MODULE_H
+
+#include <lua.h>
+
+/* The module as package.preload wants it. */
+int tg_harness_open(lua_State *L);
+
+#endif

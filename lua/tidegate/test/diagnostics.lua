@@ -1,0 +1,46 @@
+-- Reads what `check` prints, so that specs can look at parts of it.
+--
+-- Each message becomes { text, file, line, column, path, message, hint, suggestion, severity }; `path` is the
+-- configuration's, such as routes.orders.retry.atempts, `text` the first line as it was printed.
+
+local diagnostics = {}
+
+local function read_first_line(line)
+  local file, number, rest = line:match "^(.-):(%d+): (.*)$"
+  local column
+  if file and file:match "^(.-):(%d+)$" then
+    column = tonumber(number)
+    file, number = file:match "^(.-):(%d+)$"
+  end
+  rest = rest or line
+  local report = { text = line, file = file, line = tonumber(number), column = column, severity = "error" }
+  if rest:find "^warning: " then report.severity, rest = "warning", rest:sub(10) end
+  local path, message = rest:match "^([%w_][^:]*): (.*)$"
+  report.path, report.message = path, message or rest
+  return report
+end
+
+local function is_summary(line)
+  return line:find "^%d+ errors?[ ,]" or line:find "^%d+ warnings? in " or line:find "^%d+ further message"
+end
+
+--- The messages of a printed text, in order.
+function diagnostics.read(text)
+  local list, report = {}, nil
+  for line in text:gmatch "[^\n]+" do
+    if is_summary(line) then
+      report = nil
+    elseif not line:find "^ " then
+      report = read_first_line(line)
+      list[#list + 1] = report
+    elseif report and line:find "^      = " then
+      report.hint = line:match "^      = (.*)$"
+      report.suggestion = report.hint:match 'did you mean "(.-)"'
+    elseif report then
+      report.excerpt = (report.excerpt and report.excerpt .. "\n" or "") .. line
+    end
+  end
+  return list
+end
+
+return diagnostics

@@ -1,0 +1,101 @@
+-- `tidegate test`: busted inside of the binary.
+--
+-- Purpose    Takes our options from the command line, leaves the rest to busted, and turns its verdict into an
+--            exit status: 0 when everything passed, 1 otherwise.
+-- Invariants busted is the installed one, unchanged. The JIT is off, so that the limit of time (watch.h) can
+--            end any spec.
+
+local runner = {}
+
+local MISSING = [[
+tidegate test: busted is not installed for Lua 5.1 (%s)
+  Debian: apt-get install lua-busted
+]]
+
+local USAGE = "tidegate test: %s; `tidegate help test` lists the options\n"
+
+local function set_timeout(options, value)
+  options.timeout = tonumber(value)
+  return options.timeout ~= nil and options.timeout >= 0 or "--timeout takes a number of seconds"
+end
+
+local OURS = {
+  timeout = set_timeout,
+}
+
+-- Takes our options out of `arg`; nil and why when one is wrong.
+local function read_arguments(words, options)
+  local rest, i = { "--ignore-lua" }, 1
+  while words[i] do
+    local name, value = words[i]:match "^%-%-([%l-]+)=?(.*)$"
+    if words[i] == "--" then break end
+    local take = name and OURS[name]
+    if take then
+      local ok = take(options, words[i]:find("=", 1, true) and value or nil)
+      if ok ~= true then return nil, ok end
+    else
+      rest[#rest + 1] = words[i] == "--help-busted" and "--help" or words[i]
+    end
+    i = i + 1
+  end
+  for k = i, #words do rest[#rest + 1] = words[k] end
+  return rest
+end
+
+-- busted ends the process when it is done; here it ends its own run.
+local ENDED = {}
+
+local function catch_exit()
+  local compatibility = require "busted.compatibility"
+  compatibility.exit = function(code)
+    ENDED.code = code
+    error(ENDED, 0)
+  end
+end
+
+-- Our modules are loaded before any spec, so that they outlive the files, which busted keeps apart.
+local function install_guard(guard)
+  require "tidegate.test"
+  local meta = getmetatable(require "busted")
+  local start = meta.__call
+  meta.__call = function(...)
+    local busted = start(...)
+    guard.install(busted)
+    return busted
+  end
+end
+
+local function run_busted()
+  -- busted names itself after the file of its caller.
+  local chunk = assert(loadstring('return require "busted.runner" { standalone = false }', "@tidegate test"))
+  chunk()
+end
+
+--- The exit status.
+function runner.main()
+  jit.off()
+  local found, why = pcall(require, "busted.compatibility")
+  if not found then
+    io.stderr:write(MISSING:format(tostring(why):match "^[^\n]*"))
+    return 3
+  end
+  local guard = require "tidegate.test.guard"
+  local rest, wrong = read_arguments(arg, guard.options)
+  if not rest then
+    io.stderr:write(USAGE:format(wrong))
+    return 2
+  end
+  rest[0] = arg[0]
+  arg = rest
+  catch_exit()
+  install_guard(guard)
+  local ok, thrown = xpcall(run_busted, function(e)
+    return e == ENDED and e or debug.traceback(tostring(e), 2)
+  end)
+  if ok then return 0 end
+  if thrown == ENDED then return ENDED.code == 0 and 0 or 1 end
+  io.stderr:write("tidegate test: " .. tostring(thrown) .. "\n")
+  return 1
+end
+
+return runner
