@@ -127,6 +127,7 @@ CORE_OBJ  := $(CORE_SRC:%.c=$(OUT)/obj/%.o)
 MAIN_OBJ  := $(filter %/core/cli/main.o,$(CORE_OBJ))
 LLHTTP_OBJ := $(if $(LLHTTP_DIR),$(patsubst $(LLHTTP_DIR)/%.c,$(OUT)/obj/llhttp/%.o,$(wildcard $(LLHTTP_DIR)/*.c)))
 LIB_OBJ   := $(filter-out $(MAIN_OBJ),$(CORE_OBJ)) $(OUT)/obj/gen/embed.o $(LLHTTP_OBJ)
+PIC_OBJ   := $(patsubst $(OUT)/obj/%,$(OUT)/pic/%,$(filter-out $(OUT)/obj/core/cli/% %/gen/embed.o,$(LIB_OBJ)))
 LIB       := $(OUT)/libtidegate.a
 UNIT_SRC  := $(wildcard spec/core/*/*_test.c)
 UNITS     := $(UNIT_SRC:%.c=$(OUT)/%)
@@ -196,6 +197,21 @@ $(LIB): $(LIB_OBJ) $(OUT)/objects
 $(OUT)/tidegate: $(MAIN_OBJ) $(LIB_OBJ) $(OUT)/objects
 	$(call say,LINK)$(CC) $(LINK) -o $@ $(MAIN_OBJ) $(LIB_OBJ) $(LIBS)
 
+# The same without the command line, for specs under a busted of one's own: what Lua loads as a module
+# has to be compiled for any address, so it has objects of its own.
+$(OUT)/pic/core/%.o: core/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(ALL_CFLAGS) $(WARN) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+$(OUT)/pic/llhttp/%.o: $(LLHTTP_DIR)/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -w -DLLHTTP_STRICT_MODE=1 -fPIC -fvisibility=hidden -c -o $@ $<
+
+$(OUT)/tidegate.so: $(PIC_OBJ) $(OUT)/obj/gen/embed.o $(OUT)/objects
+	$(call say,LINK)$(CC) -shared $(LINK) -o $@ $(PIC_OBJ) $(OUT)/obj/gen/embed.o $(LIBS)
+
+module: $(OUT)/tidegate.so ## build build/tidegate.so: tidegate.test for `busted --lua=luajit`
+
 $(OUT)/spec/core/%: $(OUT)/obj/spec/core/%.o $(OUT)/obj/spec/core/sweep.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LINK) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
@@ -207,7 +223,7 @@ $(OUT)/spec/bench/micro/%: $(OUT)/obj/spec/bench/micro/%.o $(LIB)
 build/fuzz/%_fuzz: build/fuzz/obj/spec/fuzz/%_fuzz.o $(LIB)
 	$(call say,LINK)$(CC) $(LINK) -fsanitize=fuzzer -o $@ $< $(LIB) $(LIBS)
 
--include $(CORE_OBJ:.o=.d) $(UNIT_SRC:%.c=$(OUT)/obj/%.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d) \
+-include $(CORE_OBJ:.o=.d) $(PIC_OBJ:.o=.d) $(UNIT_SRC:%.c=$(OUT)/obj/%.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d) \
 	$(MICRO_SRC:%.c=$(OUT)/obj/%.d)
 
 # ---- Using -------------------------------------------------------------------------------------
@@ -221,7 +237,7 @@ run: all ## build, then serve examples/hello/gateway.lua on 127.0.0.1:8080
 
 RUNNER = TIDEGATE_BIN='$(if $(BIN),$(CURDIR)/$(BIN))' TIDEGATE_BUILD=$(BUILD) luajit spec/run.lua
 
-programs: $(UNITS) $(BIN)
+programs: $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidegate.so)
 
 test: programs ## run everything: C unit tests and busted specs; the last line counts them
 	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec
@@ -288,4 +304,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE
+.PHONY: all module run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE

@@ -45,13 +45,22 @@ local function find_specs(folder)
   pipe:close()
 end
 
-local function needs_gateway(path)
+local function mentions(path, words)
   local file = io.open(path)
   local text = file and file:read("*a") or ""
   if file then
     file:close()
   end
-  return text:find("support.gateway", 1, true) ~= nil
+  return text:find(words, 1, true) ~= nil
+end
+
+local function needs_gateway(path)
+  return mentions(path, "support.gateway")
+end
+
+-- Specs of plugins and of gateways in the process run in the program itself.
+local function needs_program(path)
+  return mentions(path, 'require "tidegate.test"')
 end
 
 local function parse_arguments(arguments)
@@ -70,6 +79,9 @@ end
 local function command(thing)
   if thing:match("_spec%.lua$") then
     local argv = { "luajit", busted_script, "--ignore-lua", "--output=support.tap" }
+    if needs_program(thing) then
+      argv = { os.getenv("TIDEGATE_BIN"), "test", "--output=support.tap" }
+    end
     if options.quick then
       table.insert(argv, "--exclude-tags=slow")
     end

@@ -25,7 +25,8 @@ struct tg_args {
     const char *operands[TG_ARGS_OPERANDS_MAX]; /* borrowed from argv; NULL where not given */
     unsigned operand_count;
     unsigned options; /* bit i: option i of the command was given */
-    char *const *words; /* of a command that reads its own: all after its name, borrowed from argv */
+    char *const
+        *words; /* of a command that reads its own: all after its name, borrowed from argv */
     int word_count;
 };
 

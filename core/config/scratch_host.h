@@ -28,12 +28,12 @@ struct tg_config_files {
 
 struct tg_scratch_host {
     const struct tg_config_files *files; /* borrowed; NULL: none */
-    FILE *out;                        /* where the script's print goes; borrowed */
-    bool wrote;                       /* mistakes were written to it */
-    int fd;                           /* the file being read, or -1 */
-    glob_t matches;                   /* of the last glob */
-    struct tg_route_builder *builder; /* of the last build_routes */
-    struct tg_route_table *table;     /* what it built; owned until somebody takes it */
+    FILE *out;                           /* where the script's print goes; borrowed */
+    bool wrote;                          /* mistakes were written to it */
+    int fd;                              /* the file being read, or -1 */
+    glob_t matches;                      /* of the last glob */
+    struct tg_route_builder *builder;    /* of the last build_routes */
+    struct tg_route_table *table;        /* what it built; owned until somebody takes it */
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host);

@@ -26,11 +26,11 @@ struct tg_gateway {
 };
 
 struct tg_gate {
-    struct tg_worker *worker;     /* borrowed */
-    struct tg_gateway *gateway;   /* borrowed */
-    struct tg_snapshot *snapshot; /* one reference */
-    struct tg_vm_set *vms;        /* one reference */
-    struct tg_pool *pool;         /* owned */
+    struct tg_worker *worker;                /* borrowed */
+    struct tg_gateway *gateway;              /* borrowed */
+    struct tg_snapshot *snapshot;            /* one reference */
+    struct tg_vm_set *vms;                   /* one reference */
+    struct tg_pool *pool;                    /* owned */
     const struct tg_gate_observer *observer; /* borrowed; NULL: nobody looks */
     struct tg_runner runner;
     struct tg_list requests;      /* of struct tg_request */

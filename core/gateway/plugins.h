@@ -52,8 +52,7 @@ struct tg_gate_observer {
     void (*on_enter)(void *arg, const struct tg_request *r);
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome);
     /* It failed: `what` says why and where; `kill` is TG_KILL_NONE unless a bound ended it. */
-    void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what,
-                      enum tg_kill kill);
+    void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill);
     /* The request is over: after its log phase and the end of its plugins' accounts. */
     void (*on_end)(void *arg, const struct tg_request *r);
     void *arg;

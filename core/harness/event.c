@@ -148,12 +148,8 @@ static void fill_leave(lua_State *L, const struct event *e)
 static void on_leave(void *arg, const struct tg_request *r, enum tg_run_outcome outcome,
                      uint64_t cpu)
 {
-    emit(&(struct event){.list = arg,
-                         .type = "leave",
-                         .fill = fill_leave,
-                         .r = r,
-                         .outcome = outcome,
-                         .cpu = cpu});
+    emit(&(struct event){
+        .list = arg, .type = "leave", .fill = fill_leave, .r = r, .outcome = outcome, .cpu = cpu});
 }
 
 static void fill_failed(lua_State *L, const struct event *e)

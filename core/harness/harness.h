@@ -32,8 +32,7 @@ struct tg_harness_events {
     /* `cpu` is what the thread spent in the plugin since on_enter, in us. */
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome,
                      uint64_t cpu);
-    void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what,
-                      enum tg_kill kill);
+    void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill);
     void (*on_end)(void *arg, const struct tg_request *r);
 };
 

@@ -125,13 +125,15 @@ static void refuse_others(lua_State *L)
 {
     if (is_luajit())
         return;
-    lua_pushstring(L, "tidegate.test needs LuaJIT, as plugins do: run busted --lua=luajit, or write "
-                      "lua = \"luajit\" into .busted");
+    lua_pushstring(L,
+                   "tidegate.test needs LuaJIT, as plugins do: run busted --lua=luajit, or write "
+                   "lua = \"luajit\" into .busted");
     lua_error(L);
 }
 
-int luaopen_tidegate_harness(lua_State *L);
-int luaopen_tidegate_test(lua_State *L);
+/* All that the module shows: the rest of it is hidden (see the Makefile). */
+__attribute__((visibility("default"))) int luaopen_tidegate_harness(lua_State *L);
+__attribute__((visibility("default"))) int luaopen_tidegate_test(lua_State *L);
 
 int luaopen_tidegate_harness(lua_State *L)
 {

@@ -27,7 +27,7 @@ struct harness_ref {
 
 /* A load under way: what is open while Lua may raise. */
 struct loading {
-    char *text;
+    char *text; /* what was printed so far */
     size_t n;
     FILE *out;
     lua_State *L;
@@ -145,9 +145,10 @@ static int pipe_is_open(lua_State *L)
 }
 
 static const luaL_Reg pipe_methods[] = {
-    {"send", pipe_send},   {"receive", pipe_receive}, {"finish", pipe_finish},
-    {"close", pipe_close}, {"reset", pipe_reset},     {"is_open", pipe_is_open},
-    {"__gc", pipe_close},  {NULL, NULL},
+    {"send", pipe_send},     {"receive", pipe_receive},
+    {"finish", pipe_finish}, {"close", pipe_close},
+    {"reset", pipe_reset},   {"is_open", pipe_is_open},
+    {"__gc", pipe_close},    {NULL, NULL},
 };
 
 /* ---- Snapshots ---------------------------------------------------------------------------------
@@ -169,13 +170,26 @@ static bool find_file(void *arg, struct tg_str path, struct tg_str *text)
     return text->p != NULL;
 }
 
+/* What is printed is kept; see fopencookie(3). */
+static ssize_t keep_text(void *cookie, const char *p, size_t n)
+{
+    struct loading *l = cookie;
+    char *text = tg_mem_realloc(TG_MEM_OTHER, l->text, l->n + n);
+    if (text == NULL)
+        return 0;
+    memcpy(text + l->n, p, n);
+    l->text = text;
+    l->n += n;
+    return (ssize_t)n;
+}
+
 static int loading_gc(lua_State *L)
 {
     struct loading *l = lua_touserdata(L, 1);
     if (l->out != NULL)
         (void)fclose(l->out);
     l->out = NULL;
-    free(l->text); /* open_memstream()'s, which is not from mem.c */
+    tg_mem_free(TG_MEM_OTHER, l->text);
     l->text = NULL;
     return 0;
 }
@@ -196,7 +210,7 @@ static int load(lua_State *L)
     lua_pushcfunction(L, loading_gc);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    l->out = open_memstream(&l->text, &l->n);
+    l->out = fopencookie(l, "w", (cookie_io_functions_t){.write = keep_text});
     if (l->out == NULL)
         return luaL_error(L, "not enough memory");
     struct tg_config_files files = {find_file, l};
@@ -206,7 +220,7 @@ static int load(lua_State *L)
         lua_pushvalue(L, 3);
     else
         lua_pushnil(L);
-    lua_pushlstring(L, l->text, l->n);
+    lua_pushlstring(L, l->n > 0 ? l->text : "", l->n);
     return 2;
 }
 
@@ -315,8 +329,8 @@ static int new_harness(lua_State *L)
     lua_setmetatable(L, -2);
     lua_newtable(L);
     ref->list.ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    enum tg_err err = tg_harness_new(to_us(real), (uint64_t)seed, &tg_event_listeners, &ref->list,
-                                     &ref->harness);
+    enum tg_err err =
+        tg_harness_new(to_us(real), (uint64_t)seed, &tg_event_listeners, &ref->list, &ref->harness);
     if (err != TG_OK)
         return luaL_error(L, "cannot make a gateway: %s", tg_err_text(err));
     ref->list.harness = ref->harness;
@@ -407,8 +421,8 @@ static int harness_connect(lua_State *L)
     int fd;
     if (s == NULL || index < 1 || (uint64_t)index > s->listener_count)
         return luaL_error(L, "there is no such listener");
-    const char *text = lua_pushfstring(L, memchr(ip.p, ':', ip.n) != NULL ? "[%s]:%d" : "%s:%d",
-                                       ip.p, port);
+    const char *text =
+        lua_pushfstring(L, memchr(ip.p, ':', ip.n) != NULL ? "[%s]:%d" : "%s:%d", ip.p, port);
     if (tg_addr_parse(tg_str_c(text), &peer) != TG_OK)
         return luaL_error(L, "%s is not an address", text);
     struct tg_pipe *pipe = push_pipe(L);
@@ -547,12 +561,14 @@ static int harness_open(lua_State *L)
 }
 
 static const luaL_Reg harness_methods[] = {
-    {"adopt", harness_adopt},     {"run", harness_run},         {"events", harness_events},
-    {"now", harness_now},         {"next", harness_next},       {"move", harness_move},
-    {"connect", harness_connect}, {"settle", harness_settle},   {"only", harness_only},
-    {"confine", harness_confine}, {"vm", harness_vm},           {"collect", harness_collect},
-    {"open", harness_open},       {"close", harness_close},     {"__gc", harness_close},
-    {NULL, NULL},
+    {"adopt", harness_adopt},     {"run", harness_run},
+    {"events", harness_events},   {"now", harness_now},
+    {"next", harness_next},       {"move", harness_move},
+    {"connect", harness_connect}, {"settle", harness_settle},
+    {"only", harness_only},       {"confine", harness_confine},
+    {"vm", harness_vm},           {"collect", harness_collect},
+    {"open", harness_open},       {"close", harness_close},
+    {"__gc", harness_close},      {NULL, NULL},
 };
 
 /* ---- The module --------------------------------------------------------------------------------

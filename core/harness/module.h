@@ -8,8 +8,8 @@
  *   hmac(name, key, text) -> bytes           of a digest that OpenSSL knows
  *   setenv(name, value or nil)               of this process
  *   limit(seconds, what)                     see watch.h
- * Methods of a harness (see harness.h): adopt(snapshot), run(), events() -> list, now() -> real, mono,
- *   next() -> seconds of mono or nil, move(seconds), connect(listener, ip, port) -> pipe,
+ * Methods of a harness (see harness.h): adopt(snapshot), run(), events() -> list, now() -> real,
+ * mono, next() -> seconds of mono or nil, move(seconds), connect(listener, ip, port) -> pipe,
  *   settle(id, verdict) -> pipe or boolean, only(phase), confine(id, scope, name), vm(plugin),
  *   collect(plugin), open() -> list, close()
  * Methods of a snapshot: services(), listeners(), plugins(), files() -> path -> text

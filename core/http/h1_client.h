@@ -101,8 +101,8 @@ enum tg_err tg_h1_client_open(struct tg_h1_client *client, struct tg_worker *wor
 enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *worker, int fd,
                                  const struct tg_h1_client_events *events, void *owner) TG_MUST_USE;
 
-/* The same for a connection that is being made elsewhere: CONNECTING for at most `timeout` us, until
- * tg_h1_client_connected() tells how that went. */
+/* The same for a connection that is being made elsewhere: CONNECTING for at most `timeout` us,
+ * until tg_h1_client_connected() tells how that went. */
 enum tg_err tg_h1_client_open_pending(struct tg_h1_client *client, struct tg_worker *worker, int fd,
                                       uint64_t timeout, const struct tg_h1_client_events *events,
                                       void *owner) TG_MUST_USE;

@@ -29,8 +29,8 @@ struct pooled {
 struct tg_pool {
     struct tg_worker *worker;
     const struct tg_pool_dialer *dialer; /* borrowed; NULL: the network */
-    struct tg_list buckets[BUCKETS]; /* of struct site */
-    struct tg_list echoes;           /* far ends of connections to the echo origin */
+    struct tg_list buckets[BUCKETS];     /* of struct site */
+    struct tg_list echoes;               /* far ends of connections to the echo origin */
     uint32_t idle;
     uint32_t open;
 };

@@ -39,7 +39,7 @@ local function fail(level, text, ...)
   error(text:format(...), level + 1)
 end
 
--- ---- Things with assertions: a table of functions, with `has`, `is`, `no` on the way -----------------------
+-- ---- Things with assertions: a table of functions, with `has`, `is`, `no` on the way -------------------
 
 local chain = {}
 
@@ -70,7 +70,8 @@ local messages = {}
 function messages.header(r, name, value)
   local got = r.headers and r.headers[name:lower()]
   if value == nil then return got ~= nil, ("header %s"):format(name) end
-  return got == tostring(value), ("expected header %s: %s, got %s"):format(name, tostring(value), tostring(got))
+  return got == tostring(value),
+    ("expected header %s: %s, got %s"):format(name, tostring(value), tostring(got))
 end
 
 function messages.body(r, body)
@@ -111,7 +112,7 @@ for _, name in ipairs { "method", "path", "query" } do
   end
 end
 
--- ---- Memory, CPU, time -------------------------------------------------------------------------------------
+-- ---- Memory, CPU, time ---------------------------------------------------------------------------------
 
 local function bytes_of(value)
   return ("%d bytes"):format(value)
@@ -143,8 +144,9 @@ function memory.no_growth(p, fn, options)
   local before = used(p)
   for _ = 1, rounds do fn() end
   local after = used(p)
-  return after - before <= GROWTH_SLACK, ("expected no growth over %d rounds, the VM went from %s to %s (%.1f a round)")
-    :format(rounds, bytes_of(before), bytes_of(after), (after - before) / rounds)
+  return after - before <= GROWTH_SLACK,
+    ("expected no growth over %d rounds, the VM went from %s to %s (%.1f a round)")
+      :format(rounds, bytes_of(before), bytes_of(after), (after - before) / rounds)
 end
 
 local cpu = {}
@@ -169,14 +171,15 @@ function elapsed.at_least(r, limit)
     ("expected at least %g s of the gateway's time, got %s"):format(seconds, tostring(r.elapsed))
 end
 
--- ---- Plain ones --------------------------------------------------------------------------------------------
+-- ---- Plain ones ----------------------------------------------------------------------------------------
 
 local plain = {}
 
 function plain.killed(r, reason)
   if reason == nil and r.killed then return end
   if r.killed ~= nil and r.killed == reason then return end
-  fail(2, "expected a plugin to be killed (%s), got %s\n%s", reason or "any reason", tostring(r.killed), describe(r))
+  fail(2, "expected a plugin to be killed (%s), got %s\n%s", reason or "any reason", tostring(r.killed),
+       describe(r))
 end
 
 function plain.error_code(r, code)

@@ -1,7 +1,7 @@
 -- What a fake origin does: answers, and the ways in which origins fail.
 --
--- Purpose    Whatever a spec gives for an origin (a response, a function, t.hang()…) becomes one kind of value
---            here, a behaviour, which the world asks twice: at a dial and at a request.
+-- Purpose    Whatever a spec gives for an origin (a response, a function, t.hang()…) becomes one kind of
+--            value here, a behaviour, which the world asks twice: at a dial and at a request.
 -- Invariants A behaviour that goes through steps (t.sequence) moves on once for each attempt of the gateway,
 --            whether that ended at the dial or at the request.
 -- Ownership  Plain tables; functions are the spec's and run in the host's VM.

@@ -1,7 +1,7 @@
 -- The clock of all gateways in a spec.
 --
--- Purpose    One time for everything: t.clock and gw.clock are this object. Turning it fires what is due, timer
---            by timer, in every gateway that is open.
+-- Purpose    One time for everything: t.clock and gw.clock are this object. Turning it fires what is due,
+--            timer by timer, in every gateway that is open.
 -- Invariants Time moves only by advance(), and by requests that have to wait (p:run, gw:get…), which turn it
 --            until they have their answer; freeze() forbids the latter.
 -- Ownership  Knows the open worlds; they put themselves in and out.

@@ -1,10 +1,10 @@
 -- A whole gateway under test: t.gateway.
 --
--- Purpose    Loads a configuration file as `run` would and serves it in the process: real parser, router, chains
---            and pool, with the spec as client and as every origin.
--- Invariants Nothing reaches a network: all targets answer from the spec, and an address that no service of the
---            configuration has refuses connections. get, post and request turn the clock as far as the answer
---            needs; connections of open() never do.
+-- Purpose    Loads a configuration file as `run` would and serves it in the process: real parser, router,
+--            chains and pool, with the spec as client and as every origin.
+-- Invariants Nothing reaches a network: all targets answer from the spec, and an address that no service of
+--            the configuration has refuses connections. get, post and request turn the clock as far as the
+--            answer needs; connections of open() never do.
 -- Ownership  Closed by gw:close() or by the guard when the test ends; what was left open then fails the test.
 -- Cost       A load of the configuration, the first time, and the VMs of its plugins.
 
@@ -47,7 +47,8 @@ local function with_attached(self)
   for _, one in ipairs(self.attached) do
     local name, located = seen_from(self.file, one.file)
     if one.text then files[located] = one.text end
-    lines[#lines + 1] = ("tg.global { tg.use(%q, { id = %q }) %s }"):format(name, one.id, literal.write(one.conf))
+    local conf = literal.write(one.conf)
+    lines[#lines + 1] = ("tg.global { tg.use(%q, { id = %q }) %s }"):format(name, one.id, conf)
   end
   lines[#lines + 1] = "end"
   files[self.file] = table.concat(lines, "\n") .. "\n"
@@ -72,15 +73,17 @@ local OPTIONS = { env = true, files = true, clock = true }
 
 --- Serves a configuration.
 -- @tparam string file
--- @tparam[opt] table options env: names to values; files: paths to texts, before those of the disk; clock: where
---   the clock begins, in seconds since 1970
+-- @tparam[opt] table options env: names to values; files: paths to texts, before those of the disk; clock:
+-- where the clock begins, in seconds since 1970
 function gateway.new(file, options)
   options = options or {}
   for name in pairs(options) do
-    if not OPTIONS[name] then error(("t.gateway has no option %q; there are env, files, clock"):format(name), 0) end
+    if not OPTIONS[name] then
+      error(("t.gateway has no option %q; there are env, files, clock"):format(name), 0)
+    end
   end
-  local self = setmetatable({ file = file, files = options.files or {}, env = options.env or {}, attached = {},
-                              attachments = 0, clock = clock }, gateway)
+  local self = setmetatable({ file = file, files = options.files or {}, env = options.env or {},
+                              attached = {}, attachments = 0, clock = clock }, gateway)
   if options.clock then clock:set(options.clock) end
   local snapshot, _, text = read(self)
   if not snapshot then error(text, 0) end
@@ -90,7 +93,8 @@ function gateway.new(file, options)
   return guard.own(self)
 end
 
---- Loads the configuration again, or another file, and puts it in force. Requests under way end on the old one.
+--- Loads the configuration again, or another file, and puts it in force. Requests under way end on the old
+-- one.
 -- @treturn boolean|nil nil when it has mistakes: the old one stays in force
 -- @treturn table messages
 function gateway:reload(file)
@@ -141,7 +145,8 @@ local function check_service(self, name, level)
   if builtin then error(("the service %q is answered by the gateway itself"):format(name), level + 1) end
 end
 
---- What the targets of a service do: a response, a function(req), a behaviour, or a map from addresses to these.
+--- What the targets of a service do: a response, a function(req), a behaviour, or a map from addresses to
+-- these.
 function gateway:upstream(name, value)
   check_service(self, name, 2)
   self.world.origins:set(name, behaviour.check(value, 2))
@@ -197,7 +202,8 @@ function gateway:post(path, options) return self:request(with(path, options, "PO
 local connection = {}
 connection.__index = connection
 
---- A connection that the spec drives itself: keep-alive, pipelining, raw bytes. The clock stands still meanwhile.
+--- A connection that the spec drives itself: keep-alive, pipelining, raw bytes. The clock stands still
+-- meanwhile.
 -- @tparam[opt] table options listener, client
 function gateway:open(options)
   local at = debug.getinfo(2, "Sl")

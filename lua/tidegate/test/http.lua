@@ -1,9 +1,9 @@
 -- HTTP/1.1 messages as specs send and see them: text out, text in, piece by piece.
 --
--- Purpose    The spec's side of a connection, as client and as origin. It is no part of the gateway and shares
---            no code with it, so what the gateway sends is judged by a second reading of RFC 9112.
--- Invariants A reader takes bytes in any cut and keeps what does not belong to the message at hand. Reading is
---            strict: what it does not understand is an error of the gateway's and said so.
+-- Purpose    The spec's side of a connection, as client and as origin. It is no part of the gateway and
+--            shares no code with it, so what the gateway sends is judged by a second reading of RFC 9112.
+-- Invariants A reader takes bytes in any cut and keeps what does not belong to the message at hand. Reading
+--            is strict: what it does not understand is an error of the gateway's and said so.
 -- Ownership  Messages belong to whoever asked for them.
 -- Cost       A handful of pattern matches for each message.
 
@@ -207,7 +207,9 @@ local function read_chunk(self)
   end
   if #self.buffer < from + size + 1 then return false end
   add(self, self.buffer:sub(from, from + size - 1))
-  if self.buffer:sub(from + size, from + size + 1) ~= "\r\n" then error("a chunk does not end where it says", 0) end
+  if self.buffer:sub(from + size, from + size + 1) ~= "\r\n" then
+    error("a chunk does not end where it says", 0)
+  end
   self.buffer = self.buffer:sub(from + size + 2)
   return true
 end

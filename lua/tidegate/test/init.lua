@@ -70,7 +70,8 @@ end
 
 -- ---- What specs make ------------------------------------------------------------------------------------
 
---- Closes everything, forgets mock services, sets the clock to 2024-01-01T00:00:00Z and the seed of randomness.
+--- Closes everything, forgets mock services, sets the clock to 2024-01-01T00:00:00Z and the seed of
+-- randomness.
 function t.reset(seed)
   guard.reset()
   world.seed = seed or 1

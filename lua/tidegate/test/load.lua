@@ -3,8 +3,9 @@
 -- Purpose    The core reads a configuration as it does in production, in a VM of its own. That takes some
 --            milliseconds, and specs load the same one before each test: a snapshot never changes, so it is
 --            used again while no file that it was made of has changed.
--- Invariants A snapshot is reused only when the config file, the files given, the environment and every plugin
---            file and module read the same as they did. Configurations that include others are read anew.
+-- Invariants A snapshot is reused only when the config file, the files given, the environment and every
+--            plugin file and module read the same as they did. Configurations that include others are read
+--            anew.
 -- Ownership  Keeps the last KEPT snapshots.
 -- Cost       Reading the files again, to compare.
 

@@ -3,8 +3,8 @@
 -- Purpose    Puts a plugin into a small gateway of its own: one listener, one route, one origin called
 --            "upstream", and the services that t.mock_service made. It runs in its production VM, with its
 --            allocator, its watchdog and its phase masks.
--- Invariants The instance is global, so that all phases run. p:run sends one request on a fresh connection and
---            turns the clock as far as the answer needs.
+-- Invariants The instance is global, so that all phases run. p:run sends one request on a fresh connection
+--            and turns the clock as far as the answer needs.
 -- Ownership  A plugin object owns its world; the guard closes it when the test ends.
 -- Cost       Under a millisecond to make, once the configuration is known; some 200 µs a request.
 

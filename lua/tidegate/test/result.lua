@@ -2,8 +2,8 @@
 --
 -- Purpose    Puts together what the client saw (the response) and what went on inside (plugins, log lines,
 --            attempts, usage), from the events of core/harness/event.h.
--- Invariants Times are seconds of the gateway's clock, but for usage.cpu, which is real; sizes are exact bytes
---            as Lua asked for them.
+-- Invariants Times are seconds of the gateway's clock, but for usage.cpu, which is real; sizes are exact
+--            bytes as Lua asked for them.
 -- Ownership  A result belongs to the spec; it points to nothing in the gateway.
 -- Cost       One small table for each plugin that took part.
 
@@ -70,15 +70,15 @@ end
 
 --- A result that waits for its response.
 function result.new(request, at)
-  return setmetatable({ request = request, sent_at = at, done = false, interim = {}, upstream = { called = false } },
-                      result)
+  return setmetatable({ request = request, sent_at = at, done = false, interim = {},
+                        upstream = { called = false } }, result)
 end
 
 --- The client has its response, or what there is of it.
 -- @tparam table|nil message see http.lua; nil when nothing came
 -- @tparam string|nil why how the connection ended, when it did
 function result:take_response(message, why, at)
-  message = message or { header_list = {}, headers = http.headers {}, chunks = {}, body = nil, complete = false }
+  message = message or { header_list = {}, headers = http.headers {}, chunks = {}, complete = false }
   self.status, self.reason = message.status, message.reason
   self.headers, self.header_list, self.trailers = message.headers, message.header_list, message.trailers
   self.body, self.chunks, self.complete = message.body, message.chunks, message.complete
@@ -109,7 +109,9 @@ local function attempts_of(record, facts)
     end
   end
   local missing = facts.attempts - #list
-  for _ = 2, missing do table.insert(list, { target = facts.address, error = "the kept connection was dead" }) end
+  for _ = 2, missing do
+    list[#list + 1] = { target = facts.address, error = "the kept connection was dead" }
+  end
   if missing > 0 then list[#list + 1] = { target = facts.address, status = facts.status } end
   return list
 end
@@ -131,8 +133,8 @@ function result:take_end(event, record, call)
   self.upstream = { called = facts.called, status = facts.status, target = facts.address, error = facts.error,
                     attempts = attempts_of(record, facts) }
   if call and facts.called then
-    for _, name in ipairs { "method", "path", "query", "target", "headers", "header_list", "body", "chunks" } do
-      if name ~= "target" then self.upstream[name] = call[name] end
+    for _, name in ipairs { "method", "path", "query", "headers", "header_list", "body", "chunks" } do
+      self.upstream[name] = call[name]
     end
   end
   self.ended = true

@@ -1,7 +1,7 @@
 -- `tidegate test`: busted inside of the binary.
 --
--- Purpose    Takes our options from the command line, leaves the rest to busted, and turns its verdict into an
---            exit status: 0 when everything passed, 1 otherwise.
+-- Purpose    Takes our options from the command line, leaves the rest to busted, and turns its verdict into
+--            an exit status: 0 when everything passed, 1 otherwise.
 -- Invariants busted is the installed one, unchanged. The JIT is off, so that the limit of time (watch.h) can
 --            end any spec.
 
@@ -85,8 +85,7 @@ function runner.main()
     io.stderr:write(USAGE:format(wrong))
     return 2
   end
-  rest[0] = arg[0]
-  arg = rest
+  for i = 1, math.max(#rest, #arg) do rawset(arg, i, rest[i]) end
   catch_exit()
   install_guard(guard)
   local ok, thrown = xpcall(run_busted, function(e)

@@ -1,7 +1,7 @@
 -- One gateway and what is around it: clients, origins, time.
 --
--- Purpose    Moves bytes between the spec's ends and the core until nothing moves any more, and turns the clock
---            when something waits for it. plugin.lua and gateway.lua are its two faces.
+-- Purpose    Moves bytes between the spec's ends and the core until nothing moves any more, and turns the
+--            clock when something waits for it. plugin.lua and gateway.lua are its two faces.
 -- Invariants Everything that happens at one instant of the gateway's clock happens before the clock moves on.
 -- Ownership  A world owns its harness and all connections; close() ends them and tells what was left open.
 -- Cost       A new world is some 100 µs and the VMs of its plugins.
@@ -236,8 +236,9 @@ function world:connect(options)
   end
   local pipe, why = self.core:connect(options.listener or 1, ip, port)
   if not pipe then return nil, why end
-  local client = { pipe = pipe, reader = http.reader "response", out = "", bytes = "", pending = {}, unended = {},
-                   peer = (ip:find ":" and "[%s]:%d" or "%s:%d"):format(ip, port) }
+  local peer = (ip:find ":" and "[%s]:%d" or "%s:%d"):format(ip, port)
+  local client = { pipe = pipe, peer = peer, reader = http.reader "response", out = "", bytes = "",
+                   pending = {}, unended = {} }
   self.clients[client.peer] = client
   return client
 end
