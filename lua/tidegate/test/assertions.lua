@@ -187,13 +187,21 @@ function plain.error_code(r, code)
   fail(2, "expected the code %s, got %s\n%s", code, tostring(r.code), describe(r))
 end
 
+-- A log line as one text: the message, then its fields by name.
+local function text_of(line)
+  local names, parts = {}, { line.message }
+  for name in pairs(line.fields) do
+    if name ~= "request" and name ~= "plugin" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do parts[#parts + 1] = ("%s=%s"):format(name, tostring(line.fields[name])) end
+  return table.concat(parts, " ")
+end
+
 function plain.logged(r, level, pattern)
   local seen = {}
   for _, line in ipairs(r.logs or {}) do
-    local text = line.message
-    for name, value in pairs(line.fields) do
-      if name ~= "request" then text = ("%s %s=%s"):format(text, name, tostring(value)) end
-    end
+    local text = text_of(line)
     if line.level == level and text:find(pattern) then return end
     seen[#seen + 1] = line.level .. " " .. text
   end

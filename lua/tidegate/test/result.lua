@@ -70,8 +70,8 @@ end
 
 --- A result that waits for its response.
 function result.new(request, at)
-  return setmetatable({ request = request, sent_at = at, done = false, interim = {},
-                        upstream = { called = false } }, result)
+  return setmetatable({ request = request, sent_at = at, done = false, received = false, ended = false,
+                        interim = {}, upstream = { called = false } }, result)
 end
 
 --- The client has its response, or what there is of it.

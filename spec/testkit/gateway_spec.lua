@@ -1,0 +1,186 @@
+--- t.gateway: a whole configuration in the process.
+
+local t = require "tidegate.test"
+
+local CONFIG = [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:8080" }
+tg.listener "inside" { address = "127.0.0.1:8081" }
+tg.service "back" { targets = { { "10.0.0.1:80" } }, timeout = { response = "4s" } }
+tg.global { tg.use "request-id" {} }
+tg.route "v1" { paths = { "/v1/*" }, strip_prefix = "/v1", service = "back",
+  plugins = { tg.use "headers" { request = { set = { ["x-key"] = tg.env "KEY" } } } } }
+tg.route "text" { paths = { "/text" }, plugins = { tg.use "respond" { body = "text" } } }
+]]
+
+describe("a gateway under test", function()
+  local gw
+
+  before_each(function()
+    t.reset()
+    gw = t.gateway("conf/gw.lua", { env = { KEY = "k1" }, files = { ["conf/gw.lua"] = CONFIG } })
+    gw:upstream("back", function(req) return { 200, body = req.path } end)
+  end)
+
+  after_each(function() gw:close() end)
+
+  it("routes, strips prefixes, reads the environment and runs chains", function()
+    local r = gw:get("/v1/orders/7", { host = "api.example.test" })
+    assert.response(r).has.status(200)
+    assert.equal("/orders/7", r.body)
+    assert.request(r.upstream).has.header("x-key", "k1")
+    assert.same({ "request-id", "headers" }, r.trace:plugins())
+    assert.equal("v1", r.route)
+    assert.equal("back", r.service)
+    assert.is_nil(os.getenv "KEY")
+  end)
+
+  it("serves all its listeners", function()
+    assert.equal("text", gw:get("/text", { listener = "inside" }).body)
+    assert.has_error(function() gw:get("/text", { listener = "outside" }) end)
+  end)
+
+  it("takes raw bytes, pipelined, on a connection that stays", function()
+    local c = gw:open()
+    c:send "GET /text HTTP/1.1\r\nHost: a\r\n\r\nGET /v1/b HTTP/1.1\r\nHost: a\r\n\r\n"
+    local bytes = c:receive()
+    assert.matches("text.*HTTP/1.1 200 OK.*/b$", bytes)
+    assert.is_nil(c:ended())
+    local r = c:request { path = "/text" }
+    assert.is_true(r.done)
+    assert.equal("text", r.body)
+    c:receive()
+    c:send "GET / HTTP/1.1\r\nno header\r\n\r\n"
+    assert.matches("HTTP/1.1 400 Bad Request", c:receive())
+    c:close()
+  end)
+
+  it("leaves the clock alone while the spec holds a connection", function()
+    gw:upstream("back", t.slow("3s", { 200, body = "late" }))
+    local c = gw:open()
+    local r = c:request { path = "/v1/slow" }
+    assert.is_false(r.received)
+    gw.clock:advance "2s"
+    assert.is_false(r.received)
+    gw.clock:advance "1s"
+    assert.equal("late", r.body)
+    c:close()
+  end)
+
+  it("puts a new configuration in force, and keeps the old one when it is bad", function()
+    local text = CONFIG:gsub('"text"', '"other"', 2)
+    gw.files["conf/new.lua"] = text
+    assert.is_true(gw:reload "conf/new.lua")
+    assert.response(gw:get "/text").has.body "other"
+
+    gw.files["conf/bad.lua"] = CONFIG:gsub("strip_prefix", "strip_prefx")
+    local ok, messages = gw:reload "conf/bad.lua"
+    assert.is_nil(ok)
+    assert.matches("^conf/bad.lua:6:38: routes.v1.strip_prefx: unknown field", messages[1].text)
+    assert.equal("strip_prefix", messages[1].suggestion)
+    assert.response(gw:get "/text").has.body "other"
+  end)
+
+  it("ends requests under way on the configuration that they began with", function()
+    gw:upstream("back", t.slow("2s", { 200, body = "old" }))
+    local c = gw:open()
+    local r = c:request { path = "/v1/x" }
+    gw.files["conf/moved.lua"] = CONFIG:gsub("/v1", "/v2")
+    assert.is_true(gw:reload "conf/moved.lua")
+    gw.clock:advance "2s"
+    assert.equal("old", r.body)
+    assert.response(c:request { path = "/v1/x" }).has.status(404)
+    assert.response(c:request { path = "/text" }).has.status(200)
+    c:close()
+  end)
+
+  it("survives a plugin that never stops, attached for a while to one route", function()
+    local off = gw:attach("route:text", t.source [[
+      return { name = "spin", version = "0.1", api = 1, stage = "guard",
+               access = function() while true do pcall(function() while true do end end) end end }]])
+    local r = gw:get "/text"
+    assert.killed(r, "cpu")
+    assert.response(r).has.status(503)
+    assert.is_true(gw:alive "spin")
+    assert.response(gw:get "/v1/x").has.status(200)
+    off()
+    assert.response(gw:get "/text").has.status(200)
+  end)
+
+  it("is left by clients in the middle of things", function()
+    gw:upstream("back", t.hang())
+    local c = gw:open()
+    local r = c:request { path = "/v1/x" }
+    c:reset()
+    assert.is_true(r.ended)
+    assert.is_true(r.aborted)
+    assert.error_code(r, "client_closed")
+  end)
+
+  it("names what is left open", function()
+    local other = t.gateway("conf/gw.lua", { env = { KEY = "" }, files = { ["conf/gw.lua"] = CONFIG } })
+    other:upstream("back", t.hang())
+    other:open():request { path = "/v1/x" }
+    local ok, why = pcall(other.close, other)
+    assert.is_false(ok)
+    assert.matches("a request that is not over: GET /v1/x, in state sending", why)
+    assert.matches("a connection that was not closed, opened at .*gateway_spec.lua:%d+", why)
+  end)
+end)
+
+describe("a configuration that cannot be served", function()
+  before_each(function() t.reset() end)
+
+  it("says why, as check does", function()
+    assert.error_matches(function() t.gateway "no/such.lua" end, "no/such.lua")
+    local ok, messages = t.check("x.lua", { files = { ["x.lua"] = CONFIG:gsub("10.0.0.1:80", "10.0.0.1") } })
+    assert.is_nil(ok)
+    assert.equal("x.lua", messages[1].file)
+    assert.equal(4, messages[1].line)
+  end)
+
+  it("says which plugin fails in configure", function()
+    local files = { ["y.lua"] = CONFIG .. 'tg.global { tg.use "./bad.lua" {} }', ["bad.lua"] = [[
+      return { name = "bad", version = "1", api = 1, stage = "edge", log = function() end,
+               configure = function() error "cannot" end }]] }
+    assert.error_matches(function() t.gateway("y.lua", { files = files, env = { KEY = "" } }) end,
+      "bad.lua:2: cannot")
+  end)
+end)
+
+describe("the clock", function()
+  before_each(function() t.reset() end)
+
+  it("stands at a fixed instant, and moves all gateways together", function()
+    assert.equal(1704067200, t.clock:now())
+    local source = t.source [[
+      local tg = require "tidegate"
+      return { name = "now", version = "1", api = 1, stage = "guard",
+        access = function(conf, ctx) ctx:exit(200, ("%.0f"):format(tg.time.now())) end }]]
+    local one, two = t.plugin(source), t.plugin(source)
+    t.clock:advance "61s"
+    assert.equal("1704067261", one:run().body)
+    assert.equal("1704067261", two:run().body)
+    assert.response(two:run()).has.header("date", "Mon, 01 Jan 2024 00:01:01 GMT")
+  end)
+
+  it("begins where a gateway wants it", function()
+    local files = { ["gw.lua"] = CONFIG }
+    local gw = t.gateway("gw.lua", { files = files, env = { KEY = "" }, clock = 1800000000 })
+    assert.equal(1800000000, gw.clock:now())
+  end)
+
+  it("can be frozen: requests that wait come back unfinished", function()
+    local p = t.plugin(t.source [[
+      return { name = "naps", version = "1", api = 1, stage = "guard",
+        access = function(conf, ctx) ctx:sleep "2s" ctx:exit(200) end }]])
+    t.clock:freeze()
+    local r = p:run()
+    assert.is_false(r.done)
+    assert.is_nil(r.status)
+    t.clock:advance "2s"
+    assert.equal(200, r.status)
+    t.clock:freeze(false)
+    assert.equal(200, p:run().status)
+  end)
+end)
