@@ -9,6 +9,7 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
+#include "bind/wrap.h"
 #include "gateway/gate.h"
 
 /* Keys in the registry; only the addresses matter. */
@@ -32,7 +33,7 @@ static void set_registered(lua_State *L, char *key)
 
 /* ---- Checks ---- */
 
-/* Pushes where the plugin called: what runs in between is Lua of our own (fetch.lua). */
+/* Pushes where the plugin called: what runs in between is Lua of our own (wrap.h). */
 static void push_place(lua_State *L)
 {
     lua_Debug ar;
@@ -503,6 +504,7 @@ static void push_names(lua_State *L, enum tg_api_scope scope)
             push_function(L, entry);
         add(L, entry->name);
     }
+    tg_bind_wrap_scope(L, scope);
 }
 
 /* Pushes the metatable of every scope, nil where there is none (yet). */
@@ -528,8 +530,9 @@ static void register_objects(lua_State *L, enum tg_api_scope scope)
     add(L, "__tostring");
     lua_pushboolean(L, 0);
     add(L, "__metatable");
-    if (scope == TG_SCOPE_SINK) {
-        lua_pushcfunction(L, tg_bind_close_sink);
+    lua_CFunction finalizer = tg_bind_finalizer(scope);
+    if (finalizer != NULL) {
+        lua_pushcfunction(L, finalizer);
         add(L, "__gc");
     }
     set_registered(L, &metatable_keys[scope]);
