@@ -17,6 +17,9 @@
 #include <luaconf.h>
 #endif
 
+/* macros under _FORTIFY_SOURCE where the compiler is clang */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok atoi atol atof
 #pragma GCC poison asctime ctime gmtime localtime
 

@@ -207,8 +207,8 @@ static void test_framing_that_is_refused(void **state)
         "Transfer-Encoding: chunked;a=b\r\n",
         "Transfer-Encoding: \"chunked\"\r\n",
         "Transfer-Encoding:\r\n",
-        "Transfer-Encoding: \xa0"
-        "chunked\r\n",
+        ("Transfer-Encoding: \xa0"
+         "chunked\r\n"),
         "Transfer-Encoding : chunked\r\n",
         "Transfer-Encoding: chunked\r\n Content-Length: 1\r\n",
     };
