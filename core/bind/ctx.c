@@ -220,6 +220,35 @@ int tg_api_ctx_abort(lua_State *L)
     return tg_run_exit(L);
 }
 
+int tg_api_ctx_aborted(lua_State *L)
+{
+    const struct tg_request *r = tg_bind_request(L);
+    lua_pushboolean(L, r->aborted || r->abort_wanted);
+    return 1;
+}
+
+int tg_api_ctx_remaining(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)tg_plugins_remaining(tg_bind_request(L)) / SEC);
+    return 1;
+}
+
+int tg_api_ctx_defer(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    if (!lua_isfunction(L, 2))
+        tg_bind_arg_error(L, 1, "expected a function");
+    lua_settop(L, 2);
+    int function = luaL_ref(L, LUA_REGISTRYINDEX);
+    enum tg_err err = tg_plugins_defer(r, tg_bind_object(L)->slot, function);
+    if (err != TG_OK)
+        luaL_unref(L, LUA_REGISTRYINDEX, function);
+    if (err == TG_E_LIMIT)
+        tg_bind_call_error(L, "a plugin defers at most 32 functions in a request");
+    tg_bind_check(L, err, 0);
+    return 0;
+}
+
 int tg_api_ctx_sleep(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);

@@ -60,6 +60,13 @@ static TG_NORETURN void raise_stale(lua_State *L)
     __builtin_unreachable();
 }
 
+static TG_NORETURN void raise_foreign(lua_State *L)
+{
+    luaL_error(L, "request context used while another request's plugin runs; use the ctx that the "
+                  "phase was called with");
+    __builtin_unreachable();
+}
+
 static TG_NORETURN void raise_receiver(lua_State *L, const struct tg_api_entry *entry)
 {
     char room[256];
@@ -103,6 +110,9 @@ struct tg_request *tg_bind_request(lua_State *L)
     if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
     struct tg_request *r = handle->object->r;
+    const struct tg_run *run = tg_run_current(L);
+    if (TG_UNLIKELY(run == NULL || run->host != r))
+        raise_foreign(L);
     if (TG_UNLIKELY((entry->phases & 1u << r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, r->plugins.phase);
     return r;

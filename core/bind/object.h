@@ -99,8 +99,8 @@ static inline const struct tg_api_entry *tg_bind_entry(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* The request behind argument 1, which must be a fresh object of the entry's scope, in a phase that
- * the entry allows. Raises otherwise. */
+/* The request behind argument 1, which must be a fresh object of the entry's scope and of the
+ * request that runs, in a phase that the entry allows. Raises otherwise. */
 struct tg_request *tg_bind_request(lua_State *L);
 
 /* The same for any object at `index`, of `scope`; its phase is not looked at. */

@@ -327,6 +327,7 @@ static void build_instance(lua_State *L, struct build *b, int table,
 
     tg_assert(plugin >= 1 && plugin <= b->snapshot->plugin_count);
     instance->plugin = &b->plugins[plugin - 1];
+    instance->nth = b->plugins[plugin - 1].instance_count++;
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
     instance->when = build_when(L, table);

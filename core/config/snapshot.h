@@ -56,7 +56,8 @@ struct tg_plugin_conf {
     uint32_t export_count;
     uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
     uint32_t index;  /* in snapshot->plugins */
-    unsigned phases; /* bit (1 << tg_phase) for each phase function it declares */
+    uint32_t instance_count; /* that use it */
+    unsigned phases;         /* bit (1 << tg_phase) for each phase function it declares */
     bool wants_request_body; /* needs.body */
     bool wants_response_body;
     uint64_t dict; /* needs.dict, needs.cache: sizes of its own zones, 0: none */
@@ -71,6 +72,7 @@ struct tg_instance_conf {
     const struct tg_plugin_conf *plugin;
     struct tg_str id;
     uint32_t index;       /* in snapshot->instances */
+    uint32_t nth;         /* among its plugin's, from 0 */
     struct tg_str conf;   /* normalised configuration, script/marshal encoding */
     struct tg_str where;  /* "gateway.lua:65", for messages */
     struct tg_expr *when; /* NULL: always; freed with the snapshot */

@@ -59,6 +59,7 @@ static void on_free(struct tg_task *task)
     struct tg_vm_set *set = b->set;
     b->magic = 0;
     tg_list_remove(&b->link);
+    tg_vm_entry_unref(&b->call.entry);
     tg_mem_free(TG_MEM_PLUGIN, b);
     tg_vm_set_unref(&set);
     tg_gate_check_drained(gate);
@@ -107,6 +108,7 @@ static void kill_waiting(struct tg_background *b, enum tg_kill reason)
     if (wait != NULL)
         wait->on_resume(wait, &b->run, true);
     tg_run_kill(&b->run, reason);
+    tg_vm_entry_note_kill(b->call.entry);
     fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)reason - TG_KILL_CPU);
     end(b, false);
 }
@@ -132,6 +134,7 @@ static void settle(struct tg_background *b, enum tg_run_outcome outcome)
         fail(b, TG_METRIC_PLUGIN_ERRORS);
         break;
     case TG_RUN_KILLED:
+        tg_vm_entry_note_kill(b->call.entry);
         fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)b->run.kill - TG_KILL_CPU);
         break;
     }
@@ -231,6 +234,7 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
         return TG_E_NOMEM;
     }
     tg_vm_set_ref(set);
+    tg_vm_entry_ref(entry);
     entry->background++;
     tg_list_push_back(&set->gate->background, &b->link);
     b->wall_deadline = tg_loop_now(loop_of(b)) + entry->limits.plugin_wall;
@@ -253,33 +257,41 @@ void tg_background_stop(struct tg_gate *gate)
 void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator)
 {
     tg_list_push_back(&entry->activators, &activator->link);
-    if (entry->host.set->state == TG_VM_SET_IN_FORCE)
+    if (entry->state == TG_VM_IN_FORCE)
         activator->start(activator);
 }
 
-void tg_background_begin(struct tg_vm_set *set)
+void tg_background_begin(struct tg_vm_entry *entry)
 {
-    tg_assert(set->state == TG_VM_SET_NEW);
-    set->state = TG_VM_SET_IN_FORCE;
-    for (uint32_t i = 0; i < set->entry_count; i++) {
-        TG_LIST_FOREACH(&set->entries[i].activators, it)
-        {
-            struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
-            activator->start(activator);
-        }
+    tg_assert(entry->state == TG_VM_NEW);
+    entry->state = TG_VM_IN_FORCE;
+    TG_LIST_FOREACH(&entry->activators, it)
+    {
+        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+        activator->start(activator);
     }
 }
 
-void tg_background_retire(struct tg_vm_set *set)
+void tg_background_retire(struct tg_vm_entry *entry)
 {
-    if (set == NULL || set->state != TG_VM_SET_IN_FORCE)
+    if (entry->state != TG_VM_IN_FORCE)
         return;
-    set->state = TG_VM_SET_RETIRED;
-    for (uint32_t i = 0; i < set->entry_count; i++) {
-        TG_LIST_FOREACH(&set->entries[i].activators, it)
-        {
-            struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
-            activator->retire(activator);
-        }
+    entry->state = TG_VM_RETIRED;
+    TG_LIST_FOREACH(&entry->activators, it)
+    {
+        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+        activator->retire(activator);
     }
+}
+
+void tg_background_begin_all(struct tg_vm_set *set)
+{
+    for (uint32_t i = 0; i < set->snapshot->plugin_count; i++)
+        tg_background_begin(set->entries[i]);
+}
+
+void tg_background_retire_all(struct tg_vm_set *set)
+{
+    for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++)
+        tg_background_retire(set->entries[i]);
 }

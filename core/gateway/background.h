@@ -33,7 +33,7 @@ struct tg_vm_set;
 
 /* What an activation is made of. */
 struct tg_background_call {
-    struct tg_vm_entry *entry; /* borrowed */
+    struct tg_vm_entry *entry; /* the activation takes a reference */
     int function;              /* registry reference; borrowed */
     const char *what;          /* "timer", "event", "queue": for log lines */
     /* Pushes the arguments, under tg_run_push(); `arg` is at index 1. NULL: none. */
@@ -77,10 +77,14 @@ enum tg_err tg_background_start(const struct tg_background_call *call) TG_MUST_U
 /* Adds `activator` to the plugin; start() is called now if the snapshot is in force already. */
 void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator);
 
-/* `set` is in force from now on, or not any more. The second happens once, and is final; NULL and a
- * second call are fine. */
-void tg_background_begin(struct tg_vm_set *set);
-void tg_background_retire(struct tg_vm_set *set);
+/* `entry` is in force from now on, or not any more. The second happens once, and is final; another
+ * call does nothing. */
+void tg_background_begin(struct tg_vm_entry *entry);
+void tg_background_retire(struct tg_vm_entry *entry);
+
+/* The same for all of a set (retire_all: may be NULL). */
+void tg_background_begin_all(struct tg_vm_set *set);
+void tg_background_retire_all(struct tg_vm_set *set);
 
 /* Kills all activations of the gate: the process is about to end. */
 void tg_background_stop(struct tg_gate *gate);

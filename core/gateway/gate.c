@@ -47,13 +47,13 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
         return TG_E_NOMEM;
     }
     tg_mem_free(TG_MEM_CONFIG, gate->turns);
-    tg_background_retire(gate->vms);
+    tg_background_retire_all(gate->vms);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
     gate->turns = turns;
     gate->vms = vms;
     gate->snapshot = snapshot;
-    tg_background_begin(vms);
+    tg_background_begin_all(vms);
     return TG_OK;
 }
 
@@ -61,7 +61,7 @@ void tg_gate_release(struct tg_gate *gate)
 {
     tg_assert(tg_list_is_empty(&gate->requests) && tg_list_is_empty(&gate->clients) &&
               tg_list_is_empty(&gate->acceptors));
-    tg_background_retire(gate->vms);
+    tg_background_retire_all(gate->vms);
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);
     tg_pool_free(&gate->pool);
@@ -80,7 +80,7 @@ void tg_gate_check_drained(struct tg_gate *gate)
     if (!gate->worker->draining || gate->on_drained == NULL || !tg_list_is_empty(&gate->clients) ||
         !tg_list_is_empty(&gate->requests))
         return;
-    tg_background_retire(gate->vms); /* queues send what they have */
+    tg_background_retire_all(gate->vms); /* queues send what they have */
     if (!tg_list_is_empty(&gate->background))
         return;
     void (*on_drained)(struct tg_gate *) = gate->on_drained;
@@ -105,7 +105,7 @@ void tg_gate_stop(struct tg_gate *gate)
     tg_clients_close(gate);
     TG_LIST_FOREACH(&gate->requests, it)
     tg_request_stop(TG_LIST_ENTRY(it, struct tg_request, link));
-    tg_background_retire(gate->vms);
+    tg_background_retire_all(gate->vms);
     tg_background_stop(gate);
     tg_gate_check_drained(gate);
 }

@@ -20,6 +20,9 @@
  * Cost of a plugin that does nothing: a slot look-up, tg_run_init/resume/release and two pushes of
  * registry references. The slot, its account and the ctx object are made at the plugin's first
  * phase of a request and used by the others.
+ *
+ * Deferred functions run behind the chain of the log phase, as links of it: what holds for a plugin
+ * that waits, fails or is killed there holds for them.
  */
 #include "base/banned.h"
 #include "gateway/plugins.h"
@@ -45,10 +48,10 @@ static struct tg_loop *loop_of(const struct tg_request *r)
     return &tg_gate_worker(r->gate)->loop;
 }
 
-/* What the set knows of the plugin whose turn it is. */
-static struct tg_vm_entry *entry_of(const struct tg_request *r)
+/* Of the plugin whose turn it is, whatever VM it runs in. */
+static struct tg_quarantine *quarantine_of(const struct tg_request *r)
 {
-    return &r->vms->entries[r->plugins.slot->plugin];
+    return &r->vms->quarantines[r->plugins.slot->plugin];
 }
 
 /* ---- Slots ---- */
@@ -60,13 +63,15 @@ static struct tg_plugin_slot *open_slot(struct tg_request *r,
     struct tg_plugin_slot *slot = tg_arena_zalloc(&r->arena, sizeof(*slot));
     if (slot == NULL)
         return NULL;
-    slot->vm = r->vms->entries[plugin].vm;
+    slot->entry = r->vms->entries[plugin];
+    slot->vm = slot->entry->vm;
     slot->plugin = plugin;
     slot->state_ref = LUA_NOREF;
     tg_list_init(&slot->held);
     if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
         TG_OK)
         return NULL;
+    tg_vm_entry_ref(slot->entry);
     slot->open = true;
     slot->next = r->slots;
     r->slots = slot;
@@ -106,7 +111,7 @@ static void log_failure(const struct tg_request *r, struct tg_str what)
         return;
     struct tg_log_field fields[6] = {
         tg_log_str("plugin", p->instance->plugin->name),
-        tg_log_str("phase", tg_str_c(tg_phase_name(p->phase))),
+        tg_log_str("phase", tg_str_c(p->deferred != NULL ? "defer" : tg_phase_name(p->phase))),
         tg_log_str("error", what),
         tg_log_str("request", tg_str(r->id, sizeof(r->id))),
         tg_log_str("use", p->instance->where),
@@ -312,6 +317,13 @@ static void wake(struct tg_request *r, enum tg_step step)
         tg_request_step(r, r->plugins.phase, step);
 }
 
+static void end_deferred(struct tg_plugin_run *p)
+{
+    tg_account_release(&p->deferred->account);
+    tg_vm_unref(p->deferred->slot->vm, &p->deferred->function);
+    p->deferred = NULL;
+}
+
 static void end_run(struct tg_plugin_run *p)
 {
     tg_held_end_run(&p->slot->held, &p->run);
@@ -319,6 +331,8 @@ static void end_run(struct tg_plugin_run *p)
     p->active = false;
     p->waiting = false;
     p->on_resume = NULL;
+    if (p->deferred != NULL)
+        end_deferred(p);
 }
 
 static enum tg_step go_on(struct tg_request *r, enum tg_step step)
@@ -326,17 +340,6 @@ static enum tg_step go_on(struct tg_request *r, enum tg_step step)
     if (step != TG_STEP_NEXT)
         return step;
     return r->plugins.phase == TG_PHASE_BODY_FILTER ? filter_chain(r) : run_chain(r);
-}
-
-/* One kill more for the plugin: too many in a short time shut it out for a while. */
-static void note_kill(const struct tg_request *r)
-{
-    struct tg_vm_entry *entry = entry_of(r);
-    struct tg_quarantine *quarantine = &entry->quarantine;
-    if (tg_quarantine_note_kill(quarantine, &entry->limits, tg_loop_now(loop_of(r))))
-        tg_log_kv(TG_LOG_ERROR, "plugin", "a plugin is in quarantine after too many kills",
-                  tg_log_str("plugin", entry->host.plugin->name),
-                  tg_log_u64("seconds", quarantine->pause_us / TG_USEC_PER_SEC));
 }
 
 static enum tg_step fail_killed(struct tg_request *r)
@@ -350,7 +353,7 @@ static enum tg_step fail_killed(struct tg_request *r)
         tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(p->run.kill), tg_kill_text(p->run.kill));
         what = tg_fmt_str(&f);
     }
-    note_kill(r);
+    tg_vm_entry_note_kill(p->slot->entry);
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
 }
@@ -513,6 +516,16 @@ static enum tg_step settle(struct tg_request *r, enum tg_run_outcome outcome)
     return step;
 }
 
+/* What was put on the new p->run begins: bounds from the instance, arguments from the caller. */
+static void begin_run(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    p->active = true;
+    p->run.host = r;
+    p->run.cpu_limit_us = p->instance->cpu;
+    r->wall_deadline = tg_loop_now(loop_of(r)) + p->instance->wall;
+}
+
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
 {
     struct tg_plugin_run *p = &r->plugins;
@@ -524,20 +537,74 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     int function = tg_vm_function(p->slot->vm, p->phase);
     if (function == LUA_NOREF)
         return TG_STEP_NEXT;
-    struct tg_vm_entry *entry = entry_of(r);
-    if (!tg_quarantine_allows(&entry->quarantine, &entry->limits, tg_loop_now(loop_of(r))))
+    const struct tg_vm_entry *entry = p->slot->entry;
+    if (!tg_quarantine_allows(quarantine_of(r), &entry->limits, tg_loop_now(loop_of(r))))
         return settle_failure(r, 503, "plugin_quarantined");
-    const struct tg_vm_host *host = tg_vm_arg(p->slot->vm);
+    const struct tg_vm_host *host = &entry->host;
     int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
     if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
         return fail_memory(r);
-    p->active = true;
-    p->run.host = r;
-    p->run.cpu_limit_us = instance->cpu;
-    r->wall_deadline = tg_loop_now(loop_of(r)) + instance->wall;
+    begin_run(r);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, r->vms->configured[instance->index]);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, entry->configured[instance->nth]);
     return settle(r, resume(r, 2));
+}
+
+/* ---- Deferred functions ---- */
+
+enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot, int function)
+{
+    if (slot->deferred >= TG_DEFERRED_MAX)
+        return TG_E_LIMIT;
+    struct tg_deferred *deferred = tg_arena_zalloc(&r->arena, sizeof(*deferred));
+    if (deferred == NULL)
+        return TG_E_NOMEM;
+    slot->deferred++;
+    deferred->instance = r->plugins.instance;
+    deferred->slot = slot;
+    deferred->function = function;
+    deferred->next = r->deferred;
+    r->deferred = deferred;
+    return TG_OK;
+}
+
+uint64_t tg_plugins_remaining(const struct tg_request *r)
+{
+    uint64_t now = tg_loop_now(loop_of(r));
+    uint64_t end = r->head_sent ? r->wall_deadline : TG_MIN(r->wall_deadline, r->deadline);
+    return end > now ? end - now : 0;
+}
+
+/* It runs even if the plugin is in quarantine meanwhile: what it cleans up was begun before. */
+static enum tg_step start_deferred(struct tg_request *r, struct tg_deferred *deferred)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_instance_conf *instance = deferred->instance;
+    p->instance = instance;
+    p->failed = false;
+    p->slot = deferred->slot;
+    p->deferred = deferred;
+    if (tg_account_init(&deferred->account, tg_vm_alloc(p->slot->vm), instance->memory,
+                        instance->churn) != TG_OK ||
+        tg_run_init(&p->run, p->slot->vm, &deferred->account, deferred->function) != TG_OK) {
+        enum tg_step step = fail_memory(r);
+        end_deferred(p);
+        return step;
+    }
+    begin_run(r);
+    return settle(r, resume(r, 0));
+}
+
+static enum tg_step run_deferred(struct tg_request *r)
+{
+    while (r->deferred != NULL) {
+        struct tg_deferred *deferred = r->deferred;
+        r->deferred = deferred->next;
+        enum tg_step step = start_deferred(r, deferred);
+        if (step != TG_STEP_NEXT)
+            return step;
+    }
+    return TG_STEP_NEXT;
 }
 
 /* ---- Chains ---- */
@@ -603,7 +670,7 @@ static enum tg_step run_chain(struct tg_request *r)
         if (step != TG_STEP_NEXT)
             return step;
     }
-    return TG_STEP_NEXT;
+    return p->phase == TG_PHASE_LOG ? run_deferred(r) : TG_STEP_NEXT;
 }
 
 static enum tg_step filter_chain(struct tg_request *r)
@@ -670,16 +737,27 @@ void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason)
     drop_chunk(p);
 }
 
+void tg_plugins_stop(struct tg_request *r)
+{
+    tg_plugins_cancel(r, TG_KILL_WALL);
+    r->plugins.phase = TG_PHASE_LOG;
+    while (run_deferred(r) == TG_STEP_WAIT)
+        tg_plugins_cancel(r, TG_KILL_WALL);
+}
+
 void tg_plugins_end(struct tg_request *r)
 {
     tg_plugins_cancel(r, TG_KILL_WALL);
     tg_assert(!r->plugins.active);
+    for (; r->deferred != NULL; r->deferred = r->deferred->next)
+        tg_vm_unref(r->deferred->slot->vm, &r->deferred->function);
     for (struct tg_plugin_slot *slot = r->slots; slot != NULL; slot = slot->next) {
         if (!slot->open)
             continue;
         tg_held_end_all(&slot->held);
         tg_plugin_host.end_slot(r, slot);
         tg_account_release(&slot->account);
+        tg_vm_entry_unref(&slot->entry);
         slot->open = false;
     }
     for (struct tg_shared_value *value = r->shared; value != NULL; value = value->next)

@@ -2,7 +2,8 @@
  *
  * A VM set belongs to one worker and one snapshot: one VM per plugin, one registry reference per
  * instance (its configured table). Requests hold a reference to the set they began with, so after
- * a reload old requests end in their old VMs and the set goes with the last of them.
+ * a reload old requests end in their old VMs and the set goes with the last of them. The same holds
+ * for one VM when it is made anew after kills: a slot keeps the VM that it began with.
  *
  *   tg_plugins_run(r, phase)  -> NEXT  all instances of the chain are done
  *                             -> WAIT  one suspended; r->gate resumes, then calls tg_request_step()
@@ -99,8 +100,24 @@ enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eo
  * (reason). A plugin that is running now goes on: it is on the stack of the caller. */
 void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
 
+/* The same when the gateway stops, in the log phase: deferred functions begin, and do not wait. */
+void tg_plugins_stop(struct tg_request *r);
+
 /* Ends all slots: the request is over. Not while a plugin runs. */
 void tg_plugins_end(struct tg_request *r);
+
+/* For core/bind: `function` (a registry reference of the slot's VM, taken over) runs when the
+ * request is over, after the log phase, the last one deferred first, whatever became of plugin and
+ * client: in an activation with bounds of its own, whose failure is logged and nothing more.
+ * TG_E_LIMIT: TG_DEFERRED_MAX are there; TG_E_NOMEM; nothing is taken over then. */
+enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot,
+                             int function) TG_MUST_USE;
+
+/* Those of one plugin in one request. */
+#define TG_DEFERRED_MAX 32
+
+/* Time that the activation which runs for `r` has left, in us. */
+uint64_t tg_plugins_remaining(const struct tg_request *r);
 
 /* For core/bind: pushes chunk and eof of the body filter that runs. Raises when memory is out. */
 int tg_plugins_take_chunk(lua_State *L);

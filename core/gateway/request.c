@@ -124,7 +124,7 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
 /* A phase without plugins costs a look. */
 static void run_phase(struct tg_request *r, enum tg_phase phase)
 {
-    bool some = r->chains->phase[phase].n > 0;
+    bool some = r->chains->phase[phase].n > 0 || r->deferred != NULL;
     tg_request_step(r, phase, some ? tg_plugins_run(r, phase) : TG_STEP_NEXT);
 }
 
@@ -359,7 +359,7 @@ void tg_request_stop(struct tg_request *r)
         tg_request_break(r, "gateway_stopped");
     if (r->state != TG_REQUEST_LOG)
         return;
-    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_plugins_stop(r);
     tg_request_step(r, TG_PHASE_LOG, TG_STEP_NEXT);
 }
 

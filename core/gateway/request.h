@@ -41,6 +41,7 @@ struct tg_wait;
 
 struct tg_gate;
 struct tg_request;
+struct tg_vm_entry;
 struct tg_vm_set;
 struct tg_h1_client;
 
@@ -83,13 +84,24 @@ struct tg_edits {
 /* What one plugin (all its instances) holds for this request. */
 struct tg_plugin_slot {
     struct tg_plugin_slot *next;
-    struct tg_vm *vm;
+    struct tg_vm_entry *entry; /* the VM that it began with: one reference, while `open` */
+    struct tg_vm *vm;          /* the entry's */
     uint32_t plugin;           /* index in snapshot->plugins */
     struct tg_account account; /* open while `open` */
     bool open;
     struct tg_list held;           /* of struct tg_held */
+    uint32_t deferred;             /* functions given to ctx:defer() */
     struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
     int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
+};
+
+/* A function that waits for the request's end: ctx:defer(). */
+struct tg_deferred {
+    struct tg_deferred *next;
+    const struct tg_instance_conf *instance; /* whose bounds it has */
+    struct tg_plugin_slot *slot;
+    int function;              /* registry reference in the slot's VM; owned */
+    struct tg_account account; /* while it runs */
 };
 
 /* A value that a plugin shows to others: ctx.shared. */
@@ -147,6 +159,7 @@ struct tg_plugin_run {
     bool chunk_eof;
     const struct tg_instance_conf *instance;
     struct tg_plugin_slot *slot;
+    struct tg_deferred *deferred; /* what runs instead of a phase; NULL: the phase */
     struct tg_run run;
     struct tg_task again;    /* next round: preempted */
     struct tg_str chunk;     /* what the body filter got, while the caller's bytes are there */
@@ -236,6 +249,7 @@ struct tg_request {
     uint64_t wall_deadline;
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
+    struct tg_deferred *deferred; /* the last one first */
     struct tg_shared_value *shared;
     struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */
     struct tg_task read_later; /* the body that a plugin waits for is read at the round's end */

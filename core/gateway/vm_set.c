@@ -13,6 +13,7 @@
 #include "gateway/background.h"
 #include "gateway/gate.h"
 #include "observe/log.h"
+#include "observe/metrics.h"
 
 struct tg_plugin_host tg_plugin_host;
 
@@ -27,10 +28,60 @@ static enum tg_err out_of_memory(struct tg_vm_error *error)
     return TG_E_NOMEM;
 }
 
-/* Opens what the plugin declares for itself alone; no declared zone has a name with a slash. */
-static enum tg_err open_own_zones(struct tg_vm_set *set, struct tg_vm_entry *entry)
+/* ---- One VM ---- */
+
+static void stop_vm(struct tg_vm_entry *entry)
 {
-    struct tg_zones *zones = set->gate->gateway->zones;
+    struct tg_vm_error error;
+    if (tg_vm_stop(entry->vm, &error) != TG_OK)
+        tg_log_kv(TG_LOG_ERROR, "plugin", "stop failed",
+                  tg_log_str("plugin", entry->host.plugin->name),
+                  tg_log_str("error", tg_str(error.text, error.n)));
+}
+
+static void free_entry(struct tg_vm_entry *entry, bool started)
+{
+    tg_assert(entry->background == 0);
+    if (started)
+        stop_vm(entry);
+    if (entry->room.run != NULL)
+        tg_task_cancel(&entry->room);
+    TG_LIST_FOREACH(&entry->activators, it)
+    {
+        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+        tg_list_remove(it);
+        activator->release(activator);
+    }
+    if (entry->vm != NULL)
+        tg_vm_free(&entry->vm);
+    tg_zone_unref(&entry->dict);
+    tg_zone_unref(&entry->cache);
+    tg_mem_free(TG_MEM_PLUGIN, entry->configured);
+    tg_mem_free(TG_MEM_PLUGIN, entry);
+}
+
+struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry)
+{
+    tg_assert(entry->refs > 0);
+    entry->refs++;
+    return entry;
+}
+
+void tg_vm_entry_unref(struct tg_vm_entry **entry)
+{
+    struct tg_vm_entry *taken = *entry;
+    *entry = NULL;
+    if (taken == NULL)
+        return;
+    tg_assert(taken->refs > 0);
+    if (--taken->refs == 0)
+        free_entry(taken, true);
+}
+
+/* Opens what the plugin declares for itself alone; no declared zone has a name with a slash. */
+static enum tg_err open_own_zones(struct tg_vm_entry *entry)
+{
+    struct tg_zones *zones = entry->host.gate->gateway->zones;
     const struct tg_plugin_conf *plugin = entry->host.plugin;
     char room[128];
     struct tg_fmt f;
@@ -44,24 +95,17 @@ static enum tg_err open_own_zones(struct tg_vm_set *set, struct tg_vm_entry *ent
     return err;
 }
 
-static enum tg_err make_vm(struct tg_vm_set *set, uint32_t index, struct tg_vm_error *error)
+static enum tg_err load_vm(struct tg_vm_entry *entry, struct tg_vm_error *error)
 {
-    struct tg_vm_entry *entry = &set->entries[index];
-    const struct tg_plugin_conf *plugin = &set->snapshot->plugins[index];
-    entry->host = (struct tg_vm_host){.gate = set->gate, .set = set, .plugin = plugin};
-    tg_list_init(&entry->activators);
-    set->entry_count = index + 1;
-    entry->limits = set->snapshot->settings.limits;
-    if (plugin->heap != 0)
-        entry->limits.plugin_heap = plugin->heap;
-    tg_quarantine_init(&entry->quarantine, &entry->limits);
+    const struct tg_plugin_conf *plugin = entry->host.plugin;
+    struct tg_gate *gate = entry->host.gate;
     struct tg_vm_options options = {
         .name = plugin->name,
         .file = plugin->chunkname,
         .source = plugin->source,
         .limits = &entry->limits,
-        .clock = &tg_gate_worker(set->gate)->loop.clock,
-        .runner = tg_gate_runner(set->gate),
+        .clock = &tg_gate_worker(gate)->loop.clock,
+        .runner = tg_gate_runner(gate),
         .functions = phase_functions,
         .function_count = TG_PHASES,
         .open = tg_plugin_host.open,
@@ -69,11 +113,117 @@ static enum tg_err make_vm(struct tg_vm_set *set, uint32_t index, struct tg_vm_e
         .on_print = tg_plugin_host.on_print,
         .arg = &entry->host,
     };
-    if (open_own_zones(set, entry) != TG_OK)
-        return out_of_memory(error);
     enum tg_err err = tg_vm_new(&options, &entry->vm, error);
     return err == TG_OK ? tg_vm_start(entry->vm, error) : err;
 }
+
+static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snapshot *snapshot,
+                                 struct tg_vm_error *error)
+{
+    for (uint32_t i = 0; i < snapshot->instance_count; i++) {
+        const struct tg_instance_conf *instance = &snapshot->instances[i];
+        if (instance->plugin != entry->host.plugin)
+            continue;
+        enum tg_err err =
+            tg_vm_configure(entry->vm, instance->conf, &entry->configured[instance->nth], error);
+        if (err != TG_OK)
+            return err;
+    }
+    return TG_OK;
+}
+
+/* The VM of plugin `index`, loaded and configured, with one reference; on failure `error` tells. */
+static enum tg_err make_entry(struct tg_vm_set *set, uint32_t index, struct tg_vm_entry **out,
+                              struct tg_vm_error *error)
+{
+    const struct tg_plugin_conf *plugin = &set->snapshot->plugins[index];
+    struct tg_vm_entry *entry = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*entry));
+    if (entry == NULL)
+        return out_of_memory(error);
+    entry->refs = 1;
+    entry->host = (struct tg_vm_host){.gate = set->gate, .set = set, .plugin = plugin};
+    tg_list_init(&entry->activators);
+    entry->limits = set->snapshot->settings.limits;
+    if (plugin->heap != 0)
+        entry->limits.plugin_heap = plugin->heap;
+    entry->configured = tg_mem_zalloc(TG_MEM_PLUGIN, plugin->instance_count, sizeof(int));
+    enum tg_err err = TG_E_NOMEM;
+    if (entry->configured == NULL || open_own_zones(entry) != TG_OK)
+        err = out_of_memory(error);
+    else
+        err = load_vm(entry, error);
+    bool started = err == TG_OK;
+    if (started)
+        err = configure_all(entry, set->snapshot, error);
+    if (err != TG_OK) {
+        free_entry(entry, started);
+        return err;
+    }
+    *out = entry;
+    return TG_OK;
+}
+
+/* ---- Made anew ---- */
+
+static void replace(struct tg_vm_set *set, uint32_t index)
+{
+    struct tg_vm_entry *made;
+    struct tg_vm_error error;
+    struct tg_vm_entry *old = set->entries[index];
+    struct tg_str name = old->host.plugin->name;
+    old->rebuild = false;
+    if (make_entry(set, index, &made, &error) != TG_OK) {
+        tg_log_kv(TG_LOG_ERROR, "plugin",
+                  "a plugin's VM was to be made anew after kills, which failed: the old one stays",
+                  tg_log_str("plugin", name), tg_log_str("error", tg_str(error.text, error.n)));
+        return;
+    }
+    set->entries[index] = made;
+    tg_background_retire(old);
+    tg_vm_entry_unref(&old);
+    tg_background_begin(made);
+    tg_metric_inc(tg_gate_worker(set->gate)->cells, TG_METRIC_PLUGIN_REBUILDS);
+    tg_log_kv(TG_LOG_WARN, "plugin", "a plugin's VM was made anew after three kills in 10 s",
+              tg_log_str("plugin", name));
+}
+
+static void on_rebuild(struct tg_task *task)
+{
+    struct tg_vm_set *set = TG_CONTAINER_OF(task, struct tg_vm_set, rebuild);
+    bool in_force = set->gate->vms == set && !set->gate->worker->draining;
+    for (uint32_t i = 0; i < set->snapshot->plugin_count && in_force; i++) {
+        if (set->entries[i]->rebuild)
+            replace(set, i);
+    }
+    tg_vm_set_unref(&set);
+}
+
+/* Outside of plugin code, in the next round; requests that run keep the old one. */
+static void rebuild(struct tg_vm_set *set, struct tg_vm_entry *entry)
+{
+    entry->rebuild = true;
+    if (!tg_list_is_empty(&set->rebuild.link))
+        return;
+    tg_vm_set_ref(set);
+    tg_loop_defer(&set->gate->worker->loop, &set->rebuild);
+}
+
+void tg_vm_entry_note_kill(struct tg_vm_entry *entry)
+{
+    struct tg_vm_set *set = entry->host.set;
+    uint32_t index = entry->host.plugin->index;
+    struct tg_quarantine *quarantine = &set->quarantines[index];
+    if (entry == set->entries[index] && tg_vm_wants_rebuild(entry->vm))
+        rebuild(set, entry);
+    if (!tg_quarantine_note_kill(quarantine, &entry->limits, tg_loop_now(&set->gate->worker->loop)))
+        return;
+    tg_metric_inc(set->gate->worker->cells, TG_METRIC_PLUGIN_QUARANTINES);
+    tg_log_kv(TG_LOG_ERROR, "plugin", "a plugin is in quarantine after too many kills",
+              tg_log_str("plugin", entry->host.plugin->name),
+              tg_log_u64("milliseconds", quarantine->pause_us / 1000));
+}
+
+/* ---- Sets ---- */
 
 static enum tg_err make_all(struct tg_vm_set *set, struct tg_vm_error *error)
 {
@@ -85,56 +235,23 @@ static enum tg_err make_all(struct tg_vm_set *set, struct tg_vm_error *error)
             return out_of_memory(error);
     }
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
-        enum tg_err err = make_vm(set, i, error);
-        if (err != TG_OK)
-            return err;
-    }
-    for (uint32_t i = 0; i < snapshot->instance_count; i++) {
-        const struct tg_instance_conf *instance = &snapshot->instances[i];
-        struct tg_vm *vm = set->entries[instance->plugin->index].vm;
-        enum tg_err err = tg_vm_configure(vm, instance->conf, &set->configured[i], error);
+        tg_quarantine_init(&set->quarantines[i], &snapshot->settings.limits);
+        enum tg_err err = make_entry(set, i, &set->entries[i], error);
         if (err != TG_OK)
             return err;
     }
     return TG_OK;
 }
 
-static void stop_vm(struct tg_vm_entry *entry)
-{
-    struct tg_vm_error error;
-    if (tg_vm_stop(entry->vm, &error) == TG_OK)
-        return;
-    tg_log_kv(TG_LOG_ERROR, "plugin", "stop failed", tg_log_str("plugin", entry->host.plugin->name),
-              tg_log_str("error", tg_str(error.text, error.n)));
-}
-
-static void release_entry(struct tg_vm_entry *entry)
-{
-    tg_assert(entry->background == 0);
-    if (entry->vm != NULL)
-        stop_vm(entry);
-    if (entry->room.run != NULL)
-        tg_task_cancel(&entry->room);
-    TG_LIST_FOREACH(&entry->activators, it)
-    {
-        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
-        tg_list_remove(it);
-        activator->release(activator);
-    }
-    tg_vm_free(&entry->vm);
-    tg_zone_unref(&entry->dict);
-    tg_zone_unref(&entry->cache);
-}
-
 static void free_set(struct tg_vm_set *set)
 {
-    for (uint32_t i = 0; i < set->entry_count; i++)
-        release_entry(&set->entries[i]);
+    for (uint32_t i = 0; set->entries != NULL && i < set->snapshot->plugin_count; i++)
+        tg_vm_entry_unref(&set->entries[i]);
     for (uint32_t i = 0; set->zones != NULL && i < set->snapshot->zone_count; i++)
         tg_zone_unref(&set->zones[i]);
     tg_mem_free(TG_MEM_PLUGIN, set->zones);
     tg_mem_free(TG_MEM_PLUGIN, set->entries);
-    tg_mem_free(TG_MEM_PLUGIN, set->configured);
+    tg_mem_free(TG_MEM_PLUGIN, set->quarantines);
     tg_snapshot_unref(&set->snapshot);
     tg_mem_free(TG_MEM_PLUGIN, set);
 }
@@ -142,17 +259,19 @@ static void free_set(struct tg_vm_set *set)
 enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
                           struct tg_vm_set **out, struct tg_vm_error *error)
 {
+    uint32_t count = snapshot->plugin_count;
     struct tg_vm_set *set = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*set));
     if (set == NULL)
         return out_of_memory(error);
     set->refs = 1;
     set->gate = gate;
     set->snapshot = tg_snapshot_ref(snapshot);
-    set->entries = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->plugin_count, sizeof(*set->entries));
-    set->configured = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->instance_count, sizeof(int));
+    tg_task_init(&set->rebuild, on_rebuild);
+    set->entries = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(struct tg_vm_entry *));
+    set->quarantines = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(*set->quarantines));
     set->zones = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->zone_count, sizeof(*set->zones));
     enum tg_err err = TG_E_NOMEM;
-    if (set->entries != NULL && set->configured != NULL && set->zones != NULL)
+    if (set->entries != NULL && set->quarantines != NULL && set->zones != NULL)
         err = make_all(set, error);
     else
         err = out_of_memory(error);

@@ -1,40 +1,52 @@
 /* vm_set.h: the VMs of one snapshot in one worker, as plugins.c looks into them.
  *
- * entries[i] is the VM of snapshot->plugins[i], configured[i] the registry reference of the
- * configured table of snapshot->instances[i] in its plugin's VM, zones[i] what snapshot->zones[i]
- * declares. Nothing moves while the set lives.
- * The lifetime functions are in plugins.h. One thread: the worker's.
+ * entries[i] is the VM of snapshot->plugins[i], configured[n] of it the registry reference of the
+ * configured table of the plugin's nth instance. After three kills in ten seconds a VM is made anew
+ * and takes its place here; whoever runs in the old one holds a reference, and the last of them
+ * runs the plugin's stop() and closes it. Quarantines belong to plugins, not to VMs.
+ * zones[i] is what snapshot->zones[i] declares.
+ * The lifetime functions of sets are in plugins.h. One thread: the worker's.
  */
 #ifndef TG_GATEWAY_VM_SET_H
 #define TG_GATEWAY_VM_SET_H
 
+#include "event/loop.h"
 #include "gateway/plugins.h"
 #include "script/quarantine.h"
 #include "store/zone.h"
 
+enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
+
 struct tg_vm_entry {
+    uint32_t refs;
+    enum tg_vm_state state;
+    bool rebuild;            /* another takes its place in the next round */
     struct tg_vm *vm;        /* owned */
     struct tg_vm_host host;  /* what the VM's callbacks get */
     struct tg_limits limits; /* the operator's, with the plugin's own heap */
-    struct tg_quarantine quarantine;
-    struct tg_zone *dict; /* needs.dict, needs.cache: one reference each; NULL: not declared */
+    int *configured;         /* owned */
+    struct tg_zone *dict;    /* needs.dict, needs.cache: one reference each; NULL: not declared */
     struct tg_zone *cache;
     struct tg_list activators; /* of struct tg_activator; owned */
     struct tg_task room;       /* tells them that an activation has ended */
     uint32_t background;       /* activations that run */
 };
 
-enum tg_vm_set_state { TG_VM_SET_NEW, TG_VM_SET_IN_FORCE, TG_VM_SET_RETIRED };
-
 struct tg_vm_set {
     uint32_t refs;
     struct tg_gate *gate;         /* borrowed */
     struct tg_snapshot *snapshot; /* one reference */
-    uint32_t entry_count;         /* VMs that were made */
-    struct tg_vm_entry *entries;
-    int *configured;
+    struct tg_vm_entry **entries; /* one reference each; NULL: not made */
+    struct tg_quarantine *quarantines;
     struct tg_zone **zones; /* of snapshot->zones; one reference each */
-    enum tg_vm_set_state state;
+    struct tg_task rebuild; /* while it waits it holds a reference to the set */
 };
+
+struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry);
+void tg_vm_entry_unref(struct tg_vm_entry **entry);
+
+/* An activation in `entry` was killed: some in a short time cost the plugin its VM, too many shut
+ * it out for a while. */
+void tg_vm_entry_note_kill(struct tg_vm_entry *entry);
 
 #endif

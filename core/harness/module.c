@@ -484,9 +484,9 @@ static struct tg_vm *check_vm(lua_State *L)
 {
     const struct tg_gate *gate = tg_harness_gate(check_harness(L));
     struct tg_str name = arg_str(L, 2);
-    for (uint32_t i = 0; gate->vms != NULL && i < gate->vms->entry_count; i++) {
-        if (tg_str_eq(tg_vm_name(gate->vms->entries[i].vm), name))
-            return gate->vms->entries[i].vm;
+    for (uint32_t i = 0; gate->vms != NULL && i < gate->vms->snapshot->plugin_count; i++) {
+        if (tg_str_eq(tg_vm_name(gate->vms->entries[i]->vm), name))
+            return gate->vms->entries[i]->vm;
     }
     luaL_error(L, "no plugin called \"%s\" is loaded", name.p);
     return NULL;

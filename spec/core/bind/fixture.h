@@ -52,6 +52,7 @@ static inline void fixture_open(struct fixture *f, const char *text, enum tg_on_
                                         .source = tg_str_c(text),
                                         .exports = f->exports,
                                         .export_count = 1,
+                                        .instance_count = 1,
                                         .phases = (1u << TG_PHASES) - 1};
     f->instance = (struct tg_instance_conf){.plugin = &f->plugin,
                                             .id = TG_STR("probe"),
