@@ -1,0 +1,176 @@
+--- The plugin API in its four shapes: what a plugin finds, the types, the reference, the table behind.
+
+local client = require("support.client")
+local gateway = require("support.gateway")
+local json = require("cjson")
+local process = require("support.process")
+local stdlib = require("posix.stdlib")
+local unistd = require("posix.unistd")
+
+describe("the plugin API", function()
+  local dir
+
+  setup(function()
+    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+  end)
+
+  teardown(function()
+    os.execute(("rm -rf '%s'"):format(dir))
+  end)
+
+  local function read(name)
+    local file = assert(io.open(dir .. "/" .. name))
+    local text = file:read("*a")
+    file:close()
+    return text
+  end
+
+  -- Its exit status, what it wrote to stdout and to stderr.
+  local function run(...)
+    local out, err = process.output(dir .. "/out"), process.output(dir .. "/err")
+    local p = process.spawn({ argv = { os.getenv("TIDEGATE_BIN"), ... }, cwd = dir, stdout = out, stderr = err })
+    unistd.close(out)
+    unistd.close(err)
+    local status = p:wait() or p:kill()
+    return status.code, read("out"), read("err")
+  end
+
+  -- class -> set of its functions and fields, from the annotations.
+  local function parse_types(text)
+    local classes, class = {}, nil
+    for line in text:gmatch("[^\n]+") do
+      local name = line:match("^%-%-%-@class tidegate%.(%w+)$")
+      if name then
+        class = {}
+        classes[name] = class
+      end
+      local field = line:match("^%-%-%-@field ([%w_]+) ")
+      local owner, member = line:match("^function (%w+)[.:]([%w_]+)%(")
+      if owner then
+        classes[owner][member] = "function"
+      elseif field then
+        class[field] = "field"
+      end
+    end
+    return classes
+  end
+
+  local function keys(map)
+    local list = {}
+    for key in pairs(map) do list[#list + 1] = key end
+    table.sort(list)
+    return list
+  end
+
+  it("has the library that the types declare, no more and no less", function()
+    local g = gateway.start({
+      files = { ["probe.lua"] = [[
+        local tg = require "tidegate"
+        local P = { name = "probe", version = "1.0.0", api = 1, stage = "edge" }
+        function P.access(_, ctx)
+          local found = {}
+          for name, value in pairs(tg) do
+            local members = {}
+            for member in pairs(type(value) == "table" and value or {}) do members[#members + 1] = member end
+            table.sort(members)
+            found[name] = type(value) == "table" and members or type(value)
+          end
+          ctx:exit(200, found)
+        end
+        return P
+      ]] },
+      config = [[
+        local tg = require "tidegate"
+        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.service "echo" { builtin = "echo" }
+        tg.route "all" { paths = { "/*" }, service = "echo", plugins = { tg.use "./probe.lua" {} } }
+      ]],
+    })
+    finally(function() g:stop() end)
+    local _, text = run("types", "--stdout")
+    local declared = parse_types(text)
+    local expected = {}
+    for name, kind in pairs(declared.Library) do
+      local class = text:match("%-%-%-@field " .. name .. " tidegate%.(%w+) ")
+      expected[name] = kind == "function" and "function" or keys(declared[class])
+    end
+    assert.same(expected, json.decode(client.get(g.port, "/").body))
+  end)
+
+  it("has the objects of a request that the types declare", function()
+    local _, text = run("types", "--stdout")
+    local declared = parse_types(text)
+    local wanted = {}
+    for _, class in ipairs { "Ctx", "Req", "Resp", "Upstream", "Log", "Shared", "Client", "Route", "Service" } do
+      wanted[class] = keys(declared[class])
+    end
+    local g = gateway.start({
+      vars = { WANTED = json.encode(wanted) },
+      files = { ["probe.lua"] = [=[
+        local tg = require "tidegate"
+        local P = { name = "probe", version = "1.0.0", api = 1, stage = "edge" }
+        function P.header_filter(_, ctx)
+          local missing = {}
+          local wanted = tg.json.decode [[@WANTED@]]
+          for class, names in pairs(wanted) do
+            local object = class == "Ctx" and ctx or ctx[class:lower()]
+            for _, name in ipairs(names) do
+              local ok, err = pcall(function() return object[name] end)
+              if not ok and err:find("has no field", 1, true) then missing[#missing + 1] = err end
+            end
+          end
+          ctx:exit(200, table.concat(missing, "\n"))
+        end
+        return P
+      ]=] },
+      config = [[
+        local tg = require "tidegate"
+        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.service "echo" { builtin = "echo" }
+        tg.route "all" { paths = { "/*" }, service = "echo", plugins = { tg.use "./probe.lua" {} } }
+      ]],
+    })
+    finally(function() g:stop() end)
+    assert.is_true(#wanted.Ctx > 15 and #wanted.Req > 15)
+    local response = client.get(g.port, "/")
+    assert.status(200, response)
+    assert.equal("", response.body)
+  end)
+
+  it("is explained, name by name, as the types declare it", function()
+    local _, text = run("types", "--stdout")
+    local code, reference = run("doc")
+    assert.equal(0, code)
+    local count = 0
+    for _, members in pairs(parse_types(text)) do
+      for member, kind in pairs(members) do
+        if kind == "function" then
+          count = count + 1
+          assert.contains(member .. "(", reference)
+        end
+      end
+    end
+    assert.is_true(count > 60)
+    code, text = run("doc", "ctx.req:header")
+    assert.same({ 0, "ctx.req:header(name: string) -> string?" }, { code, text:match("^[^\n]+") })
+  end)
+
+  it("says when there is no such name", function()
+    local code, out, err = run("doc", "ctx.nothing")
+    assert.same({ 2, "" }, { code, out })
+    assert.contains('the plugin API has nothing called "ctx.nothing"', err)
+  end)
+
+  it("is written where editors look; the user's settings stay", function()
+    assert.equal(0, (run("types")))
+    assert.contains("---@class tidegate.Ctx", read(".tidegate/types/tidegate.lua"))
+    assert.contains(".tidegate/types", json.decode(read(".luarc.json"))["workspace.library"][1])
+    local file = assert(io.open(dir .. "/.luarc.json", "w"))
+    file:write("{}")
+    file:close()
+    local code, out = run("types")
+    assert.equal(0, code)
+    assert.contains("kept .luarc.json", out)
+    assert.equal("{}", read(".luarc.json"))
+  end)
+end)
