@@ -38,6 +38,7 @@ static void answer(struct tg_request *r, unsigned status, const char *code, cons
 {
     r->error = code;
     tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_request_make_room(r);
     if (r->head_sent || !prepare(r, status, TG_STR("application/problem+json"),
                                  problem_body(r, status, code, detail))) {
         tg_request_break(r, code);

@@ -69,6 +69,16 @@ static enum tg_err apply(struct tg_fields *fields, enum tg_edit_kind kind,
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
+#define ANSWER_ROOM 65536 /* one block of the arena */
+
+void tg_request_make_room(struct tg_request *r)
+{
+    if (r->answer_room)
+        return;
+    r->answer_room = true;
+    r->arena.limit += ANSWER_ROOM;
+}
+
 enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsigned status,
                               struct tg_str body)
 {

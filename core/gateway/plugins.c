@@ -152,11 +152,12 @@ static enum tg_step answered(const struct tg_request *r)
 static enum tg_step answer_failure(struct tg_request *r, unsigned status, const char *code)
 {
     r->error = code;
+    tg_request_make_room(r);
     struct tg_str body = problem_body(r, status, code);
     if (body.p == NULL || tg_request_answer(r, TG_SOURCE_GATEWAY, status, body) != TG_OK)
         return break_off(r);
-    if (tg_request_edit_response(r, TG_EDIT_SET, TG_STR("content-type"),
-                                 TG_STR("application/problem+json")) != TG_OK)
+    if (tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE,
+                         TG_STR("application/problem+json")) != TG_OK)
         return break_off(r);
     return answered(r);
 }
@@ -171,6 +172,15 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
     if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER)
         return break_off(r);
     return answer_failure(r, status, code);
+}
+
+/* The instance may not run: its on_error answers for it. An answer that the gateway gives by itself
+ * (because of the same, as a rule) has nothing in it to protect, and goes out. */
+static enum tg_step leave_out(struct tg_request *r, const char *code)
+{
+    if (r->plugins.phase >= TG_PHASE_HEADER_FILTER && r->source == TG_SOURCE_GATEWAY)
+        return TG_STEP_NEXT;
+    return settle_failure(r, 503, code);
 }
 
 /* The instance failed. */
@@ -354,6 +364,7 @@ static enum tg_step fail_killed(struct tg_request *r)
         what = tg_fmt_str(&f);
     }
     tg_vm_entry_note_kill(p->slot->entry);
+    p->slot->killed = true;
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
 }
@@ -539,7 +550,9 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return TG_STEP_NEXT;
     const struct tg_vm_entry *entry = p->slot->entry;
     if (!tg_quarantine_allows(quarantine_of(r), &entry->limits, tg_loop_now(loop_of(r))))
-        return settle_failure(r, 503, "plugin_quarantined");
+        return leave_out(r, "plugin_quarantined");
+    if (p->slot->killed)
+        return leave_out(r, "plugin_killed");
     const struct tg_vm_host *host = &entry->host;
     int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
     if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)

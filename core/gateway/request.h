@@ -89,6 +89,7 @@ struct tg_plugin_slot {
     uint32_t plugin;           /* index in snapshot->plugins */
     struct tg_account account; /* open while `open` */
     bool open;
+    bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
     struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
@@ -223,6 +224,7 @@ struct tg_request {
     struct tg_edit **edits_end;
     uint32_t edit_count; /* all header edits, against limits.request_edits */
     bool head_sent;
+    bool answer_room;    /* see tg_request_make_room() */
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
     bool aborted;        /* the client did not get the whole answer */
@@ -257,6 +259,9 @@ struct tg_request {
 };
 
 /* ---- Answers: for core/bind and the gateway ---- */
+
+/* Room in the arena for an error, whatever plugins have used of limits.request.memory. */
+void tg_request_make_room(struct tg_request *r);
 
 /* Prepares an answer of this process's own: status 200..599, `body` and the fields' slices are in
  * the arena or static. The phase then ends (the plugin by tg_run_exit()), the answer passes the
