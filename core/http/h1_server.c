@@ -356,7 +356,7 @@ static bool hand_over(struct tg_h1_server *s, struct tg_str data, size_t used)
         s->stream.events->on_body(&s->stream, data);
     if (tg_inbuf_left(&s->in) == 0)
         tg_inbuf_release(&s->in, s->conn.worker->slab);
-    return s->state == state && s->requests == exchange;
+    return s->state == state && s->requests == exchange && s->stream.events != NULL;
 }
 
 static void body_complete(struct tg_h1_server *s)
