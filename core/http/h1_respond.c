@@ -72,6 +72,8 @@ static void write_framing(struct tg_h1_server *s, const struct tg_response_head 
 {
     struct tg_fmt *f = &s->x->stage;
     bool bodiless = head->status < 200 || head->status == 204;
+    bool of_another =
+        head->status == 304 || s->method == TG_METHOD_HEAD; /* a length without body */
     switch (s->out_framing) {
     case TG_FRAMING_LENGTH:
         tg_fmt_lit(f, "Content-Length: ");
@@ -82,11 +84,11 @@ static void write_framing(struct tg_h1_server *s, const struct tg_response_head 
         tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
         break;
     case TG_FRAMING_NONE:
-        if (head->has_length && !bodiless) {
+        if (of_another && head->has_length && !bodiless) {
             tg_fmt_lit(f, "Content-Length: ");
             tg_fmt_u64(f, head->length);
             tg_fmt_lit(f, "\r\n");
-        } else if (!bodiless && head->status != 304 && s->method != TG_METHOD_HEAD) {
+        } else if (!of_another && !bodiless) {
             tg_fmt_lit(f, "Content-Length: 0\r\n");
         }
         break;

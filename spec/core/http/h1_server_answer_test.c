@@ -88,6 +88,20 @@ static void test_answers_without_a_body(void **state)
     talk("GET / HTTP/1.1\r\nHost: a\r\n\r\n", OK_ANSWER, "GET /|");
 }
 
+/* A 304 that a filter turned into a 200: the length that it spoke of is not there. */
+static void test_a_length_without_a_body_is_not_told(void **state)
+{
+    struct tg_response_head head = {.status = 200, .length = 9, .has_length = true};
+    (void)state;
+    server_open(wire_local_pair);
+    wire_send(far, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_trace("GET /|");
+    tg_fields_init(&head.fields, &gw.arena);
+    ops()->send_head(stream(), &head);
+    send_end();
+    wire_expect(far, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
 static void test_an_empty_answer_tells_its_length(void **state)
 {
     (void)state;
@@ -182,6 +196,7 @@ int main(void)
         TEST(test_an_answer_of_unknown_length),
         TEST(test_an_answer_with_trailers),
         TEST(test_answers_without_a_body),
+        TEST(test_a_length_without_a_body_is_not_told),
         TEST(test_an_empty_answer_tells_its_length),
         TEST(test_a_head_waits_for_company),
         TEST(test_informational_answers),
