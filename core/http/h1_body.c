@@ -3,13 +3,15 @@
  *   SIZE -> [extensions] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
  *                              \ size 0 -> TRAILER -> done
  *
- *   extensions: EXT_NAME -> EXT_VALUE -> EXT_TOKEN or EXT_QUOTED -> EXT_END, and again after ";"
+ *   extensions: EXT_START -> EXT_NAME -> EXT_VALUE -> EXT_TOKEN, or EXT_QUOTED -> EXT_END; and
+ * again from EXT_START after ";"
  */
 #include "base/banned.h"
 #include "http/h1_body.h"
 
 enum chunk_state {
     SIZE,
+    EXT_START,
     EXT_NAME,
     EXT_VALUE,
     EXT_TOKEN,
@@ -59,12 +61,12 @@ static bool size_byte(struct tg_h1_body *b, char c)
     }
     if (b->size_digits == 0)
         return false;
-    b->state = c == '\r' ? SIZE_LF : EXT_NAME;
+    b->state = c == '\r' ? SIZE_LF : EXT_START;
     return c == '\r' || c == ';';
 }
 
 /* A byte of the extensions (RFC 9112, 7.1.1), which say nothing to us: checked and dropped. Without
- * spaces, and without escapes in quotes, about which parsers do not agree. */
+ * spaces, empty parts, and escapes in quotes, about which parsers do not agree. */
 static bool extension_byte(struct tg_h1_body *b, char c)
 {
     if (++b->extension > EXTENSION_MAX)
@@ -74,16 +76,17 @@ static bool extension_byte(struct tg_h1_body *b, char c)
             b->state = EXT_END;
         return c != '\\' && tg_char_is(c, TG_CHAR_VALUE);
     }
-    if (c == '\r')
-        b->state = SIZE_LF;
-    else if (c == ';')
-        b->state = EXT_NAME;
+    bool whole = b->state == EXT_NAME || b->state == EXT_TOKEN || b->state == EXT_END;
+    if (whole && (c == '\r' || c == ';'))
+        b->state = c == ';' ? EXT_START : SIZE_LF;
     else if (c == '=' && b->state == EXT_NAME)
         b->state = EXT_VALUE;
     else if (c == '"' && b->state == EXT_VALUE)
         b->state = EXT_QUOTED;
     else if (b->state == EXT_END || !tg_char_is(c, TG_CHAR_TOKEN))
         return false;
+    else if (b->state == EXT_START)
+        b->state = EXT_NAME;
     else if (b->state == EXT_VALUE)
         b->state = EXT_TOKEN;
     return true;
@@ -100,6 +103,7 @@ static bool framing_byte(struct tg_h1_body *b, char c)
     switch ((enum chunk_state)b->state) {
     case SIZE:
         return size_byte(b, c);
+    case EXT_START:
     case EXT_NAME:
     case EXT_VALUE:
     case EXT_TOKEN:

@@ -73,26 +73,37 @@ static bool want(struct reader *r, int c)
     return got == c;
 }
 
-/* Extensions as a recursive descent reads them; the CR behind them, or -1. */
+/* A token that is not empty; the byte behind it, or -1. */
+static int read_token(struct reader *r, int c)
+{
+    if (c >= 0 && !tg_char_is((char)c, TG_CHAR_TOKEN))
+        r->bad = true;
+    while (c >= 0 && tg_char_is((char)c, TG_CHAR_TOKEN))
+        c = next(r);
+    return c;
+}
+
+static int read_quoted(struct reader *r)
+{
+    int c = next(r);
+    while (c >= 0 && c != '"' && c != '\\' && tg_char_is((char)c, TG_CHAR_VALUE))
+        c = next(r);
+    if (c >= 0 && c != '"')
+        r->bad = true;
+    return c == '"' ? next(r) : -1;
+}
+
+/* Extensions behind a ";", by recursive descent; the CR behind them, or -1. */
 static int read_extensions(struct reader *r, size_t *extension)
 {
     size_t begin = r->at;
     int c = ';';
-    while (c == ';') {
-        for (c = next(r); c >= 0 && tg_char_is((char)c, TG_CHAR_TOKEN);)
-            c = next(r);
-        if (c != '=')
+    while (c == ';' && !r->bad) {
+        c = read_token(r, next(r));
+        if (c != '=' || r->bad)
             continue;
         c = next(r);
-        if (c == '"') {
-            for (c = next(r);
-                 c >= 0 && c != '"' && c != '\\' && tg_char_is((char)c, TG_CHAR_VALUE);)
-                c = next(r);
-            c = c == '"' ? next(r) : c < 0 ? -1 : '"';
-        } else {
-            while (c >= 0 && tg_char_is((char)c, TG_CHAR_TOKEN))
-                c = next(r);
-        }
+        c = c == '"' ? read_quoted(r) : read_token(r, c);
     }
     *extension += r->at - begin;
     if ((c >= 0 && c != '\r') || *extension > 4096)

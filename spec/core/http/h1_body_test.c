@@ -149,7 +149,11 @@ static void test_extensions_are_dropped(void **state)
 {
     (void)state;
     assert_good("5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n", "hello");
-    assert_good("5;\r\nhello\r\n0\r\n\r\n", "hello");
+    assert_bad("5;\r\nhello\r\n0\r\n\r\n");
+    assert_bad("5;a;\r\nhello\r\n0\r\n\r\n");
+    assert_bad("5;a=\r\nhello\r\n0\r\n\r\n");
+    assert_bad("5;a=;b\r\nhello\r\n0\r\n\r\n");
+    assert_bad("5;=b\r\nhello\r\n0\r\n\r\n");
     assert_good("5;a;b=\"c\";d=e\r\nhello\r\n0\r\n\r\n", "hello");
     assert_bad("5;a b\r\nhello\r\n0\r\n\r\n");
     assert_bad("5;a=\"b\\\"c\"\r\nhello\r\n0\r\n\r\n");
