@@ -169,6 +169,24 @@ void tg_bind_call_error(lua_State *L, const char *what)
     raise_text(L, &f);
 }
 
+void tg_bind_raise(lua_State *L, const char *code, const char *what)
+{
+    char room[512];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_name(tg_bind_entry(L), &f);
+    tg_fmt_printf(&f, ": %s", what);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "code");
+    push_place(L);
+    lua_pushlstring(L, f.p, f.n);
+    lua_concat(L, 2);
+    lua_setfield(L, -2, "message");
+    lua_error(L);
+    __builtin_unreachable();
+}
+
 static TG_NORETURN void raise_type(lua_State *L, int n, const char *expected)
 {
     char what[128];

@@ -116,6 +116,10 @@ TG_NORETURN void tg_bind_arg_error(lua_State *L, int n, const char *what);
 /* Raises "ctx.upstream:set_body(): `what`". */
 TG_NORETURN void tg_bind_call_error(lua_State *L, const char *what);
 
+/* Raises an error of the API: a table with `code` and a message like that of tg_bind_call_error().
+ */
+TG_NORETURN void tg_bind_raise(lua_State *L, const char *code, const char *what);
+
 /* Argument `n` as text; numbers are turned into text. Borrowed from the stack. */
 struct tg_str tg_bind_arg_str(lua_State *L, int n);
 

@@ -38,6 +38,8 @@ void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope)
 {
     if (scope == TG_SCOPE_CRYPTO)
         tg_bind_wrap_crypto(L);
+    else if (scope == TG_SCOPE_REGEX)
+        tg_bind_wrap_regex(L);
 }
 
 lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)
@@ -47,6 +49,8 @@ lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)
         return tg_bind_close_sink;
     case TG_SCOPE_KEY:
         return tg_bind_free_key;
+    case TG_SCOPE_REGEX:
+        return tg_bind_free_regex;
     default:
         return NULL;
     }
