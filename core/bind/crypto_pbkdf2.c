@@ -4,7 +4,7 @@
  *     U_1 = HMAC(password, salt || i as 4 bytes)    U_j = HMAC(password, U_j-1)
  *
  * Deriving is slow on purpose: 100000 iterations of SHA-256 are some 50 ms. OpenSSL's own function
- * would hold the worker for all of them, so the loop over slices is Lua (lua/tidegate/pbkdf2.lua)
+ * would hold the worker for all of them, so the loop over slices is Lua (lua/tidegate/steps.lua)
  * and this file does STEP iterations at a time, 0.3 ms or so. Between two of them the plugin may be
  * preempted or, when its CPU budget is used up, killed: a plugin that checks passwords declares
  * limits.cpu accordingly, and its operator allows it.
@@ -48,7 +48,7 @@ static struct tg_str arg_text(lua_State *L, int n)
     return text;
 }
 
-/* begin(...): the arguments of pbkdf2; the work. */
+/* begin(...): the arguments of pbkdf2; the work, and true: there is more to do. */
 int tg_api_crypto_pbkdf2(lua_State *L)
 {
     const EVP_MD *digest = tg_crypto_arg_digest(L, 1);
@@ -67,7 +67,8 @@ int tg_api_crypto_pbkdf2(lua_State *L)
     memcpy(work->text + password.n, salt.p, salt.n);
     work->password = tg_str(work->text, password.n);
     work->salt = tg_str(work->text + password.n, salt.n);
-    return 1;
+    lua_pushboolean(L, true);
+    return 2;
 }
 
 /* HMAC of `a` and `b` with the key that `mac` has, into `out`. */
@@ -117,7 +118,7 @@ static bool run_step(struct work *work, EVP_MAC_CTX *mac)
     return true;
 }
 
-/* step(work): whether all is done. */
+/* step(work): whether there is more to do. */
 static int step(lua_State *L)
 {
     struct work *work = lua_touserdata(L, 1);
@@ -128,7 +129,7 @@ static int step(lua_State *L)
     EVP_MAC_free(hmac_mac);
     if (!ran)
         tg_crypto_raise(L);
-    lua_pushboolean(L, work->done >= work->size);
+    lua_pushboolean(L, work->done < work->size);
     return 1;
 }
 
@@ -144,5 +145,5 @@ static int finish(lua_State *L)
 void tg_bind_wrap_crypto(lua_State *L)
 {
     static const lua_CFunction parts[] = {step, finish};
-    tg_bind_wrap(L, "lua/tidegate/pbkdf2.lua", "pbkdf2", parts, TG_COUNT_OF(parts));
+    tg_bind_wrap(L, "lua/tidegate/steps.lua", "pbkdf2", parts, TG_COUNT_OF(parts));
 }

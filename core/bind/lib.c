@@ -8,6 +8,7 @@
 #include "bind/object.h"
 
 #include "bind/json.h"
+#include "bind/text.h"
 
 #define HEX_DIGITS "0123456789abcdef"
 
@@ -78,12 +79,12 @@ int tg_api_time_http_date(lua_State *L)
     return 1;
 }
 
-int tg_api_uuid_v4(lua_State *L)
+/* Pushes the 128 bits with version and variant (RFC 9562, 4.1 and 4.2) put in. */
+static int push_uuid(lua_State *L, uint64_t high, uint64_t low, unsigned version)
 {
-    struct tg_rand *rand = &worker_of(L)->rand;
-    uint64_t high = (tg_rand_u64(rand) & ~UINT64_C(0xf000)) | UINT64_C(0x4000);
-    uint64_t low = (tg_rand_u64(rand) & ~(UINT64_C(3) << 62)) | UINT64_C(2) << 62;
     char text[40];
+    high = (high & ~UINT64_C(0xf000)) | (uint64_t)version << 12;
+    low = (low & ~(UINT64_C(3) << 62)) | UINT64_C(2) << 62;
     int n = snprintf(text, sizeof(text), "%08llx-%04llx-%04llx-%04llx-%012llx",
                      (unsigned long long)(high >> 32), (unsigned long long)(high >> 16 & 0xffff),
                      (unsigned long long)(high & 0xffff), (unsigned long long)(low >> 48),
@@ -92,15 +93,25 @@ int tg_api_uuid_v4(lua_State *L)
     return 1;
 }
 
-/* ---- tg.hex ---- */
-
-static int hex_value(char c)
+int tg_api_uuid_v4(lua_State *L)
 {
-    char low = (char)(c | 0x20);
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+    struct tg_rand *rand = &worker_of(L)->rand;
+    uint64_t high = tg_rand_u64(rand);
+    return push_uuid(L, high, tg_rand_u64(rand), 4);
 }
+
+/* RFC 9562, 6.2, method 3: 12 bits below the millisecond; where the clock stands still, as it does
+ * within a round of the loop, the number is counted on, so a worker's identifiers ascend. */
+int tg_api_uuid_v7(lua_State *L)
+{
+    static _Thread_local uint64_t last; /* 48 bits of ms, 12 bits below */
+    uint64_t us = tg_bind_clock(L)->real;
+    uint64_t now = (us / 1000) << 12 | (us % 1000) * 4096 / 1000;
+    last = TG_MAX(now, last + 1);
+    return push_uuid(L, (last >> 12) << 16 | (last & 0xfff), tg_rand_u64(&worker_of(L)->rand), 7);
+}
+
+/* ---- tg.hex ---- */
 
 int tg_api_hex_encode(lua_State *L)
 {
@@ -121,8 +132,8 @@ int tg_api_hex_decode(lua_State *L)
     if (in.n % 2 != 0)
         return tg_bind_fail(L, "bad_input", "an odd number of hexadecimal digits");
     for (size_t i = 0; i < in.n; i += 2) {
-        int high = hex_value(in.p[i]);
-        int low = hex_value(in.p[i + 1]);
+        int high = tg_bind_hex_value(in.p[i]);
+        int low = tg_bind_hex_value(in.p[i + 1]);
         if (high < 0 || low < 0)
             return tg_bind_fail(L, "bad_input", "something else than hexadecimal digits");
         out[i / 2] = (char)(high << 4 | low);
@@ -221,22 +232,6 @@ int tg_api_url_encode(lua_State *L)
         out[n++] = '%';
         out[n++] = "0123456789ABCDEF"[c >> 4];
         out[n++] = "0123456789ABCDEF"[c & 15];
-    }
-    lua_pushlstring(L, out, n);
-    return 1;
-}
-
-int tg_api_url_decode(lua_State *L)
-{
-    struct tg_str in = tg_bind_arg_str(L, 1);
-    char *out = lua_newuserdata(L, in.n);
-    size_t n = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        bool escape = in.p[i] == '%' && in.n - i > 2;
-        int high = escape ? hex_value(in.p[i + 1]) : -1;
-        int low = escape ? hex_value(in.p[i + 2]) : -1;
-        out[n++] = high >= 0 && low >= 0 ? (char)(high << 4 | low) : in.p[i];
-        i += high >= 0 && low >= 0 ? 2 : 0;
     }
     lua_pushlstring(L, out, n);
     return 1;

@@ -15,6 +15,7 @@
 #include "bind/object.h"
 
 #include "base/json.h"
+#include "bind/text.h"
 #include "gateway/param.h"
 #include "http/uri.h"
 
@@ -192,31 +193,6 @@ static struct tg_str chosen_value(struct tg_request *r, const struct part *part)
     }
 }
 
-static void write_html(struct tg_fmt *f, struct tg_str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        switch (s.p[i]) {
-        case '<':
-            tg_fmt_lit(f, "&lt;");
-            break;
-        case '>':
-            tg_fmt_lit(f, "&gt;");
-            break;
-        case '&':
-            tg_fmt_lit(f, "&amp;");
-            break;
-        case '"':
-            tg_fmt_lit(f, "&quot;");
-            break;
-        case '\'':
-            tg_fmt_lit(f, "&#39;");
-            break;
-        default:
-            tg_fmt_char(f, s.p[i]);
-        }
-    }
-}
-
 /* RFC 9110, 5.5: no control characters. */
 static void write_header(struct tg_fmt *f, struct tg_str s)
 {
@@ -288,7 +264,7 @@ static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part
     }
     struct tg_str value = chosen ? chosen_value(r, part) : fact(r, part->kind, room);
     if (escape == ESCAPE_HTML)
-        write_html(f, value);
+        tg_bind_write_html(f, value);
     else if (escape == ESCAPE_JSON)
         tg_json_text(f, value);
     else if (escape == ESCAPE_HEADER)

@@ -40,6 +40,8 @@ void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope)
         tg_bind_wrap_crypto(L);
     else if (scope == TG_SCOPE_REGEX)
         tg_bind_wrap_regex(L);
+    else if (scope == TG_SCOPE_TG)
+        tg_bind_wrap_gzip(L);
 }
 
 lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)

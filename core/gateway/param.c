@@ -29,8 +29,7 @@ enum tg_err tg_param_query(struct tg_request *r, struct tg_str name, struct tg_s
     return TG_OK;
 }
 
-/* Takes the next "name=value" off a Cookie value (RFC 6265, 4.2.1). */
-static bool next_cookie(struct tg_str *rest, struct tg_str *name, struct tg_str *value)
+bool tg_param_next_cookie(struct tg_str *rest, struct tg_str *name, struct tg_str *value)
 {
     while (rest->n > 0) {
         size_t end = tg_str_find(*rest, ';', 0);
@@ -55,7 +54,7 @@ struct tg_str tg_param_cookie(const struct tg_request *r, struct tg_str name)
         struct tg_str rest = field->value;
         struct tg_str key;
         struct tg_str value;
-        while (next_cookie(&rest, &key, &value)) {
+        while (tg_param_next_cookie(&rest, &key, &value)) {
             if (tg_str_eq(key, name))
                 return value;
         }

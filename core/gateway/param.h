@@ -20,6 +20,10 @@ enum tg_err tg_param_query(struct tg_request *r, struct tg_str name,
 /* The cookie called `name`; p == NULL where there is none. */
 struct tg_str tg_param_cookie(const struct tg_request *r, struct tg_str name);
 
+/* Takes the next "name=value" off a Cookie value (RFC 6265, 4.2.1), quotes removed; slices of it.
+ * False at the end. */
+bool tg_param_next_cookie(struct tg_str *rest, struct tg_str *name, struct tg_str *value);
+
 /* What the path's parameter `name` matched, decoded; p == NULL: there is none, or no memory. */
 struct tg_str tg_param_capture(struct tg_request *r, struct tg_str name);
 

@@ -7,11 +7,7 @@
  * byte), replacement, subject.
  */
 #include "base/banned.h"
-#include "bind/object.h"
-
-#include "base/assert.h"
-
-#include <lualib.h>
+#include "library_fuzz.h"
 
 static lua_State *state;
 
@@ -29,20 +25,6 @@ static const char calls[] =
     "  return not same or text == subject or pattern:find '\\\\K'\n"
     "end\n";
 
-static int open_library(lua_State *L)
-{
-    static struct tg_vm_host host;
-    luaL_openlibs(L);
-    if (luaL_loadstring(L, calls) != 0)
-        return lua_error(L);
-    lua_newtable(L);
-    tg_bind_open(L, &host);
-    lua_getfield(L, -1, "tidegate");
-    lua_remove(L, -2);
-    lua_call(L, 1, 1);
-    return 1;
-}
-
 /* Pushes what a byte of length announces. */
 static void push_part(const uint8_t **data, size_t *size)
 {
@@ -59,11 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char letters[] = "imsxu";
     char flags[8];
     size_t n = 0;
-    if (state == NULL) {
-        state = luaL_newstate();
-        lua_pushcfunction(state, open_library);
-        tg_assert(lua_pcall(state, 0, 1, 0) == 0);
-    }
+    state = library_open(calls);
     if (size == 0)
         return 0;
     for (unsigned i = 0; i < sizeof(letters) - 1; i++) {
