@@ -144,7 +144,7 @@ static void many_expressions_do_not_stay(void **state)
         assert_null(r->error);
         fixture_end(r);
     }
-    assert_in_range(tg_alloc_used(tg_vm_alloc(f.gate.vms->entries[0].vm)), 1, 8 << 20);
+    assert_in_range(tg_alloc_used(tg_vm_alloc(f.gate.vms->entries[0]->vm)), 1, 8 << 20);
     fixture_close(&f);
 }
 
