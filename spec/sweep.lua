@@ -6,16 +6,21 @@
 -- allocations, then once for each of them with that one failing. Its assertions may fail then, since
 -- what it asked for was refused; what must never happen is a crash, a sanitizer report, a failed
 -- tg_assert, or a run that does not end. Leaks are not looked at, because a failing cmocka assertion
--- jumps over the test's own clean-up. A program with more than MAX_RUNS allocations is sampled evenly.
+-- jumps over the test's own clean-up. A program with more than MAX_RUNS allocations is sampled evenly, and
+-- a slow one more thinly: as many runs as fit into BUDGET seconds by the time of the first, MIN_RUNS at
+-- least. Runs that fail end sooner than that one, so most sweeps stay well below.
 --
 -- Prints TAP: one result, with the number of runs; the output of the first bad run in full.
 
 package.path = "./spec/?.lua;" .. package.path
 
+local clock = require("support.clock")
 local process = require("support.process")
 local unistd = require("posix.unistd")
 
 local MAX_RUNS = 400
+local MIN_RUNS = 10
+local BUDGET = 40
 local SECONDS = 20
 local BAD = { "AddressSanitizer", "runtime error:", "tg_assert" }
 
@@ -61,13 +66,15 @@ end
 
 local function sweep()
   local counted = os.tmpname()
+  local began = clock.now()
   run({ TG_SWEEP_COUNT = counted })
+  local affordable = math.max(MIN_RUNS, math.min(MAX_RUNS, BUDGET / (clock.now() - began)))
   local count = tonumber(read(counted))
   os.remove(counted)
   if not count then
     return nil, "the program did not count its allocations", ""
   end
-  local step = math.max(1, math.ceil(count / MAX_RUNS))
+  local step = math.max(1, math.ceil(count / affordable))
   local runs = 0
   for at = 1, count, step do
     runs = runs + 1

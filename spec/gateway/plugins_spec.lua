@@ -26,7 +26,7 @@ describe("plugins", function()
       files = { ["probe.lua"] = plugin(body), ["other.lua"] = options.other },
       config = [[
         local tg = require "tidegate"
-        tg.settings { workers = 1, limits = { plugin = { cpu = "100ms", wall = "500ms" } } }
+        tg.settings { workers = 1, limits = { plugin = { cpu = "100ms", wall = "1s" } } }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
         tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } } }
@@ -167,7 +167,7 @@ describe("plugins", function()
       function P.access(_, ctx)
         if ctx.req.path == "/loop" then while true do end end
       end
-    ]])
+    ]], { use = '{ limits = { cpu = "10ms" } }' }) -- far from the wall limit, also on a busy machine
     local slow, fast = client.connect(g.port), client.connect(g.port)
     slow:send("GET /loop HTTP/1.1\r\nHost: a\r\n\r\n")
     assert.status(200, fast:get("/"))
