@@ -306,28 +306,43 @@ void tg_proxy_start(struct tg_request *r)
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
+static bool is_named(const struct tg_field *field, const void *list)
+{
+    return field->id != TG_FIELD_CONNECTION &&
+           tg_fields_list_has(list, TG_FIELD_CONNECTION, field->name);
+}
+
+/* The origin's fields without those that its Connection names, into *out; the list itself where it
+ * names none. */
+static enum tg_err forwardable(const struct tg_fields *fields, struct tg_fields *out)
+{
+    *out = *fields;
+    if (!tg_forward_names_fields(fields))
+        return TG_OK;
+    enum tg_err err = tg_fields_copy(fields, out);
+    if (err == TG_OK)
+        tg_fields_filter(out, is_named, fields);
+    return err;
+}
+
 static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
 {
     struct tg_request *r = client->owner;
+    struct tg_fields fields;
     if (r->stream == NULL)
         return;
-    if (head->status != 100) {
-        r->stream->ops->send_info(r->stream, head->status, &head->fields);
+    if (head->status == 100) {
+        if (r->in.expect_continue)
+            tg_proxy_continue(r);
         return;
     }
-    if (r->in.expect_continue)
-        tg_proxy_continue(r);
+    if (forwardable(&head->fields, &fields) == TG_OK)
+        r->stream->ops->send_info(r->stream, head->status, &fields);
 }
 
 static bool asked_for(const struct tg_request *r, const struct tg_response_head *head)
 {
     return r->in.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
-}
-
-static bool is_named(const struct tg_field *field, const void *list)
-{
-    return field->id != TG_FIELD_CONNECTION &&
-           tg_fields_list_has(list, TG_FIELD_CONNECTION, field->name);
 }
 
 static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
@@ -346,12 +361,9 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
     }
     r->source = TG_SOURCE_UPSTREAM;
     r->resp = *head;
-    if (head->status != 101 && tg_forward_names_fields(&head->fields)) {
-        if (tg_fields_copy(&head->fields, &r->resp.fields) != TG_OK) {
-            tg_answer_error(r, 503, "no_resources");
-            return;
-        }
-        tg_fields_filter(&r->resp.fields, is_named, &head->fields);
+    if (head->status != 101 && forwardable(&head->fields, &r->resp.fields) != TG_OK) {
+        tg_answer_error(r, 503, "no_resources");
+        return;
     }
     tg_relay_start(r);
 }

@@ -66,6 +66,14 @@ static void send_own_body(struct tg_request *r)
         tg_relay_end(r, NULL);
 }
 
+/* RFC 9110, 6.6.1: who forwards an answer without a date gives it one. */
+static enum tg_err add_date(struct tg_request *r)
+{
+    if (tg_fields_find_id(&r->resp.fields, TG_FIELD_DATE) != NULL)
+        return TG_OK;
+    return tg_fields_add(&r->resp.fields, TG_STR("Date"), tg_gate_date(r->gate));
+}
+
 void tg_relay_send(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
@@ -78,6 +86,10 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
+    if (add_date(r) != TG_OK) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
     if (!from_origin)
         tg_proxy_release(r); /* a plugin or an error took the origin's place */
     choose_framing(r);
