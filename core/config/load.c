@@ -49,12 +49,17 @@ static void write_count(FILE *out, const char *separator, uint32_t count, const 
     (void)fprintf(out, "%s%u %s%s", separator, count, noun, count == 1 ? "" : "s");
 }
 
-int tg_config_check(const char *path, FILE *out)
+int tg_config_check(const char *path, FILE *out,
+                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out))
 {
     struct tg_snapshot *snapshot;
 
     if (tg_config_load(path, out, &snapshot) != TG_OK)
         return 1;
+    if (rehearse != NULL && rehearse(snapshot, out) != TG_OK) {
+        tg_snapshot_unref(&snapshot);
+        return 1;
+    }
     (void)fprintf(out, "%s is valid: ", path);
     write_count(out, "", snapshot->listener_count, "listener");
     write_count(out, ", ", snapshot->service_count, "service");

@@ -26,7 +26,9 @@ enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *
                                 FILE *diagnostics, struct tg_snapshot **out) TG_MUST_USE;
 
 /* `tidegate check`: loads the file, writes the mistakes or what it holds to `out`, and drops it.
- * The exit status: 0 when it loads, 1 otherwise. */
-int tg_config_check(const char *path, FILE *out) TG_MUST_USE;
+ * `rehearse` (NULL: nothing) tries what only the layers above can, and writes what is wrong. The
+ * exit status: 0 when it loads, 1 otherwise. */
+int tg_config_check(const char *path, FILE *out,
+                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out)) TG_MUST_USE;
 
 #endif
