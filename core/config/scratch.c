@@ -48,7 +48,7 @@ struct tg_scratch {
     bool refused;      /* the bound on memory was hit */
     bool late;         /* time is up */
     bool loaded;       /* there is a tree */
-    char place[256];   /* "gateway.lua:12", where time ran out; may be empty */
+    char place[256];   /* "gateway.lua:12", where time or memory ran out; may be empty */
 };
 
 /* ---- The bounds ------------------------------------------------------------------------------ */
@@ -89,6 +89,7 @@ static void on_count(lua_State *L, lua_Debug *frame)
     if (scratch->late)
         luaL_error(L, "time is up");
     if (tg_alloc_is_pressed(scratch->alloc)) {
+        note_place(scratch, L);
         lua_gc(L, LUA_GCCOLLECT, 0);
         tg_alloc_collected(scratch->alloc);
         lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
@@ -107,6 +108,8 @@ static void on_refused(void *arg, enum tg_kill reason)
     struct tg_scratch *scratch = arg;
 
     (void)reason;
+    if (!scratch->refused && scratch->L != NULL)
+        note_place(scratch, scratch->L);
     scratch->refused = true;
 }
 

@@ -101,6 +101,13 @@ static int keep_result(lua_State *L)
     return 0;
 }
 
+/* Whether an error begins as Lua's do, with "<file>:<line>: ": what a tail call raises does not. */
+static bool names_line(struct tg_str text)
+{
+    const char *colon = text.n > 0 ? memchr(text.p, ':', text.n) : NULL;
+    return colon != NULL && colon + 1 < text.p + text.n && colon[1] >= '0' && colon[1] <= '9';
+}
+
 static enum tg_err judge_setup(struct tg_vm *vm, struct tg_run *run, const char *what, int *result,
                                struct tg_vm_error *error)
 {
@@ -110,7 +117,9 @@ static enum tg_err judge_setup(struct tg_vm *vm, struct tg_run *run, const char 
     case TG_RUN_DONE:
         break;
     case TG_RUN_ERROR:
-        return fail(error, TG_E_SCRIPT, "%.*s", TG_STR_ARG(text));
+        if (names_line(text))
+            return fail(error, TG_E_SCRIPT, "%.*s", TG_STR_ARG(text));
+        return fail(error, TG_E_SCRIPT, "%s: %.*s (while in %s)", vm->file, TG_STR_ARG(text), what);
     case TG_RUN_KILLED:
         return fail(error, TG_E_KILLED, "%.*s (while in %s)", TG_STR_ARG(text), what);
     default:

@@ -22,6 +22,7 @@ plugin.__index = plugin
 plugin.STAGES = { "edge", "auth", "guard", "traffic", "transform", "observe" }
 plugin.PHASES = { "rewrite", "access", "header_filter", "body_filter", "log" }
 local MODULE_DEPTH = 32
+local COROUTINE_DEPTH = 64 -- as in plugin VMs
 -- Part of the table library in plugin VMs.
 local has_table_new, table_new = pcall(require, "table.new")
 if not has_table_new then table_new = function() return {} end end
@@ -89,6 +90,31 @@ local function library(path)
   })
 end
 
+-- Coroutines that nest no deeper than in a plugin's VM: each level takes C stack, and that ends without a
+-- word.
+local function bounded_coroutines()
+  local copy, depth = {}, 0
+  for name, fn in pairs(coroutine) do copy[name] = fn end
+  local function leave(...)
+    depth = depth - 1
+    return ...
+  end
+  local function unwrap(ok, ...)
+    if ok then return ... end
+    error((...), 0)
+  end
+  function copy.resume(co, ...)
+    if depth == COROUTINE_DEPTH then error("coroutines are nested too deeply", 0) end
+    depth = depth + 1
+    return leave(coroutine.resume(co, ...))
+  end
+  function copy.wrap(f)
+    local co = coroutine.create(f)
+    return function(...) return unwrap(copy.resume(co, ...)) end
+  end
+  return copy
+end
+
 local function environment(require_module)
   local env = { require = require_module, _VERSION = _VERSION }
   for _, name in ipairs(globals.PLUGIN_GLOBALS) do
@@ -101,6 +127,7 @@ local function environment(require_module)
     if env[name] == nil then env[name] = value end
   end
   env.string.dump = nil
+  env.coroutine = bounded_coroutines()
   env.table.new = table_new
   env.getmetatable = function(value) return type(value) == "table" and getmetatable(value) or nil end
   env.os = { time = os and os.time, date = os and os.date, clock = os and os.clock }
@@ -168,6 +195,16 @@ local function requirer(self, loading, env)
   end
 end
 
+-- File and line of the innermost function of the plugin, in the stack of a failure.
+local function failing_place(self)
+  for level = 3, 1000 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return nil end
+    local file = info.source:match "^@(.+)"
+    if file and info.currentline > 0 and self.diagnostics:source(file) then return file, info.currentline end
+  end
+end
+
 -- Runs in the failing stack of a plugin's load.
 local function on_failure(self, file)
   return function(thrown)
@@ -175,10 +212,10 @@ local function on_failure(self, file)
     local message = type(thrown) == "string" and thrown or ("error object: a " .. type(thrown))
     local at, line, rest = message:match "^(.-):(%d+): (.*)$"
     local known = at and self.diagnostics:source(at)
+    if known then message = rest else at, line = failing_place(self) end
     self.diagnostics:error {
       code = message:find("cannot require", 1, true) and "plugin_require" or "plugin_shape",
-      file = known and at or file, line = known and tonumber(line) or nil,
-      message = known and rest or message,
+      file = at or file, line = tonumber(line), message = message,
     }
     return REPORTED
   end

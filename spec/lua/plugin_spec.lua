@@ -54,7 +54,7 @@ describe("a plugin file", function()
     { "that is bytecode", "\27LJ\2", { "p.lua:1: compiled bytecode is not loaded; give the text" } },
     { "that fails", "local x\nlocal y = x.z\nreturn y",
       { "p.lua:2: attempt to index local 'x' (a nil value)" } },
-    { "that throws a table", "error {}", { "p.lua: error object: a table" } },
+    { "that throws a table", "error {}", { "p.lua:1: error object: a table" } },
     { "that returns nothing", "local x = 1",
       { "p.lua:1: a plugin file returns a table, this one returned nothing" } },
     { "that returns a string", "return 'x'",
