@@ -28,7 +28,8 @@ describe("the plugin API", function()
   -- Its exit status, what it wrote to stdout and to stderr.
   local function run(...)
     local out, err = process.output(dir .. "/out"), process.output(dir .. "/err")
-    local p = process.spawn({ argv = { os.getenv("TIDEGATE_BIN"), ... }, cwd = dir, stdout = out, stderr = err })
+    local argv = { os.getenv("TIDEGATE_BIN"), ... }
+    local p = process.spawn({ argv = argv, cwd = dir, stdout = out, stderr = err })
     unistd.close(out)
     unistd.close(err)
     local status = p:wait() or p:kill()
@@ -37,19 +38,19 @@ describe("the plugin API", function()
 
   -- class -> set of its functions and fields, from the annotations.
   local function parse_types(text)
-    local classes, class = {}, nil
+    local classes, current = {}, nil
     for line in text:gmatch("[^\n]+") do
       local name = line:match("^%-%-%-@class tidegate%.(%w+)$")
       if name then
-        class = {}
-        classes[name] = class
+        current = name
+        classes[name] = {}
       end
       local field = line:match("^%-%-%-@field ([%w_]+) ")
       local owner, member = line:match("^function (%w+)[.:]([%w_]+)%(")
       if owner then
         classes[owner][member] = "function"
       elseif field then
-        class[field] = "field"
+        classes[current][field] = "field"
       end
     end
     return classes
@@ -101,7 +102,8 @@ describe("the plugin API", function()
     local _, text = run("types", "--stdout")
     local declared = parse_types(text)
     local wanted = {}
-    for _, class in ipairs { "Ctx", "Req", "Resp", "Upstream", "Log", "Shared", "Client", "Route", "Service" } do
+    local classes = { "Ctx", "Req", "Resp", "Upstream", "Log", "Shared", "Client", "Route", "Service" }
+    for _, class in ipairs(classes) do
       wanted[class] = keys(declared[class])
     end
     local g = gateway.start({

@@ -12,7 +12,7 @@ static int test(const struct tg_args *args)
 
 const struct tg_command tg_command_test = {
     .name = "test",
-    .operands = "[busted options] [files]",
+    .operands = "[ARG...]",
     .reads_words = true,
     .summary = "run the specs of plugins and configurations",
     .details =
