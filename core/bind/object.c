@@ -364,6 +364,8 @@ static int index_object(lua_State *L)
     if (TG_UNLIKELY(type != LUA_TLIGHTUSERDATA))
         raise_unknown(L, (enum tg_api_scope)(handle->magic - TG_BIND_MAGIC));
     const struct tg_api_entry *entry = lua_touserdata(L, -1);
+    if (tg_api_scope_info(entry->scope)->form == TG_FORM_VALUE)
+        return entry->get(L, NULL);
     if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
     struct tg_bind_object *object = handle->object;

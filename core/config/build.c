@@ -256,6 +256,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->cache = count_field(L, table, "cache", 0);
     plugin->wants_timers = bool_field(L, table, "timers");
     plugin->wants_events = bool_field(L, table, "events");
+    plugin->wants_http = bool_field(L, table, "http");
 }
 
 static void build_plugins(lua_State *L, struct build *b, int tree)

@@ -64,6 +64,7 @@ struct tg_plugin_conf {
     uint64_t cache;
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
+    bool wants_http; /* needs.http */
     uint64_t heap; /* limit of its VM, bytes */
 };
 

@@ -9,6 +9,7 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/target.h"
 
 #include "observe/metrics.h"
 
@@ -49,15 +50,6 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
                         err == TG_E_PROTOCOL ? "upstream_protocol_error" : "upstream_closed");
 }
 
-static void count_failure(struct tg_request *r, enum tg_err err, bool connecting)
-{
-    enum tg_metric_id id = connecting             ? TG_METRIC_UPSTREAM_FAILED_CONNECT
-                           : err == TG_E_TIMEOUT  ? TG_METRIC_UPSTREAM_FAILED_TIMEOUT
-                           : err == TG_E_PROTOCOL ? TG_METRIC_UPSTREAM_FAILED_PROTOCOL
-                                                  : TG_METRIC_UPSTREAM_FAILED_CLOSED;
-    tg_metric_inc(r->gate->worker->cells, id);
-}
-
 static void let_go(struct tg_request *r)
 {
     const struct tg_service_conf *service = r->service;
@@ -71,26 +63,26 @@ void tg_proxy_release(struct tg_request *r)
         let_go(r);
 }
 
-static bool may_repeat(const struct tg_request *r, bool reused)
+static bool may_repeat(const struct tg_request *r)
 {
-    return reused && r->state == TG_REQUEST_SENDING && !r->body_seen &&
+    return r->state == TG_REQUEST_SENDING && !r->body_seen &&
            tg_method_is_idempotent(r->out.method);
 }
 
 static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
 {
     struct tg_request *r = client->owner;
-    bool reused = client->requests > 1 && !client->got_bytes && err != TG_E_TIMEOUT;
+    bool stale = tg_target_was_stale(client, err);
     bool connecting = r->state == TG_REQUEST_CONNECT;
     let_go(r);
     r->upstream.error = err;
-    if (may_repeat(r, reused)) {
+    if (stale && may_repeat(r)) {
         tg_request_clear_clock(r);
         connect_next(r, true);
         return;
     }
     log_failure(r, err, reason);
-    count_failure(r, err, connecting);
+    tg_target_count_failure(r->gate, err, connecting);
     if (connecting && r->upstream.attempts < r->service->target_count &&
         tg_request_now(r) < r->deadline) {
         r->target++;
@@ -245,31 +237,8 @@ static void on_connected(struct tg_h1_client *client)
     start_exchange(client->owner);
 }
 
-/* Which target is next: in turn, each as often as its weight says. */
-static uint32_t pick(struct tg_request *r)
-{
-    const struct tg_service_conf *s = r->service;
-    uint32_t total = 0;
-    if (s->target_count < 2)
-        return 0;
-    for (uint32_t i = 0; i < s->target_count; i++)
-        total += s->targets[i].weight;
-    /* Requests that began before a reload look services up in their own snapshot: the turn counts
-     * are those of the one in force, and may be of another service; any turn will do. */
-    uint32_t *turns = r->gate->turns;
-    uint32_t slot = s->index < r->gate->snapshot->service_count ? s->index : 0;
-    uint32_t at = turns[slot]++ % total;
-    for (uint32_t i = 0; i < s->target_count; i++) {
-        if (at < s->targets[i].weight)
-            return i;
-        at -= s->targets[i].weight;
-    }
-    return 0;
-}
-
 static void connect_next(struct tg_request *r, bool fresh)
 {
-    const struct tg_service_conf *s = r->service;
     uint64_t timeout =
         r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
     uint64_t now = tg_request_now(r);
@@ -278,10 +247,7 @@ static void connect_next(struct tg_request *r, bool fresh)
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
     };
     bool connected;
-    if (r->out.target_set)
-        target.addr = r->out.target;
-    else if (!s->builtin_echo)
-        target.addr = s->targets[r->target % s->target_count].addr;
+    target.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
     r->upstream.called = true;
     r->upstream.attempts++;
@@ -299,7 +265,7 @@ static void connect_next(struct tg_request *r, bool fresh)
 
 void tg_proxy_start(struct tg_request *r)
 {
-    r->target = pick(r);
+    r->target = tg_target_pick(r->gate, r->service);
     connect_next(r, false);
 }
 

@@ -30,6 +30,7 @@ struct tg_vm_entry {
     struct tg_list activators; /* of struct tg_activator; owned */
     struct tg_task room;       /* tells them that an activation has ended */
     uint32_t background;       /* activations that run */
+    uint32_t fetches;          /* exchanges of tg.http */
 };
 
 struct tg_vm_set {

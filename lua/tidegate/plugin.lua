@@ -66,6 +66,7 @@ local function shape(limits)
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
       cache = objects.zone_size():optional():doc "size of its own cache, for tg.cache()",
       timers = S.bool():default(false):doc "sets timers while it serves requests",
+      http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
     }:default {},
     limits = S.record(own_limits):default {},

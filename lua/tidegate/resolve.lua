@@ -468,7 +468,7 @@ function resolve:plugins(operator)
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
       body = loaded.needs.body, exports = loaded.exports,
       dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
-      events = loaded.needs.events,
+      events = loaded.needs.events, http = loaded.needs.http,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end

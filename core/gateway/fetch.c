@@ -1,0 +1,232 @@
+/* fetch.c: see fetch.h.
+ *
+ * The connection goes back to the pool, or is closed, before on_done is called: a fetch that is
+ * done holds memory only.
+ */
+#include "base/banned.h"
+#include "gateway/fetch.h"
+
+#include "base/assert.h"
+#include "gateway/target.h"
+#include "gateway/vm_set.h"
+#include "http/h1_write.h"
+
+#define FETCH_MAGIC 0x0fe7c400u
+
+static const struct tg_h1_client_events events;
+
+static struct tg_loop *loop_of(const struct tg_fetch *fetch)
+{
+    return &fetch->gate->worker->loop;
+}
+
+/* ---- Life ---- */
+
+static void on_free(struct tg_task *task)
+{
+    struct tg_fetch *fetch = TG_CONTAINER_OF(task, struct tg_fetch, free_later);
+    tg_magic_check(fetch, FETCH_MAGIC);
+    fetch->magic = 0;
+    struct tg_arena arena = fetch->arena; /* the fetch is in it */
+    tg_arena_release(&arena);
+}
+
+enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
+{
+    struct tg_gate *gate = entry->host.gate;
+    struct tg_arena arena;
+    if (entry->fetches >= TG_FETCHES_MAX)
+        return TG_E_LIMIT;
+    tg_arena_init(&arena, gate->worker->slab, (size_t)entry->limits.request_memory);
+    struct tg_fetch *fetch = tg_arena_zalloc(&arena, sizeof(*fetch));
+    if (fetch == NULL)
+        return TG_E_NOMEM;
+    fetch->magic = FETCH_MAGIC;
+    fetch->arena = arena;
+    fetch->gate = gate;
+    fetch->entry = tg_vm_entry_ref(entry);
+    entry->fetches++;
+    tg_fmt_init_arena(&fetch->target, &fetch->arena, 128);
+    tg_fmt_init_arena(&fetch->fields, &fetch->arena, 256);
+    tg_buf_init(&fetch->received, gate->worker->slab);
+    tg_task_init(&fetch->free_later, on_free);
+    *out = fetch;
+    return TG_OK;
+}
+
+static void let_go(struct tg_fetch *fetch)
+{
+    if (fetch->client != NULL)
+        tg_pool_return(fetch->gate->pool, &fetch->client, fetch->service->keepalive,
+                       fetch->service->keepalive_timeout);
+}
+
+void tg_fetch_free(struct tg_fetch **fetch)
+{
+    struct tg_fetch *taken = *fetch;
+    *fetch = NULL;
+    if (taken == NULL)
+        return;
+    let_go(taken);
+    tg_buf_release(&taken->received);
+    taken->entry->fetches--;
+    tg_vm_entry_unref(&taken->entry);
+    tg_loop_defer(loop_of(taken), &taken->free_later);
+}
+
+static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
+{
+    fetch->err = err;
+    fetch->reason = reason;
+    let_go(fetch);
+    fetch->on_done(fetch);
+}
+
+/* ---- Sending ---- */
+
+static enum tg_framing write_head(const struct tg_fetch *fetch, struct tg_fmt *f)
+{
+    bool told = fetch->body.p != NULL || fetch->method == TG_METHOD_POST ||
+                fetch->method == TG_METHOD_PUT || fetch->method == TG_METHOD_PATCH;
+    tg_fmt_add(f, fetch->method_name);
+    tg_fmt_char(f, ' ');
+    tg_fmt_add(f, tg_fmt_str(&fetch->target));
+    tg_fmt_lit(f, " HTTP/1.1\r\n");
+    tg_h1_write_field(f, TG_STR("Host"), tg_target_name(fetch->service, fetch->index));
+    tg_fmt_add(f, tg_fmt_str(&fetch->fields));
+    if (told) {
+        tg_fmt_lit(f, "Content-Length: ");
+        tg_fmt_u64(f, fetch->body.n);
+        tg_fmt_lit(f, "\r\n");
+    }
+    tg_fmt_lit(f, "\r\n");
+    return told ? TG_FRAMING_LENGTH : TG_FRAMING_NONE;
+}
+
+static void send_request(struct tg_fetch *fetch)
+{
+    const struct tg_limits *l = &fetch->entry->limits;
+    struct tg_h1_client_limits limits = {
+        .fields = (uint32_t)l->response_header_count,
+        .head = (uint32_t)l->response_headers,
+        .buffer = (uint32_t)l->connection_buffer,
+        .response = fetch->service->response_timeout,
+        .io = fetch->service->io_timeout,
+        .deadline = fetch->deadline,
+    };
+    size_t size = 256 + fetch->method_name.n + fetch->target.n + fetch->fields.n;
+    fetch->connected = true;
+    tg_h1_client_begin(fetch->client, &fetch->arena, fetch->method, &limits, &events, fetch);
+    struct tg_fmt *f = tg_h1_client_stage(fetch->client, size);
+    enum tg_framing framing = write_head(fetch, f);
+    tg_h1_client_set_framing(fetch->client, framing);
+    if (fetch->body.n > 0)
+        tg_h1_client_send_body(fetch->client, fetch->body);
+    tg_h1_client_send_end(fetch->client, NULL);
+}
+
+static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
+{
+    uint64_t now = tg_loop_now(loop_of(fetch));
+    uint64_t left = fetch->deadline > now ? fetch->deadline - now : 1;
+    struct tg_pool_target target = {
+        .addr = tg_target_addr(fetch->service, fetch->index),
+        .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
+        .fresh = fresh,
+    };
+    bool connected;
+    fetch->connected = false;
+    fetch->attempts++;
+    enum tg_err err =
+        tg_pool_lease(fetch->gate->pool, &target, &events, fetch, &fetch->client, &connected);
+    if (err == TG_OK && connected)
+        send_request(fetch);
+    return err;
+}
+
+enum tg_err tg_fetch_start(struct tg_fetch *fetch)
+{
+    if (fetch->target.failed || fetch->fields.failed)
+        return TG_E_NOMEM;
+    fetch->index = tg_target_pick(fetch->gate, fetch->service);
+    return connect_next(fetch, false);
+}
+
+/* ---- What the connection tells ---- */
+
+static void on_connected(struct tg_h1_client *client)
+{
+    send_request(client->owner);
+}
+
+/* Interim answers mean nothing to a plugin (RFC 9110, 15.2). */
+static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+{
+    (void)client;
+    (void)head;
+}
+
+static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+{
+    struct tg_fetch *fetch = client->owner;
+    fetch->head = *head;
+    if (head->status == 101)
+        finish(fetch, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
+    else if (head->framing == TG_FRAMING_LENGTH && head->length > fetch->max_body)
+        finish(fetch, TG_E_LIMIT, NULL);
+}
+
+static void on_body(struct tg_h1_client *client, struct tg_str data)
+{
+    struct tg_fetch *fetch = client->owner;
+    if (data.n > fetch->max_body - fetch->received.size)
+        finish(fetch, TG_E_LIMIT, NULL);
+    else if (tg_buf_append(&fetch->received, data.p, data.n) != TG_OK)
+        finish(fetch, TG_E_NOMEM, NULL);
+}
+
+static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+{
+    (void)trailers;
+    finish(client->owner, TG_OK, NULL);
+}
+
+static void on_pause(struct tg_h1_client *client)
+{
+    (void)client; /* nothing is kept back */
+}
+
+static void on_drained(struct tg_h1_client *client)
+{
+    (void)client; /* all of the request was given to the connection at once */
+}
+
+static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+{
+    struct tg_fetch *fetch = client->owner;
+    bool stale = tg_target_was_stale(client, err) && tg_method_is_idempotent(fetch->method);
+    let_go(fetch);
+    if (!stale)
+        tg_target_count_failure(fetch->gate, err, !fetch->connected);
+    bool in_time = tg_loop_now(loop_of(fetch)) < fetch->deadline;
+    bool another = !fetch->connected && fetch->attempts < fetch->service->target_count && in_time;
+    if (another)
+        fetch->index++;
+    if (stale || another)
+        err = connect_next(fetch, stale);
+    else if (err == TG_OK)
+        err = TG_E_CLOSED;
+    if (!(stale || another) || err != TG_OK)
+        finish(fetch, err, reason);
+}
+
+static const struct tg_h1_client_events events = {
+    .on_connected = on_connected,
+    .on_info = on_info,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_pause = on_pause,
+    .on_drained = on_drained,
+    .on_failed = on_failed,
+};
