@@ -66,12 +66,20 @@ uint64_t tg_rand_below(struct tg_rand *r, uint64_t bound)
     return value % bound;
 }
 
+/* Eight nibbles, one in each byte of `n`, as hex digits: 39 lies between '9' + 1 and 'a'. */
+static uint64_t hex_digits(uint64_t n)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t letters = (n + ones * 6) >> 4 & ones;
+    return n + ones * '0' + letters * 39;
+}
+
 void tg_rand_id(struct tg_rand *r, char *out)
 {
+    const uint64_t nibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
     for (int word = 0; word < 2; word++) {
         uint64_t v = tg_rand_u64(r);
-        for (int i = 0; i < 16; i++)
-            out[i] = "0123456789abcdef"[v >> (60 - 4 * i) & 15];
-        out += 16;
+        uint64_t digits[2] = {hex_digits(v & nibbles), hex_digits(v >> 4 & nibbles)};
+        memcpy(out + (size_t)word * 16, digits, 16);
     }
 }

@@ -106,15 +106,18 @@ static struct tg_str ipv4_text(const struct tg_addr *addr, char room[TG_ADDR_TEX
 {
     size_t size;
     const unsigned char *ip = tg_addr_ip_bytes(addr, &size);
-    struct tg_fmt f;
-    tg_fmt_init(&f, room, TG_ADDR_TEXT_MAX);
+    char *at = room;
     for (size_t i = 0; i < 4; i++) {
-        if (i > 0)
-            tg_fmt_char(&f, '.');
-        tg_fmt_u64(&f, ip[i]);
+        unsigned byte = ip[i];
+        if (byte >= 100)
+            *at++ = (char)('0' + byte / 100);
+        if (byte >= 10)
+            *at++ = (char)('0' + byte / 10 % 10);
+        *at++ = (char)('0' + byte % 10);
+        *at++ = '.';
     }
-    tg_fmt_char(&f, '\0');
-    return tg_str(room, f.n - 1);
+    *--at = '\0'; /* instead of the last dot */
+    return tg_str(room, (size_t)(at - room));
 }
 
 struct tg_str tg_addr_ip_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX])
