@@ -240,10 +240,10 @@ RUNNER = TIDEGATE_BIN='$(if $(BIN),$(CURDIR)/$(BIN))' TIDEGATE_BUILD=$(BUILD) lu
 programs: $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidegate.so)
 
 test: programs ## run everything: C unit tests and busted specs; the last line counts them
-	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec
+	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec examples
 
 check: programs ## run the quick half: unit tests and the specs that need no gateway process
-	@$(RUNNER) --jobs=$(JOBS) --quick $(UNITS) spec
+	@$(RUNNER) --jobs=$(JOBS) --quick $(UNITS) spec examples
 
 spec: programs ## run one spec file, folder or unit test: make spec F=spec/support_spec.lua
 	@$(RUNNER) --verbose $(if $(filter %.c,$(F)),$(F:%.c=$(OUT)/%),$(or $(F),spec))

@@ -14,6 +14,7 @@
 #include <lauxlib.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define HARNESS_TYPE  "tidegate.harness"
 #define SNAPSHOT_TYPE "tidegate.snapshot"
@@ -598,6 +599,13 @@ static int set_env(lua_State *L)
     return rc == 0 ? 0 : luaL_error(L, "\"%s\" cannot be the name of a variable", name);
 }
 
+/* mkdir(path): nothing when it is there or cannot be made; writing into it then tells. */
+static int make_folder(lua_State *L)
+{
+    (void)!mkdir(luaL_checkstring(L, 1), 0777);
+    return 0;
+}
+
 static void make_type(lua_State *L, const char *name, const luaL_Reg *methods)
 {
     luaL_newmetatable(L, name);
@@ -621,6 +629,8 @@ int tg_harness_open(lua_State *L)
     lua_setfield(L, -2, "load");
     lua_pushcfunction(L, hmac);
     lua_setfield(L, -2, "hmac");
+    lua_pushcfunction(L, make_folder);
+    lua_setfield(L, -2, "mkdir");
     lua_pushcfunction(L, set_env);
     lua_setfield(L, -2, "setenv");
     tg_spec_watch_push(L);

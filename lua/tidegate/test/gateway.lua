@@ -280,11 +280,13 @@ function gateway:alive(name) return self.world.core:vm(name).alive end
 
 --- Closes the gateway. What was left open comes as an error.
 function gateway:close()
-  local left = self.world:close()
-  if #left > 0 and not self.guarded then
-    error("left open when the gateway was closed:\n  " .. table.concat(left, "\n  "), 2)
-  end
-  return left
+  local left = self:leave()
+  if #left > 0 then error("left open when the gateway was closed:\n  " .. table.concat(left, "\n  "), 2) end
+end
+
+--- The same for the guard: a list of what was left open.
+function gateway:leave()
+  return self.world:close()
 end
 
 return gateway

@@ -25,7 +25,7 @@ local function is_for_test()
   end
 end
 
---- Takes care of `thing`, which has close() -> list of what was left open.
+--- Takes care of `thing`, which has leave() -> list of what was left open.
 function guard.own(thing)
   guard.owned[#guard.owned + 1] = { thing = thing, for_test = is_for_test() }
   return thing
@@ -44,7 +44,7 @@ local function close_all(belongs)
   local left, kept = {}, {}
   for _, entry in ipairs(guard.owned) do
     if belongs(entry) then
-      for _, text in ipairs(entry.thing:close()) do left[#left + 1] = text end
+      for _, text in ipairs(entry.thing:leave()) do left[#left + 1] = text end
     else
       kept[#kept + 1] = entry
     end
@@ -59,9 +59,11 @@ function guard.reset()
   clock:reset()
 end
 
-local function report(left)
+local function report(left, element)
   if #left == 0 then return end
-  error("left open at the end of the test:\n  " .. table.concat(left, "\n  "), 0)
+  local at = element.trace and ("%s:%d: "):format(element.trace.short_src, element.trace.currentline) or ""
+  error(("%sleft open at the end of the %s:\n  %s"):format(at, element.trace and "test" or "file",
+                                                           table.concat(left, "\n  ")), 0)
 end
 
 -- ---- busted ---------------------------------------------------------------------------------------------
@@ -85,11 +87,11 @@ end
 local function end_test(element)
   running = nil
   grant(element)
-  report(close_all(function(entry) return entry.for_test end))
+  report(close_all(function(entry) return entry.for_test end), element)
 end
 
-local function end_file()
-  report(close_all(function() return true end))
+local function end_file(element)
+  report(close_all(function() return true end), element)
 end
 
 --- Puts the guard between busted and the tests.

@@ -223,7 +223,8 @@ function plugin:collect()
   self.world.core:collect(self.name)
 end
 
-function plugin:close()
+--- Ends everything; what was left open, for the guard.
+function plugin:leave()
   return self.world:close()
 end
 

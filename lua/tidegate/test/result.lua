@@ -7,6 +7,8 @@
 -- Ownership  A result belongs to the spec; it points to nothing in the gateway.
 -- Cost       One small table for each plugin that took part.
 
+local cjson = require "cjson.safe"
+
 local http = require "tidegate.test.http"
 
 local result = {}
@@ -129,6 +131,7 @@ function result:take_end(event, record, call)
   self.error = failure and failure.what
   self.usage, self.usages = total_of(record, event.accounts), record.usage
   self.trace = setmetatable({ order = record.order, visits = record.visits }, trace)
+  self.fields = event.log_fields and cjson.decode("{" .. event.log_fields:gsub("^,", "") .. "}") or {}
   local facts = event.upstream
   self.upstream = { called = facts.called, status = facts.status, target = facts.address, error = facts.error,
                     attempts = attempts_of(record, facts) }

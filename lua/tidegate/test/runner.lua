@@ -14,14 +14,23 @@ tidegate test: busted is not installed for Lua 5.1 (%s)
 
 local USAGE = "tidegate test: %s; `tidegate help test` lists the options\n"
 
-local function set_timeout(options, value)
+-- Each takes the options of the guard, the text behind "=" (nil without), and the words for busted; true, or
+-- what is wrong.
+local OURS = {}
+
+function OURS.timeout(options, value)
   options.timeout = tonumber(value)
   return options.timeout ~= nil and options.timeout >= 0 or "--timeout takes a number of seconds"
 end
 
-local OURS = {
-  timeout = set_timeout,
-}
+function OURS.junit(_, value, rest)
+  rest[#rest + 1] = "--output=junit"
+  if value then
+    rest[#rest + 1] = "-Xoutput"
+    rest[#rest + 1] = value
+  end
+  return true
+end
 
 -- Takes our options out of `arg`; nil and why when one is wrong.
 local function read_arguments(words, options)
@@ -31,7 +40,7 @@ local function read_arguments(words, options)
     if words[i] == "--" then break end
     local take = name and OURS[name]
     if take then
-      local ok = take(options, words[i]:find("=", 1, true) and value or nil)
+      local ok = take(options, words[i]:find("=", 1, true) and value or nil, rest)
       if ok ~= true then return nil, ok end
     else
       rest[#rest + 1] = words[i] == "--help-busted" and "--help" or words[i]
