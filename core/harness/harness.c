@@ -13,6 +13,7 @@
 #include "event/watchdog.h"
 #include "gateway/client.h"
 #include "gateway/vm_set.h"
+#include "harness/coverage.h"
 #include "harness/pipe.h"
 #include "observe/metrics.h"
 
@@ -94,6 +95,7 @@ static void on_enter(void *arg, const struct tg_request *r)
 {
     struct tg_harness *h = arg;
     h->events->on_enter(h->arg, r);
+    tg_coverage_watch(r->plugins.run.L);
     h->entered_cpu = tg_clock_thread_cpu();
 }
 

@@ -7,6 +7,7 @@
 #include "config/load.h"
 #include "config/scratch_host.h"
 #include "gateway/vm_set.h"
+#include "harness/coverage.h"
 #include "harness/event.h"
 #include "harness/pipe.h"
 #include "harness/watch.h"
@@ -606,6 +607,14 @@ static int make_folder(lua_State *L)
     return 0;
 }
 
+/* cover(): lines of plugins are counted from now on */
+static int cover(lua_State *L)
+{
+    (void)L;
+    tg_coverage_start();
+    return 0;
+}
+
 static void make_type(lua_State *L, const char *name, const luaL_Reg *methods)
 {
     luaL_newmetatable(L, name);
@@ -629,6 +638,10 @@ int tg_harness_open(lua_State *L)
     lua_setfield(L, -2, "load");
     lua_pushcfunction(L, hmac);
     lua_setfield(L, -2, "hmac");
+    lua_pushcfunction(L, cover);
+    lua_setfield(L, -2, "cover");
+    lua_pushcfunction(L, tg_coverage_push);
+    lua_setfield(L, -2, "covered");
     lua_pushcfunction(L, make_folder);
     lua_setfield(L, -2, "mkdir");
     lua_pushcfunction(L, set_env);

@@ -15,6 +15,7 @@ local behaviour = require "tidegate.test.behaviour"
 local clock = require "tidegate.test.clock"
 local gateway = require "tidegate.test.gateway"
 local guard = require "tidegate.test.guard"
+local har = require "tidegate.test.har"
 local harness = require "tidegate.harness"
 local load = require "tidegate.test.load"
 local plugin = require "tidegate.test.plugin"
@@ -108,6 +109,28 @@ function t.check(file, options)
   local snapshot, messages, text = load.config(file, options.files, options.env)
   if snapshot then return true, messages end
   return nil, messages, text
+end
+
+--- Sends the requests of an HTTP archive to a plugin or a gateway.
+-- @tparam string path
+-- @tparam table target what t.plugin or t.gateway made
+-- @treturn table list of { request, expected = { status, headers, body }, result }
+function t.replay(path, target)
+  local ok, entries = pcall(har.read, path)
+  if not ok then error(entries, 2) end
+  for _, entry in ipairs(entries) do
+    local origin = entry.origin
+    if target.run then
+      entry.request.upstream = origin and { origin.status, headers = origin.headers, body = origin.body }
+      entry.result = target:run(entry.request)
+    else
+      if origin then
+        target:upstream(origin.service, { origin.status, headers = origin.headers, body = origin.body })
+      end
+      entry.result = target:request(entry.request)
+    end
+  end
+  return entries
 end
 
 -- ---- Helpers --------------------------------------------------------------------------------------------

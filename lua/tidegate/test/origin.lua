@@ -151,6 +151,7 @@ function answer(self, connection, value, request)
   local action = ACTIONS[behaviour.kind(value)]
   if action then return action(self, connection, value, request) end
   local response = behaviour.response(value)
+  request.response = response
   connection.close_after = closes(response)
   connection.busy = false
   send(connection, http.response(response, request.method == "HEAD"))

@@ -136,6 +136,7 @@ function result:take_end(event, record, call)
   self.upstream = { called = facts.called, status = facts.status, target = facts.address, error = facts.error,
                     attempts = attempts_of(record, facts) }
   if call and facts.called then
+    self.origin = call.response
     for _, name in ipairs { "method", "path", "query", "headers", "header_list", "body", "chunks" } do
       self.upstream[name] = call[name]
     end

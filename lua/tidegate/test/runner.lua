@@ -23,6 +23,16 @@ function OURS.timeout(options, value)
   return options.timeout ~= nil and options.timeout >= 0 or "--timeout takes a number of seconds"
 end
 
+function OURS.coverage(options)
+  options.coverage = true
+  return true
+end
+
+function OURS.record(options, value)
+  options.record = value
+  return value ~= nil and value ~= "" or "--record names a file: --record=traffic.har"
+end
+
 function OURS.junit(_, value, rest)
   rest[#rest + 1] = "--output=junit"
   if value then
@@ -80,6 +90,19 @@ local function run_busted()
   chunk()
 end
 
+-- --record: a function that writes the archive at the end.
+local function begin_recording(guard)
+  local path = guard.options.record
+  if not path then return function() return true end end
+  local clock = require "tidegate.test.clock"
+  local recorder = require("tidegate.test.har").recorder()
+  guard.watch(function(_, request, result) recorder:add(clock:now(), request, result) end)
+  return function()
+    local ok, why = recorder:write(path)
+    return ok, why and "cannot write the archive: " .. why
+  end
+end
+
 --- The exit status.
 function runner.main()
   jit.off()
@@ -95,15 +118,25 @@ function runner.main()
     return 2
   end
   for i = 1, math.max(#rest, #arg) do rawset(arg, i, rest[i]) end
+  if guard.options.coverage then require("tidegate.test.coverage").start() end
   catch_exit()
   install_guard(guard)
+  local finish = begin_recording(guard)
   local ok, thrown = xpcall(run_busted, function(e)
     return e == ENDED and e or debug.traceback(tostring(e), 2)
   end)
-  if ok then return 0 end
-  if thrown == ENDED then return ENDED.code == 0 and 0 or 1 end
-  io.stderr:write("tidegate test: " .. tostring(thrown) .. "\n")
-  return 1
+  local status = 0
+  if thrown == ENDED then
+    status = ENDED.code == 0 and 0 or 1
+  elseif not ok then
+    io.stderr:write("tidegate test: " .. tostring(thrown) .. "\n")
+    status = 1
+  end
+  if guard.options.coverage then io.write("\n", require("tidegate.test.coverage").report()) end
+  local written, problem = finish()
+  if written then return status end
+  io.stderr:write("tidegate test: " .. problem .. "\n")
+  return 3
 end
 
 return runner

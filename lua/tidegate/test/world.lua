@@ -7,6 +7,7 @@
 -- Cost       A new world is some 100 µs and the VMs of its plugins.
 
 local clock = require "tidegate.test.clock"
+local coverage = require "tidegate.test.coverage"
 local harness = require "tidegate.harness"
 local http = require "tidegate.test.http"
 local origins = require "tidegate.test.origin"
@@ -42,6 +43,7 @@ function world:adopt(snapshot)
   local ok, why = self.core:adopt(snapshot)
   if not ok then return nil, why end
   self.snapshot = snapshot
+  coverage.know(snapshot)
   self.builtin = {}
   for _, service in ipairs(snapshot:services()) do
     self.builtin[service.name] = #service.targets == 0

@@ -1,0 +1,64 @@
+--- Recording what specs do, and doing it again.
+
+local t = require "tidegate.test"
+
+local har = require "tidegate.test.har"
+
+local STAMP = t.source [[
+return { name = "stamp", version = "1", api = 1, stage = "guard",
+  header_filter = function(conf, ctx) ctx.resp:set_header("x-stamp", ctx.req.method) end }]]
+
+describe("an HTTP archive", function()
+  local path, recorder
+
+  before_each(function()
+    t.reset()
+    path = os.tmpname()
+    recorder = har.recorder()
+  end)
+
+  after_each(function() os.remove(path) end)
+
+  it("holds requests and answers, and replays on a plugin", function()
+    local p = t.plugin(STAMP)
+    local one = { method = "POST", path = "/a?b=c", headers = { ["x-a"] = "1" }, body = "sent",
+                  upstream = { 201, body = "made", headers = { ["content-type"] = "text/plain" } } }
+    recorder:add(t.clock:now(), one, p:run(one))
+    local two = { path = "/bytes", upstream = { 200, body = "\0\255" } }
+    recorder:add(t.clock:now(), two, p:run(two))
+    assert.is_true(recorder:write(path))
+
+    local entries = t.replay(path, p)
+    assert.equal(2, #entries)
+    assert.equal("POST", entries[1].request.method)
+    assert.equal("/a?b=c", entries[1].request.path)
+    for _, entry in ipairs(entries) do
+      assert.response(entry.result).has.status(entry.expected.status)
+      assert.response(entry.result).has.body(entry.expected.body)
+      assert.response(entry.result).has.header("x-stamp", entry.expected.headers["x-stamp"])
+    end
+    assert.equal("\0\255", entries[2].result.body)
+    assert.equal("sent", entries[1].result.upstream.body)
+  end)
+
+  it("is JSON that other programs read", function()
+    local p = t.plugin(STAMP)
+    recorder:add(t.clock:now(), {}, p:run())
+    assert.is_true(recorder:write(path))
+    local file = assert(io.open(path))
+    local text = file:read "*a"
+    file:close()
+    assert.matches('"startedDateTime":"2024%-01%-01T00:00:00.000Z"', text)
+    assert.matches('"queryString":%[%]', text)
+    assert.matches('"version":"1.2"', text)
+  end)
+
+  it("says what is wrong with it", function()
+    local p = t.plugin(STAMP)
+    assert.error_matches(function() t.replay("no/such.har", p) end, "cannot read no/such.har")
+    local file = assert(io.open(path, "w"))
+    file:write '{"log":{"entries":[{"request":{"url":"nowhere"},"response":{}}]}}'
+    file:close()
+    assert.error_matches(function() t.replay(path, p) end, 'entry 1: "nowhere" is not an address')
+  end)
+end)
