@@ -5,7 +5,7 @@
 
 #include "harness/host.h"
 
-static int new(const struct tg_args *args)
+static int new (const struct tg_args *args)
 {
     return tg_host_run("tidegate.test.skeleton", args->word_count, args->words);
 }
@@ -21,7 +21,8 @@ const struct tg_command tg_command_new = {
         "both write .busted and .luarc.json where there are none. Files that exist are never\n"
         "touched: then nothing is written at all. `tidegate test` runs the specs.\n"
         "\n"
-        "  --phases=LIST   phases of the plugin: rewrite, access, header_filter, body_filter, log,\n"
+        "  --phases=LIST   phases of the plugin: rewrite, access, header_filter, body_filter, "
+        "log,\n"
         "                  with commas between them (access)\n",
     .run = new,
 };

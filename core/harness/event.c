@@ -166,6 +166,18 @@ static void on_failed(void *arg, const struct tg_request *r, struct tg_str what,
         .list = arg, .type = "failed", .fill = fill_failed, .r = r, .text = what, .kill = kill});
 }
 
+static void fill_wrote(lua_State *L, const struct event *e)
+{
+    fill_place(L, e);
+    set_str(L, "table", e->text);
+}
+
+static void on_wrote(void *arg, const struct tg_request *r, const char *name)
+{
+    emit(&(struct event){
+        .list = arg, .type = "wrote", .fill = fill_wrote, .r = r, .text = tg_str_c(name)});
+}
+
 /* ---- The end of a request ----------------------------------------------------------------------
  */
 
@@ -239,5 +251,6 @@ const struct tg_harness_events tg_event_listeners = {
     .on_enter = on_enter,
     .on_leave = on_leave,
     .on_failed = on_failed,
+    .on_wrote = on_wrote,
     .on_end = on_end,
 };

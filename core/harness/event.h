@@ -8,6 +8,7 @@
  *   enter   request, plugin, phase, at           a plugin is entered, or resumed
  *   leave   the same, outcome, cpu               it is left: done wait preempted exit error killed
  *   failed  request, plugin, phase, what, kill   it failed; kill is nil unless a bound ended it
+ *   wrote   request, plugin, phase, table        it wrote one of its module tables
  *   end     request and what is known of it, see push_end()
  */
 #ifndef TG_HARNESS_EVENT_H

@@ -15,6 +15,7 @@
 #include "gateway/vm_set.h"
 #include "harness/coverage.h"
 #include "harness/pipe.h"
+#include "harness/state.h"
 #include "observe/metrics.h"
 
 #include <poll.h>
@@ -52,9 +53,10 @@ struct tg_harness {
     struct tg_list dials;
     struct tg_list confined;
     uint32_t dial_count;
-    unsigned pending;     /* events of this round */
-    enum tg_phase phase;  /* the only one, or TG_PHASES */
-    uint64_t entered_cpu; /* us of the thread, at the last on_enter */
+    unsigned pending;        /* events of this round */
+    enum tg_phase phase;     /* the only one, or TG_PHASES */
+    uint64_t entered_cpu;    /* us of the thread, at the last on_enter */
+    struct tg_state *states; /* two: before and after a stretch; NULL: not watched */
 };
 
 /* One for the process: made with the first harness, ended with it. */
@@ -95,6 +97,8 @@ static void on_enter(void *arg, const struct tg_request *r)
 {
     struct tg_harness *h = arg;
     h->events->on_enter(h->arg, r);
+    if (h->states != NULL)
+        tg_state_take(r->plugins.run.vm, &h->states[0]);
     tg_coverage_watch(r->plugins.run.L);
     h->entered_cpu = tg_clock_thread_cpu();
 }
@@ -103,6 +107,13 @@ static void on_leave(void *arg, const struct tg_request *r, enum tg_run_outcome 
 {
     struct tg_harness *h = arg;
     h->events->on_leave(h->arg, r, outcome, tg_clock_thread_cpu() - h->entered_cpu);
+    if (h->states == NULL)
+        return;
+    unsigned at = 0;
+    const struct tg_state_table *written;
+    tg_state_take(r->plugins.run.vm, &h->states[1]);
+    while ((written = tg_state_next_written(&h->states[0], &h->states[1], &at)) != NULL)
+        h->events->on_wrote(h->arg, r, written->name);
 }
 
 static void on_failed(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill)
@@ -296,6 +307,18 @@ void tg_harness_set_phase(struct tg_harness *harness, enum tg_phase phase)
     harness->phase = phase;
 }
 
+enum tg_err tg_harness_watch_state(struct tg_harness *harness, bool on)
+{
+    if (!on) {
+        tg_mem_free(TG_MEM_OTHER, harness->states);
+        harness->states = NULL;
+        return TG_OK;
+    }
+    if (harness->states == NULL)
+        harness->states = tg_mem_zalloc(TG_MEM_OTHER, 2, sizeof(*harness->states));
+    return harness->states != NULL ? TG_OK : TG_E_NOMEM;
+}
+
 static char *copy(struct tg_str s)
 {
     char *p = tg_mem_zalloc(TG_MEM_OTHER, s.n + 1, 1);
@@ -376,6 +399,7 @@ static void undo(struct tg_harness *h, unsigned step)
     if (step >= 1)
         tg_worker_release(&h->worker);
     tg_metrics_free(&h->metrics);
+    tg_mem_free(TG_MEM_OTHER, h->states);
     tg_mem_free(TG_MEM_OTHER, h);
 }
 

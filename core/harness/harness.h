@@ -33,6 +33,8 @@ struct tg_harness_events {
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome,
                      uint64_t cpu);
     void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill);
+    /* While tg_harness_watch_state() is on: the plugin wrote the module table called `name`. */
+    void (*on_wrote)(void *arg, const struct tg_request *r, const char *name);
     void (*on_end)(void *arg, const struct tg_request *r);
 };
 
@@ -82,6 +84,10 @@ enum tg_err tg_harness_settle_dial(struct tg_harness *harness, uint32_t id, enum
 
 /* Only `phase` of plugins runs; TG_PHASES: all. */
 void tg_harness_set_phase(struct tg_harness *harness, enum tg_phase phase);
+
+/* Whether on_wrote is told: plugins' tables are compared around each stretch that they run. The
+ * comparison costs more than most plugins. TG_E_NOMEM. */
+enum tg_err tg_harness_watch_state(struct tg_harness *harness, bool on) TG_MUST_USE;
 
 /* The instance called `id` takes part only in requests of this route, service or listener. Both
  * strings are copied. TG_E_NOMEM. */

@@ -470,6 +470,14 @@ static int harness_only(lua_State *L)
     return 0;
 }
 
+/* watch_state(on): "wrote" events from now on, or none */
+static int harness_watch_state(lua_State *L)
+{
+    if (tg_harness_watch_state(check_harness(L), lua_toboolean(L, 2) != 0) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    return 0;
+}
+
 /* confine(id, "route" | "service" | "listener", name) */
 static int harness_confine(lua_State *L)
 {
@@ -563,14 +571,23 @@ static int harness_open(lua_State *L)
 }
 
 static const luaL_Reg harness_methods[] = {
-    {"adopt", harness_adopt},     {"run", harness_run},
-    {"events", harness_events},   {"now", harness_now},
-    {"next", harness_next},       {"move", harness_move},
-    {"connect", harness_connect}, {"settle", harness_settle},
-    {"only", harness_only},       {"confine", harness_confine},
-    {"vm", harness_vm},           {"collect", harness_collect},
-    {"open", harness_open},       {"close", harness_close},
-    {"__gc", harness_close},      {NULL, NULL},
+    {"watch_state", harness_watch_state},
+    {"adopt", harness_adopt},
+    {"run", harness_run},
+    {"events", harness_events},
+    {"now", harness_now},
+    {"next", harness_next},
+    {"move", harness_move},
+    {"connect", harness_connect},
+    {"settle", harness_settle},
+    {"only", harness_only},
+    {"confine", harness_confine},
+    {"vm", harness_vm},
+    {"collect", harness_collect},
+    {"open", harness_open},
+    {"close", harness_close},
+    {"__gc", harness_close},
+    {NULL, NULL},
 };
 
 /* ---- The module --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 
 local behaviour = require "tidegate.test.behaviour"
 local guard = require "tidegate.test.guard"
+local interleave = require "tidegate.test.interleave"
 local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
 local world = require "tidegate.test.world"
@@ -180,6 +181,7 @@ local function send(self, request, level)
   local result = w:finish(w:send(client, request))
   if result.done then w:hang_up(client) end
   guard.saw(self, request, result)
+  if guard.options.interleave then interleave.run(self, request) end
   return narrow(self, result)
 end
 
@@ -225,6 +227,7 @@ end
 
 --- Ends everything; what was left open, for the guard.
 function plugin:leave()
+  interleave.leave(self)
   return self.world:close()
 end
 

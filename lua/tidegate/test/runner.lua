@@ -28,6 +28,11 @@ function OURS.coverage(options)
   return true
 end
 
+function OURS.interleave(options)
+  options.interleave = true
+  return true
+end
+
 function OURS.record(options, value)
   options.record = value
   return value ~= nil and value ~= "" or "--record names a file: --record=traffic.har"
@@ -86,7 +91,7 @@ end
 
 local function run_busted()
   -- busted names itself after the file of its caller.
-  local chunk = assert(loadstring('return require "busted.runner" { standalone = false }', "@tidegate test"))
+  local chunk = assert(loadstring('require("busted.runner")({ standalone = false }) return', "@tidegate test"))
   chunk()
 end
 
@@ -133,6 +138,7 @@ function runner.main()
     status = 1
   end
   if guard.options.coverage then io.write("\n", require("tidegate.test.coverage").report()) end
+  if guard.options.interleave then io.write("\n", require("tidegate.test.interleave").report()) end
   local written, problem = finish()
   if written then return status end
   io.stderr:write("tidegate test: " .. problem .. "\n")

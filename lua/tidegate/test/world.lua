@@ -130,6 +130,10 @@ local handlers = {
   failed = function(self, event) result.on_failed(record_of(self, event.request), event) end,
 }
 
+function handlers.wrote(self, event)
+  if self.on_wrote then self.on_wrote(event) end
+end
+
 function handlers.dial(self, event) return self.origins:dial(event) end
 
 function handlers.line(self, event)
