@@ -4,8 +4,8 @@
  * round in which nothing happens these are our own two, prepare and check. A round with more, a
  * deferred call or a due timer means that another is worth its while.
  *
- * A thread may have one watch with the watchdog, so each harness is watched while it runs plugins:
- * in run, adopt and free. */
+ * A thread may have one watch with the watchdog: it goes to the harness that works, and stays there
+ * until another one does. */
 #include "base/banned.h"
 #include "harness/harness.h"
 
@@ -41,9 +41,7 @@ struct confined {
 
 struct tg_harness {
     struct tg_worker worker;
-    struct tg_gateway gateway;
     struct tg_gate gate;
-    struct tg_metrics *metrics;
     struct tg_watch watch;
     struct tg_gate_observer observer;
     struct tg_pool_dialer dialer;
@@ -59,8 +57,13 @@ struct tg_harness {
     struct tg_state *states; /* two: before and after a stretch; NULL: not watched */
 };
 
-/* One for the process: made with the first harness, ended with it. */
+/* For the process: made with the first harness, ended with it. Counts and addresses mean nothing to
+ * specs, so all harnesses share them. */
 static struct tg_watchdog *watchdog;
+static struct tg_metrics *metrics;
+static struct tg_gateway gateway;
+
+static struct tg_harness *watched; /* the one that the watchdog looks at; NULL: none */
 
 /* ---- What plugins do ---------------------------------------------------------------------------
  */
@@ -135,17 +138,27 @@ static void on_line(void *arg, enum tg_log_level level, const char *component,
     h->events->on_line(h->arg, level, component, message, fields, count);
 }
 
+/* Takes the watch to `h`, or (NULL) to nobody. */
+static void watch(struct tg_harness *h)
+{
+    if (watched == h)
+        return;
+    if (watched != NULL)
+        tg_watchdog_remove(watchdog, &watched->watch);
+    watched = h;
+    if (h != NULL && tg_watchdog_add(watchdog, &h->watch) != TG_OK)
+        watched = NULL; /* no CPU clock: plugins that never end are not stopped */
+}
+
 /* Between enter() and leave() plugins of `h` may run. */
 static void enter(struct tg_harness *h)
 {
     tg_log_tap(&h->tap);
-    if (tg_watchdog_add(watchdog, &h->watch) != TG_OK)
-        tg_log(TG_LOG_WARN, "harness", "no CPU clock: plugins that never end are not stopped");
+    watch(h);
 }
 
-static void leave(struct tg_harness *h)
+static void leave(void)
 {
-    tg_watchdog_remove(watchdog, &h->watch);
     tg_log_tap(NULL);
 }
 
@@ -260,7 +273,7 @@ enum tg_err tg_harness_run(struct tg_harness *harness)
 {
     enter(harness);
     enum tg_err err = run_rounds(harness);
-    leave(harness);
+    leave();
     return err;
 }
 
@@ -293,7 +306,7 @@ enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *sna
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
     if (err == TG_OK)
         tg_clients_fit(&harness->gate);
-    leave(harness);
+    leave();
     return err;
 }
 
@@ -372,47 +385,41 @@ static void wire(struct tg_harness *h)
     ev_set_invoke_pending_cb(h->worker.loop.ev, on_invoke);
 }
 
-/* What was made stays for undo(), which is told how far it came. */
-static enum tg_err make(struct tg_harness *h, unsigned *step)
+/* What all harnesses share, once. */
+static enum tg_err prepare_process(void)
 {
-    enum tg_err err = watchdog != NULL ? TG_OK : tg_watchdog_new(&watchdog);
-    if (err != TG_OK)
-        return err;
-    h->metrics = tg_metrics_new(1);
-    if (h->metrics == NULL)
+    if (watchdog != NULL)
+        return TG_OK;
+    if (metrics == NULL)
+        metrics = tg_metrics_new(1);
+    if (metrics == NULL)
         return TG_E_NOMEM;
-    err = tg_worker_init(&h->worker, 0, tg_metrics_cells(h->metrics, 0));
-    if (err != TG_OK)
-        return err;
-    *step = 1;
-    err = tg_gateway_init(&h->gateway);
-    if (err != TG_OK)
-        return err;
-    *step = 2;
-    return tg_gate_init(&h->gate, &h->worker, &h->gateway);
+    enum tg_err err = gateway.addresses != NULL ? TG_OK : tg_gateway_init(&gateway);
+    return err == TG_OK ? tg_watchdog_new(&watchdog) : err;
 }
 
-static void undo(struct tg_harness *h, unsigned step)
+static enum tg_err make(struct tg_harness *h)
 {
-    if (step >= 2)
-        tg_gateway_release(&h->gateway);
-    if (step >= 1)
+    enum tg_err err = prepare_process();
+    if (err == TG_OK)
+        err = tg_worker_init(&h->worker, 0, tg_metrics_cells(metrics, 0));
+    if (err != TG_OK)
+        return err;
+    err = tg_gate_init(&h->gate, &h->worker, &gateway);
+    if (err != TG_OK)
         tg_worker_release(&h->worker);
-    tg_metrics_free(&h->metrics);
-    tg_mem_free(TG_MEM_OTHER, h->states);
-    tg_mem_free(TG_MEM_OTHER, h);
+    return err;
 }
 
 enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness_events *events,
                            void *arg, struct tg_harness **out)
 {
-    unsigned step = 0;
     struct tg_harness *h = tg_mem_zalloc(TG_MEM_OTHER, 1, sizeof(*h));
     if (h == NULL)
         return TG_E_NOMEM;
-    enum tg_err err = make(h, &step);
+    enum tg_err err = make(h);
     if (err != TG_OK) {
-        undo(h, step);
+        tg_mem_free(TG_MEM_OTHER, h);
         return err;
     }
     h->events = events;
@@ -438,10 +445,13 @@ void tg_harness_free(struct tg_harness **harness)
     tg_assert(run_rounds(h) == TG_OK);
     tg_gate_release(&h->gate);
     tg_loop_run_deferred(&h->worker.loop);
-    leave(h);
+    leave();
+    watch(NULL);
     TG_LIST_FOREACH(&h->dials, it)
     forget_dial(TG_LIST_ENTRY(it, struct dial, link));
     TG_LIST_FOREACH(&h->confined, it)
     forget_confined(TG_LIST_ENTRY(it, struct confined, link));
-    undo(h, 2);
+    tg_worker_release(&h->worker);
+    tg_mem_free(TG_MEM_OTHER, h->states);
+    tg_mem_free(TG_MEM_OTHER, h);
 }

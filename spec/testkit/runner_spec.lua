@@ -147,6 +147,44 @@ describe("the program", function()
     assert.matches("things fails", xml)
   end)
 
+  local PROBE = [[
+      it("runs", function()
+        local p = t.plugin(t.source(table.concat({
+          'local seen = {}',
+          'return { name = "probe", version = "1", api = 1, stage = "guard",',
+          '  access = function(_, ctx)',
+          '    seen[1] = ctx.id',
+          '    ctx:sleep "1s"',
+          '    if ctx.req.path == "/never" then',
+          '      ctx:exit(404)',
+          '    end',
+          '  end }' }, "\n")))
+        assert.response(p:run { path = "/a" }).has.status(200)
+      end)]]
+
+  it("tells which lines of plugins were run", function()
+    spec_with(PROBE)
+    local code, out = test("--coverage", "bad_spec.lua")
+    assert.equal(0, code)
+    assert.matches("%d+ of %d+ lines  bad_spec.lua/source%-%d+.lua\n          not run: 7\n", out)
+  end)
+
+  it("tells what requests write that run at once", function()
+    spec_with(PROBE)
+    local code, out = test("--interleave", "bad_spec.lua")
+    assert.equal(0, code)
+    assert.matches('plugin probe: "seen" was written by both requests: GET /a', out)
+  end)
+
+  it("records an archive", function()
+    spec_with(PROBE)
+    assert.equal(0, (test("--record=all.har", "bad_spec.lua")))
+    assert.matches('"url":"http:\\/\\/gateway.test\\/a"', read("all.har"))
+    local code, out = test("--record=no/such/folder.har", "bad_spec.lua")
+    assert.equal(3, code)
+    assert.matches("cannot write the archive: no/such/folder.har", out)
+  end)
+
   it("does not understand everything", function()
     local code, out = test("--timeout=soon")
     assert.equal(2, code)

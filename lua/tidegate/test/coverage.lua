@@ -1,6 +1,6 @@
 -- --coverage: which lines of the plugins were run.
 --
--- Purpose    One line for each plugin file: how many of the lines that hold code were run, and which were not.
+-- Purpose    One line for each plugin file: how many of the lines that hold code were run, and which not.
 -- Invariants Lines that hold code are those of the bytecode that LuaJIT makes of the text.
 -- Ownership  The counts are the core's (core/harness/coverage.h); the texts come from the snapshots.
 -- Cost       See there.

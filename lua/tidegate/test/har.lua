@@ -1,6 +1,6 @@
 -- HTTP archives: --record writes what specs did, t.replay does it again.
 --
--- Purpose    Captured traffic as specs: each entry of an archive (HAR 1.2, as browsers and proxies write them)
+-- Purpose    Captured traffic as specs: each entry of an archive (HAR 1.2, as browsers and proxies write it)
 --            is a request and the answer that was seen. Archives of our own also hold what the origin
 --            answered, in `_origin`, so they replay without a handler.
 -- Invariants Times are the gateway's. Bodies that are not text are in base 64, as the format says.

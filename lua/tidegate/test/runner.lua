@@ -91,8 +91,8 @@ end
 
 local function run_busted()
   -- busted names itself after the file of its caller.
-  local chunk = assert(loadstring('require("busted.runner")({ standalone = false }) return', "@tidegate test"))
-  chunk()
+  local call = 'require("busted.runner")({ standalone = false }) return'
+  assert(loadstring(call, "@tidegate test"))()
 end
 
 -- --record: a function that writes the archive at the end.
