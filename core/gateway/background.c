@@ -43,11 +43,20 @@ static void log_failure(const struct tg_background *b, struct tg_str what)
     tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 4 : 3);
 }
 
+static struct tg_str kill_text(enum tg_kill kill, char *room, size_t size)
+{
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, size);
+    tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(kill), tg_kill_text(kill));
+    return tg_fmt_str(&f);
+}
+
 static void fail(struct tg_background *b, enum tg_metric_id counter)
 {
     struct tg_str what = tg_run_error(&b->run); /* where it was; nothing when it waited */
+    char room[128];
     if (what.n == 0)
-        what = tg_str_c(tg_kill_text(b->run.kill));
+        what = kill_text(b->run.kill, room, sizeof(room));
     log_failure(b, what);
     tg_metric_inc(gate_of(b)->worker->cells, counter);
 }
@@ -83,11 +92,8 @@ static void end(struct tg_background *b, bool ok)
     tg_held_end_all(&b->held);
     if (b->timer_on)
         tg_timer_release(&b->timer);
-    if (b->call.on_end != NULL) {
-        if (ok)
-            lua_settop(b->run.L, 1);
+    if (b->call.on_end != NULL)
         b->call.on_end(b->call.arg, ok, ok ? b->run.L : NULL);
-    }
     tg_run_release(&b->run);
     tg_account_release(&b->account);
     entry->background--;
@@ -96,6 +102,12 @@ static void end(struct tg_background *b, bool ok)
     if (entry->room.run == NULL)
         tg_task_init(&entry->room, on_room);
     tg_loop_defer(loop_of(b), &entry->room);
+}
+
+static void fail_killed(struct tg_background *b)
+{
+    tg_vm_entry_note_kill(b->call.entry);
+    fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)b->run.kill - TG_KILL_CPU);
 }
 
 /* Ends one that waits or was preempted. */
@@ -108,8 +120,7 @@ static void kill_waiting(struct tg_background *b, enum tg_kill reason)
     if (wait != NULL)
         wait->on_resume(wait, &b->run, true);
     tg_run_kill(&b->run, reason);
-    tg_vm_entry_note_kill(b->call.entry);
-    fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)reason - TG_KILL_CPU);
+    fail_killed(b);
     end(b, false);
 }
 
@@ -134,8 +145,7 @@ static void settle(struct tg_background *b, enum tg_run_outcome outcome)
         fail(b, TG_METRIC_PLUGIN_ERRORS);
         break;
     case TG_RUN_KILLED:
-        tg_vm_entry_note_kill(b->call.entry);
-        fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)b->run.kill - TG_KILL_CPU);
+        fail_killed(b);
         break;
     }
     end(b, false);
@@ -219,8 +229,12 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
     struct tg_vm_entry *entry = call->entry;
     struct tg_vm_set *set = entry->host.set;
     int nargs;
+    uint64_t now = tg_loop_now(&set->gate->worker->loop);
     if (entry->background >= TG_BACKGROUND_MAX)
         return TG_E_LIMIT;
+    struct tg_quarantine *quarantine = &set->quarantines[entry->host.plugin->index];
+    if (set->gate->stopped || !tg_quarantine_allows(quarantine, &entry->limits, now))
+        return TG_E_UNAVAILABLE;
     struct tg_background *b = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*b));
     if (b == NULL)
         return TG_E_NOMEM;
@@ -237,13 +251,14 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
     tg_vm_entry_ref(entry);
     entry->background++;
     tg_list_push_back(&set->gate->background, &b->link);
-    b->wall_deadline = tg_loop_now(loop_of(b)) + entry->limits.plugin_wall;
+    b->wall_deadline = now + entry->limits.plugin_wall;
     settle(b, tg_run_resume(&b->run, nargs));
     return TG_OK;
 }
 
 void tg_background_stop(struct tg_gate *gate)
 {
+    gate->stopped = true;
     TG_LIST_FOREACH(&gate->background, it)
     {
         struct tg_background *b = TG_LIST_ENTRY(it, struct tg_background, link);

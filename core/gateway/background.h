@@ -14,7 +14,7 @@
  * starts. The VM is closed after the last of them.
  *
  * Bound: TG_BACKGROUND_MAX activations of a plugin in one worker at a time; who wants one more asks
- * again when told that one has ended (on_room).
+ * again when told that one has ended (on_room). A plugin in quarantine starts none.
  *
  * Threads: the worker's.
  */
@@ -38,8 +38,8 @@ struct tg_background_call {
     const char *what;          /* "timer", "event", "queue": for log lines */
     /* Pushes the arguments, under tg_run_push(); `arg` is at index 1. NULL: none. */
     lua_CFunction push;
-    /* It is over: ok, or it failed (which has been logged). `L` has the first result on top when
-     * it is ok. May start others. */
+    /* It is over: ok, and `L` holds its results from index 1 on, or it failed, which has been
+     * logged. May start others. */
     void (*on_end)(void *arg, bool ok, lua_State *L);
     void *arg; /* borrowed until on_end */
 };
@@ -70,8 +70,9 @@ struct tg_activator {
     void (*release)(struct tg_activator *activator); /* the VM is about to be closed: frees it */
 };
 
-/* Starts an activation. TG_E_LIMIT: TG_BACKGROUND_MAX run; TG_E_NOMEM. on_end comes then not at
- * all, otherwise perhaps before this returns. Outside of plugin code. */
+/* Starts an activation. TG_E_LIMIT: TG_BACKGROUND_MAX run; TG_E_UNAVAILABLE: the plugin is in
+ * quarantine, or the gate has stopped; TG_E_NOMEM. on_end comes then not at all, otherwise perhaps
+ * before this returns. Outside of plugin code. */
 enum tg_err tg_background_start(const struct tg_background_call *call) TG_MUST_USE;
 
 /* Adds `activator` to the plugin; start() is called now if the snapshot is in force already. */
@@ -86,7 +87,7 @@ void tg_background_retire(struct tg_vm_entry *entry);
 void tg_background_begin_all(struct tg_vm_set *set);
 void tg_background_retire_all(struct tg_vm_set *set);
 
-/* Kills all activations of the gate: the process is about to end. */
+/* Kills all activations of the gate, and no more begin: the process is about to end. */
 void tg_background_stop(struct tg_gate *gate);
 
 /* For gateway/wait. */

@@ -9,12 +9,14 @@
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
+    gateway->addresses = NULL;
     gateway->zones = tg_zones_new();
-    if (gateway->zones == NULL)
-        return TG_E_NOMEM;
-    enum tg_err err = tg_client_addresses_new(&gateway->addresses);
+    gateway->bus = tg_bus_new();
+    enum tg_err err = TG_E_NOMEM;
+    if (gateway->zones != NULL && gateway->bus != NULL)
+        err = tg_client_addresses_new(&gateway->addresses);
     if (err != TG_OK)
-        tg_zones_free(&gateway->zones);
+        tg_gateway_release(gateway);
     return err;
 }
 
@@ -22,6 +24,13 @@ void tg_gateway_release(struct tg_gateway *gateway)
 {
     tg_client_addresses_free(&gateway->addresses);
     tg_zones_free(&gateway->zones);
+    tg_bus_free(&gateway->bus);
+}
+
+static void on_message(void *arg, struct tg_message *message)
+{
+    if (tg_plugin_host.deliver != NULL)
+        tg_plugin_host.deliver(arg, message);
 }
 
 enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct tg_gateway *gateway)
@@ -34,7 +43,10 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
     gate->pool = tg_pool_new(worker);
-    return gate->pool != NULL ? TG_OK : TG_E_NOMEM;
+    if (gate->pool == NULL)
+        return TG_E_NOMEM;
+    tg_bus_join(gateway->bus, &gate->mailbox, &worker->loop, on_message, gate);
+    return TG_OK;
 }
 
 enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, struct tg_vm_set *vms)
@@ -71,6 +83,7 @@ void tg_gate_release(struct tg_gate *gate)
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
     tg_claims_release(&gate->claims);
+    tg_bus_leave(&gate->mailbox);
     if (tg_plugin_host.end_gate != NULL)
         tg_plugin_host.end_gate(gate);
 }

@@ -14,6 +14,7 @@
 
 #include "gateway/plugins.h"
 #include "gateway/request.h"
+#include "store/bus.h"
 #include "store/lock.h"
 #include "upstream/pool.h"
 
@@ -23,6 +24,7 @@ struct tg_gateway {
     _Atomic uint64_t connections;    /* of clients, open now */
     struct tg_shared_map *addresses; /* connections per client address; owned */
     struct tg_zones *zones;          /* what plugins share; owned */
+    struct tg_bus *bus;              /* what they tell each other; owned */
 };
 
 struct tg_gate {
@@ -36,7 +38,9 @@ struct tg_gate {
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list clients;       /* of struct tg_client */
     struct tg_list acceptors;     /* of struct tg_acceptor */
+    bool stopped;                 /* no background work begins any more */
     struct tg_list background;    /* of struct tg_background */
+    struct tg_mailbox mailbox;    /* events for the plugins in force */
     struct tg_claims claims;      /* on locks of zones */
     struct tg_zone_value in_hand; /* what core/bind copies into a VM; released with the next */
     struct tg_bind_object *free_objects; /* of core/bind, for requests to come */

@@ -17,6 +17,8 @@
 
 #include "gateway/request.h"
 
+struct tg_message;
+
 /* How core/bind takes part. One for the process, set before the first VM is made. */
 struct tg_plugin_host {
     /* Registers `tidegate` and its submodules: see tg_vm_options.open. */
@@ -28,6 +30,8 @@ struct tg_plugin_host {
     /* The request ends: objects that plugins may still hold become stale, references go. Called
      * for each open slot, outside of plugin code. */
     void (*end_slot)(struct tg_request *r, struct tg_plugin_slot *slot);
+    /* An event has come for the plugins in force; `message` is borrowed. */
+    void (*deliver)(struct tg_gate *gate, struct tg_message *message);
     /* The gate ends: what is kept in gate->free_objects goes. */
     void (*end_gate)(struct tg_gate *gate);
 };
