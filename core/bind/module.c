@@ -60,6 +60,7 @@ void tg_bind_install(void)
         .resolve = resolve,
         .on_print = on_print,
         .end_slot = tg_bind_end_slot,
+        .deliver = tg_bind_deliver,
         .end_gate = tg_bind_end_gate,
     };
 }

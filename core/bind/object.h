@@ -23,6 +23,8 @@
 
 #include <lauxlib.h>
 
+struct tg_message;
+
 #define TG_BIND_MAGIC 0x0b1ec700u /* plus the scope */
 
 struct tg_bind_object {
@@ -160,6 +162,9 @@ static inline int tg_bind_push_str(lua_State *L, struct tg_str s)
 
 /* Pushes nil and an error of the API: a table with code and message. */
 int tg_bind_fail(lua_State *L, const char *code, const char *message);
+
+/* An event has come to the gate: see events.c. */
+void tg_bind_deliver(struct tg_gate *gate, struct tg_message *message);
 
 /* Replaces "fetch" in the table of names on top of the stack by its loop in Lua: see cache.c. */
 void tg_bind_wrap_fetch(lua_State *L);

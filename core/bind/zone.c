@@ -2,6 +2,7 @@
 #include "base/banned.h"
 #include "bind/zone.h"
 
+#include "gateway/wait.h"
 #include "script/marshal.h"
 
 #define VALUE_NODES 100000
@@ -214,6 +215,12 @@ void tg_bind_check_options(lua_State *L, int n, const char *const *names)
                  lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2));
         tg_bind_arg_error(L, n, what);
     }
+}
+
+void tg_bind_check_set_up(lua_State *L)
+{
+    if (tg_run_is_hosted(tg_run_current(L)))
+        tg_bind_call_error(L, "is for init and configure; keep what it makes");
 }
 
 int tg_bind_push_stored(lua_State *L, enum tg_err err)

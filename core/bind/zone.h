@@ -54,6 +54,9 @@ bool tg_bind_option_duration(lua_State *L, int n, const char *name, uint64_t *us
 /* Raises unless all keys of the options at argument `n` are in `names` (ended by NULL). */
 void tg_bind_check_options(lua_State *L, int n, const char *const *names);
 
+/* Raises unless the plugin is being set up (init, configure). */
+void tg_bind_check_set_up(lua_State *L);
+
 /* Pushes true, or nil and an error for what a zone answered. */
 int tg_bind_push_stored(lua_State *L, enum tg_err err);
 

@@ -23,6 +23,10 @@ local ops, vm, vm_why = {}, nil, nil
 local function wait_for(ctx, key)
   while not tg.dict("gates"):get(key) do ctx:sleep("5ms") end
 end
+local function grow() -- until it is killed
+  local t = {}
+  while true do t[#t + 1] = { {} } end
+end
 local function note(key, n) return tg.dict("shared"):incr(key, n or 1, { init = 0 }) end
 function ops.open(ctx) return tg.dict("gates"):set(ctx.req:query("key"), true) end
 function ops.noted(ctx) return tg.dict("shared"):get(ctx.req:query("key")) or 0 end
