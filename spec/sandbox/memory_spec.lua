@@ -106,7 +106,9 @@ describe("a plugin that keeps more with each request", function()
     end
     assert.status(503, failed)
     sandbox.await_log(g, "plugin=attacker", from)
-    assert.is_true(g:rss() - before < 16 * 2 ^ 20)
+    if os.getenv("TIDEGATE_BUILD") ~= "asan" then -- which keeps what is freed for a while
+      assert.is_true(g:rss() - before < 16 * 2 ^ 20)
+    end
     assert.equal("served 234", client.get(g.port, "/neighbour").body)
     assert.same(pids, g:pids())
     g:stop()
