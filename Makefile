@@ -198,7 +198,8 @@ $(OUT)/tidegate: $(MAIN_OBJ) $(LIB_OBJ) $(OUT)/objects
 	$(call say,LINK)$(CC) $(LINK) -o $@ $(MAIN_OBJ) $(LIB_OBJ) $(LIBS)
 
 # The same without the command line, for specs under a busted of one's own: what Lua loads as a module
-# has to be compiled for any address, so it has objects of its own.
+# has to be compiled for any address, so it has objects of its own. Once loaded it stays: Lua unloads
+# modules when its state closes, and the watchdog's thread is still running in this one.
 $(OUT)/pic/core/%.o: core/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) $(WARN) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
@@ -208,7 +209,7 @@ $(OUT)/pic/llhttp/%.o: $(LLHTTP_DIR)/%.c $(OUT)/flags
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -w -DLLHTTP_STRICT_MODE=1 -fPIC -fvisibility=hidden -c -o $@ $<
 
 $(OUT)/tidegate.so: $(PIC_OBJ) $(OUT)/obj/gen/embed.o $(OUT)/objects
-	$(call say,LINK)$(CC) -shared $(LINK) -o $@ $(PIC_OBJ) $(OUT)/obj/gen/embed.o $(LIBS)
+	$(call say,LINK)$(CC) -shared -Wl,-z,nodelete $(LINK) -o $@ $(PIC_OBJ) $(OUT)/obj/gen/embed.o $(LIBS)
 
 module: $(OUT)/tidegate.so ## build build/tidegate.so: tidegate.test for `busted --lua=luajit`
 

@@ -65,7 +65,7 @@ struct tg_plugin_conf {
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
     bool wants_http; /* needs.http */
-    uint64_t heap; /* limit of its VM, bytes */
+    uint64_t heap;   /* limit of its VM, bytes */
 };
 
 /* One `tg.use`: a plugin with a configuration. */

@@ -125,7 +125,7 @@ static void fill_place(lua_State *L, const struct event *e)
     set_str(L, "request", tg_str(e->r->id, sizeof(e->r->id)));
     set_str(L, "plugin", p->instance->plugin->name);
     set_str(L, "instance", p->instance->id);
-    set_str(L, "phase", tg_str_c(tg_phase_name(p->phase)));
+    set_str(L, "phase", tg_str_c(p->deferred != NULL ? "deferred" : tg_phase_name(p->phase)));
     set_seconds(L, "at", tg_harness_clock(e->list->harness)->mono);
 }
 

@@ -57,8 +57,8 @@ struct tg_harness {
     struct tg_state *states; /* two: before and after a stretch; NULL: not watched */
 };
 
-/* For the process: made with the first harness, ended with it. Counts and addresses mean nothing to
- * specs, so all harnesses share them. */
+/* For the process: made with the first harness, kept to the end. Counts and addresses mean nothing
+ * to specs, so all harnesses share them. */
 static struct tg_watchdog *watchdog;
 static struct tg_metrics *metrics;
 static struct tg_gateway gateway;

@@ -104,6 +104,32 @@ describe("the program", function()
     assert.matches("2 successes", out)
   end)
 
+  it("closes what before_each made with each test, and what setup made with the file", function()
+    write("kept_spec.lua", [[
+      local t = require("tidegate.test")
+      local function plugin(text)
+        return t.plugin(t.source('return { name = "probe", version = "1", api = 1, stage = "guard", ' ..
+          'access = function(_, ctx) ' .. text .. ' end }'))
+      end
+      describe("things", function()
+        local kept
+        setup(function() kept = plugin "" end)
+        before_each(function()
+          local own = plugin "ctx:sleep(1)"
+          t.clock:freeze()
+          own:run()
+          t.clock:freeze(false)
+        end)
+        it("has a kept one", function() assert.equal(200, kept:run().status) end)
+        it("has it still", function() assert.equal(200, kept:run().status) end)
+      end)]])
+    local code, out = test("kept_spec.lua")
+    assert.equal(1, code)
+    assert.matches("2 successes / 0 failures / 2 errors", out)
+    assert.matches("kept_spec.lua:15: left open at the end of the test:", out)
+    assert.matches("kept_spec.lua:16: left open at the end of the test:", out)
+  end)
+
   it("says why a plugin was killed when a spec did not expect it", function()
     spec_with([[
       it("is killed", function()

@@ -99,13 +99,14 @@ end
 function guard.install(busted)
   local harness = require "tidegate.harness"
   limit = jit.status() == false and harness.limit or nil
-  local function on(channel, action)
+  local function on(channel, action, options)
     busted.subscribe(channel, function(...)
       action(...)
       return nil, true
-    end)
+    end, options)
   end
-  on({ "register", "before_each" }, function(_, fn) before_each[fn] = true end)
+  -- Before busted's own subscriber, which lets no further one see registrations.
+  on({ "register", "before_each" }, function(_, fn) before_each[fn] = true end, { priority = 1 })
   on({ "file", "start" }, grant)
   on({ "describe", "start" }, grant)
   on({ "test", "start" }, start_test)
