@@ -22,6 +22,7 @@ local MAX_RUNS = 400
 local MIN_RUNS = 10
 local BUDGET = 40
 local SECONDS = 20
+local FIRST_SECONDS = 500 -- of the first run, in which a program may do sweeps of its own
 local BAD = { "AddressSanitizer", "runtime error:", "tg_assert" }
 
 local program = arg[1]
@@ -37,13 +38,13 @@ local function read(path)
 end
 
 -- Runs the program with these variables. Returns its status (nil: too slow) and output.
-local function run(env)
+local function run(env, seconds)
   env.ASAN_OPTIONS = "detect_leaks=0:abort_on_error=0"
   local out = process.output(scratch)
   local argv = { "./" .. program }
   local child = process.spawn({ argv = argv, env = env, stdout = out, stderr = out, group = true })
   unistd.close(out)
-  local status = child:wait(SECONDS)
+  local status = child:wait(seconds)
   if not status then
     child:kill()
   end
@@ -67,7 +68,11 @@ end
 local function sweep()
   local counted = os.tmpname()
   local began = clock.now()
-  run({ TG_SWEEP_COUNT = counted })
+  local whole, text = run({ TG_SWEEP_COUNT = counted }, FIRST_SECONDS)
+  if not whole or whole.code ~= 0 then
+    os.remove(counted)
+    return nil, "without a failure: " .. process.describe(whole), text
+  end
   local affordable = math.max(MIN_RUNS, math.min(MAX_RUNS, BUDGET / (clock.now() - began)))
   local count = tonumber(read(counted))
   os.remove(counted)
@@ -78,7 +83,7 @@ local function sweep()
   local runs = 0
   for at = 1, count, step do
     runs = runs + 1
-    local status, output = run({ TG_SWEEP_AT = tostring(at) })
+    local status, output = run({ TG_SWEEP_AT = tostring(at) }, SECONDS)
     local problem = judge(status, output)
     if problem then
       return nil, ("allocation %d of %d failing: %s"):format(at, count, problem), output

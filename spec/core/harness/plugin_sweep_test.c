@@ -1,0 +1,234 @@
+/*
+ * Every bundled plugin, with each allocation of its VM refused in turn, and each of the process:
+ * while it is loaded, configured and serves a request through a whole gateway (harness.h). Expected
+ * of each: no crash, nothing left behind, and an honest answer. Honest is what the plugin does
+ * when nothing fails, an error that says so, or a connection that ends; never an answer without
+ * what the plugin was to do with it.
+ *
+ * An ordinary run takes some of the allocations, spread evenly, and others each time; `make sweep`
+ * (TG_SWEEP_COUNT is set) takes all.
+ */
+#include "harness/harness.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "bind/bind.h"
+#include "config/load.h"
+#include "config/scratch_host.h"
+#include "gateway/vm_set.h"
+#include "script/alloc.h"
+#include "support.h"
+
+#include <unistd.h>
+
+#define SAMPLES 60 /* of a sweep, in an ordinary run */
+
+struct sample {
+    const char *plugin; /* tg.use with its configuration */
+    const char *headers;
+    unsigned status;
+    const char *sign; /* stands in the answer when the plugin has done its part */
+};
+
+static const struct sample samples[] = {
+    {"tg.use 'access-log' { path = 'stderr', only_status = { '404' } }", "", 200, "\"target\":"},
+    {"tg.use 'cors' { origins = { 'https://*.example.test', 'https://a.test' }, credentials = true,"
+     " methods = { 'GET', 'PUT' }, max_age = '1h' }",
+     "Origin: https://x.example.test\r\n", 200, "https://x.example.test"},
+    {"tg.use 'headers' { request = { set = { ['x-a'] = 'marked' }, remove = { 'x-b' } },"
+     " response = { add = { ['x-c'] = 'd' }, rename = { server = 'x-server' } } }",
+     "X-B: b\r\n", 200, "[\"x-a\",\"marked\"]"},
+    {"tg.use 'redirect' { to = 'https://new.test${req.path}', status = 308 }", "", 308,
+     "https://new.test/here"},
+    {"tg.use 'request-id' { trust = false }", "X-Request-Id: told\r\n", 200, "x-request-id"},
+    {"tg.use 'respond' { status = 418, json = { tea = '${req.path}', list = { 1, 2 } },"
+     " headers = { ['x-pot'] = '${req.method}' } }",
+     "", 418, "/here"},
+};
+
+/* ---- Nobody listens ---- */
+
+static void on_dial(void *arg, uint32_t id, const struct tg_addr *addr)
+{
+    (void)arg, (void)id, (void)addr;
+}
+
+static void on_line(void *arg, enum tg_log_level level, const char *component,
+                    struct tg_str message, const struct tg_log_field *fields, size_t count)
+{
+    (void)arg, (void)level, (void)component, (void)message, (void)fields, (void)count;
+}
+
+static void on_leave(void *arg, const struct tg_request *r, enum tg_run_outcome outcome,
+                     uint64_t cpu)
+{
+    (void)arg, (void)r, (void)outcome, (void)cpu;
+}
+
+static void on_failed(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill)
+{
+    (void)arg, (void)r, (void)what, (void)kill;
+}
+
+static void on_end(void *arg, const struct tg_request *r)
+{
+    (void)arg, (void)r;
+}
+
+static const struct tg_harness_events nobody = {
+    .on_dial = on_dial,
+    .on_line = on_line,
+    .on_enter = on_end,
+    .on_leave = on_leave,
+    .on_failed = on_failed,
+    .on_wrote = NULL, /* not asked for */
+    .on_end = on_end,
+};
+
+/* ---- One run ---- */
+
+static struct {
+    uint64_t growth; /* of the VM that fails; 0: none */
+    uint64_t counted;
+    void (*open)(lua_State *L, void *arg);
+} sweep;
+
+/* The VM counts from here, where the plugin's part begins. */
+static void open_counting(lua_State *L, void *arg)
+{
+    sweep.open(L, arg);
+    tg_alloc_fail_at(tg_vm_alloc(tg_vm_from(L)), sweep.growth);
+}
+
+static unsigned exchange(struct tg_harness *h, const struct sample *sample, char *answer,
+                         size_t size)
+{
+    char request[512];
+    struct tg_addr peer;
+    int fd;
+    size_t n = 0;
+    assert_int_equal(tg_addr_parse(TG_STR("192.0.2.1:1000"), &peer), TG_OK);
+    if (tg_harness_connect(h, 0, &peer, &fd) != TG_OK)
+        return 0;
+    int length = snprintf(request, sizeof(request),
+                          "GET /here HTTP/1.1\r\nHost: a.test\r\n%sConnection: close\r\n\r\n",
+                          sample->headers);
+    assert_int_equal(write(fd, request, (size_t)length), length);
+    assert_int_equal(tg_harness_run(h), TG_OK);
+    for (ssize_t got = 1; got > 0 && n<size - 1; n += got> 0 ? (size_t)got : 0)
+        got = read(fd, answer + n, size - 1 - n);
+    answer[n] = '\0';
+    close(fd);
+    assert_int_equal(tg_harness_run(h), TG_OK);
+    unsigned status = 0;
+    if (n > 0)
+        assert_int_equal(sscanf(answer, "HTTP/1.1 %u", &status), 1);
+    return status;
+}
+
+/* Serves one request; the status, 0 when there was none, or UINT_MAX when it did not load. */
+static unsigned run_once(const struct sample *sample, struct tg_snapshot *snapshot, uint64_t growth,
+                         uint64_t allocation)
+{
+    char answer[8192];
+    struct tg_harness *h;
+    struct tg_vm_error error;
+    unsigned status = UINT_MAX;
+    assert_int_equal(tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &nobody, NULL, &h), TG_OK);
+    sweep.growth = growth;
+    tg_mem_fail_at(allocation);
+    enum tg_err err = tg_harness_adopt(h, snapshot, &error);
+    sweep.counted = UINT64_MAX;
+    if (err != TG_OK) {
+        assert_true(allocation != 0 || error.n > 0);
+    } else {
+        status = exchange(h, sample, answer, sizeof(answer));
+        if (allocation == 0)
+            sweep.counted = tg_alloc_growths(tg_vm_alloc(tg_harness_gate(h)->vms->entries[0]->vm));
+        if (status == sample->status && strstr(answer, sample->sign) == NULL)
+            fail_msg("no %s in:\n%s", sample->sign, answer);
+    }
+    if (allocation != 0)
+        sweep.counted = tg_mem_fail_count();
+    tg_mem_fail_at(0);
+    tg_harness_free(&h);
+    return status;
+}
+
+/* ---- The sweeps ---- */
+
+static bool find_config(void *arg, struct tg_str path, struct tg_str *text)
+{
+    if (!tg_str_eq(path, TG_STR("gateway.lua")))
+        return false;
+    *text = tg_str_c(arg);
+    return true;
+}
+
+static struct tg_snapshot *load(const struct sample *sample)
+{
+    char config[1024];
+    struct tg_snapshot *snapshot = NULL;
+    snprintf(config, sizeof(config),
+             "local tg = require 'tidegate'\n"
+             "tg.listener 'http' { address = '127.0.0.1:1' }\n"
+             "tg.service 'echo' { builtin = 'echo' }\n"
+             "tg.route 'all' { paths = { '/*' }, service = 'echo', plugins = { %s } }\n",
+             sample->plugin);
+    const struct tg_config_files files = {find_config, config};
+    assert_int_equal(tg_config_load_over("gateway.lua", &files, stderr, &snapshot), TG_OK);
+    return snapshot;
+}
+
+static bool takes_all(void)
+{
+    return getenv("TG_SWEEP_COUNT") != NULL;
+}
+
+static size_t memory(void)
+{
+    return tg_mem_used(TG_MEM_PLUGIN) + tg_mem_used(TG_MEM_CONNECTION) +
+           tg_mem_used(TG_MEM_CONFIG) + tg_mem_used(TG_MEM_OTHER);
+}
+
+/* One sweep over what the VM asks (`of_vm`), or the process. */
+static void sweep_sample(const struct sample *sample, struct tg_snapshot *snapshot, bool of_vm)
+{
+    struct tg_rand rand;
+    assert_int_equal(run_once(sample, snapshot, of_vm ? UINT64_MAX : 0, of_vm ? 0 : UINT64_MAX),
+                     sample->status);
+    uint64_t count = sweep.counted;
+    uint64_t step = takes_all() ? 1 : TG_MAX(count / SAMPLES, 1u);
+    size_t before = memory();
+    assert_true(count > 10 && count < 100000);
+    tg_rand_init_seed(&rand, (uint64_t)getpid());
+    for (uint64_t nth = 1 + tg_rand_below(&rand, step); nth <= count; nth += step) {
+        unsigned status = run_once(sample, snapshot, of_vm ? nth : 0, of_vm ? 0 : nth);
+        if (status != 0 && status != sample->status && status < 500)
+            fail_msg("%s: allocation %llu: status %u", sample->plugin, (unsigned long long)nth,
+                     status);
+        if (memory() != before)
+            fail_msg("%s: allocation %llu leaves %zu bytes", sample->plugin,
+                     (unsigned long long)nth, memory() - before);
+    }
+}
+
+static void test_every_bundled_plugin(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(samples); i++) {
+        struct tg_snapshot *snapshot = load(&samples[i]);
+        sweep_sample(&samples[i], snapshot, true);
+        sweep_sample(&samples[i], snapshot, false);
+        tg_snapshot_unref(&snapshot);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_bundled_plugin)};
+    tg_bind_install();
+    sweep.open = tg_plugin_host.open;
+    tg_plugin_host.open = open_counting;
+    return cmocka_run_group_tests_name("plugin sweep", tests, NULL, NULL);
+}
