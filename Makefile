@@ -292,7 +292,7 @@ readme: ## write the table of limits in README.md anew, from core/base/limits.de
 	@LUA_PATH='lua/?.lua;spec/?.lua;;' luajit -e \
 	    'local text = require("support.limits_table").readme(); io.open("README.md", "wb"):write(text)'
 
-bench: all ## measure beside the peers, all in one run; F=name picks figures
+bench: all $(filter %/script_bench,$(MICROS)) ## measure beside the peers, all in one run; F=name picks figures
 	@spec/bench/run $(F)
 
 micro: $(MICROS) ## measure single units beside their peers: a bench line each

@@ -12,6 +12,7 @@ local process = require "lib.process"
 local CONNECTIONS = 64
 
 local load = {}
+local begun = 0 -- loads beside others, for the names of their files
 
 local function counts(text)
   local line = text:match("counts ([^\n]+)")
@@ -39,18 +40,52 @@ local function check(server, found, expected_size)
   end
 end
 
-local function wrk(bench, server, headers, seconds)
+-- options: connections, seconds, headers, path ("/" unless said)
+local function command(bench, server, options)
   local argv = {
-    "wrk", "-t1", "-c" .. CONNECTIONS, ("-d%ds"):format(seconds),
+    "wrk", "-t1", "-c" .. options.connections, ("-d%ds"):format(options.seconds),
     "-s", bench.here .. "/lib/wrk_report.lua",
   }
-  for _, header in ipairs(headers or {}) do
+  for _, header in ipairs(options.headers or {}) do
     argv[#argv + 1] = "-H"
     argv[#argv + 1] = header
   end
-  argv[#argv + 1] = ("http://127.0.0.1:%d/"):format(server.port)
-  return counts(process.run(argv,
-    { dir = bench.dir, core = bench.load_core, deadline = seconds + 10 }))
+  argv[#argv + 1] = ("http://127.0.0.1:%d%s"):format(server.port, options.path or "/")
+  return argv
+end
+
+local function wrk(bench, server, options)
+  return counts(process.run(command(bench, server, options),
+    { dir = bench.dir, core = bench.load_core, deadline = options.seconds + 10 }))
+end
+
+--- Begins a load beside others; finish() waits for its end. options: connections, seconds, path.
+function load.begin(bench, server, options)
+  begun = begun + 1
+  local out = ("%s/load-%d.out"):format(bench.dir, begun)
+  local pid = process.spawn(command(bench, server, options),
+    { core = bench.load_core, stdout = out, stderr = out })
+  return { pid = pid, out = out, deadline = options.seconds + 10 }
+end
+
+--- What a load that was begun came to: wrk's counts, requests, status and others, whatever they are.
+function load.finish(running)
+  local ended = process.wait_until(running.deadline, function()
+    return process.ended(running.pid)
+  end)
+  if not ended then
+    process.stop(running.pid)
+    error(("wrk: no end within %d s"):format(running.deadline), 0)
+  end
+  return counts(process.read(running.out))
+end
+
+--- The latency that 99 % of the requests of a load stay below, in ms. options as for begin().
+function load.latency(bench, server, options)
+  local seen = assert(client.fetch(server.port, options.path or "/"))
+  local found = wrk(bench, server, options)
+  check(server, found, seen.size)
+  return found.p99_us / 1000
 end
 
 --- Loads a server for some seconds; returns the CPU time that it spent per request, in µs.
@@ -60,7 +95,7 @@ function load.cost(bench, server, headers, seconds)
     error(("%s: answers %s instead of 200"):format(server.name, seen.status), 0)
   end
   local before = process.cpu(server.pid)
-  local found = wrk(bench, server, headers, seconds)
+  local found = wrk(bench, server, { connections = CONNECTIONS, headers = headers, seconds = seconds })
   local spent = process.cpu(server.pid) - before
   check(server, found, seen.size)
   bench:note("%s: %d requests, %.2f us each, core busy %.0f %%", server.name, found.requests,
