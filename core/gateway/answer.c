@@ -37,7 +37,7 @@ static bool prepare(struct tg_request *r, unsigned status, struct tg_str type, s
 static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
     r->error = code;
-    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_plugins_cancel(r);
     tg_request_make_room(r);
     if (r->head_sent || !prepare(r, status, TG_STR("application/problem+json"),
                                  problem_body(r, status, code, detail))) {

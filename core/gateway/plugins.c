@@ -737,7 +737,7 @@ enum tg_step tg_plugins_resume(struct tg_request *r)
 
 /* ---- Ends ---- */
 
-void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason)
+void tg_plugins_cancel(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     if (!p->active || !p->waiting)
@@ -745,22 +745,21 @@ void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason)
     stop_waiting(r);
     if (p->on_resume != NULL)
         p->on_resume(r, true);
-    tg_run_kill(&p->run, reason);
     end_run(p);
     drop_chunk(p);
 }
 
 void tg_plugins_stop(struct tg_request *r)
 {
-    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_plugins_cancel(r);
     r->plugins.phase = TG_PHASE_LOG;
     while (run_deferred(r) == TG_STEP_WAIT)
-        tg_plugins_cancel(r, TG_KILL_WALL);
+        tg_plugins_cancel(r);
 }
 
 void tg_plugins_end(struct tg_request *r)
 {
-    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_plugins_cancel(r);
     tg_assert(!r->plugins.active);
     for (; r->deferred != NULL; r->deferred = r->deferred->next)
         tg_vm_unref(r->deferred->slot->vm, &r->deferred->function);

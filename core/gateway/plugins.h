@@ -100,9 +100,9 @@ void tg_plugins_wake(struct tg_request *r);
 enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
                                struct tg_buf *out) TG_MUST_USE;
 
-/* Ends the plugin that waits, if one does, without an outcome: the client is gone, or time is up
- * (reason). A plugin that is running now goes on: it is on the stack of the caller. */
-void tg_plugins_cancel(struct tg_request *r, enum tg_kill reason);
+/* Abandons the plugin that waits, if one does: nobody needs its outcome any more. That is no kill,
+ * for it did nothing wrong. A plugin that is running now goes on: it is on the stack of the caller. */
+void tg_plugins_cancel(struct tg_request *r);
 
 /* The same when the gateway stops, in the log phase: deferred functions begin, and do not wait. */
 void tg_plugins_stop(struct tg_request *r);

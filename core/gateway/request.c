@@ -326,7 +326,7 @@ void tg_request_finish(struct tg_request *r)
     if (r->state == TG_REQUEST_LOG || r->state == TG_REQUEST_DONE)
         return;
     tg_proxy_release(r);
-    tg_plugins_cancel(r, TG_KILL_WALL);
+    tg_plugins_cancel(r);
     tg_request_clear_clock(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);
