@@ -8,6 +8,8 @@
 #include "bind/object.h"
 
 #include "bind/json.h"
+#include "gateway/gate.h"
+#include "gateway/wait.h"
 
 #define SEC 1e6
 
@@ -249,14 +251,26 @@ int tg_api_ctx_defer(lua_State *L)
     return 0;
 }
 
+static int slept(struct tg_wait *wait, struct tg_run *run, bool cancelled)
+{
+    (void)wait;
+    (void)run;
+    (void)cancelled;
+    return 0;
+}
+
+/* All sleepers share it: nothing of it belongs to one. */
+static struct tg_wait nap = {slept};
+
 int tg_api_ctx_sleep(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
     uint64_t us;
     if (!tg_bind_to_duration(L, 2, &us))
         tg_bind_arg_error(L, 1, "expected seconds or a text such as \"250ms\"");
+    struct tg_run *run = tg_run_current(L);
     if (tg_run_can_suspend(L))
-        tg_bind_check(L, tg_request_wait_sleep(r, us), 0);
+        tg_bind_check(L, tg_wait_begin(run, &nap, tg_loop_now(&r->gate->worker->loop) + us), 0);
     return tg_run_suspend(L);
 }
 

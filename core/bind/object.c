@@ -11,6 +11,7 @@
 
 #include "bind/wrap.h"
 #include "gateway/gate.h"
+#include "gateway/wait.h"
 
 /* Keys in the registry; only the addresses matter. */
 static char metatable_keys[TG_SCOPES];
@@ -111,8 +112,11 @@ struct tg_request *tg_bind_request(lua_State *L)
         raise_stale(L);
     struct tg_request *r = handle->object->r;
     const struct tg_run *run = tg_run_current(L);
-    if (TG_UNLIKELY(run == NULL || run->host != r))
+    if (TG_UNLIKELY(run == NULL || (run->host != r && tg_run_request(run) != r)))
         raise_foreign(L);
+    if (TG_UNLIKELY(run->host != r && (entry->flags & TG_API_NORETURN) != 0))
+        tg_bind_call_error(L, "ends a phase, which is not for tasks to do; return a value and let "
+                              "who waits for the task decide");
     if (TG_UNLIKELY((entry->phases & 1u << r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, r->plugins.phase);
     return r;
@@ -594,12 +598,13 @@ static void register_marks(lua_State *L)
 /* How the gateway enters a phase: these make the arguments inside the activation, where running out
  * of memory is an error of the plugin's, and call on without a frame of their own. */
 static const char entry_text[] =
-    "local make_ctx, take_chunk = ...\n"
+    "local make_ctx, take_chunk, store = ...\n"
     "return function(phase, conf) return phase(conf, make_ctx()) end,\n"
     "  function(phase, conf)\n"
     "    local chunk, eof = take_chunk()\n"
     "    return phase(conf, make_ctx(), chunk, eof)\n"
-    "  end\n";
+    "  end,\n"
+    "  function(task, fn, ...) return store(task, fn(...)) end\n";
 
 static void load_entries(lua_State *L, struct tg_vm_host *host)
 {
@@ -608,7 +613,9 @@ static void load_entries(lua_State *L, struct tg_vm_host *host)
     get_registered(L, &metatable_keys[TG_SCOPE_CTX]);
     lua_pushcclosure(L, make_ctx, 1);
     lua_pushcfunction(L, tg_plugins_take_chunk);
-    lua_call(L, 2, 2);
+    lua_pushcfunction(L, tg_bind_store_results);
+    lua_call(L, 3, 3);
+    host->enter_task = luaL_ref(L, LUA_REGISTRYINDEX);
     host->enter_chunk = luaL_ref(L, LUA_REGISTRYINDEX);
     host->enter = luaL_ref(L, LUA_REGISTRYINDEX);
 }

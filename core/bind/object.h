@@ -169,6 +169,9 @@ void tg_bind_deliver(struct tg_gate *gate, struct tg_message *message);
 /* Replaces "fetch" in the table of names on top of the stack by its loop in Lua: see cache.c. */
 void tg_bind_wrap_fetch(lua_State *L);
 
+/* Called with a task and what its function returned: keeps that with the task. In task.c. */
+int tg_bind_store_results(lua_State *L);
+
 /* __gc of a sink. */
 int tg_bind_close_sink(lua_State *L);
 

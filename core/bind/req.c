@@ -252,6 +252,8 @@ static int read_body(lua_State *L, int (*push)(lua_State *L, struct tg_request *
         return push(L, r);
     if (r->plugins.phase > TG_PHASE_ACCESS)
         return tg_bind_fail(L, "unavailable", "the body was not read in rewrite or access");
+    if (tg_run_current(L)->host != r)
+        tg_bind_call_error(L, "reads the body for the phase, not for a task; read it before");
     if (!tg_run_can_suspend(L))
         return tg_run_suspend(L);
     enum tg_err err = tg_request_wait_body(r, max, on_resume);

@@ -57,7 +57,10 @@ static void fail(struct tg_background *b, enum tg_metric_id counter)
     char room[128];
     if (what.n == 0)
         what = kill_text(b->run.kill, room, sizeof(room));
-    log_failure(b, what);
+    if (b->call.on_error != NULL)
+        b->call.on_error(b->call.arg, b->run.kill, what);
+    if (b->call.on_error == NULL || b->run.kill != TG_KILL_NONE)
+        log_failure(b, what);
     tg_metric_inc(gate_of(b)->worker->cells, counter);
 }
 
@@ -92,13 +95,17 @@ static void end(struct tg_background *b, bool ok)
     tg_held_end_all(&b->held);
     if (b->timer_on)
         tg_timer_release(&b->timer);
+    if (b->call.self != NULL)
+        *b->call.self = NULL;
     if (b->call.on_end != NULL)
         b->call.on_end(b->call.arg, ok, ok ? b->run.L : NULL);
     tg_run_release(&b->run);
     tg_account_release(&b->account);
-    entry->background--;
     tg_task_init(&b->again, on_free);
     tg_loop_defer(loop_of(b), &b->again);
+    if (b->call.request != NULL)
+        return;
+    entry->background--;
     if (entry->room.run == NULL)
         tg_task_init(&entry->room, on_room);
     tg_loop_defer(loop_of(b), &entry->room);
@@ -122,6 +129,18 @@ static void kill_waiting(struct tg_background *b, enum tg_kill reason)
     tg_run_kill(&b->run, reason);
     fail_killed(b);
     end(b, false);
+}
+
+void tg_background_kill(struct tg_background *b)
+{
+    struct tg_wait *wait = b->wait;
+    tg_magic_check(b, TG_BACKGROUND_MAGIC);
+    b->wait = NULL;
+    b->waiting = false;
+    tg_task_cancel(&b->again);
+    if (wait != NULL)
+        wait->on_resume(wait, &b->run, true);
+    end(b, false); /* releasing the activation abandons it */
 }
 
 /* ---- Running ---- */
@@ -206,17 +225,23 @@ static enum tg_err prepare(struct tg_background *b, int *nargs)
 {
     struct tg_vm_entry *entry = b->call.entry;
     const struct tg_limits *limits = &entry->limits;
+    const struct tg_instance_conf *instance = b->call.instance;
+    struct tg_account *account = b->call.slot != NULL ? &b->call.slot->account : &b->account;
+    enum tg_err err = TG_OK;
     *nargs = 0;
-    enum tg_err err = tg_account_init(&b->account, tg_vm_alloc(entry->vm), limits->plugin_memory,
-                                      limits->plugin_churn);
+    if (account == &b->account)
+        err = tg_account_init(account, tg_vm_alloc(entry->vm), limits->plugin_memory,
+                              limits->plugin_churn);
     if (err == TG_OK)
         err = tg_timer_init(&b->timer, &loop_of(b)->timers, on_timer);
     b->timer_on = err == TG_OK;
     if (err == TG_OK)
-        err = tg_run_init(&b->run, entry->vm, &b->account, b->call.function);
+        err = tg_run_init(&b->run, entry->vm, account, b->call.function);
     if (err != TG_OK)
         return err;
     b->run.host = b;
+    if (instance != NULL)
+        b->run.cpu_limit_us = instance->cpu;
     if (b->call.push != NULL)
         err = tg_run_push(&b->run, b->call.push, b->call.arg, nargs);
     if (err != TG_OK)
@@ -230,7 +255,7 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
     struct tg_vm_set *set = entry->host.set;
     int nargs;
     uint64_t now = tg_loop_now(&set->gate->worker->loop);
-    if (entry->background >= TG_BACKGROUND_MAX)
+    if (call->request == NULL && entry->background >= TG_BACKGROUND_MAX)
         return TG_E_LIMIT;
     struct tg_quarantine *quarantine = &set->quarantines[entry->host.plugin->index];
     if (set->gate->stopped || !tg_quarantine_allows(quarantine, &entry->limits, now))
@@ -249,9 +274,12 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
     }
     tg_vm_set_ref(set);
     tg_vm_entry_ref(entry);
-    entry->background++;
+    entry->background += call->request == NULL;
+    if (call->self != NULL)
+        *call->self = b;
     tg_list_push_back(&set->gate->background, &b->link);
-    b->wall_deadline = now + entry->limits.plugin_wall;
+    b->wall_deadline =
+        now + (call->instance != NULL ? call->instance->wall : entry->limits.plugin_wall);
     settle(b, tg_run_resume(&b->run, nargs));
     return TG_OK;
 }

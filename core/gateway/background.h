@@ -1,4 +1,5 @@
-/* background.h: plugin code that runs for no request: timers, queues, events.
+/* background.h: plugin code that runs beside the phases of requests: timers, queues, events, and
+ * the tasks of ctx:spawn().
  *
  * A background activation calls one function of a plugin, under the bounds of a phase: CPU time,
  * wall time, memory and churn as settings.limits and the plugin's own limits say. Nobody waits for
@@ -13,8 +14,9 @@
  * activations that run then come to their end, new ones do not begin, but for what `retire` itself
  * starts. The VM is closed after the last of them.
  *
- * Bound: TG_BACKGROUND_MAX activations of a plugin in one worker at a time; who wants one more asks
- * again when told that one has ended (on_room). A plugin in quarantine starts none.
+ * Bound, but for tasks: TG_BACKGROUND_MAX activations of a plugin in one worker at a time; who
+ * wants one more asks again when told that one has ended (on_room). A plugin in quarantine starts
+ * none.
  *
  * Threads: the worker's.
  */
@@ -42,6 +44,15 @@ struct tg_background_call {
      * logged. May start others. */
     void (*on_end)(void *arg, bool ok, lua_State *L);
     void *arg; /* borrowed until on_end */
+
+    /* For a task of a request, else NULL and 0. The caller ends it (tg_background_kill()) before
+     * the slot: the slot's account pays. */
+    struct tg_request *request;
+    struct tg_plugin_slot *slot;
+    const struct tg_instance_conf *instance; /* whose bounds it has */
+    struct tg_background **self;             /* is set while the activation lives */
+    /* What went wrong, before on_end; not logged then unless it was a kill. */
+    void (*on_error)(void *arg, enum tg_kill kill, struct tg_str what);
 };
 
 /* One activation. */
@@ -86,6 +97,10 @@ void tg_background_retire(struct tg_vm_entry *entry);
 /* The same for all of a set (retire_all: may be NULL). */
 void tg_background_begin_all(struct tg_vm_set *set);
 void tg_background_retire_all(struct tg_vm_set *set);
+
+/* Ends one that is suspended or preempted, without a word in the log: nobody waits for it any more.
+ * Outside of plugin code. */
+void tg_background_kill(struct tg_background *background);
 
 /* Kills all activations of the gate, and no more begin: the process is about to end. */
 void tg_background_stop(struct tg_gate *gate);

@@ -392,14 +392,6 @@ static enum tg_step kill_waiting(struct tg_request *r, enum tg_kill reason)
     return step;
 }
 
-/* Results of tg_request_wait_sleep(): none. */
-static int slept(struct tg_request *r, bool cancelled)
-{
-    (void)r;
-    (void)cancelled;
-    return 0;
-}
-
 static void on_timer(struct tg_timer *timer)
 {
     struct tg_request *r = TG_CONTAINER_OF(timer, struct tg_request, timer);
@@ -427,15 +419,6 @@ static bool ready_timer(struct tg_request *r)
         return true;
     r->timer_on = tg_timer_init(&r->timer, &loop_of(r)->timers, on_timer) == TG_OK;
     return r->timer_on;
-}
-
-enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us)
-{
-    if (!ready_timer(r))
-        return TG_E_NOMEM;
-    r->plugins.on_resume = slept;
-    tg_timer_set(&r->timer, TG_MIN(tg_loop_now(loop_of(r)) + us, r->wall_deadline));
-    return TG_OK;
 }
 
 /* on_resume of tg_request_wait(). */

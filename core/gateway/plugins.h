@@ -42,7 +42,8 @@ struct tg_vm_host {
     struct tg_vm_set *set;
     const struct tg_plugin_conf *plugin;
     int enter;       /* registry references that open() sets: functions (phase, conf) that call */
-    int enter_chunk; /* phase(conf, ctx) and phase(conf, ctx, chunk, eof) */
+    int enter_chunk; /* phase(conf, ctx) and phase(conf, ctx, chunk, eof); */
+    int enter_task;  /* function (task, fn, ...) that keeps what fn(...) returns with the task */
 };
 
 extern struct tg_plugin_host tg_plugin_host;
@@ -101,7 +102,8 @@ enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eo
                                struct tg_buf *out) TG_MUST_USE;
 
 /* Abandons the plugin that waits, if one does: nobody needs its outcome any more. That is no kill,
- * for it did nothing wrong. A plugin that is running now goes on: it is on the stack of the caller. */
+ * for it did nothing wrong. A plugin that is running now goes on: it is on the stack of the caller.
+ */
 void tg_plugins_cancel(struct tg_request *r);
 
 /* The same when the gateway stops, in the log phase: deferred functions begin, and do not wait. */

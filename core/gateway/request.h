@@ -92,6 +92,7 @@ struct tg_plugin_slot {
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
+    uint32_t tasks;                /* of ctx:spawn() that are not over */
     struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
     int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
 };
@@ -308,9 +309,6 @@ enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUS
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;
 
 /* ---- Waiting: for core/bind; each is followed by `return tg_run_suspend(L)` ---- */
-
-/* Resumes the plugin after `us`. */
-enum tg_err tg_request_wait_sleep(struct tg_request *r, uint64_t us) TG_MUST_USE;
 
 /* What gateway/wait.h says of tg_wait_begin(), for the plugin that runs. */
 enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t until) TG_MUST_USE;

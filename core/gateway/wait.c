@@ -6,12 +6,6 @@
 #include "gateway/background.h"
 #include "gateway/plugins.h"
 
-struct tg_request *tg_run_request(const struct tg_run *run)
-{
-    uint32_t *magic = run->host;
-    return magic != NULL && *magic == TG_REQUEST_MAGIC ? run->host : NULL;
-}
-
 static struct tg_background *background_of(const struct tg_run *run)
 {
     struct tg_background *background = run->host;
@@ -19,26 +13,44 @@ static struct tg_background *background_of(const struct tg_run *run)
     return background;
 }
 
+/* Whether it is a phase's own activation, not one beside it. */
+static bool is_phase(const struct tg_run *run)
+{
+    const uint32_t *magic = run->host;
+    return *magic == TG_REQUEST_MAGIC;
+}
+
+struct tg_request *tg_run_request(const struct tg_run *run)
+{
+    if (run->host == NULL)
+        return NULL;
+    return is_phase(run) ? run->host : background_of(run)->call.request;
+}
+
 enum tg_err tg_wait_begin(struct tg_run *run, struct tg_wait *wait, uint64_t until)
 {
-    struct tg_request *r = tg_run_request(run);
-    return r != NULL ? tg_request_wait(r, wait, until)
-                     : tg_background_wait(background_of(run), wait, until);
+    return is_phase(run) ? tg_request_wait(run->host, wait, until)
+                         : tg_background_wait(background_of(run), wait, until);
 }
 
 void tg_wait_end(struct tg_run *run)
 {
-    struct tg_request *r = tg_run_request(run);
-    if (r != NULL)
-        tg_plugins_wake(r);
+    if (is_phase(run))
+        tg_plugins_wake(run->host);
     else
         tg_background_wake(background_of(run));
 }
 
 void tg_held_add(struct tg_run *run, struct tg_held *held)
 {
-    struct tg_request *r = tg_run_request(run);
-    struct tg_list *list = r != NULL ? &r->plugins.slot->held : &background_of(run)->held;
+    const struct tg_request *r = tg_run_request(run);
+    struct tg_list *list;
+    if (is_phase(run))
+        list = &r->plugins.slot->held;
+    else if (r != NULL && held->lasts)
+        list = &background_of(run)->call.slot->held;
+    else
+        list = &background_of(run)->held;
     held->run = run;
     tg_list_push_back(list, &held->link);
 }
