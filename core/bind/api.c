@@ -83,7 +83,7 @@ struct tg_str tg_api_arg_name(const struct tg_api_entry *entry, int n)
 {
     struct tg_str rest = tg_str_c(entry->args);
     for (int depth = 0; rest.n > 0 && n > 1; rest = tg_str_sub(rest, 1, rest.n)) {
-        depth += rest.p[0] == '{' ? 1 : rest.p[0] == '}' ? -1 : 0;
+        depth += strchr("{<(", rest.p[0]) != NULL ? 1 : strchr("}>)", rest.p[0]) != NULL ? -1 : 0;
         n -= rest.p[0] == ',' && depth == 0;
     }
     rest = tg_str_trim(rest);

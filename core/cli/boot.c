@@ -12,6 +12,7 @@
 #include "cli/crew.h"
 #include "cli/reload.h"
 #include "cli/sockets.h"
+#include "observe/instrument.h"
 #include "observe/metrics.h"
 #include "observe/sink.h"
 
@@ -197,6 +198,7 @@ static void end(struct keeper *k)
 {
     tg_crew_free(&k->crew);
     tg_metrics_free(&k->metrics);
+    tg_instruments_release();
     tg_snapshot_unref(&k->coming);
     tg_snapshot_unref(&k->current);
     if (k->loop.ev == NULL)

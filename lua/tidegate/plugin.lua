@@ -49,6 +49,17 @@ local schema_type = S.custom {
   end,
 }
 
+-- An instrument of ctx.metrics.
+local function instrument_type()
+  local label = S.string { min = 1, max = 32, pattern = "^[%l_][%l%d_]*$" }
+  return S.record {
+    type = S.enum { "counter", "gauge", "histogram" },
+    labels = S.list(label, { max = 8, unique = true }):default {}:doc "names of its labels",
+    unit = S.enum { "seconds", "bytes" }:default "seconds":doc "what a histogram counts",
+    help = S.string { max = 200, pattern = "^[^\\%c]*$" }:default "":doc "one line for who reads the metrics",
+  }
+end
+
 -- The shape of the table that a plugin returns.
 local function shape(limits)
   local own_limits = objects.limit_fields(limits, "plugin")
@@ -71,6 +82,8 @@ local function shape(limits)
     }:default {},
     limits = S.record(own_limits):default {},
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
+    metrics = S.map(S.string { min = 1, max = 64, pattern = "^[%l_][%l%d_]*$" }, instrument_type())
+      :default {}:doc "instruments for ctx.metrics, by name",
     init = fn_type():optional(),
     configure = fn_type():optional(),
     stop = fn_type():optional(),

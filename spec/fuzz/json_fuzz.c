@@ -7,18 +7,9 @@
 #include "base/banned.h"
 #include "bind/json.h"
 
-#include "base/assert.h"
-#include "bind/object.h"
+#include "library_fuzz.h"
 
 static lua_State *state;
-
-static int open_library(lua_State *L)
-{
-    static struct tg_vm_host host;
-    lua_newtable(L);
-    tg_bind_open(L, &host);
-    return 0;
-}
 
 static int decode(lua_State *L)
 {
@@ -45,11 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (state == NULL) {
-        state = luaL_newstate();
-        lua_pushcfunction(state, open_library);
-        tg_assert(lua_pcall(state, 0, 0, 0) == 0);
-    }
+    state = library_open("return true");
     lua_settop(state, 0);
     lua_pushlstring(state, (const char *)data, size);
     tg_assert(call(decode, 2));

@@ -49,6 +49,17 @@ describe("a plugin file", function()
                          "function P.access() return now() end\nreturn P"))
   end)
 
+  it("declares instruments", function()
+    local function declare(text)
+      return HEAD .. "P.metrics = { " .. text .. " }\nfunction P.access() end\nreturn P"
+    end
+    assert.is_table(load(declare 'no = { type = "counter", labels = { "reason" } }, open = { type = "gauge" }'))
+    assert.matches("metrics%.x%.type", messages(declare 'x = { type = "meter" }')[1])
+    assert.matches("metrics%.x%.type", messages(declare "x = {}")[1])
+    assert.matches("metrics%.x%.labels", messages(declare 'x = { type = "gauge", labels = { "a-b" } }')[1])
+    assert.matches("metrics", messages(declare '["a-b"] = { type = "gauge" }')[1])
+  end)
+
   local cases = {
     { "that does not parse", "local x = = 1", { "p.lua:1: unexpected symbol near '='" } },
     { "that is bytecode", "\27LJ\2", { "p.lua:1: compiled bytecode is not loaded; give the text" } },

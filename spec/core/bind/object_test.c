@@ -50,10 +50,12 @@ static void every_name_has_phases_and_a_sentence(void **state)
 static void names_of_arguments_come_from_the_signature(void **state)
 {
     (void)state;
-    struct tg_api_entry entry = {.args = "timeouts: {a?: x, b?: y}, name?: string"};
+    struct tg_api_entry entry = {.args =
+                                     "timeouts: {a?: x, b?: y}, name?: string, m: map<a, b>, z: x"};
     assert_true(tg_str_eq(tg_api_arg_name(&entry, 1), TG_STR("timeouts")));
     assert_true(tg_str_eq(tg_api_arg_name(&entry, 2), TG_STR("name")));
-    assert_int_equal(tg_api_arg_name(&entry, 3).n, 0);
+    assert_true(tg_str_eq(tg_api_arg_name(&entry, 4), TG_STR("z")));
+    assert_int_equal(tg_api_arg_name(&entry, 5).n, 0);
 }
 
 static void facts_of_the_request_are_fields(void **state)
