@@ -42,6 +42,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_list_init(&gate->background);
     tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
+    tg_accounting_init(&gate->accounting);
     gate->pool = tg_pool_new(worker);
     if (gate->pool == NULL)
         return TG_E_NOMEM;

@@ -12,6 +12,7 @@
 #ifndef TG_GATEWAY_GATE_H
 #define TG_GATEWAY_GATE_H
 
+#include "gateway/accounting.h"
 #include "gateway/plugins.h"
 #include "gateway/request.h"
 #include "store/bus.h"
@@ -35,6 +36,7 @@ struct tg_gate {
     struct tg_pool *pool;                    /* owned */
     const struct tg_gate_observer *observer; /* borrowed; NULL: nobody looks */
     struct tg_runner runner;
+    struct tg_accounting accounting;
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list clients;       /* of struct tg_client */
     struct tg_list acceptors;     /* of struct tg_acceptor */

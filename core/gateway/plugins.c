@@ -29,6 +29,7 @@
 
 #include "base/assert.h"
 #include "base/json.h"
+#include "gateway/accounting.h"
 #include "gateway/param.h"
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
@@ -87,12 +88,23 @@ static struct tg_plugin_slot *slot_of(struct tg_request *r, const struct tg_inst
     return open_slot(r, instance);
 }
 
+/* Resumes the plugin, and counts its time. */
+static enum tg_run_outcome resume_measured(struct tg_request *r, int nargs)
+{
+    uint64_t before = tg_accounting_cpu_now();
+    enum tg_run_outcome outcome = tg_run_resume(&r->plugins.run, nargs);
+    r->plugins.slot->cpu_ns += tg_accounting_cpu_now() - before;
+    return outcome;
+}
+
 /* Resumes the plugin, before the eyes of who looks on. */
 static enum tg_run_outcome resume(struct tg_request *r, int nargs)
 {
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
-    if (observer == NULL)
+    if (TG_LIKELY(observer == NULL && !r->measured))
         return tg_run_resume(&r->plugins.run, nargs);
+    if (observer == NULL)
+        return resume_measured(r, nargs);
     observer->on_enter(observer->arg, r);
     enum tg_run_outcome outcome = tg_run_resume(&r->plugins.run, nargs);
     observer->on_leave(observer->arg, r, outcome);
@@ -364,6 +376,7 @@ static enum tg_step fail_killed(struct tg_request *r)
         what = tg_fmt_str(&f);
     }
     tg_vm_entry_note_kill(p->slot->entry);
+    tg_accounting_note_kill(r, p->slot, p->run.kill);
     p->slot->killed = true;
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
@@ -751,6 +764,7 @@ void tg_plugins_end(struct tg_request *r)
             continue;
         tg_held_end_all(&slot->held);
         tg_plugin_host.end_slot(r, slot);
+        tg_accounting_end_slot(r, slot);
         tg_account_release(&slot->account);
         tg_vm_entry_unref(&slot->entry);
         slot->open = false;

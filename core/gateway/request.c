@@ -107,6 +107,7 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     r->started_real = worker->loop.clock.real;
     r->scheme = TG_STR("http");
     r->edits_end = &r->edits;
+    r->measured = tg_accounting_choose(&gate->accounting);
     tg_rand_id(&worker->rand, r->id);
     tg_buf_init(&r->body.buf, worker->slab);
     tg_buf_init(&r->held, worker->slab);

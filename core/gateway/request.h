@@ -93,6 +93,7 @@ struct tg_plugin_slot {
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
     uint32_t tasks;                /* of ctx:spawn() that are not over */
+    uint64_t cpu_ns;               /* CPU time so far, of a request that is measured */
     struct tg_bind_object *object; /* what ctx and its parts point to; core/bind's */
     int state_ref; /* of ctx.state, LUA_NOREF before the first use; both owned by core/bind */
 };
@@ -252,6 +253,7 @@ struct tg_request {
     uint64_t wall_deadline;
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
+    bool measured;                /* what its plugins cost: accounting.h */
     struct tg_deferred *deferred; /* the last one first */
     struct tg_shared_value *shared;
     struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */

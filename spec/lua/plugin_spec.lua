@@ -50,14 +50,14 @@ describe("a plugin file", function()
   end)
 
   it("declares instruments", function()
-    local function declare(text)
+    local function with(text)
       return HEAD .. "P.metrics = { " .. text .. " }\nfunction P.access() end\nreturn P"
     end
-    assert.is_table(load(declare 'no = { type = "counter", labels = { "reason" } }, open = { type = "gauge" }'))
-    assert.matches("metrics%.x%.type", messages(declare 'x = { type = "meter" }')[1])
-    assert.matches("metrics%.x%.type", messages(declare "x = {}")[1])
-    assert.matches("metrics%.x%.labels", messages(declare 'x = { type = "gauge", labels = { "a-b" } }')[1])
-    assert.matches("metrics", messages(declare '["a-b"] = { type = "gauge" }')[1])
+    assert.is_table(load(with 'no = { type = "counter", labels = { "reason" } }, open = { type = "gauge" }'))
+    assert.matches("metrics%.x%.type", messages(with 'x = { type = "meter" }')[1])
+    assert.matches("metrics%.x%.type", messages(with "x = {}")[1])
+    assert.matches("metrics%.x%.labels", messages(with 'x = { type = "gauge", labels = { "a-b" } }')[1])
+    assert.matches("metrics", messages(with '["a-b"] = { type = "gauge" }')[1])
   end)
 
   local cases = {
