@@ -231,7 +231,12 @@ int tg_api_ctx_aborted(lua_State *L)
 
 int tg_api_ctx_remaining(lua_State *L)
 {
-    lua_pushnumber(L, (lua_Number)tg_plugins_remaining(tg_bind_request(L)) / SEC);
+    const struct tg_request *r = tg_bind_request(L);
+    uint64_t now = tg_loop_now(&r->gate->worker->loop);
+    uint64_t end = tg_run_deadline(tg_run_current(L));
+    if (!r->head_sent)
+        end = TG_MIN(end, r->deadline);
+    lua_pushnumber(L, end > now ? (lua_Number)(end - now) / SEC : 0);
     return 1;
 }
 

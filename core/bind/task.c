@@ -202,7 +202,7 @@ int tg_api_ctx_spawn(lua_State *L)
     struct task *task = tg_bind_new_value(L, TG_SCOPE_TASK, sizeof(*task));
     task->r = r;
     task->slot = slot;
-    task->instance = r->plugins.instance;
+    task->instance = slot->instance;
     task->loop = &r->gate->worker->loop;
     task->hold.lasts = true;
     task->hold.release = on_release;

@@ -541,6 +541,7 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     p->slot = slot_of(r, instance);
     if (p->slot == NULL)
         return fail_memory(r);
+    p->slot->instance = instance;
     int function = tg_vm_function(p->slot->vm, p->phase);
     if (function == LUA_NOREF)
         return TG_STEP_NEXT;
@@ -569,19 +570,12 @@ enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot, 
     if (deferred == NULL)
         return TG_E_NOMEM;
     slot->deferred++;
-    deferred->instance = r->plugins.instance;
+    deferred->instance = slot->instance;
     deferred->slot = slot;
     deferred->function = function;
     deferred->next = r->deferred;
     r->deferred = deferred;
     return TG_OK;
-}
-
-uint64_t tg_plugins_remaining(const struct tg_request *r)
-{
-    uint64_t now = tg_loop_now(loop_of(r));
-    uint64_t end = r->head_sent ? r->wall_deadline : TG_MIN(r->wall_deadline, r->deadline);
-    return end > now ? end - now : 0;
 }
 
 /* It runs even if the plugin is in quarantine meanwhile: what it cleans up was begun before. */

@@ -122,9 +122,6 @@ enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot,
 /* Those of one plugin in one request. */
 #define TG_DEFERRED_MAX 32
 
-/* Time that the activation which runs for `r` has left, in us. */
-uint64_t tg_plugins_remaining(const struct tg_request *r);
-
 /* For core/bind: pushes chunk and eof of the body filter that runs. Raises when memory is out. */
 int tg_plugins_take_chunk(lua_State *L);
 

@@ -87,7 +87,8 @@ struct tg_plugin_slot {
     struct tg_vm_entry *entry; /* the VM that it began with: one reference, while `open` */
     struct tg_vm *vm;          /* the entry's */
     uint32_t plugin;           /* index in snapshot->plugins */
-    struct tg_account account; /* open while `open` */
+    const struct tg_instance_conf *instance; /* the one that ran last */
+    struct tg_account account;               /* open while `open` */
     bool open;
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */

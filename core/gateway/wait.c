@@ -27,6 +27,12 @@ struct tg_request *tg_run_request(const struct tg_run *run)
     return is_phase(run) ? run->host : background_of(run)->call.request;
 }
 
+uint64_t tg_run_deadline(const struct tg_run *run)
+{
+    const struct tg_request *r = tg_run_request(run);
+    return is_phase(run) ? r->wall_deadline : background_of(run)->wall_deadline;
+}
+
 enum tg_err tg_wait_begin(struct tg_run *run, struct tg_wait *wait, uint64_t until)
 {
     return is_phase(run) ? tg_request_wait(run->host, wait, until)

@@ -43,6 +43,9 @@ struct tg_held {
 /* The request that `run` works for; NULL: in the background, or while the plugin is set up. */
 struct tg_request *tg_run_request(const struct tg_run *run);
 
+/* When the wall time of the hosted `run` is over, in us of the loop's clock. */
+uint64_t tg_run_deadline(const struct tg_run *run);
+
 /* Whether `run` may wait and hold: not while the plugin is set up. */
 static inline bool tg_run_is_hosted(const struct tg_run *run)
 {

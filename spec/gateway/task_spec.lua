@@ -117,6 +117,23 @@ describe("tasks", function()
     assert.is_nil(g:stderr():find("outlived", 1, true))
   end)
 
+  it("have time of their own, and defer and spawn as their plugin does", function()
+    start([[
+      function P.access(_, ctx)
+        ctx:sleep "100ms"
+        local task = ctx:spawn(function()
+          ctx:defer(function() ctx.log:warn "deferred by a task" end)
+          local inner = ctx:spawn(function() return "inner" end)
+          return ctx:remaining(), select(2, inner:wait())
+        end)
+        local _, left, inner = task:wait()
+        ctx:exit(200, ("%s %s"):format(inner, tostring(left > ctx:remaining())))
+      end
+    ]])
+    assert.equal("inner true", client.get(g.port, "/").body)
+    g:wait_for_log("deferred by a task")
+  end)
+
   it("are at most 16, and of functions", function()
     start([[
       function P.access(_, ctx)
