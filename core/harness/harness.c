@@ -41,6 +41,7 @@ struct confined {
 
 struct tg_harness {
     struct tg_worker worker;
+    struct tg_gateway gateway; /* of its own, as a process has: zones are empty at first */
     struct tg_gate gate;
     struct tg_watch watch;
     struct tg_gate_observer observer;
@@ -57,11 +58,9 @@ struct tg_harness {
     struct tg_state *states; /* two: before and after a stretch; NULL: not watched */
 };
 
-/* For the process: made with the first harness, kept to the end. Counts and addresses mean nothing
- * to specs, so all harnesses share them. */
+/* For the process: made with the first harness, kept to the end. */
 static struct tg_watchdog *watchdog;
-static struct tg_metrics *metrics;
-static struct tg_gateway gateway;
+static struct tg_metrics *metrics; /* specs do not see them */
 
 static struct tg_harness *watched; /* the one that the watchdog looks at; NULL: none */
 
@@ -394,8 +393,7 @@ static enum tg_err prepare_process(void)
         metrics = tg_metrics_new(1);
     if (metrics == NULL)
         return TG_E_NOMEM;
-    enum tg_err err = gateway.addresses != NULL ? TG_OK : tg_gateway_init(&gateway);
-    return err == TG_OK ? tg_watchdog_new(&watchdog) : err;
+    return tg_watchdog_new(&watchdog);
 }
 
 static enum tg_err make(struct tg_harness *h)
@@ -405,9 +403,15 @@ static enum tg_err make(struct tg_harness *h)
         err = tg_worker_init(&h->worker, 0, tg_metrics_cells(metrics, 0));
     if (err != TG_OK)
         return err;
-    err = tg_gate_init(&h->gate, &h->worker, &gateway);
-    if (err != TG_OK)
+    err = tg_gateway_init(&h->gateway);
+    if (err == TG_OK)
+        err = tg_gate_init(&h->gate, &h->worker, &h->gateway);
+    else
+        h->gateway = (struct tg_gateway){0};
+    if (err != TG_OK) {
+        tg_gateway_release(&h->gateway);
         tg_worker_release(&h->worker);
+    }
     return err;
 }
 
@@ -451,6 +455,7 @@ void tg_harness_free(struct tg_harness **harness)
     forget_dial(TG_LIST_ENTRY(it, struct dial, link));
     TG_LIST_FOREACH(&h->confined, it)
     forget_confined(TG_LIST_ENTRY(it, struct confined, link));
+    tg_gateway_release(&h->gateway);
     tg_worker_release(&h->worker);
     tg_mem_free(TG_MEM_OTHER, h->states);
     tg_mem_free(TG_MEM_OTHER, h);

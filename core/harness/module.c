@@ -6,6 +6,7 @@
 #include "bind/bind.h"
 #include "config/load.h"
 #include "config/scratch_host.h"
+#include "gateway/background.h"
 #include "gateway/vm_set.h"
 #include "harness/coverage.h"
 #include "harness/event.h"
@@ -570,7 +571,27 @@ static int harness_open(lua_State *L)
     return 1;
 }
 
+/* background() -> { { plugin, phase, file }... }: work for no request that is not over */
+static int harness_background(lua_State *L)
+{
+    const struct tg_gate *gate = tg_harness_gate(check_harness(L));
+    int n = 0;
+    lua_newtable(L);
+    TG_LIST_FOREACH(&gate->background, it)
+    {
+        const struct tg_background *b = TG_LIST_ENTRY(it, struct tg_background, link);
+        const struct tg_plugin_conf *plugin = b->call.entry->host.plugin;
+        lua_createtable(L, 0, 3);
+        set_str(L, "plugin", plugin->name);
+        set_str(L, "phase", tg_str_c(b->call.what));
+        set_str(L, "file", plugin->chunkname);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
 static const luaL_Reg harness_methods[] = {
+    {"background", harness_background},
     {"watch_state", harness_watch_state},
     {"adopt", harness_adopt},
     {"run", harness_run},

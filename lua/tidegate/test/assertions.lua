@@ -200,7 +200,8 @@ end
 
 function plain.logged(r, level, pattern)
   local seen = {}
-  for _, line in ipairs(r.logs or {}) do
+  local lines = type(r.logs) == "function" and r:logs() or r.logs -- of a gateway, or of a result
+  for _, line in ipairs(lines or {}) do
     local text = text_of(line)
     if line.level == level and text:find(pattern) then return end
     seen[#seen + 1] = line.level .. " " .. text

@@ -278,6 +278,11 @@ function gateway:usage(name) return self.world.core:vm(name) end
 --- Whether a plugin's VM works.
 function gateway:alive(name) return self.world.core:vm(name).alive end
 
+--- All log lines so far, those of no request included.
+function gateway:logs()
+  return self.world.lines
+end
+
 --- Closes the gateway. What was left open comes as an error.
 function gateway:close()
   local left = self:leave()

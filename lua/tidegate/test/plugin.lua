@@ -225,6 +225,11 @@ function plugin:collect()
   self.world.core:collect(self.name)
 end
 
+--- All log lines so far, those of no request included.
+function plugin:logs()
+  return self.world.lines
+end
+
 --- Ends everything; what was left open, for the guard.
 function plugin:leave()
   interleave.leave(self)

@@ -294,6 +294,10 @@ function world:close()
                   ("in state " .. request.state)
     left[#left + 1] = ("a request that is not over: %s %s, %s"):format(request.method, request.path, where)
   end
+  for _, work in ipairs(self.core:background()) do
+    left[#left + 1] = ("work that is not over: plugin %s waits in %s (%s)"):format(work.plugin, work.phase,
+                                                                                 work.file)
+  end
   for _, client in pairs(self.clients) do
     if client.opened_at then
       left[#left + 1] = ("a connection that was not closed, opened at %s"):format(client.opened_at)
