@@ -15,6 +15,7 @@
 
 #include "gateway/background.h"
 #include "observe/log.h"
+#include "observe/metrics.h"
 #include "script/marshal.h"
 
 #define QUEUE_MAX         256
@@ -142,10 +143,11 @@ static void pump(struct subscription *subscription)
     free_event(&event);
 }
 
-static void log_drop(const struct subscription *subscription)
+static void note_drop(const struct subscription *subscription)
 {
     static struct tg_log_gate gate;
     uint64_t missed;
+    tg_metric_inc(subscription->entry->host.gate->worker->cells, TG_METRIC_PLUGIN_EVENTS_DROPPED);
     if (!tg_log_gate_pass(&gate, DROPS_PER_SECOND, tg_clock_mono_now(), &missed))
         return;
     tg_log_kv(TG_LOG_WARN, "plugin",
@@ -161,7 +163,7 @@ static void add_event(struct subscription *subscription, struct tg_message *mess
     if (subscription->count < QUEUE_MAX)
         event = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(*event));
     if (event == NULL) {
-        log_drop(subscription);
+        note_drop(subscription);
         return;
     }
     event->message = tg_message_ref(message);

@@ -16,19 +16,21 @@
 
 #include "gateway/background.h"
 #include "observe/log.h"
+#include "observe/metrics.h"
 #include "script/marshal.h"
 
-#define QUEUES_MAX     16
-#define NAME_MAX_BYTES 64
-#define BYTES_MAX      ((uint64_t)4 << 20)
-#define BYTES_STANDARD ((uint64_t)1 << 20)
-#define BATCH_MAX      10000
-#define BATCH_STANDARD 100
-#define RETRY_MAX      100
-#define RETRY_STANDARD 3
-#define PAUSE_MIN      (100 * TG_USEC_PER_MSEC)
-#define PAUSE_MAX      (30 * TG_USEC_PER_SEC)
-#define ITEM_NODES     10000
+#define QUEUES_MAX        16
+#define NAME_MAX_BYTES    64
+#define BYTES_MAX         ((uint64_t)4 << 20)
+#define BYTES_STANDARD    ((uint64_t)1 << 20)
+#define BATCH_MAX         10000
+#define BATCH_STANDARD    100
+#define RETRY_MAX         100
+#define RETRY_STANDARD    3
+#define PAUSE_MIN         (100 * TG_USEC_PER_MSEC)
+#define PAUSE_MAX         (30 * TG_USEC_PER_SEC)
+#define LOSSES_PER_SECOND 5 /* lines */
+#define ITEM_NODES        10000
 
 static const char *const options[] = {"name",  "batch",   "flush", "max_bytes",
                                       "retry", "handler", NULL};
@@ -95,13 +97,18 @@ static void drop_items(struct queue *q, unsigned count)
 
 static void lose_items(struct queue *q, unsigned count, const char *why)
 {
+    static struct tg_log_gate gate;
+    uint64_t missed;
     if (count == 0)
+        return;
+    tg_metric_add(q->entry->host.gate->worker->cells, TG_METRIC_PLUGIN_ITEMS_LOST, count);
+    drop_items(q, count);
+    if (!tg_log_gate_pass(&gate, LOSSES_PER_SECOND, tg_clock_mono_now(), &missed))
         return;
     tg_log_kv(TG_LOG_ERROR, "plugin", "a queue has lost items",
               tg_log_str("plugin", q->entry->host.plugin->name),
               tg_log_str("queue", tg_str(q->name, q->n)), tg_log_u64("items", count),
-              tg_log_str("reason", tg_str_c(why)));
-    drop_items(q, count);
+              tg_log_str("reason", tg_str_c(why)), tg_log_u64("suppressed", missed));
 }
 
 /* Pushes the list of the items in hand. */

@@ -224,14 +224,12 @@ static void free_new(struct tg_background *b)
 static enum tg_err prepare(struct tg_background *b, int *nargs)
 {
     struct tg_vm_entry *entry = b->call.entry;
-    const struct tg_limits *limits = &entry->limits;
     const struct tg_instance_conf *instance = b->call.instance;
     struct tg_account *account = b->call.slot != NULL ? &b->call.slot->account : &b->account;
     enum tg_err err = TG_OK;
     *nargs = 0;
     if (account == &b->account)
-        err = tg_account_init(account, tg_vm_alloc(entry->vm), limits->plugin_memory,
-                              limits->plugin_churn);
+        err = tg_account_init(account, tg_vm_alloc(entry->vm), entry->memory, entry->churn);
     if (err == TG_OK)
         err = tg_timer_init(&b->timer, &loop_of(b)->timers, on_timer);
     b->timer_on = err == TG_OK;
@@ -240,8 +238,7 @@ static enum tg_err prepare(struct tg_background *b, int *nargs)
     if (err != TG_OK)
         return err;
     b->run.host = b;
-    if (instance != NULL)
-        b->run.cpu_limit_us = instance->cpu;
+    b->run.cpu_limit_us = instance != NULL ? instance->cpu : entry->cpu;
     if (b->call.push != NULL)
         err = tg_run_push(&b->run, b->call.push, b->call.arg, nargs);
     if (err != TG_OK)
@@ -278,8 +275,7 @@ enum tg_err tg_background_start(const struct tg_background_call *call)
     if (call->self != NULL)
         *call->self = b;
     tg_list_push_back(&set->gate->background, &b->link);
-    b->wall_deadline =
-        now + (call->instance != NULL ? call->instance->wall : entry->limits.plugin_wall);
+    b->wall_deadline = now + (call->instance != NULL ? call->instance->wall : entry->wall);
     settle(b, tg_run_resume(&b->run, nargs));
     return TG_OK;
 }

@@ -2,8 +2,8 @@
  * the tasks of ctx:spawn().
  *
  * A background activation calls one function of a plugin, under the bounds of a phase: CPU time,
- * wall time, memory and churn as settings.limits and the plugin's own limits say. Nobody waits for
- * it; who started it is told once how it ended.
+ * wall time, memory and churn as the plugin's instances have them, the widest where they differ.
+ * Nobody waits for it; who started it is told once how it ended.
  *
  *     tg_background_start() --- runs at once ---+--> on_end(arg, ok)
  *              |  suspended, preempted          |

@@ -117,6 +117,14 @@ static enum tg_err load_vm(struct tg_vm_entry *entry, struct tg_vm_error *error)
     return err == TG_OK ? tg_vm_start(entry->vm, error) : err;
 }
 
+static void widen(struct tg_vm_entry *entry, const struct tg_instance_conf *instance)
+{
+    entry->memory = TG_MAX(entry->memory, instance->memory);
+    entry->churn = TG_MAX(entry->churn, instance->churn);
+    entry->cpu = TG_MAX(entry->cpu, instance->cpu);
+    entry->wall = TG_MAX(entry->wall, instance->wall);
+}
+
 static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snapshot *snapshot,
                                  struct tg_vm_error *error)
 {
@@ -124,6 +132,7 @@ static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snap
         const struct tg_instance_conf *instance = &snapshot->instances[i];
         if (instance->plugin != entry->host.plugin)
             continue;
+        widen(entry, instance);
         enum tg_err err =
             tg_vm_configure(entry->vm, instance->conf, &entry->configured[instance->nth], error);
         if (err != TG_OK)

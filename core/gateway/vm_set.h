@@ -25,7 +25,9 @@ struct tg_vm_entry {
     struct tg_vm_host host;  /* what the VM's callbacks get */
     struct tg_limits limits; /* the operator's, with the plugin's own heap */
     int *configured;         /* owned */
-    struct tg_zone *dict;    /* needs.dict, needs.cache: one reference each; NULL: not declared */
+    /* Bounds in the background: the widest that one of the plugin's instances has. */
+    uint64_t memory, churn, cpu, wall;
+    struct tg_zone *dict; /* needs.dict, needs.cache: one reference each; NULL: not declared */
     struct tg_zone *cache;
     struct tg_list activators; /* of struct tg_activator; owned */
     struct tg_task room;       /* tells them that an activation has ended */

@@ -88,6 +88,18 @@ describe("tg.timer", function()
     assert.equal("0", z:call("noted?key=x")) -- the process serves on
   end)
 
+  it("has the limits of its plugin", function()
+    local z = start("{}, limits = { wall = '50ms' }", "", [[
+      tg.timer.after(0, function()
+        tg.lock("shared", "k")
+        note "locked"
+        tg.lock("shared", "k", { wait = "60s" })
+      end)
+    ]])
+    z.g:wait_for_log("killed (wall)")
+    z:await("noted?key=locked", "2") -- a kill gives the lock back
+  end)
+
   it("has a bound of 64, and belongs to the VM", function()
     local z = start("{ timers = true }", [[
       function ops.many()
