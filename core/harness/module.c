@@ -12,6 +12,7 @@
 #include "harness/event.h"
 #include "harness/pipe.h"
 #include "harness/watch.h"
+#include "observe/instrument.h"
 
 #include <lauxlib.h>
 #include <openssl/hmac.h>
@@ -22,6 +23,7 @@
 #define SNAPSHOT_TYPE "tidegate.snapshot"
 #define PIPE_TYPE     "tidegate.pipe"
 #define PIPE_READ     65536
+#define METRICS_ROOM  16384 /* bytes to begin with */
 
 struct harness_ref {
     struct tg_harness *harness; /* owned; NULL: closed */
@@ -645,6 +647,23 @@ static int make_folder(lua_State *L)
     return 0;
 }
 
+/* metrics() -> what plugins count, in the Prometheus text format */
+static int push_metrics(lua_State *L)
+{
+    struct tg_fmt f;
+    size_t size = METRICS_ROOM;
+    for (;;) {
+        tg_fmt_init(&f, lua_newuserdata(L, size), size);
+        tg_instruments_write(&f);
+        if (tg_fmt_str(&f).p != NULL)
+            break;
+        size *= 4;
+        lua_pop(L, 1);
+    }
+    lua_pushlstring(L, tg_fmt_str(&f).p, tg_fmt_str(&f).n);
+    return 1;
+}
+
 /* cover(): lines of plugins are counted from now on */
 static int cover(lua_State *L)
 {
@@ -676,6 +695,8 @@ int tg_harness_open(lua_State *L)
     lua_setfield(L, -2, "load");
     lua_pushcfunction(L, hmac);
     lua_setfield(L, -2, "hmac");
+    lua_pushcfunction(L, push_metrics);
+    lua_setfield(L, -2, "metrics");
     lua_pushcfunction(L, cover);
     lua_setfield(L, -2, "cover");
     lua_pushcfunction(L, tg_coverage_push);

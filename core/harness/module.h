@@ -6,6 +6,7 @@
  *   load(path, files) -> snapshot, text      files: path -> text, before those of the disk; text:
  *                        nil, text           what `check` would print
  *   hmac(name, key, text) -> bytes           of a digest that OpenSSL knows
+ *   metrics() -> text                        what plugins count, as it is scraped
  *   cover(), covered() -> table              see coverage.h
  *   mkdir(path)                              where there is none
  *   setenv(name, value or nil)               of this process

@@ -26,9 +26,10 @@
 
 #define TG_INSTRUMENT_LABELS_MAX 8
 #define TG_INSTRUMENT_SERIES_MAX 200
-#define TG_INSTRUMENT_TEXT_MAX   1600 /* bytes of the labels of a series, as the exposition has them \
-                                      */
-#define TG_INSTRUMENT_VALUE_MAX 64   /* bytes of a label's value; the rest is cut off */
+#define TG_INSTRUMENT_TEXT_MAX                                                                     \
+    1600                           /* bytes of the labels of a series, as the exposition has them  \
+                                    */
+#define TG_INSTRUMENT_VALUE_MAX 64 /* bytes of a label's value; the rest is cut off */
 #define TG_INSTRUMENTS_MAX      1024
 
 enum tg_instrument_kind { TG_INSTRUMENT_COUNTER, TG_INSTRUMENT_GAUGE, TG_INSTRUMENT_HISTOGRAM };

@@ -90,6 +90,26 @@ describe("a plugin under test", function()
     assert.has_error(function() assert.logged(p:run(), "error", "odd") end)
   end)
 
+  it("counts, and what it counted in this request is told", function()
+    local p = t.plugin(t.source [[
+      return { name = "counts-visits", version = "1", api = 1, stage = "guard",
+        metrics = { rejected = { type = "counter", labels = { "reason" } }, depth = { type = "gauge" },
+                    size = { type = "histogram", unit = "bytes" } },
+        access = function(conf, ctx)
+          ctx.metrics:inc("rejected", { reason = ctx.req:query "reason" })
+          ctx.metrics:set("depth", {}, tonumber(ctx.req:query "depth"))
+          ctx.metrics:observe("size", {}, 100)
+        end }]])
+    p:run { path = '/?reason=quota&depth=1' }
+    local r = p:run { path = '/?reason=a%22b&depth=7' }
+    assert.metric(r, "rejected", { reason = 'a"b' }).equals(1)
+    assert.metric(r, "rejected", { reason = "quota" }).equals(0)
+    assert.metric(r, "rejected").at_least(1)
+    assert.metric(r, "depth").equals(7)
+    assert.metric(r, "size").equals(1)
+    assert.error_matches(function() assert.metric(r, "rejected").equals(5) end, "got 1")
+  end)
+
   it("takes the client's address and fields of the route", function()
     local p = t.plugin(probe [[function P.access(conf, ctx)
       ctx:exit(200, ctx.client.ip .. " " .. ctx.route.name .. " " .. ctx.route.captures.id) end]], {},

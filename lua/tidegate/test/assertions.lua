@@ -6,7 +6,7 @@
 --   assert.killed(r, "memory")                    assert.error_code(r, "plugin_failed")
 --   assert.memory(r).peak_below "64KiB"           assert.memory(p).no_growth(fn, { rounds = 200 })
 --   assert.cpu(r).below "5ms"                     assert.elapsed(r).at_most "300ms"
---   assert.logged(r, "warn", "pattern")
+--   assert.logged(r, "warn", "pattern")           assert.metric(r, "rejected", { reason = "x" }).equals(1)
 --
 -- Purpose    Messages that show what there was: status, headers, what plugins logged and why they failed.
 -- Invariants Each raises at the line of its caller.
@@ -16,6 +16,7 @@
 local assert = require "luassert"
 local cjson = require "cjson.safe"
 
+local metrics = require "tidegate.test.metrics"
 local duration = require "tidegate.test.duration"
 
 local GROWTH_SLACK = 1024 -- bytes that a VM may differ by after many requests: rounding of tables
@@ -214,6 +215,22 @@ local function add(name, fn)
   rawset(assert, name, fn)
 end
 
+-- assert.metric(r, "rejected", { reason = "quota" }).equals(1): what a plugin counted in this request; gauges
+-- are what they are now.
+local function metric(r, name, labels)
+  local sum, count = metrics.sum(r.metrics or {}, name, labels)
+  local function check(ok, text, value)
+    if ok then return end
+    fail(3, "expected the metric %s to be %s %s, got %s\n%s", name, text, tostring(value),
+         count > 0 and tostring(sum) or "no change", describe(r))
+  end
+  return {
+    equals = function(value) check(sum == value, "", value) end,
+    at_least = function(value) check(sum >= value, "at least", value) end,
+  }
+end
+
+add("metric", metric)
 add("response", on(responses))
 add("request", on(requests))
 add("memory", on(memory))

@@ -10,9 +10,17 @@
 local cjson = require "cjson.safe"
 
 local http = require "tidegate.test.http"
+local metrics = require "tidegate.test.metrics"
 
 local result = {}
-result.__index = result
+
+-- r.metrics is worked out when it is asked for.
+function result.__index(self, name)
+  if name ~= "metrics" or not rawget(self, "counted_after") then return result[name] end
+  local list = metrics.between(self.counted_before, self.counted_after)
+  rawset(self, "metrics", list)
+  return list
+end
 
 --- What is gathered for a request while it runs, by its id.
 function result.record()
@@ -71,9 +79,13 @@ function trace:phases()
 end
 
 --- A result that waits for its response.
-function result.new(request, at)
-  return setmetatable({ request = request, sent_at = at, done = false, received = false, ended = false,
-                        interim = {}, upstream = { called = false } }, result)
+-- @tparam table request
+-- @tparam number at when it was sent
+-- @tparam string counted of metrics.now(), before
+function result.new(request, at, counted)
+  return setmetatable({ request = request, counted_before = counted, sent_at = at, done = false,
+                        received = false, ended = false, interim = {}, upstream = { called = false } },
+                      result)
 end
 
 --- The client has its response, or what there is of it.
@@ -141,6 +153,7 @@ function result:take_end(event, record, call)
       self.upstream[name] = call[name]
     end
   end
+  self.counted_after = metrics.now()
   self.ended = true
 end
 

@@ -10,6 +10,7 @@ local clock = require "tidegate.test.clock"
 local coverage = require "tidegate.test.coverage"
 local harness = require "tidegate.harness"
 local http = require "tidegate.test.http"
+local metrics = require "tidegate.test.metrics"
 local origins = require "tidegate.test.origin"
 local result = require "tidegate.test.result"
 
@@ -253,7 +254,7 @@ end
 -- @tparam table client
 -- @tparam table request see http.request
 function world:send(client, request)
-  local waiting = result.new(request, self:time())
+  local waiting = result.new(request, self:time(), metrics.now())
   client.reader:expect(request.method or "GET")
   client.pending[#client.pending + 1] = waiting
   client.unended[#client.unended + 1] = waiting
