@@ -130,9 +130,22 @@ static void test_preemption_at_every_instruction(void **state)
 
 struct watched_bench {
     struct bench b;
+};
+
+/* Of the test that runs; static, so that one that fails can be cleaned up after. */
+static struct {
     struct tg_watchdog *dog;
     struct tg_watch watch;
-};
+} watching;
+
+static int stop_watching(void **state)
+{
+    (void)state;
+    if (watching.dog != NULL)
+        tg_watchdog_remove(watching.dog, &watching.watch);
+    tg_watchdog_free(&watching.dog);
+    return 0;
+}
 
 /* ThreadSanitizer holds signals back until its thread makes a call that it knows, which a spinning
  * interpreter never does. */
@@ -145,21 +158,22 @@ static void need_prompt_signals(void)
 
 static void watched_open(struct watched_bench *w, const char *source)
 {
+    struct tg_watchdog *dog;
     bench_init(&w->b);
-    assert_int_equal(tg_watchdog_new(&w->dog), TG_OK);
-    tg_watch_init(&w->watch, &w->b.runner.seq, w->b.runner.slice_us, tg_runner_interrupt,
+    assert_int_equal(tg_watchdog_new(&dog), TG_OK);
+    tg_watch_init(&watching.watch, &w->b.runner.seq, w->b.runner.slice_us, tg_runner_interrupt,
                   &w->b.runner);
-    assert_int_equal(tg_watchdog_add(w->dog, &w->watch), TG_OK);
-    w->b.runner.asleep = &w->watch.asleep;
+    assert_int_equal(tg_watchdog_add(dog, &watching.watch), TG_OK);
+    watching.dog = dog;
+    w->b.runner.asleep = &watching.watch.asleep;
     w->b.runner.wake = tg_watchdog_wake;
-    w->b.runner.wake_arg = w->dog;
+    w->b.runner.wake_arg = dog;
     bench_start(&w->b, source);
 }
 
 static void watched_close(struct watched_bench *w)
 {
-    tg_watchdog_remove(w->dog, &w->watch);
-    tg_watchdog_free(&w->dog);
+    stop_watching(NULL);
     bench_close(&w->b);
 }
 
@@ -333,9 +347,9 @@ static void test_a_storm_of_signals(void **state)
             "return s == 210 and not ok and e == 'x' and t[1][1] == 100 and 'ok' or 'no' end,\n"
             "other = function() local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(i) end return 'ok' "
             "end }");
-    tg_watchdog_remove(w.dog, &w.watch);
-    tg_watch_init(&w.watch, &w.b.runner.seq, TG_USEC_PER_SEC * 1000, on_storm, &w.b);
-    assert_int_equal(tg_watchdog_add(w.dog, &w.watch), TG_OK);
+    tg_watchdog_remove(watching.dog, &watching.watch);
+    tg_watch_init(&watching.watch, &w.b.runner.seq, TG_USEC_PER_SEC * 1000, on_storm, &w.b);
+    assert_int_equal(tg_watchdog_add(watching.dog, &watching.watch), TG_OK);
     storming = true;
     assert_int_equal(pthread_create(&thread, NULL, storm, &self), 0);
     run_storm(&w);
@@ -347,11 +361,11 @@ static void test_a_storm_of_signals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_preemption_at_every_instruction),
-        cmocka_unit_test(test_spinning_is_killed_in_every_wrapping),
-        cmocka_unit_test(test_others_run_between_the_slices),
-        cmocka_unit_test(test_loading_is_bounded_too),
-        cmocka_unit_test(test_a_storm_of_signals),
+        cmocka_unit_test_teardown(test_preemption_at_every_instruction, stop_watching),
+        cmocka_unit_test_teardown(test_spinning_is_killed_in_every_wrapping, stop_watching),
+        cmocka_unit_test_teardown(test_others_run_between_the_slices, stop_watching),
+        cmocka_unit_test_teardown(test_loading_is_bounded_too, stop_watching),
+        cmocka_unit_test_teardown(test_a_storm_of_signals, stop_watching),
     };
 
     return cmocka_run_group_tests_name("script cpu", tests, NULL, NULL);
