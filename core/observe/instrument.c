@@ -453,7 +453,7 @@ static void write_instrument(struct tg_fmt *f, struct tg_instrument *instrument)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
     const struct tg_instrument_spec *spec = &instrument->spec;
-    struct tg_str overflow[TG_INSTRUMENT_LABELS_MAX];
+    struct tg_str overflow[TG_INSTRUMENT_LABELS_MAX] = {{NULL, 0}};
     char name[192];
     char room[TG_INSTRUMENT_TEXT_MAX];
     struct tg_str family = family_of(spec, name, sizeof(name));
