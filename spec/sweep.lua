@@ -7,7 +7,7 @@
 -- what it asked for was refused; what must never happen is a crash, a sanitizer report, a failed
 -- tg_assert, or a run that does not end. Leaks are not looked at, because a failing cmocka assertion
 -- jumps over the test's own clean-up. A program with more than MAX_RUNS allocations is sampled evenly, and
--- a slow one more thinly: as many runs as fit into BUDGET seconds by the time of the first, MIN_RUNS at
+-- a slow one more thinly: as many runs as fit into SWEEP_SECONDS (40) by the time of the first, MIN_RUNS at
 -- least. Runs that fail end sooner than that one, so most sweeps stay well below.
 --
 -- Prints TAP: one result, with the number of runs; the output of the first bad run in full.
@@ -20,7 +20,7 @@ local unistd = require("posix.unistd")
 
 local MAX_RUNS = 400
 local MIN_RUNS = 10
-local BUDGET = 40
+local BUDGET = tonumber(os.getenv("SWEEP_SECONDS")) or 40
 local SECONDS = 20
 local FIRST_SECONDS = 500 -- of the first run, in which a program may do sweeps of its own
 local BAD = { "AddressSanitizer", "runtime error:", "tg_assert" }
