@@ -1,10 +1,14 @@
 /* boot.c: the keeper: the gateway process's first thread. It starts what the process needs, reads
  * orders from the control channel in a loop of its own, and ends everything in the reverse order.
  *
- * While a reload is under way no further order is read: the set of sockets is being used. */
+ * While a reload is under way no further order is read: the set of sockets is being used.
+ *
+ * The keeper has what a worker has but a thread: a loop, a slab and metric cells. The admin
+ * listener lives on them. */
 #include "base/banned.h"
 #include "cli/boot.h"
 
+#include "admin/admin.h"
 #include "base/assert.h"
 #include "bind/bind.h"
 #include "cli/command.h"
@@ -12,15 +16,17 @@
 #include "cli/crew.h"
 #include "cli/reload.h"
 #include "cli/sockets.h"
+#include "event/worker.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
 #include "observe/sink.h"
 
 struct keeper {
     struct tg_boot *boot;
-    struct tg_loop loop;
+    struct tg_worker self; /* without a thread: the keeper's own */
     struct tg_metrics *metrics;
     struct tg_crew *crew;
+    struct tg_admin *admin;
     ev_io orders;
     struct tg_timer drain_timer;
     struct tg_snapshot *current; /* one reference */
@@ -37,7 +43,8 @@ static void drain(struct keeper *k)
 {
     uint64_t timeout = k->current->settings.limits.drain_timeout;
     if (k->drain_timer.deadline == 0)
-        tg_timer_set(&k->drain_timer, tg_loop_now(&k->loop) + TG_MAX(timeout, 1));
+        tg_timer_set(&k->drain_timer, tg_loop_now(&k->self.loop) + TG_MAX(timeout, 1));
+    tg_admin_set_state(k->admin, TG_ADMIN_DRAINING);
     tg_crew_drain(k->crew);
 }
 
@@ -51,39 +58,53 @@ static void on_drain_timeout(struct tg_timer *timer)
 
 static void count_reload(struct keeper *k, enum tg_err err)
 {
-    struct tg_metric_cells *cells = tg_metrics_cells(k->metrics, k->boot->workers);
-    tg_metric_inc(cells, err == TG_OK ? TG_METRIC_RELOADS_GOOD : TG_METRIC_RELOADS_BAD);
+    tg_metric_inc(k->self.cells, err == TG_OK ? TG_METRIC_RELOADS_GOOD : TG_METRIC_RELOADS_BAD);
 }
 
 static void end_reload(struct keeper *k, enum tg_err err, const char *reason)
 {
     if (err == TG_OK) {
         tg_listen_set_commit(k->boot->sockets);
+        tg_admin_commit(k->admin, k->coming);
         tg_snapshot_unref(&k->current);
         k->current = k->coming;
         k->coming = NULL;
         tg_log_set_level(k->current->settings.log_level);
     } else if (k->coming != NULL) {
         tg_listen_set_rollback(k->boot->sockets);
+        tg_admin_rollback(k->admin);
         tg_snapshot_unref(&k->coming);
     }
     count_reload(k, err);
     tg_reload_answer(k->boot, k->reload_id, k->current, err, reason);
-    ev_io_start(k->loop.ev, &k->orders);
+    ev_io_start(k->self.loop.ev, &k->orders);
+}
+
+/* Opens the admin listener that `snapshot` asks for; on failure `reason` tells. */
+static enum tg_err prepare_admin(struct keeper *k, const struct tg_snapshot *snapshot,
+                                 char reason[TG_CONTROL_TEXT_MAX])
+{
+    char problem[TG_LISTEN_REASON_MAX];
+    enum tg_err err = tg_admin_prepare(k->admin, snapshot, problem);
+    if (err != TG_OK)
+        snprintf(reason, TG_CONTROL_TEXT_MAX, "settings.admin: %s", problem);
+    return err;
 }
 
 static void reload(struct keeper *k, uint32_t id)
 {
     char reason[TG_CONTROL_TEXT_MAX] = "";
     k->reload_id = id;
-    ev_io_stop(k->loop.ev, &k->orders);
+    ev_io_stop(k->self.loop.ev, &k->orders);
     enum tg_err err = tg_reload_prepare(k->boot, &k->coming, reason);
-    if (err != TG_OK) {
+    if (err == TG_OK)
+        err = prepare_admin(k, k->coming, reason);
+    else
         k->coming = NULL;
+    if (err == TG_OK)
+        tg_crew_reload(k->crew, k->coming);
+    else
         end_reload(k, err, reason);
-        return;
-    }
-    tg_crew_reload(k->crew, k->coming);
 }
 
 /* The configuration that the process began with is in force, or will never be. */
@@ -92,7 +113,8 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     k->failed = err;
     if (err == TG_OK) {
         k->serving = true;
-        ev_io_start(k->loop.ev, &k->orders);
+        tg_admin_set_state(k->admin, TG_ADMIN_READY);
+        ev_io_start(k->self.loop.ev, &k->orders);
         tg_control_ready(k->boot->control_fd);
         return;
     }
@@ -119,7 +141,7 @@ static void on_quiet(void *arg)
 static void on_ended(void *arg)
 {
     struct keeper *k = arg;
-    tg_loop_stop(&k->loop);
+    tg_loop_stop(&k->self.loop);
 }
 
 static const struct tg_crew_events crew_events = {
@@ -174,21 +196,51 @@ static void on_orders(struct ev_loop *ev, ev_io *w, int events)
 /* ---- Start and end -----------------------------------------------------------------------------
  */
 
+static void ask_crew(void *arg, void (*visit)(void *of, struct tg_gate *gate),
+                     void (*done)(void *of), void *of)
+{
+    struct keeper *k = arg;
+    tg_crew_ask(k->crew, visit, done, of);
+}
+
+/* It answers from here on, before anything is served. */
+static enum tg_err start_admin(struct keeper *k)
+{
+    char reason[TG_CONTROL_TEXT_MAX];
+    struct tg_admin_options options = {.worker = &k->self,
+                                       .metrics = k->metrics,
+                                       .workers = k->boot->workers,
+                                       .ask = ask_crew,
+                                       .arg = k};
+    enum tg_err err = tg_admin_new(&options, &k->admin);
+    if (err != TG_OK)
+        return err;
+    err = prepare_admin(k, k->current, reason);
+    if (err == TG_OK)
+        tg_admin_commit(k->admin, k->current);
+    else
+        tg_log(TG_LOG_ERROR, "boot", "%s", reason);
+    return err;
+}
+
 static enum tg_err start(struct keeper *k)
 {
-    enum tg_err err = tg_loop_init(&k->loop);
-    if (err != TG_OK)
-        return err;
-    err = tg_timer_init(&k->drain_timer, &k->loop.timers, on_drain_timeout);
-    if (err != TG_OK)
-        return err;
     k->metrics = tg_metrics_new(k->boot->workers + 1);
     if (k->metrics == NULL)
         return TG_E_NOMEM;
+    struct tg_metric_cells *cells = tg_metrics_cells(k->metrics, k->boot->workers);
+    enum tg_err err = tg_worker_init(&k->self, k->boot->workers, cells);
+    if (err != TG_OK)
+        return err;
+    err = tg_timer_init(&k->drain_timer, &k->self.loop.timers, on_drain_timeout);
+    if (err != TG_OK)
+        return err;
     k->current = tg_snapshot_ref(k->boot->snapshot);
     ev_io_init(&k->orders, on_orders, k->boot->control_fd, EV_READ);
     k->orders.data = k;
-    err = tg_crew_new(k->boot, &k->loop, k->metrics, &crew_events, k, &k->crew);
+    err = start_admin(k);
+    if (err == TG_OK)
+        err = tg_crew_new(k->boot, &k->self.loop, k->metrics, &crew_events, k, &k->crew);
     if (err == TG_OK)
         tg_crew_reload(k->crew, k->current);
     return err;
@@ -197,15 +249,16 @@ static enum tg_err start(struct keeper *k)
 static void end(struct keeper *k)
 {
     tg_crew_free(&k->crew);
-    tg_metrics_free(&k->metrics);
-    tg_instruments_release();
+    tg_admin_free(&k->admin);
     tg_snapshot_unref(&k->coming);
     tg_snapshot_unref(&k->current);
-    if (k->loop.ev == NULL)
-        return;
-    ev_io_stop(k->loop.ev, &k->orders);
-    tg_timer_release(&k->drain_timer);
-    tg_loop_release(&k->loop);
+    if (k->self.loop.ev != NULL) {
+        ev_io_stop(k->self.loop.ev, &k->orders);
+        tg_timer_release(&k->drain_timer);
+        tg_worker_release(&k->self);
+    }
+    tg_metrics_free(&k->metrics);
+    tg_instruments_release();
 }
 
 static int serve(struct tg_boot *boot)
@@ -213,7 +266,7 @@ static int serve(struct tg_boot *boot)
     struct keeper k = {.boot = boot};
     enum tg_err err = start(&k);
     if (err == TG_OK)
-        tg_loop_run(&k.loop);
+        tg_loop_run(&k.self.loop);
     else
         tg_log(TG_LOG_ERROR, "boot", "cannot start: %s", tg_err_text(err));
     end(&k);

@@ -1,7 +1,11 @@
 /* crew.c: see crew.h.
  *
  * Each member has one task per order, posted at most once at a time: prepare and finish belong to a
- * reload, of which there is one; drain and stop are given once. */
+ * reload, of which there is one; drain and stop are given once; of questions there is one at a
+ * time.
+ *
+ * A loop that has ended drops what is still in its mailbox. So a member that ended, which is the
+ * last that it says, has answered every question as well as it ever will. */
 #include "base/banned.h"
 #include "cli/crew.h"
 
@@ -17,13 +21,22 @@ struct member {
     struct tg_watch watch;
     struct tg_crew *crew;
     bool started;
-    struct tg_task prepare, finish, drain, stop;     /* orders: run on the worker */
-    struct tg_task prepared, finished, quiet, ended; /* answers: run on the keeper */
+    bool over;                                        /* its loop has ended */
+    bool asked;                                       /* it owes an answer to the question */
+    struct tg_task prepare, finish, drain, stop, ask; /* orders: run on the worker */
+    struct tg_task prepared, finished, quiet, ended, answered; /* answers: run on the keeper */
     /* of the reload; written by one side while the other waits */
     struct tg_snapshot *snapshot; /* one reference */
     struct tg_vm_set *vms;
     enum tg_err err;
     struct tg_vm_error why;
+};
+
+struct question {
+    void (*visit)(void *of, struct tg_gate *gate); /* NULL: none is under way */
+    void (*done)(void *of);
+    void *of;
+    uint32_t waiting; /* for answers, and while it is being put */
 };
 
 struct tg_crew {
@@ -41,6 +54,7 @@ struct tg_crew {
     const char *reason; /* why not; of the first member that could not */
     bool draining;
     bool stopping;
+    struct question question;
     struct member *members;
 };
 
@@ -91,6 +105,14 @@ static void on_drain(struct tg_task *task)
 static void on_stop(struct tg_task *task)
 {
     tg_gate_stop(&TG_CONTAINER_OF(task, struct member, stop)->gate);
+}
+
+static void on_ask(struct tg_task *task)
+{
+    struct member *m = TG_CONTAINER_OF(task, struct member, ask);
+    const struct question *q = &m->crew->question;
+    q->visit(q->of, &m->gate);
+    answer(m, &m->answered);
 }
 
 /* Plugin code of this worker is watched from here on. */
@@ -182,6 +204,47 @@ void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot)
     post_all(crew, prepare_of);
 }
 
+/* ---- On the keeper: questions ------------------------------------------------------------------
+ */
+
+static void settle_question(struct tg_crew *crew)
+{
+    struct question asked = crew->question;
+    if (--crew->question.waiting > 0)
+        return;
+    crew->question = (struct question){0}; /* done() may ask the next one */
+    asked.done(asked.of);
+}
+
+static void note_answer(struct member *m)
+{
+    if (!m->asked)
+        return;
+    m->asked = false;
+    settle_question(m->crew);
+}
+
+static void on_answered(struct tg_task *task)
+{
+    note_answer(TG_CONTAINER_OF(task, struct member, answered));
+}
+
+void tg_crew_ask(struct tg_crew *crew, void (*visit)(void *of, struct tg_gate *gate),
+                 void (*done)(void *of), void *of)
+{
+    tg_assert(crew->question.visit == NULL);
+    crew->question = (struct question){visit, done, of, 1};
+    for (uint32_t i = 0; i < crew->count; i++) {
+        struct member *m = &crew->members[i];
+        if (m->over)
+            continue;
+        m->asked = true;
+        crew->question.waiting++;
+        tg_loop_post(&m->worker.loop, &m->ask);
+    }
+    settle_question(crew);
+}
+
 /* ---- On the keeper: the end --------------------------------------------------------------------
  */
 
@@ -194,7 +257,10 @@ static void on_quiet(struct tg_task *task)
 
 static void on_ended(struct tg_task *task)
 {
-    struct tg_crew *crew = TG_CONTAINER_OF(task, struct member, ended)->crew;
+    struct member *m = TG_CONTAINER_OF(task, struct member, ended);
+    struct tg_crew *crew = m->crew;
+    m->over = true;
+    note_answer(m);
     if (--crew->running == 0)
         crew->events->on_ended(crew->arg);
 }
@@ -222,10 +288,12 @@ static void init_tasks(struct member *m)
     tg_task_init(&m->finish, on_finish);
     tg_task_init(&m->drain, on_drain);
     tg_task_init(&m->stop, on_stop);
+    tg_task_init(&m->ask, on_ask);
     tg_task_init(&m->prepared, on_prepared);
     tg_task_init(&m->finished, on_finished);
     tg_task_init(&m->quiet, on_quiet);
     tg_task_init(&m->ended, on_ended);
+    tg_task_init(&m->answered, on_answered);
 }
 
 static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,

@@ -6,6 +6,7 @@
  *                     all could: asks to adopt  --->  snapshot, VMs, listeners change
  *                     one could not: to drop    --->  everything stays
  *     drain, stop                               --->  end, each when its last request has
+ *     ask                                       --->  let the questioner look at the gate
  *
  * Orders are posted to the workers' loops, answers to the keeper's loop; the callbacks below run
  * there. One reload at a time. Workers change over each at a moment of its own, between two rounds
@@ -18,6 +19,7 @@
 #include "event/loop.h"
 
 struct tg_crew;
+struct tg_gate;
 struct tg_metrics;
 
 struct tg_crew_events {
@@ -39,6 +41,12 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
 /* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
  * taken. Until then boot->sockets must not change. */
 void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot);
+
+/* Calls visit(of, gate) on the thread of every worker that still runs, each between two rounds of
+ * its loop, then done(of) on the keeper's; from inside this call when no worker runs. One question
+ * at a time. A worker that ends before its turn is left out. */
+void tg_crew_ask(struct tg_crew *crew, void (*visit)(void *of, struct tg_gate *gate),
+                 void (*done)(void *of), void *of);
 
 /* Accept no more; on_ended comes when the last request ended. A second call does nothing. */
 void tg_crew_drain(struct tg_crew *crew);

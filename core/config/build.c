@@ -145,6 +145,32 @@ static void build_limits(lua_State *L, int table, struct tg_limits *limits)
     lua_pop(L, 1);
 }
 
+/* What settings.admin names; a relative path of a socket goes below the configuration's folder. */
+static struct tg_str build_admin(lua_State *L, struct build *b, int table)
+{
+    struct tg_str none = {"", 0};
+    const char *slash = strrchr(b->path, '/');
+    lua_getfield(L, table, "admin");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return none;
+    }
+    lua_getfield(L, -1, "listen");
+    lua_getfield(L, -1, "path");
+    const char *path = lua_tostring(L, -1);
+    if (path != NULL && path[0] != '/' && slash != NULL) {
+        lua_pushliteral(L, "unix:");
+        lua_pushlstring(L, b->path, (size_t)(slash + 1 - b->path));
+        lua_pushstring(L, path);
+        lua_concat(L, 3);
+    } else {
+        lua_getfield(L, -2, "text");
+    }
+    struct tg_str listen = copy_at(L, b, -1);
+    lua_pop(L, 4);
+    return listen;
+}
+
 static void build_settings(lua_State *L, struct build *b, int tree)
 {
     struct tg_settings *settings = &b->snapshot->settings;
@@ -153,6 +179,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     int table = lua_gettop(L);
     settings->workers = (uint32_t)count_field(L, table, "workers", 0);
     settings->server_name = str_field(L, b, table, "server_name");
+    settings->admin_listen = build_admin(L, b, table);
     build_limits(L, table, &settings->limits);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
@@ -241,6 +268,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
 {
     plugin->name = str_field(L, b, table, "name");
     plugin->version = str_field(L, b, table, "version");
+    plugin->stage = str_field(L, b, table, "stage");
     plugin->chunkname = str_field(L, b, table, "chunkname");
     plugin->source = str_field(L, b, table, "source");
     build_modules(L, b, table, plugin);

@@ -48,6 +48,7 @@ struct tg_module_conf {
 struct tg_plugin_conf {
     struct tg_str name;
     struct tg_str version;
+    struct tg_str stage;     /* "guard" */
     struct tg_str chunkname; /* as error messages name the file: "plugins/cors/init.lua" */
     struct tg_str source;    /* text of the file */
     const struct tg_module_conf *modules; /* what `require` finds besides the library */
@@ -151,7 +152,8 @@ struct tg_zone_conf {
 struct tg_settings {
     uint32_t workers; /* 0: one per CPU that the process may use */
     enum tg_log_level log_level;
-    struct tg_str server_name; /* in Via; "tidegate" */
+    struct tg_str server_name;  /* in Via; "tidegate" */
+    struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
     struct tg_limits limits;
 };
 

@@ -113,7 +113,7 @@ static void end(struct tg_background *b, bool ok)
 
 static void fail_killed(struct tg_background *b)
 {
-    tg_vm_entry_note_kill(b->call.entry);
+    tg_vm_entry_note_kill(b->call.entry, b->run.kill);
     fail(b, TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)b->run.kill - TG_KILL_CPU);
 }
 
@@ -161,6 +161,7 @@ static void settle(struct tg_background *b, enum tg_run_outcome outcome)
         end(b, outcome == TG_RUN_DONE);
         return;
     case TG_RUN_ERROR:
+        tg_vm_entry_note_error(b->call.entry);
         fail(b, TG_METRIC_PLUGIN_ERRORS);
         break;
     case TG_RUN_KILLED:

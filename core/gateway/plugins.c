@@ -211,6 +211,7 @@ static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned s
 static enum tg_step fail(struct tg_request *r, struct tg_str what, unsigned status,
                          const char *code)
 {
+    r->vms->tallies[r->plugins.instance->plugin->index].errors++;
     return fail_as(r, what, status, code, TG_METRIC_PLUGIN_ERRORS);
 }
 
@@ -375,7 +376,7 @@ static enum tg_step fail_killed(struct tg_request *r)
         tg_fmt_printf(&f, "killed (%s): %s", tg_kill_label(p->run.kill), tg_kill_text(p->run.kill));
         what = tg_fmt_str(&f);
     }
-    tg_vm_entry_note_kill(p->slot->entry);
+    tg_vm_entry_note_kill(p->slot->entry, p->run.kill);
     tg_accounting_note_kill(r, p->slot, p->run.kill);
     p->slot->killed = true;
     return fail_as(r, what, 503, "plugin_killed",

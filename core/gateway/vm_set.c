@@ -188,6 +188,8 @@ static void replace(struct tg_vm_set *set, uint32_t index)
         return;
     }
     set->entries[index] = made;
+    set->tallies[index].rebuilds++;
+    set->tallies[index].collections += tg_vm_collections(old->vm);
     tg_background_retire(old);
     tg_vm_entry_unref(&old);
     tg_background_begin(made);
@@ -217,10 +219,21 @@ static void rebuild(struct tg_vm_set *set, struct tg_vm_entry *entry)
     tg_loop_defer(&set->gate->worker->loop, &set->rebuild);
 }
 
-void tg_vm_entry_note_kill(struct tg_vm_entry *entry)
+static struct tg_plugin_tally *tally_of(struct tg_vm_entry *entry)
+{
+    return &entry->host.set->tallies[entry->host.plugin->index];
+}
+
+void tg_vm_entry_note_error(struct tg_vm_entry *entry)
+{
+    tally_of(entry)->errors++;
+}
+
+void tg_vm_entry_note_kill(struct tg_vm_entry *entry, enum tg_kill reason)
 {
     struct tg_vm_set *set = entry->host.set;
     uint32_t index = entry->host.plugin->index;
+    tally_of(entry)->kills[reason]++;
     struct tg_quarantine *quarantine = &set->quarantines[index];
     if (entry == set->entries[index] && tg_vm_wants_rebuild(entry->vm))
         rebuild(set, entry);
@@ -261,6 +274,7 @@ static void free_set(struct tg_vm_set *set)
     tg_mem_free(TG_MEM_PLUGIN, set->zones);
     tg_mem_free(TG_MEM_PLUGIN, set->entries);
     tg_mem_free(TG_MEM_PLUGIN, set->quarantines);
+    tg_mem_free(TG_MEM_PLUGIN, set->tallies);
     tg_snapshot_unref(&set->snapshot);
     tg_mem_free(TG_MEM_PLUGIN, set);
 }
@@ -278,9 +292,11 @@ enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
     tg_task_init(&set->rebuild, on_rebuild);
     set->entries = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(struct tg_vm_entry *));
     set->quarantines = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(*set->quarantines));
+    set->tallies = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(*set->tallies));
     set->zones = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->zone_count, sizeof(*set->zones));
     enum tg_err err = TG_E_NOMEM;
-    if (set->entries != NULL && set->quarantines != NULL && set->zones != NULL)
+    if (set->entries != NULL && set->quarantines != NULL && set->tallies != NULL &&
+        set->zones != NULL)
         err = make_all(set, error);
     else
         err = out_of_memory(error);

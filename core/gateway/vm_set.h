@@ -35,12 +35,22 @@ struct tg_vm_entry {
     uint32_t fetches;          /* exchanges of tg.http */
 };
 
+/* What became of a plugin's activations in this worker, with and without a request, since the
+ * snapshot came into force; its VMs come and go meanwhile. */
+struct tg_plugin_tally {
+    uint64_t errors; /* raised, and failures of its own word */
+    uint64_t kills[TG_KILL_COUNT];
+    uint64_t rebuilds;
+    uint64_t collections; /* forced ones, in VMs that were replaced */
+};
+
 struct tg_vm_set {
     uint32_t refs;
-    struct tg_gate *gate;         /* borrowed */
-    struct tg_snapshot *snapshot; /* one reference */
-    struct tg_vm_entry **entries; /* one reference each; NULL: not made */
-    struct tg_quarantine *quarantines;
+    struct tg_gate *gate;              /* borrowed */
+    struct tg_snapshot *snapshot;      /* one reference */
+    struct tg_vm_entry **entries;      /* one reference each; NULL: not made */
+    struct tg_quarantine *quarantines; /* of snapshot->plugins, as are the tallies; owned */
+    struct tg_plugin_tally *tallies;
     struct tg_zone **zones; /* of snapshot->zones; one reference each */
     struct tg_task rebuild; /* while it waits it holds a reference to the set */
 };
@@ -50,6 +60,9 @@ void tg_vm_entry_unref(struct tg_vm_entry **entry);
 
 /* An activation in `entry` was killed: some in a short time cost the plugin its VM, too many shut
  * it out for a while. */
-void tg_vm_entry_note_kill(struct tg_vm_entry *entry);
+void tg_vm_entry_note_kill(struct tg_vm_entry *entry, enum tg_kill reason);
+
+/* An activation in `entry` failed otherwise. */
+void tg_vm_entry_note_error(struct tg_vm_entry *entry);
 
 #endif

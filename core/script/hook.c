@@ -167,6 +167,7 @@ bool tg_hook_collect(struct tg_vm *vm)
     if (allowed) {
         account->window_collections++;
         account->collections++;
+        vm->collections++;
         bool enforced = tg_alloc_enforce(vm->alloc, false);
         lua_gc(vm->running, LUA_GCCOLLECT, 0);
         tg_alloc_enforce(vm->alloc, enforced);

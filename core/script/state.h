@@ -67,6 +67,7 @@ struct tg_vm {
     uint64_t kills[TG_KILL_COUNT];
     uint64_t kill_times[TG_VM_REBUILD_KILLS]; /* mono us of the last ones, a ring */
     uint64_t kill_total;
+    uint64_t collections; /* forced */
 
     int plugin_ref;
     int functions[TG_VM_FUNCTIONS_MAX];

@@ -410,3 +410,8 @@ bool tg_vm_wants_rebuild(const struct tg_vm *vm)
     return vm->kill_total >= TG_VM_REBUILD_KILLS &&
            vm->options.clock->mono - oldest <= TG_VM_REBUILD_US;
 }
+
+uint64_t tg_vm_collections(const struct tg_vm *vm)
+{
+    return vm->collections;
+}

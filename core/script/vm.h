@@ -117,4 +117,7 @@ struct tg_str tg_vm_name(const struct tg_vm *vm);
 uint64_t tg_vm_kills(const struct tg_vm *vm, enum tg_kill reason);
 bool tg_vm_wants_rebuild(const struct tg_vm *vm);
 
+/* Collections of garbage that memory above a soft mark forced in this VM so far. */
+uint64_t tg_vm_collections(const struct tg_vm *vm);
+
 #endif

@@ -21,7 +21,8 @@
 -- Cost       Two evaluations of the script and one resolution.
 --
 -- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
---   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … } }
+--   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
+--               admin = { listen = { path or host and port, text } } or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, chain }
 --   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },

@@ -46,6 +46,20 @@ local target_address = text_type("an address with a port", function(_, value)
   return read_endpoint(value, "%s is a host name; names are not resolved yet, targets need an address", 1)
 end)
 
+local ADMIN_HINT = 'a socket of its own, "unix:run/admin.sock", or "127.0.0.1:9901"'
+local SOCKET_PATH_MAX = 107 -- bytes that a unix socket's address has for it
+
+-- A relative path of a socket is below the folder of the configuration.
+local admin_address = text_type("an address", function(_, value)
+  local path = value:match "^unix:(.*)$"
+  if not path then return read_endpoint(value, "%s is a host name; a listener needs an address", 1) end
+  if path == "" then return nil, "a unix socket needs a path", ADMIN_HINT end
+  if #path > SOCKET_PATH_MAX or path:find "%z" then
+    return nil, ("the path of a unix socket has at most %d bytes"):format(SOCKET_PATH_MAX), ADMIN_HINT
+  end
+  return { path = path, text = value }
+end)
+
 -- Host and path patterns are read by the route table itself, through the host: one truth about what matches.
 local function pattern_type(noun, check)
   return text_type(noun, function(_, value, cx)
@@ -189,6 +203,9 @@ function objects.settings(limits)
       :doc "the gateway's name in Via",
     log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
     limits = record_of(tree):default {},
+    admin = S.record {
+      listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
+    }:optional():doc "without it there is no admin listener",
   }
 end
 

@@ -118,7 +118,7 @@ function resolve:settings(limits)
     flat[limit.path] = at
   end
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
-           log = value.log, limits = flat }
+           log = value.log, limits = flat, admin = value.admin }
 end
 
 -- Checks all declarations; each sound one gets `checked`.

@@ -1,0 +1,30 @@
+/* address.c: see address.h. */
+#include "base/banned.h"
+#include "admin/address.h"
+
+#include "net/addr.h"
+
+#include <stddef.h>
+
+static enum tg_err parse_path(struct tg_str path, struct tg_admin_address *out)
+{
+    if (path.n == 0 || path.n > TG_ADMIN_PATH_MAX || memchr(path.p, '\0', path.n) != NULL)
+        return TG_E_INVALID;
+    out->u.local.sun_family = AF_UNIX;
+    memcpy(out->u.local.sun_path, path.p, path.n);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
+    return TG_OK;
+}
+
+enum tg_err tg_admin_address_parse(struct tg_str text, struct tg_admin_address *out)
+{
+    struct tg_addr addr;
+    memset(out, 0, sizeof(*out));
+    if (tg_str_starts(text, TG_STR("unix:")))
+        return parse_path(tg_str_sub(text, 5, text.n), out);
+    if (tg_addr_parse(text, &addr) != TG_OK || tg_addr_port(&addr) == 0)
+        return TG_E_INVALID;
+    memcpy(&out->u, &addr.u, addr.len);
+    out->len = addr.len;
+    return TG_OK;
+}

@@ -1,0 +1,59 @@
+/* internal.h: what the files of admin/ share.
+ *
+ *     admin.c    life, the listener's transactions, accepting
+ *     client.c   a connection: which view is asked for, and its answer
+ *     view.c     the views: they write text into a builder and know nothing of HTTP
+ *     census.c   what the workers tell
+ *     door.c, address.c   the listening socket, and what it is called
+ *
+ * Private to core/admin; admin.h is the contract.
+ */
+#ifndef TG_ADMIN_INTERNAL_H
+#define TG_ADMIN_INTERNAL_H
+
+#include "admin/admin.h"
+#include "admin/census.h"
+#include "admin/door.h"
+#include "base/fmt.h"
+#include "event/loop.h"
+
+struct tg_admin {
+    struct tg_admin_options options;
+    enum tg_admin_state state;
+    uint64_t started;             /* us, monotonic */
+    struct tg_snapshot *snapshot; /* in force; one reference */
+    struct tg_admin_door door;    /* that serves */
+    struct tg_admin_door coming;  /* of the transaction */
+    bool changes;                 /* the transaction puts `coming` in the place of `door` */
+    ev_io io;
+    struct tg_timer pause;    /* descriptors are out: try again later */
+    struct tg_limits limits;  /* of its connections */
+    struct tg_list clients;   /* of struct tg_admin_client */
+    uint32_t open;            /* how many there are */
+    struct tg_census *census; /* while the workers are asked; owned */
+};
+
+/* Takes over the accepted socket, also on failure. */
+enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd) TG_MUST_USE;
+
+/* Ends every connection at once. */
+void tg_admin_clients_close(struct tg_admin *admin);
+
+/* The workers have answered: so are those who wait for that. */
+void tg_admin_clients_answer(struct tg_admin *admin);
+
+struct tg_admin_view {
+    const char *path;
+    const char *type;  /* media type of the answer */
+    bool needs_census; /* admin->census is there when it is written */
+    /* Writes the answer's body and returns its status. */
+    unsigned (*write)(const struct tg_admin *admin, struct tg_fmt *f);
+};
+
+/* The view of that path, or NULL. */
+const struct tg_admin_view *tg_admin_view_find(struct tg_str path);
+
+/* An answer that is no view: RFC 9457. */
+void tg_admin_write_problem(struct tg_fmt *f, unsigned status, const char *detail);
+
+#endif

@@ -1,0 +1,340 @@
+/* view.c: what the admin listener shows, as text.
+ *
+ * A view reads the snapshot in force, atomics and, where it says so, a census of the workers; it
+ * writes into a builder and checks nothing, since failure latches there. Names of fields are words
+ * that scripts rely on: they are added to, never changed. Times are seconds, sizes bytes.
+ */
+#include "base/banned.h"
+#include "admin/internal.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/version.h"
+#include "event/worker.h"
+#include "http/token.h"
+#include "observe/metrics.h"
+
+#include <unistd.h>
+
+#define JSON "application/json"
+
+static const char *const state_names[] = {
+    [TG_ADMIN_STARTING] = "starting",
+    [TG_ADMIN_READY] = "ready",
+    [TG_ADMIN_DRAINING] = "draining",
+};
+
+static void field_seconds(struct tg_json *j, const char *key, uint64_t us)
+{
+    tg_json_key(j, tg_str_c(key));
+    tg_json_double(j, (double)us / (double)TG_USEC_PER_SEC);
+}
+
+static void field_text(struct tg_json *j, const char *key, const char *text)
+{
+    tg_json_field_str(j, key, tg_str_c(text));
+}
+
+static void begin(struct tg_json *j, struct tg_fmt *f)
+{
+    tg_json_init(j, f);
+    tg_json_begin_object(j);
+}
+
+static unsigned end(struct tg_json *j, unsigned status)
+{
+    tg_json_end_object(j);
+    tg_fmt_char(j->f, '\n');
+    return status;
+}
+
+static void begin_list(struct tg_json *j, const char *key)
+{
+    tg_json_key(j, tg_str_c(key));
+    tg_json_begin_array(j);
+}
+
+void tg_admin_write_problem(struct tg_fmt *f, unsigned status, const char *detail)
+{
+    struct tg_json j;
+    begin(&j, f);
+    field_text(&j, "title", tg_status_reason(status));
+    tg_json_field_u64(&j, "status", status);
+    field_text(&j, "detail", detail);
+    end(&j, status);
+}
+
+/* ---- The process -------------------------------------------------------------------------------
+ */
+
+static unsigned write_metrics(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    tg_metrics_write(admin->options.metrics, f);
+    return 200;
+}
+
+static unsigned write_health(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    (void)admin;
+    begin(&j, f);
+    field_text(&j, "status", "ok");
+    return end(&j, 200);
+}
+
+static unsigned write_readiness(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    begin(&j, f);
+    field_text(&j, "status", state_names[admin->state]);
+    return end(&j, admin->state == TG_ADMIN_READY ? 200 : 503);
+}
+
+static uint64_t count_requests(const struct tg_metrics *metrics)
+{
+    uint64_t sum = 0;
+    for (int id = TG_METRIC_REQUESTS_1XX; id <= TG_METRIC_REQUESTS_5XX; id++)
+        sum += tg_metrics_read(metrics, (enum tg_metric_id)id);
+    return sum;
+}
+
+static uint64_t memory_in_use(void)
+{
+    uint64_t sum = 0;
+    for (int tag = 0; tag < TG_MEM_TAGS; tag++)
+        sum += tg_mem_used((enum tg_mem_tag)tag);
+    return sum;
+}
+
+static unsigned write_status(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    const struct tg_metrics *metrics = admin->options.metrics;
+    const struct tg_snapshot *s = admin->snapshot;
+    begin(&j, f);
+    field_text(&j, "state", state_names[admin->state]);
+    field_text(&j, "version", TG_VERSION);
+    tg_json_field_u64(&j, "pid", (uint64_t)getpid());
+    field_seconds(&j, "uptime_seconds", tg_loop_now(&admin->options.worker->loop) - admin->started);
+    tg_json_field_u64(&j, "workers", admin->options.workers);
+    tg_json_field_str(&j, "file", s->path);
+    tg_json_field_u64(&j, "revision", s->revision);
+    tg_json_field_u64(&j, "reloads", tg_metrics_read(metrics, TG_METRIC_RELOADS_GOOD));
+    tg_json_field_u64(&j, "reloads_refused", tg_metrics_read(metrics, TG_METRIC_RELOADS_BAD));
+    tg_json_field_u64(&j, "connections_open", tg_metrics_read(metrics, TG_METRIC_CONNECTIONS_OPEN));
+    tg_json_field_u64(&j, "requests_open", tg_metrics_read(metrics, TG_METRIC_REQUESTS_OPEN));
+    tg_json_field_u64(&j, "requests_total", count_requests(metrics));
+    tg_json_field_u64(&j, "memory_bytes", memory_in_use());
+    return end(&j, 200);
+}
+
+/* ---- The configuration -------------------------------------------------------------------------
+ */
+
+static void write_listeners(struct tg_json *j, const struct tg_snapshot *s)
+{
+    begin_list(j, "listeners");
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        tg_json_begin_object(j);
+        tg_json_field_str(j, "name", s->listeners[i].name);
+        tg_json_field_str(j, "address", s->listeners[i].address);
+        tg_json_end_object(j);
+    }
+    tg_json_end_array(j);
+}
+
+static void write_services(struct tg_json *j, const struct tg_snapshot *s)
+{
+    begin_list(j, "services");
+    for (uint32_t i = 0; i < s->service_count; i++) {
+        const struct tg_service_conf *service = &s->services[i];
+        tg_json_begin_object(j);
+        tg_json_field_str(j, "name", service->name);
+        if (service->builtin_echo)
+            field_text(j, "builtin", "echo");
+        begin_list(j, "targets");
+        for (uint32_t t = 0; t < service->target_count; t++)
+            tg_json_str(j, service->targets[t].name);
+        tg_json_end_array(j);
+        tg_json_end_object(j);
+    }
+    tg_json_end_array(j);
+}
+
+static unsigned write_config(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    const struct tg_snapshot *s = admin->snapshot;
+    begin(&j, f);
+    tg_json_field_u64(&j, "revision", s->revision);
+    tg_json_field_str(&j, "file", s->path);
+    write_listeners(&j, s);
+    write_services(&j, s);
+    tg_json_field_u64(&j, "routes", s->route_count);
+    tg_json_field_u64(&j, "plugins", s->plugin_count);
+    tg_json_field_u64(&j, "instances", s->instance_count);
+    tg_json_field_u64(&j, "zones", s->zone_count);
+    return end(&j, 200);
+}
+
+/* ---- Limits ------------------------------------------------------------------------------------
+ */
+
+static const char *const unit_names[] = {
+    [TG_LIMIT_UNIT_BYTES] = "bytes",
+    [TG_LIMIT_UNIT_TIME] = "seconds",
+    [TG_LIMIT_UNIT_COUNT] = "count",
+};
+
+static void field_amount(struct tg_json *j, const char *key, enum tg_limit_unit unit,
+                         uint64_t value)
+{
+    if (unit == TG_LIMIT_UNIT_TIME)
+        field_seconds(j, key, value);
+    else
+        tg_json_field_u64(j, key, value);
+}
+
+static unsigned write_limits(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    struct tg_limits in_force = admin->snapshot->settings.limits;
+    begin(&j, f);
+    begin_list(&j, "limits");
+    for (int i = 0; i < TG_LIMIT_COUNT; i++) {
+        enum tg_limit_id id = (enum tg_limit_id)i;
+        const struct tg_limit_info *info = tg_limit_info(id);
+        tg_json_begin_object(&j);
+        field_text(&j, "path", info->path);
+        field_text(&j, "unit", unit_names[info->unit]);
+        field_amount(&j, "value", info->unit, *tg_limit_field(&in_force, id));
+        field_amount(&j, "default", info->unit, info->value);
+        tg_json_field_u64(&j, "hits", tg_limit_hits(id));
+        field_text(&j, "text", info->text);
+        tg_json_end_object(&j);
+    }
+    tg_json_end_array(&j);
+    return end(&j, 200);
+}
+
+/* ---- Plugins -----------------------------------------------------------------------------------
+ */
+
+static const char *const phase_names[TG_PHASES] = {
+    [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",
+    [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter",
+    [TG_PHASE_LOG] = "log",
+};
+
+/* The rows of one plugin together: counts are sums, the quarantine is the worst. */
+static struct tg_census_row add_up(const struct tg_census *census, uint32_t plugin)
+{
+    struct tg_census_row sum = {0};
+    for (uint32_t w = 0; w < census->workers; w++) {
+        const struct tg_census_row *row = tg_census_row(census, w, plugin);
+        sum.errors += row->errors;
+        sum.collections += row->collections;
+        sum.rebuilds += row->rebuilds;
+        sum.background += row->background;
+        sum.quarantines += row->quarantines;
+        for (int k = 0; k < TG_KILL_COUNT; k++)
+            sum.kills[k] += row->kills[k];
+    }
+    return sum;
+}
+
+static void write_phases(struct tg_json *j, unsigned phases)
+{
+    begin_list(j, "phases");
+    for (unsigned phase = 0; phase < TG_PHASES; phase++) {
+        if (phases & 1u << phase)
+            tg_json_str(j, tg_str_c(phase_names[phase]));
+    }
+    tg_json_end_array(j);
+}
+
+static void write_kills(struct tg_json *j, const struct tg_census_row *sum)
+{
+    tg_json_key(j, TG_STR("kills"));
+    tg_json_begin_object(j);
+    for (int k = TG_KILL_NONE + 1; k < TG_KILL_COUNT; k++)
+        tg_json_field_u64(j, tg_kill_label((enum tg_kill)k), sum->kills[k]);
+    tg_json_end_object(j);
+}
+
+/* One element for each worker that has the plugin. */
+static void write_vms(struct tg_json *j, const struct tg_census *census, uint32_t plugin)
+{
+    begin_list(j, "vms");
+    for (uint32_t w = 0; w < census->workers; w++) {
+        const struct tg_census_row *row = tg_census_row(census, w, plugin);
+        if (!row->present)
+            continue;
+        tg_json_begin_object(j);
+        tg_json_field_u64(j, "worker", w);
+        tg_json_field_u64(j, "heap_bytes", row->heap);
+        tg_json_field_u64(j, "held_bytes", row->held);
+        field_text(j, "quarantine", tg_quarantine_label(row->quarantine));
+        field_seconds(j, "pause_seconds", row->pause_left);
+        tg_json_end_object(j);
+    }
+    tg_json_end_array(j);
+}
+
+static void write_plugin(struct tg_json *j, const struct tg_census *census, uint32_t index)
+{
+    const struct tg_plugin_conf *plugin = &census->snapshot->plugins[index];
+    struct tg_census_row sum = add_up(census, index);
+    tg_json_begin_object(j);
+    tg_json_field_str(j, "name", plugin->name);
+    tg_json_field_str(j, "version", plugin->version);
+    tg_json_field_str(j, "stage", plugin->stage);
+    write_phases(j, plugin->phases);
+    tg_json_field_u64(j, "instances", plugin->instance_count);
+    tg_json_field_u64(j, "heap_limit_bytes", plugin->heap);
+    tg_json_field_u64(j, "errors", sum.errors);
+    write_kills(j, &sum);
+    tg_json_field_u64(j, "forced_collections", sum.collections);
+    tg_json_field_u64(j, "rebuilds", sum.rebuilds);
+    tg_json_field_u64(j, "quarantines", sum.quarantines);
+    tg_json_field_u64(j, "background", sum.background);
+    write_vms(j, census, index);
+    tg_json_end_object(j);
+}
+
+static unsigned write_plugins(const struct tg_admin *admin, struct tg_fmt *f)
+{
+    struct tg_json j;
+    const struct tg_census *census = admin->census;
+    begin(&j, f);
+    tg_json_field_u64(&j, "revision", census->snapshot->revision);
+    begin_list(&j, "plugins");
+    for (uint32_t i = 0; i < census->snapshot->plugin_count; i++)
+        write_plugin(&j, census, i);
+    tg_json_end_array(&j);
+    return end(&j, 200);
+}
+
+/* ---- The list ----------------------------------------------------------------------------------
+ */
+
+static const struct tg_admin_view views[] = {
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, write_metrics},
+    {"/healthz", JSON, false, write_health},
+    {"/readyz", JSON, false, write_readiness},
+    {"/status", JSON, false, write_status},
+    {"/config", JSON, false, write_config},
+    {"/limits", JSON, false, write_limits},
+    {"/plugins", JSON, true, write_plugins},
+};
+
+const struct tg_admin_view *tg_admin_view_find(struct tg_str path)
+{
+    for (size_t i = 0; i < TG_COUNT_OF(views); i++) {
+        if (tg_str_eq(path, tg_str_c(views[i].path)))
+            return &views[i];
+    }
+    return NULL;
+}
