@@ -123,7 +123,7 @@ static void init_limits(struct tg_limits *limits)
     limits->request_headers = 8192;
     limits->request_header_count = 64;
     limits->request_target = 1024;
-    limits->request_body = 0;
+    limits->request_body = 65536; /* read for nobody */
 }
 
 enum tg_err tg_admin_new(const struct tg_admin_options *options, struct tg_admin **out)

@@ -37,6 +37,9 @@ struct tg_gate;
 struct tg_metrics;
 struct tg_worker;
 
+/* What every answer says in Server: the mark by which those who ask know whom they reached. */
+#define TG_ADMIN_SERVER "tidegate-admin"
+
 enum tg_admin_state { TG_ADMIN_STARTING, TG_ADMIN_READY, TG_ADMIN_DRAINING };
 
 struct tg_admin_options {

@@ -51,6 +51,8 @@ static enum tg_err add_fields(struct tg_admin_client *c, struct tg_fields *field
     struct tg_str kept = tg_arena_copy(&c->arena, tg_str(date, sizeof(date)));
     enum tg_err err = kept.p == NULL ? TG_E_NOMEM : tg_fields_add(fields, TG_STR("Date"), kept);
     if (err == TG_OK)
+        err = tg_fields_add(fields, TG_STR("Server"), TG_STR(TG_ADMIN_SERVER));
+    if (err == TG_OK)
         err = tg_fields_add(fields, TG_STR("Content-Type"), tg_str_c(answer->type));
     if (err == TG_OK)
         err = tg_fields_add(fields, TG_STR("Cache-Control"), TG_STR("no-store"));

@@ -95,15 +95,37 @@ static void unknown_option(const struct tg_command *command, const char *word, F
     fprintf(err, "`tidegate help %s` lists the options\n", command->name);
 }
 
-/* Marks option `word` ("--single") as given. */
-static enum tg_err take_option(struct tg_args *args, const char *word, FILE *err)
+/* Whether `word` ("--single", "--admin=ADDRESS") is `option`; *value then is what follows "=". */
+static bool is_option(const struct tg_option *option, const char *word, const char **value)
+{
+    size_t n = strlen(option->name);
+    if (strncmp(word, "--", 2) != 0 || strncmp(word + 2, option->name, n) != 0)
+        return false;
+    char next = word[2 + n];
+    *value = next == '=' && option->value != NULL ? word + 2 + n + 1 : NULL;
+    return next == '\0' || *value != NULL;
+}
+
+/* Notes the option argv[*i], and passes its value where that is a word of its own. */
+static enum tg_err take_option(struct tg_args *args, int argc, char *const *argv, int *i, FILE *err)
 {
     const struct tg_option *options = args->command->options;
-    for (unsigned i = 0; options != NULL && options[i].name != NULL; i++) {
-        if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, options[i].name) == 0) {
-            args->options |= 1u << i;
-            return TG_OK;
+    const char *word = argv[*i];
+    for (unsigned o = 0; options != NULL && options[o].name != NULL; o++) {
+        const char *value;
+        if (!is_option(&options[o], word, &value))
+            continue;
+        tg_assert(o < TG_ARGS_OPTIONS_MAX);
+        if (options[o].value != NULL && value == NULL && *i + 1 < argc)
+            value = argv[++*i];
+        if (options[o].value != NULL && value == NULL) {
+            fprintf(err, "tidegate %s: --%s needs a value: --%s %s\n", args->command->name,
+                    options[o].name, options[o].name, options[o].value);
+            return TG_E_INVALID;
         }
+        args->options |= 1u << o;
+        args->values[o] = value;
+        return TG_OK;
     }
     unknown_option(args->command, word, err);
     return TG_E_INVALID;
@@ -170,7 +192,7 @@ enum tg_err tg_args_parse(const struct tg_command *const *commands, int argc, ch
             ask_for_help(commands, out);
             break;
         } else if (options && word[0] == '-' && word[1] != '\0') {
-            result = take_option(out, word, err);
+            result = take_option(out, argc, argv, &i, err);
         } else {
             result = take_operand(out, word, err);
         }

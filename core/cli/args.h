@@ -2,7 +2,8 @@
  *
  *     tidegate COMMAND [--option...] [operand...]
  *
- * Options are flags and may stand anywhere after the command; after "--" everything is an operand.
+ * Options may stand anywhere after the command; after "--" everything is an operand. Most are
+ * flags; where one has a value, that is the next word or follows "=".
  * `--help` after a command asks for its help; `--help`, `-h`, `--version` and `-V` alone stand for
  * the commands of those names. What is not understood is explained in one line, with the nearest
  * word that would have been.
@@ -19,12 +20,14 @@
 struct tg_command;
 
 #define TG_ARGS_OPERANDS_MAX 4
+#define TG_ARGS_OPTIONS_MAX  8
 
 struct tg_args {
     const struct tg_command *command;
     const char *operands[TG_ARGS_OPERANDS_MAX]; /* borrowed from argv; NULL where not given */
     unsigned operand_count;
-    unsigned options; /* bit i: option i of the command was given */
+    unsigned options;                        /* bit i: option i of the command was given */
+    const char *values[TG_ARGS_OPTIONS_MAX]; /* of option i, borrowed from argv; NULL: not given */
     char *const
         *words; /* of a command that reads its own: all after its name, borrowed from argv */
     int word_count;

@@ -22,16 +22,25 @@ static void print_overview(void)
     fputs(outro, stdout);
 }
 
+/* "--admin ADDRESS", terminated, in `room`. */
+static const char *spell(const struct tg_option *o, char room[48])
+{
+    snprintf(room, 48, "--%s%s%s", o->name, o->value != NULL ? " " : "",
+             o->value != NULL ? o->value : "");
+    return room;
+}
+
 static void print_command(const struct tg_command *command)
 {
+    char room[48];
     const struct tg_option *options = command->options;
     printf("usage: tidegate %s%s%s", command->name, command->operands[0] ? " " : "",
            command->operands);
     for (const struct tg_option *o = options; o != NULL && o->name != NULL; o++)
-        printf(" [--%s]", o->name);
+        printf(" [%s]", spell(o, room));
     printf("\n\n%s\n", command->summary);
     for (const struct tg_option *o = options; o != NULL && o->name != NULL; o++)
-        printf("%s  --%-10s %s\n", o == options ? "\n" : "", o->name, o->help);
+        printf("%s  %-17s %s\n", o == options ? "\n" : "", spell(o, room), o->help);
     if (command->details != NULL)
         printf("\n%s", command->details);
 }

@@ -87,8 +87,8 @@ static int run(const struct tg_args *args)
 }
 
 static const struct tg_option options[] = {
-    {"single", "one process without a supervisor, for debuggers and tests"},
-    {NULL, NULL},
+    {"single", "one process without a supervisor, for debuggers and tests", NULL},
+    {NULL, NULL, NULL},
 };
 
 const struct tg_command tg_command_run = {

@@ -71,8 +71,8 @@ static int types(const struct tg_args *args)
 }
 
 static const struct tg_option options[] = {
-    {"stdout", "print the annotations and write no file"},
-    {NULL, NULL},
+    {"stdout", "print the annotations and write no file", NULL},
+    {NULL, NULL, NULL},
 };
 
 const struct tg_command tg_command_types = {

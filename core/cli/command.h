@@ -22,20 +22,22 @@ enum tg_exit {
 /* The configuration that is read where none is named. */
 #define TG_COMMAND_CONFIG "gateway.lua"
 
-/* A flag, such as --single. */
+/* A flag, such as --single, or an option with a value, such as --admin ADDRESS. */
 struct tg_option {
-    const char *name; /* without the dashes; NULL ends a list */
-    const char *help; /* one line */
+    const char *name;  /* without the dashes; NULL ends a list */
+    const char *help;  /* one line */
+    const char *value; /* what follows, for the help: "ADDRESS"; NULL: a flag */
 };
 
 struct tg_command {
     const char *name;
-    const char *operands;            /* for the usage line: "[FILE]", or "" */
-    unsigned max_operands;           /* at most TG_ARGS_OPERANDS_MAX */
-    bool reads_words;                /* it reads its command line itself: args->words */
-    const struct tg_option *options; /* ended by a NULL name; NULL: none */
-    const char *summary;             /* one line for the list of commands */
-    const char *details;             /* text of `tidegate help NAME`, ended by a newline; or NULL */
+    const char *operands;  /* for the usage line: "[FILE]", or "" */
+    unsigned max_operands; /* at most TG_ARGS_OPERANDS_MAX */
+    bool reads_words;      /* it reads its command line itself: args->words */
+    const struct tg_option
+        *options;        /* ended by a NULL name, at most TG_ARGS_OPTIONS_MAX; NULL: none */
+    const char *summary; /* one line for the list of commands */
+    const char *details; /* text of `tidegate help NAME`, ended by a newline; or NULL */
     int (*run)(const struct tg_args *args); /* returns the exit status */
 };
 

@@ -35,8 +35,7 @@ static int find_embedded(lua_State *L)
     return 1;
 }
 
-/* Puts our files before those of the disk, and the module where require() finds it. */
-static void install(lua_State *L)
+void tg_host_install(lua_State *L)
 {
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
@@ -93,7 +92,7 @@ int tg_host_run(const char *name, int argc, char *const *argv)
     if (L == NULL)
         return STATUS_ERROR;
     luaL_openlibs(L);
-    install(L);
+    tg_host_install(L);
     set_arguments(L, argc, argv);
     lua_pushcfunction(L, with_traceback);
     lua_pushcfunction(L, call_main);
@@ -138,14 +137,14 @@ __attribute__((visibility("default"))) int luaopen_tidegate_test(lua_State *L);
 int luaopen_tidegate_harness(lua_State *L)
 {
     refuse_others(L);
-    install(L);
+    tg_host_install(L);
     return tg_harness_open(L);
 }
 
 int luaopen_tidegate_test(lua_State *L)
 {
     refuse_others(L);
-    install(L);
+    tg_host_install(L);
     const struct tg_embed *file = tg_embed_find("lua/tidegate/test/init.lua");
     if (luaL_loadbufferx(L, file->data, file->size, "@lua/tidegate/test/init.lua", "t") != 0)
         return lua_error(L);

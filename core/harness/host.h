@@ -7,8 +7,14 @@
 #ifndef TG_HARNESS_HOST_H
 #define TG_HARNESS_HOST_H
 
+#include <lua.h>
+
 /* Runs the module `name` of lua/ in a new state with the arguments as the global `arg`; the status
  * is what the module's function main() returns. An error of Lua is printed, and 3. */
 int tg_host_run(const char *name, int argc, char *const *argv);
+
+/* Puts the files of the program before those of the disk where require() looks in `L`, and the
+ * module tidegate.harness among them. Raises when memory is out. */
+void tg_host_install(lua_State *L);
 
 #endif

@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-static const struct tg_option serve_options[] = {{"single", ""}, {"quiet", ""}, {NULL, NULL}};
+static const struct tg_option serve_options[] = {
+    {"single", "", NULL}, {"quiet", "", NULL}, {"admin", "", "ADDRESS"}, {NULL, NULL, NULL}};
 static const struct tg_command serve = {
     .name = "serve", .operands = "[FILE]", .max_operands = 1, .options = serve_options};
 static const struct tg_command check = {.name = "check", .operands = "[FILE]", .max_operands = 1};
@@ -47,6 +48,22 @@ static void test_command_alone(void **state)
     assert_int_equal(args.operand_count, 0);
     assert_int_equal(args.options, 0);
     assert_string_equal(said, "");
+}
+
+static void test_an_option_has_a_value(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("serve", "--admin", "1.2.3.4:5", "a.lua"), TG_OK);
+    assert_int_equal(args.options, 4);
+    assert_string_equal(args.values[2], "1.2.3.4:5");
+    assert_string_equal(args.operands[0], "a.lua");
+    assert_int_equal(PARSE("serve", "--quiet", "--admin=--x"), TG_OK);
+    assert_string_equal(args.values[2], "--x");
+    assert_null(args.values[1]);
+    assert_int_equal(PARSE("serve", "--admin"), TG_E_INVALID);
+    assert_non_null(strstr(said, "--admin ADDRESS"));
+    assert_int_equal(PARSE("serve", "--single=yes"), TG_E_INVALID);
+    assert_int_equal(PARSE("serve", "--administer=x"), TG_E_INVALID);
 }
 
 static void test_options_stand_before_or_after_operands(void **state)
@@ -153,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_alone),
         cmocka_unit_test(test_options_stand_before_or_after_operands),
+        cmocka_unit_test(test_an_option_has_a_value),
         cmocka_unit_test(test_after_two_dashes_all_is_operand),
         cmocka_unit_test(test_options_that_stand_for_commands),
         cmocka_unit_test(test_help_after_a_command_is_about_it),

@@ -1,0 +1,32 @@
+-- `tidegate status`: whether the gateway serves, what, and for how long.
+--
+-- Purpose    From the answers of /status and /config to a few lines.
+-- Ownership  A pure function of the answers.
+
+local columns = require "tidegate.report.columns"
+
+local function names_of(list)
+  local names = {}
+  for i, object in ipairs(list) do
+    names[i] = object.address and ("%s (%s)"):format(object.name, object.address) or object.name
+  end
+  return #names > 0 and table.concat(names, ", ") or "none"
+end
+
+return function(answers)
+  local status, config = answers[1], answers[2]
+  local lines = {
+    { "state", ("%s for %s"):format(status.state, columns.age(status.uptime_seconds)) },
+    { "process", ("%d, version %s, %d workers"):format(status.pid, status.version, status.workers) },
+    { "configuration", ("%s, revision %d (%d reloads, %d refused)"):format(status.file, status.revision,
+      status.reloads, status.reloads_refused) },
+    { "listeners", names_of(config.listeners) },
+    { "services", names_of(config.services) },
+    { "routes", ("%d, with %d plugins in %d uses"):format(config.routes, config.plugins, config.instances) },
+    { "connections", ("%d open"):format(status.connections_open) },
+    { "requests", ("%d open, %.0f answered"):format(status.requests_open, status.requests_total) },
+    { "memory", columns.size(status.memory_bytes) },
+  }
+  for i, line in ipairs(lines) do lines[i] = ("%-14s %s"):format(line[1], line[2]) end
+  return table.concat(lines, "\n") .. "\n"
+end
