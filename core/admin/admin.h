@@ -21,8 +21,8 @@
  *     commit    the new one serves, the old one closes; open connections stay
  *     rollback  closes what prepare opened
  *
- * Bounds: limits.admin.connections connections, one exchange each, ADMIN_MEMORY_MAX bytes of
- * answer; one question to the workers at a time, whose answer serves everybody who asked meanwhile.
+ * Bounds: limits.admin.connections connections, one exchange each, 16 MiB of answer; one question
+ * to the workers at a time, whose answer serves everybody who asked meanwhile.
  *
  * Threads: the keeper's. Ownership: owned by the keeper; freed after the workers have ended.
  */

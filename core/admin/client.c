@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define ADMIN_MEMORY_MAX ((size_t)4 << 20) /* of one exchange; a builder doubles as it grows */
+#define ANSWER_MAX       ((size_t)16 << 20)
 #define FIRST_GUESS      ((size_t)4096)
 #define PROBLEM          "application/problem+json"
 
@@ -92,16 +93,36 @@ static void send_problem(struct tg_admin_client *c, unsigned status, const char 
     send_answer(c, &answer, &f);
 }
 
+/* Writes again, into room that the arena does not give; false when ANSWER_MAX is not enough. */
+static bool send_large(struct tg_admin_client *c, const struct tg_admin_view *view)
+{
+    bool sent = false;
+    for (size_t size = 2 * TG_SLAB_MAX; size <= ANSWER_MAX && !sent; size *= 2) {
+        struct tg_fmt f;
+        char *room = tg_mem_alloc(TG_MEM_OBSERVE, size);
+        if (room == NULL)
+            return false;
+        tg_fmt_init(&f, room, size);
+        struct answer answer = {.type = view->type};
+        answer.status = view->write(c->admin, &f);
+        sent = !f.failed;
+        if (sent)
+            send_answer(c, &answer, &f);
+        tg_mem_free(TG_MEM_OBSERVE, room);
+    }
+    return sent;
+}
+
 static void send_view(struct tg_admin_client *c, const struct tg_admin_view *view)
 {
     struct tg_fmt f;
     struct answer answer = {.type = view->type};
     tg_fmt_init_arena(&f, &c->arena, FIRST_GUESS);
     answer.status = view->write(c->admin, &f);
-    if (f.failed)
-        send_problem(c, 503, "there is no memory for the answer, or it is larger than 1 MiB");
-    else
+    if (!f.failed)
         send_answer(c, &answer, &f);
+    else if (!send_large(c, view))
+        send_problem(c, 503, "there is no memory for the answer, or it is larger than 16 MiB");
 }
 
 /* ---- Asking the workers ------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "event/worker.h"
 #include "http/token.h"
+#include "observe/instrument.h"
 #include "observe/metrics.h"
 
 #include <unistd.h>
@@ -70,6 +71,7 @@ void tg_admin_write_problem(struct tg_fmt *f, unsigned status, const char *detai
 static unsigned write_metrics(const struct tg_admin *admin, struct tg_fmt *f)
 {
     tg_metrics_write(admin->options.metrics, f);
+    tg_instruments_write(f);
     return 200;
 }
 

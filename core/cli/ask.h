@@ -13,7 +13,7 @@
 #include "admin/address.h"
 
 #define TG_ASK_TIMEOUT (5 * TG_USEC_PER_SEC)
-#define TG_ASK_BYTES   ((size_t)8 << 20)
+#define TG_ASK_BYTES   ((size_t)32 << 20)
 
 /* Options that all of these commands have, first in their lists and in this order. */
 #define TG_ASK_OPTIONS                                                                             \

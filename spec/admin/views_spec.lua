@@ -1,6 +1,7 @@
 --- What the admin listener shows: figures that are true, and nothing secret.
 
 local client = require("support.client")
+local clock = require("support.clock")
 local helper = require("admin.helper")
 
 describe("the admin listener shows", function()
@@ -14,6 +15,10 @@ describe("the admin listener shows", function()
     assert.status(500, c:get("/raise"))
     assert.status(503, c:get("/spin"))
     c:close()
+    -- A request is counted when it is over, which may be after its answer has come.
+    clock.wait_until(function()
+      return helper.get(where, "/status").json.requests_total == 3
+    end, 5, "three requests")
   end)
 
   teardown(function()
