@@ -44,7 +44,6 @@ struct item {
 struct queue {
     struct tg_activator activator;
     struct tg_vm_entry *entry;
-    bool keeps;            /* references to its VM and set: retired, and items are left */
     struct tg_timer clock; /* flush, or the end of a pause */
     struct tg_list items;  /* of struct item */
     unsigned count;
@@ -131,22 +130,14 @@ static int push_batch(lua_State *L)
 /* A queue that is retired lets go of its VM when it is empty. May free the queue: a last step. */
 static void settle(struct queue *q)
 {
-    struct tg_vm_entry *entry = q->entry;
-    struct tg_vm_set *set = entry->host.set;
-    if (!q->keeps || q->count > 0 || q->in_hand > 0)
-        return;
-    q->keeps = false;
-    tg_vm_entry_unref(&entry);
-    tg_vm_set_unref(&set);
+    if (q->count == 0 && q->in_hand == 0)
+        tg_activator_settle(q->entry, &q->activator);
 }
 
-static void keep_vm(struct queue *q)
+static void linger(struct queue *q)
 {
-    if (!is_retired(q) || q->keeps || q->count == 0)
-        return;
-    q->keeps = true;
-    tg_vm_set_ref(q->entry->host.set);
-    tg_vm_entry_ref(q->entry);
+    if (is_retired(q) && q->count > 0)
+        tg_activator_linger(q->entry, &q->activator);
 }
 
 /* What the handler returned: false, or nil and a reason, is a failure too. */
@@ -249,7 +240,7 @@ static void start(struct tg_activator *activator)
 static void retire(struct tg_activator *activator)
 {
     struct queue *q = queue_of(activator);
-    keep_vm(q);
+    linger(q);
     pump(q);
 }
 
@@ -258,6 +249,13 @@ static void on_room(struct tg_activator *activator)
     struct queue *q = queue_of(activator);
     if (q->clock.deadline == 0)
         pump(q);
+}
+
+static void give_up(struct tg_activator *activator)
+{
+    struct queue *q = queue_of(activator);
+    lose_items(q, q->count, "the gateway stops");
+    settle(q);
 }
 
 static void release(struct tg_activator *activator)
@@ -336,8 +334,11 @@ static struct queue *add_queue(lua_State *L, const struct queue *from)
         tg_bind_call_error(L, tg_err_text(TG_E_NOMEM));
     *q = *from;
     q->entry = tg_bind_vm_entry(L);
-    q->activator = (struct tg_activator){
-        .start = start, .retire = retire, .on_room = on_room, .release = release};
+    q->activator = (struct tg_activator){.start = start,
+                                         .retire = retire,
+                                         .on_room = on_room,
+                                         .release = release,
+                                         .give_up = give_up};
     tg_list_init(&q->items);
     if (tg_timer_init(&q->clock, &loop_of(q)->timers, on_clock) != TG_OK) {
         tg_mem_free(TG_MEM_PLUGIN, q);
@@ -390,7 +391,7 @@ int tg_api_queue_push(lua_State *L)
     tg_list_push_back(&q->items, &item->link);
     q->bytes += size_of(item->n);
     q->count++;
-    keep_vm(q);
+    linger(q);
     if (q->in_hand == 0 && q->failures == 0 &&
         (q->clock.deadline == 0 || q->count >= q->batch || is_retired(q)))
         arm(q);

@@ -290,15 +290,43 @@ void tg_background_stop(struct tg_gate *gate)
         if (b->again.run == on_again)
             kill_waiting(b, TG_KILL_WALL);
     }
+    while (!tg_list_is_empty(&gate->lingering)) {
+        struct tg_list *first = gate->lingering.next;
+        struct tg_activator *activator = TG_LIST_ENTRY(first, struct tg_activator, lingering);
+        activator->give_up(activator);
+        tg_assert(gate->lingering.next != first);
+    }
 }
 
-/* ---- Sources ---- */
+/* ---- Activators ---- */
 
 void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator)
 {
     tg_list_push_back(&entry->activators, &activator->link);
+    tg_list_init(&activator->lingering);
     if (entry->state == TG_VM_IN_FORCE)
         activator->start(activator);
+}
+
+void tg_activator_linger(struct tg_vm_entry *entry, struct tg_activator *activator)
+{
+    if (!tg_list_is_empty(&activator->lingering))
+        return;
+    tg_list_push_back(&entry->host.gate->lingering, &activator->lingering);
+    tg_vm_set_ref(entry->host.set);
+    tg_vm_entry_ref(entry);
+}
+
+void tg_activator_settle(struct tg_vm_entry *entry, struct tg_activator *activator)
+{
+    struct tg_gate *gate = entry->host.gate;
+    struct tg_vm_set *set = entry->host.set;
+    if (tg_list_is_empty(&activator->lingering))
+        return;
+    tg_list_remove(&activator->lingering);
+    tg_vm_entry_unref(&entry);
+    tg_vm_set_unref(&set);
+    tg_gate_check_drained(gate);
 }
 
 void tg_background_begin(struct tg_vm_entry *entry)

@@ -79,6 +79,8 @@ struct tg_activator {
     void (*retire)(struct tg_activator *activator);  /* it is not any more */
     void (*on_room)(struct tg_activator *activator); /* an activation has ended; NULL: no matter */
     void (*release)(struct tg_activator *activator); /* the VM is about to be closed: frees it */
+    void (*give_up)(struct tg_activator *activator); /* it lingers, and nothing begins any more */
+    struct tg_list lingering;                        /* in gate->lingering, or none */
 };
 
 /* Starts an activation. TG_E_LIMIT: TG_BACKGROUND_MAX run; TG_E_UNAVAILABLE: the plugin is in
@@ -98,11 +100,20 @@ void tg_background_retire(struct tg_vm_entry *entry);
 void tg_background_begin_all(struct tg_vm_set *set);
 void tg_background_retire_all(struct tg_vm_set *set);
 
+/* `activator` has work left after its VM was retired: it keeps VM and set alive, and the gate from
+ * having drained, until it settles. give_up() is called when the gate stops: it settles then. A
+ * second call does nothing. */
+void tg_activator_linger(struct tg_vm_entry *entry, struct tg_activator *activator);
+
+/* Its work is done; does nothing unless it lingers. May free it with its VM: a last step. */
+void tg_activator_settle(struct tg_vm_entry *entry, struct tg_activator *activator);
+
 /* Ends one that is suspended or preempted, without a word in the log: nobody waits for it any more.
  * Outside of plugin code. */
 void tg_background_kill(struct tg_background *background);
 
-/* Kills all activations of the gate, and no more begin: the process is about to end. */
+/* Kills all activations of the gate, and no more begin; who lingers gives up: the process is about
+ * to end. */
 void tg_background_stop(struct tg_gate *gate);
 
 /* For gateway/wait. */

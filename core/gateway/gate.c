@@ -40,6 +40,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_list_init(&gate->clients);
     tg_list_init(&gate->acceptors);
     tg_list_init(&gate->background);
+    tg_list_init(&gate->lingering);
     tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
     tg_accounting_init(&gate->accounting);
@@ -95,7 +96,8 @@ void tg_gate_check_drained(struct tg_gate *gate)
         !tg_list_is_empty(&gate->requests))
         return;
     tg_background_retire_all(gate->vms); /* queues send what they have */
-    if (!tg_list_is_empty(&gate->background))
+    if (gate->on_drained == NULL ||      /* told meanwhile */
+        !tg_list_is_empty(&gate->background) || !tg_list_is_empty(&gate->lingering))
         return;
     void (*on_drained)(struct tg_gate *) = gate->on_drained;
     gate->on_drained = NULL;

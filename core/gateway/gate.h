@@ -43,6 +43,7 @@ struct tg_gate {
     bool stopped;                 /* no background work begins any more */
     struct tg_list background;    /* of struct tg_background */
     struct tg_mailbox mailbox;    /* events for the plugins in force */
+    struct tg_list lingering;     /* of struct tg_activator: retired with work left */
     struct tg_claims claims;      /* on locks of zones */
     struct tg_zone_value in_hand; /* what core/bind copies into a VM; released with the next */
     struct tg_bind_object *free_objects; /* of core/bind, for requests to come */
