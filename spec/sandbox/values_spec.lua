@@ -51,6 +51,25 @@ sandbox.suite("a structure", { limits = 'plugin = { cpu = "1s", memory = "16MiB"
   { "that is deep, printed", DEEP:format(1000, "t") .. "print(t) return 'printed'", answers = "printed" },
 })
 
+sandbox.suite("a value shown to other plugins", {}, {
+  { "that is plain", [[
+    ctx.shared:set("value", { a = { 1, true, "x" } })
+    return ctx.shared:get("attacker.value").a[3] ]], answers = "x" },
+  { "that is a copy", [[
+    local value = { a = 1 }
+    ctx.shared:set("value", value)
+    value.a = 2
+    return ctx.shared:get("attacker.value").a]], answers = "1" },
+  { "with a function", "ctx.shared:set('value', { a = { b = { print } } })", raises = "a.b[1]" },
+  { "with a coroutine", "ctx.shared:set('value', { a = coroutine.create(print) })", raises = ".a" },
+  { "with ctx", "ctx.shared:set('value', { list = { 1, 2, ctx } })", raises = "list[3]" },
+  { "with a table as key", "ctx.shared:set('value', { a = { [{}] = 1 } })", raises = ".a" },
+  { "that holds itself", "local t = {} t.t = t ctx.shared:set('value', t)", raises = "ctx.shared:set" },
+  { "that is deep", DEEP:format(1000, "t") .. "ctx.shared:set('value', t)", raises = "ctx.shared:set" },
+  { "that is large", "ctx.shared:set('value', ('x'):rep(9e5)) return 'kept'", killed = "memory" },
+  { "under a name that it does not export", "ctx.shared:set('other', 1)", raises = "ctx.shared:set" },
+})
+
 sandbox.suite("an argument", {}, {
   { "of the wrong type", "ctx.resp:set_header({}, 'x')", raises = "ctx.resp:set_header" },
   { "that is missing", "ctx.resp:set_header 'x'", raises = "ctx.resp:set_header" },

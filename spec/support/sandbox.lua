@@ -55,7 +55,7 @@ local CONFIG = [[
 
 local ATTACKER = [[
 local tg = require "tidegate"
-local P = { name = "attacker", version = "1.0.0", api = 1, stage = "guard" }
+local P = { name = "attacker", version = "1.0.0", api = 1, stage = "guard", exports = { "value" } }
 local attacks = { access = {}, header_filter = {}, body_filter = {}, log = {} }
 local kept = {}
 %s
