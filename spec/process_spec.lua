@@ -282,7 +282,11 @@ describe("a start", function()
 
   it("tells where it listens", function()
     local g = start()
-    assert.contains(("listening on 127.0.0.1:%d (listener http)"):format(g.port), g:stderr())
+    local line = ("listening on 127.0.0.1:%d (listener http)"):format(g.port)
+    -- The kernel takes connections before the program has said so.
+    clock.wait_until(function()
+      return g:stderr():find(line, 1, true) ~= nil
+    end, 5, line)
     g:stop()
   end)
 
