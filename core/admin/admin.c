@@ -136,6 +136,7 @@ enum tg_err tg_admin_new(const struct tg_admin_options *options, struct tg_admin
     admin->coming = TG_ADMIN_DOOR_CLOSED;
     admin->started = tg_loop_now(loop_of(admin));
     init_limits(&admin->limits);
+    tg_accounting_init(&admin->accounting);
     tg_list_init(&admin->clients);
     ev_init(&admin->io, on_acceptable);
     admin->io.data = admin;

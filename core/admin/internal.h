@@ -16,15 +16,17 @@
 #include "admin/door.h"
 #include "base/fmt.h"
 #include "event/loop.h"
+#include "gateway/accounting.h"
 
 struct tg_admin {
     struct tg_admin_options options;
     enum tg_admin_state state;
-    uint64_t started;             /* us, monotonic */
-    struct tg_snapshot *snapshot; /* in force; one reference */
-    struct tg_admin_door door;    /* that serves */
-    struct tg_admin_door coming;  /* of the transaction */
-    bool changes;                 /* the transaction puts `coming` in the place of `door` */
+    uint64_t started;                /* us, monotonic */
+    struct tg_accounting accounting; /* the gates' figures, to read them */
+    struct tg_snapshot *snapshot;    /* in force; one reference */
+    struct tg_admin_door door;       /* that serves */
+    struct tg_admin_door coming;     /* of the transaction */
+    bool changes;                    /* the transaction puts `coming` in the place of `door` */
     ev_io io;
     struct tg_timer pause;    /* descriptors are out: try again later */
     struct tg_limits limits;  /* of its connections */

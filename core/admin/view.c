@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "event/worker.h"
 #include "http/token.h"
+#include "observe/histogram.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
 
@@ -285,8 +286,63 @@ static void write_vms(struct tg_json *j, const struct tg_census *census, uint32_
     tg_json_end_array(j);
 }
 
-static void write_plugin(struct tg_json *j, const struct tg_census *census, uint32_t index)
+/* ---- What they cost ----------------------------------------------------------------------------
+ */
+
+struct costs {
+    struct tg_json *j;
+    double scale; /* of the figure's unit in the histogram's */
+};
+
+static void field_scaled(const struct costs *costs, const char *key, uint64_t value)
 {
+    tg_json_key(costs->j, tg_str_c(key));
+    tg_json_double(costs->j, (double)value * costs->scale);
+}
+
+/* The value of the label `route`, which stands last. Names of routes need no escapes. */
+static struct tg_str route_of(struct tg_str labels)
+{
+    size_t end = labels.n > 0 ? labels.n - 1 : 0;
+    size_t begin = end;
+    while (begin > 0 && labels.p[begin - 1] != '"')
+        begin--;
+    return tg_str_sub(labels, begin, end);
+}
+
+static void write_cost(void *arg, struct tg_str labels, double value, const struct tg_histogram *h)
+{
+    const struct costs *costs = arg;
+    (void)value;
+    tg_json_begin_object(costs->j);
+    tg_json_field_str(costs->j, "route", route_of(labels));
+    tg_json_field_u64(costs->j, "count", tg_histogram_count(h));
+    field_scaled(costs, "sum", tg_histogram_sum(h));
+    field_scaled(costs, "p50", tg_histogram_quantile(h, 0.5));
+    field_scaled(costs, "p99", tg_histogram_quantile(h, 0.99));
+    field_scaled(costs, "max", tg_histogram_max(h));
+    tg_json_end_object(costs->j);
+}
+
+/* One element for each route on which a request of the plugin was measured. */
+static void write_costs(struct tg_json *j, const char *key, struct tg_instrument *figure,
+                        double scale, struct tg_str plugin)
+{
+    char room[128];
+    struct tg_fmt prefix;
+    struct costs costs = {j, scale};
+    tg_fmt_init(&prefix, room, sizeof(room));
+    tg_fmt_printf(&prefix, "plugin=\"%.*s\",", TG_STR_ARG(plugin));
+    begin_list(j, key);
+    if (figure != NULL && !prefix.failed)
+        tg_instrument_visit(figure, tg_fmt_str(&prefix), write_cost, &costs);
+    tg_json_end_array(j);
+}
+
+static void write_plugin(struct tg_json *j, const struct tg_admin *admin, uint32_t index)
+{
+    const struct tg_census *census = admin->census;
+    struct tg_instrument *const *figures = admin->accounting.figures;
     const struct tg_plugin_conf *plugin = &census->snapshot->plugins[index];
     struct tg_census_row sum = add_up(census, index);
     tg_json_begin_object(j);
@@ -302,6 +358,9 @@ static void write_plugin(struct tg_json *j, const struct tg_census *census, uint
     tg_json_field_u64(j, "rebuilds", sum.rebuilds);
     tg_json_field_u64(j, "quarantines", sum.quarantines);
     tg_json_field_u64(j, "background", sum.background);
+    write_costs(j, "cpu_seconds", figures[TG_ACCOUNTING_CPU], 1e-6, plugin->name);
+    write_costs(j, "churn_bytes", figures[TG_ACCOUNTING_CHURN], 1, plugin->name);
+    write_costs(j, "peak_bytes", figures[TG_ACCOUNTING_PEAK], 1, plugin->name);
     write_vms(j, census, index);
     tg_json_end_object(j);
 }
@@ -312,9 +371,10 @@ static unsigned write_plugins(const struct tg_admin *admin, struct tg_fmt *f)
     const struct tg_census *census = admin->census;
     begin(&j, f);
     tg_json_field_u64(&j, "revision", census->snapshot->revision);
+    tg_json_field_u64(&j, "measured_every", TG_ACCOUNTING_EVERY);
     begin_list(&j, "plugins");
     for (uint32_t i = 0; i < census->snapshot->plugin_count; i++)
-        write_plugin(&j, census, i);
+        write_plugin(&j, admin, i);
     tg_json_end_array(&j);
     return end(&j, 200);
 }

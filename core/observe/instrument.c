@@ -471,6 +471,26 @@ static void write_instrument(struct tg_fmt *f, struct tg_instrument *instrument)
     pthread_mutex_unlock(&instrument->lock);
 }
 
+void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
+                         void (*visit)(void *arg, struct tg_str labels, double value,
+                                       const struct tg_histogram *histogram),
+                         void *arg)
+{
+    struct tg_histogram histogram;
+    bool is_histogram = instrument->spec.kind == TG_INSTRUMENT_HISTOGRAM;
+    pthread_mutex_lock(&instrument->lock);
+    for (uint32_t i = 0; i < instrument->count; i++) {
+        struct tg_str labels = tg_str(instrument->series[i].text, instrument->series[i].n);
+        if (!tg_str_starts(labels, prefix))
+            continue;
+        if (!is_histogram)
+            visit(arg, labels, sum(instrument, i), NULL);
+        else if (merge(instrument, i, &histogram))
+            visit(arg, labels, 0, &histogram);
+    }
+    pthread_mutex_unlock(&instrument->lock);
+}
+
 void tg_instruments_write(struct tg_fmt *f)
 {
     pthread_mutex_lock(&registry_lock);

@@ -48,6 +48,7 @@ struct tg_instrument_spec {
     unsigned label_count;
 };
 
+struct tg_histogram;
 struct tg_instrument;
 
 /* The instrument of that owner and name, made when there is none. One of another shape (kind, unit,
@@ -75,6 +76,14 @@ bool tg_instrument_observe(struct tg_instrument *instrument, unsigned worker, st
 
 /* The value of a series, or how often a histogram was recorded in; 0 when there is none. */
 double tg_instrument_read(struct tg_instrument *instrument, struct tg_str labels);
+
+/* Calls `visit` for every series whose labels begin with `prefix` and that holds something: its
+ * value, or its histogram (us or bytes, summed over the workers), which is NULL for the other
+ * kinds. Under the instrument's lock: `visit` uses no instrument. */
+void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
+                         void (*visit)(void *arg, struct tg_str labels, double value,
+                                       const struct tg_histogram *histogram),
+                         void *arg);
 
 /* Writes all in the Prometheus text format (version 0.0.4): families
  * tidegate_plugin_<owner>_<name>, "-" as "_", counters with _total, histograms with their unit. */

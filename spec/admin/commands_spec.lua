@@ -1,6 +1,7 @@
 --- `tidegate status`, `top`, `plugins`, `limits` and `metrics` against a gateway that runs.
 
 local cjson = require("cjson")
+local client = require("support.client")
 local clock = require("support.clock")
 local helper = require("admin.helper")
 local process = require("support.process")
@@ -30,7 +31,7 @@ describe("the commands that ask a gateway", function()
     assert.matches("\nplugin%.cpu +5ms%* +20ms +0  CPU time", out)
     code, out = helper.run(g, "top", "--once")
     assert.equal(0, code)
-    assert.matches("^ready for %d+s, revision 1, .-\n\nPLUGIN .-\nprobe +%S+iB", out)
+    assert.matches("^ready for %d+s, revision 1, .-\n\nPLUGIN .-\nprobe +%- .-iB", out)
   end)
 
   it("tell all about one plugin, and which there are when there is no such one", function()
@@ -38,6 +39,11 @@ describe("the commands that ask a gateway", function()
     assert.equal(0, code)
     assert.contains("kills        none\n", out)
     assert.matches("\nWORKER +HEAP +HELD +QUARANTINE\n +0 .-\n +1 .-  free\n$", out)
+    assert.status(200, client.get(g.port, "/"))
+    clock.wait_until(function()
+      _, out = helper.run(g, "plugins", "probe")
+      return out:find("\nall +1 +%d+%.?%d*[um]s +")
+    end, 5, "the measured request")
     local err
     code, out, err = helper.run(g, "plugins", "prob")
     assert.same({ 2, "", 'tidegate: no plugin "prob" is in force; there are: probe\n' }, { code, out, err })

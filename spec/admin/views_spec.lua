@@ -78,6 +78,20 @@ describe("the admin listener shows", function()
     end
   end)
 
+  it("what a plugin costs, by route", function()
+    local answer = helper.get(where, "/plugins").json
+    assert.equal(16, answer.measured_every)
+    local probe = answer.plugins[1]
+    for _, name in ipairs({ "cpu_seconds", "churn_bytes", "peak_bytes" }) do
+      local cost = probe[name]
+      assert.equal(1, #cost, name)
+      assert.equal("all", cost[1].route)
+      assert.is_true(cost[1].count >= 1)
+      assert.is_true(cost[1].p50 <= cost[1].max and cost[1].max <= cost[1].sum)
+    end
+    assert.is_true(probe.cpu_seconds[1].max < 1, "seconds, not microseconds")
+  end)
+
   it("the same to many who ask at once", function()
     local askers = {}
     for i = 1, 16 do

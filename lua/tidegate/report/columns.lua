@@ -17,6 +17,13 @@ function columns.size(bytes)
   return ("%dB"):format(bytes)
 end
 
+--- A short time: "35us", "1.2ms", "2.50s".
+function columns.span(seconds)
+  if seconds < 1e-3 then return ("%.0fus"):format(seconds * 1e6) end
+  if seconds < 1 then return ("%.1fms"):format(seconds * 1e3) end
+  return ("%.2fs"):format(seconds)
+end
+
 --- A time since something: "3d 4h", "2m 10s", "12s".
 function columns.age(seconds)
   seconds = math.floor(seconds)

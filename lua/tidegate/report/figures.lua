@@ -32,4 +32,18 @@ function figures.quarantine(plugin)
   return worst == "free" and worst or ("%s %d of %d"):format(worst, count, #plugin.vms)
 end
 
+--- Sum of `field` over the routes of a cost ("cpu_seconds").
+function figures.total(plugin, cost, field)
+  local sum = 0
+  for _, route in ipairs(plugin[cost]) do sum = sum + route[field] end
+  return sum
+end
+
+--- The largest of `field` over the routes of a cost.
+function figures.worst(plugin, cost, field)
+  local worst = 0
+  for _, route in ipairs(plugin[cost]) do worst = math.max(worst, route[field]) end
+  return worst
+end
+
 return figures

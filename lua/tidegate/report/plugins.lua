@@ -26,6 +26,23 @@ local function kills_of(plugin)
   return #reasons > 0 and table.concat(reasons, ", ") or "none"
 end
 
+-- A line for each route on which the plugin was measured; the three costs have the same routes.
+local function costs_of(plugin)
+  local churn, peak, rows = {}, {}, {}
+  for _, cost in ipairs(plugin.churn_bytes) do churn[cost.route] = cost end
+  for _, cost in ipairs(plugin.peak_bytes) do peak[cost.route] = cost end
+  local none = { p50 = 0, p99 = 0 }
+  for i, cpu in ipairs(plugin.cpu_seconds) do
+    local bytes, held = churn[cpu.route] or none, peak[cpu.route] or none
+    rows[i] = { cpu.route == "" and "(none)" or cpu.route, cpu.count, columns.span(cpu.p50),
+                columns.span(cpu.p99), columns.size(bytes.p50), columns.size(bytes.p99),
+                columns.size(held.p50), columns.size(held.p99) }
+  end
+  if #rows == 0 then return "" end
+  return "\n" .. columns.render({ "<ROUTE", "MEASURED", "CPU P50", "P99", "ALLOCATED P50", "P99", "HELD P50",
+                                  "P99" }, rows)
+end
+
 local function detail(plugin)
   local facts = {
     { "plugin", ("%s %s, stage %s"):format(plugin.name, plugin.version, plugin.stage) },
@@ -46,7 +63,7 @@ local function detail(plugin)
     rows[i] = { vm.worker, columns.size(vm.heap_bytes), columns.size(vm.held_bytes), vm.quarantine .. pause }
   end
   return table.concat(facts, "\n") .. "\n\n" ..
-         columns.render({ "WORKER", "HEAP", "HELD", "<QUARANTINE" }, rows)
+         columns.render({ "WORKER", "HEAP", "HELD", "<QUARANTINE" }, rows) .. costs_of(plugin)
 end
 
 return function(answers, name)
