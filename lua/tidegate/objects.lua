@@ -52,7 +52,13 @@ local SOCKET_PATH_MAX = 107 -- bytes that a unix socket's address has for it
 -- A relative path of a socket is below the folder of the configuration.
 local admin_address = text_type("an address", function(_, value)
   local path = value:match "^unix:(.*)$"
-  if not path then return read_endpoint(value, "%s is a host name; a listener needs an address", 1) end
+  if not path then
+    local endpoint, why, hint = read_endpoint(value, "%s is a host name; a listener needs an address", 0)
+    if endpoint and endpoint.port == 0 then
+      return nil, "who asks has to know the port, so 0 is none", ADMIN_HINT
+    end
+    return endpoint, why, hint
+  end
   if path == "" then return nil, "a unix socket needs a path", ADMIN_HINT end
   if #path > SOCKET_PATH_MAX or path:find "%z" then
     return nil, ("the path of a unix socket has at most %d bytes"):format(SOCKET_PATH_MAX), ADMIN_HINT
