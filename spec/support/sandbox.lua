@@ -31,13 +31,14 @@ local busted = require("busted")
 local client = require("support.client")
 local clock = require("support.clock")
 local gateway = require("support.gateway")
+local variant = require("support.variant")
 
 local it, pending, describe, setup, teardown = busted.it, busted.pending, busted.describe, busted.setup,
   busted.teardown
 
 local sandbox = {}
 
-sandbox.is_prompt = os.getenv("TIDEGATE_BUILD") ~= "tsan"
+sandbox.is_prompt = variant.interrupts
 
 local CONFIG = [[
   local tg = require "tidegate"
