@@ -10,7 +10,7 @@ local helper = {}
 
 helper.CONFIG = [[
   local tg = require "tidegate"
-  tg.settings { workers = 2, @ADMIN@ limits = { plugin = { cpu = "5ms" } } }
+  tg.settings { workers = 2, @ADMIN@ limits = { plugin = { cpu = "5ms", wall = "50ms" } } }
   tg.listener "http" { address = "127.0.0.1:@PORT@" }
   tg.service "echo" { builtin = "echo" }
   tg.route "all" { service = "echo", plugins = { tg.use("./probe.lua", { when = "true" }) {} } }
@@ -20,7 +20,7 @@ helper.PROBE = [[
 local P = { name = "probe", version = "1.2.3", api = 1, stage = "guard" }
 function P.access(_, ctx)
   if ctx.req.path == "/raise" then error "oops" end
-  if ctx.req.path == "/spin" then while true do end end
+  if ctx.req.path == "/wait" then ctx:sleep "1m" end
 end
 return P
 ]]
