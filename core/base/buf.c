@@ -130,6 +130,21 @@ int tg_buf_iov(const struct tg_buf *buf, struct iovec *iov, int max)
     return n;
 }
 
+struct tg_str tg_buf_piece(const struct tg_buf *buf, size_t offset)
+{
+    const struct tg_buf_block *b = buf->head;
+    if (offset >= buf->size)
+        return TG_STR("");
+    size_t last = buf->tail->end - buf->tail->start;
+    if (offset >= buf->size - last) {
+        offset -= buf->size - last;
+        b = buf->tail;
+    }
+    for (; offset >= b->end - b->start; b = b->next)
+        offset -= b->end - b->start;
+    return tg_str(b->data + b->start + offset, b->end - b->start - offset);
+}
+
 void tg_buf_copy_out(const struct tg_buf *buf, char *out)
 {
     for (struct tg_buf_block *b = buf->head; b != NULL; b = b->next) {

@@ -40,6 +40,10 @@ void tg_buf_consume(struct tg_buf *buf, size_t n);
  * until the next change of the buffer. */
 int tg_buf_iov(const struct tg_buf *buf, struct iovec *iov, int max);
 
+/* The bytes from `offset` on that lie in one piece; empty at the end. Valid as above. Cost: a step
+ * per block before it, none for the last block. */
+struct tg_str tg_buf_piece(const struct tg_buf *buf, size_t offset);
+
 /* Copies all bytes to `out` (at least `size` bytes). */
 void tg_buf_copy_out(const struct tg_buf *buf, char *out);
 

@@ -3,7 +3,8 @@
  * Arguments are checked first, by functions that raise and hold nothing; then the fetch is filled
  * by functions that do not raise. The plugin waits (gateway/wait.h) until the response is whole,
  * its time is over, or it ends: then the fetch is freed, and with it an exchange that is not over.
- * What the plugin gets is made under tg_run_push(), at the expense of its account.
+ * What the plugin gets is made under tg_run_push(), at the expense of its account. With `stream`
+ * the wait is for the head only, and the response takes the fetch over (http_response.c).
  */
 #include "base/banned.h"
 #include "bind/http.h"
@@ -25,7 +26,7 @@ struct call {
     int n;       /* number of the argument that has the options, for messages */
     int options; /* index of the table, 0: none */
     int headers, query;
-    bool json;
+    bool json, stream;
     struct tg_str method, path, body;
     const struct tg_service_conf *service;
     uint64_t timeout, max_body;
@@ -170,8 +171,9 @@ static void take_body(lua_State *L, struct call *call)
 /* The options that request, get and post share. */
 static void take_options(lua_State *L, struct call *call)
 {
-    static const char *const names[] = {"service", "path", "method",  "headers",  "query",
-                                        "body",    "json", "timeout", "max_body", NULL};
+    static const char *const names[] = {"service",  "path",   "method", "headers",
+                                        "query",    "body",   "json",   "timeout",
+                                        "max_body", "stream", NULL};
     tg_bind_check_options(L, call->n, names);
     if (!tg_bind_vm_entry(L)->host.plugin->wants_http)
         tg_bind_call_error(L, "the plugin does not declare needs = { http = true }");
@@ -184,6 +186,10 @@ static void take_options(lua_State *L, struct call *call)
     int max = option(L, call, "max_body");
     if (max != 0 && !tg_bind_to_size(L, max, &call->max_body))
         raise_option(L, call, "max_body", "expected a size such as \"64KiB\"");
+    int stream = option(L, call, "stream");
+    if (stream != 0 && !lua_isboolean(L, stream))
+        raise_option(L, call, "stream", "expected true or false");
+    call->stream = stream != 0 && lua_toboolean(L, stream);
     check_headers(L, call);
     check_query(L, call);
 }
@@ -223,47 +229,30 @@ static void write_headers(lua_State *L, const struct call *call, struct tg_fmt *
 
 /* ---- The end ---- */
 
-static int push_error(lua_State *L, const struct tg_fetch *fetch)
-{
-    switch (fetch->err) {
-    case TG_E_LIMIT:
-        return tg_bind_fail(L, "too_large",
-                            "the response is larger than max_body, or its head "
-                            "than limits.response.headers");
-    case TG_E_TIMEOUT:
-        return tg_bind_fail(L, "timeout",
-                            fetch->connected ? "the origin did not answer in time"
-                                             : "the origin did not take the connection in time");
-    case TG_E_PROTOCOL:
-        return tg_bind_fail(L, "bad_input",
-                            fetch->reason != NULL ? fetch->reason : tg_err_text(fetch->err));
-    case TG_E_NOMEM:
-        return tg_bind_fail(L, "unavailable", tg_err_text(fetch->err));
-    default:
-        return tg_bind_fail(L, fetch->connected ? "reset" : "refused", tg_err_text(fetch->err));
-    }
-}
-
 /* Under tg_run_push(): the results of the plugin's call. */
 static int push_result(lua_State *L)
 {
-    const struct tg_fetch *fetch = lua_touserdata(L, 1);
+    struct waiter *waiter = lua_touserdata(L, 1);
+    struct tg_fetch *fetch = waiter->fetch;
     if (fetch->err != TG_OK)
-        return push_error(L, fetch);
-    return tg_bind_push_response(L, &fetch->head, &fetch->received);
+        return tg_bind_push_fetch_error(L, fetch->err, fetch->connected, fetch->reason);
+    if (fetch->on_piece == NULL)
+        return tg_bind_push_response(L, &fetch->head, &fetch->received);
+    tg_bind_push_stream(L, fetch, waiter->run);
+    waiter->fetch = NULL; /* the response's */
+    return 1;
 }
 
 static int on_resume(struct tg_wait *wait, struct tg_run *run, bool cancelled)
 {
     struct waiter *waiter = TG_CONTAINER_OF(wait, struct waiter, wait);
-    struct tg_fetch *fetch = waiter->fetch;
     int count = 0;
     enum tg_err err = TG_OK;
     if (!waiter->done)
-        fetch->err = TG_E_TIMEOUT;
+        waiter->fetch->err = TG_E_TIMEOUT;
     if (!cancelled)
-        err = tg_run_push(run, push_result, fetch, &count);
-    tg_fetch_free(&fetch);
+        err = tg_run_push(run, push_result, waiter, &count);
+    tg_fetch_free(&waiter->fetch);
     return err == TG_OK ? count : -1;
 }
 
@@ -295,6 +284,7 @@ static enum tg_err start(lua_State *L, const struct call *call, struct tg_fetch 
     fetch->max_body = call->max_body;
     fetch->deadline = call->timeout != NO_TIME ? now + call->timeout : UINT64_MAX;
     fetch->on_done = on_done;
+    fetch->on_piece = call->stream ? on_done : NULL; /* the head is all that is waited for */
     fetch->arg = waiter;
     enum tg_err err = tg_fetch_start(fetch);
     if (err != TG_OK)

@@ -2,12 +2,14 @@
  *
  * Values are made into Lua strings when they are asked for, straight from the slices of the head.
  * The body is read when somebody asks: the function then suspends, and what it returns is pushed
- * by the on_resume of its kind (text, JSON, form).
+ * by the on_resume of its kind (text, JSON, form, piece). Whatever was read is kept for the origin,
+ * and for those who ask next; what nobody asked for streams to the origin past the plugins.
  */
 #include "base/banned.h"
 #include "bind/fields.h"
 
 #include "bind/json.h"
+#include "bind/wrap.h"
 #include "gateway/param.h"
 #include "http/uri.h"
 
@@ -222,8 +224,10 @@ static int resume_form(lua_State *L)
 static int on_resume_with(struct tg_request *r, bool cancelled, lua_CFunction push)
 {
     int count = 0;
-    if (cancelled)
+    if (cancelled) {
+        tg_request_unwait_body(r);
         return 0;
+    }
     return tg_run_push(&r->plugins.run, push, r, &count) == TG_OK ? count : -1;
 }
 
@@ -248,10 +252,12 @@ static int read_body(lua_State *L, int (*push)(lua_State *L, struct tg_request *
 {
     struct tg_request *r = tg_bind_request(L);
     uint64_t max = tg_bind_arg_max(L, 1, r->plugins.instance->body);
-    if (r->body.complete)
+    if (r->body.whole.p != NULL)
         return push(L, r);
     if (r->plugins.phase > TG_PHASE_ACCESS)
-        return tg_bind_fail(L, "unavailable", "the body was not read in rewrite or access");
+        return tg_bind_fail(L, "unavailable", "the body was not read whole in rewrite or access");
+    if (r->body.complete)
+        return push(L, r);
     if (tg_run_current(L)->host != r)
         tg_bind_call_error(L, "reads the body for the phase, not for a task; read it before");
     if (!tg_run_can_suspend(L))
@@ -278,4 +284,58 @@ int tg_api_req_json(lua_State *L)
 int tg_api_req_form(lua_State *L)
 {
     return read_body(L, push_form, on_form);
+}
+
+/* ---- Piece by piece ---- */
+
+static int push_chunk(lua_State *L, const struct tg_request *r)
+{
+    if (r->body.too_large)
+        return tg_bind_fail(L, "too_large", "the body is larger than the plugin may buffer");
+    struct tg_str chunk = tg_request_chunk(r);
+    if (chunk.n == 0)
+        lua_pushnil(L);
+    else
+        lua_pushlstring(L, chunk.p, chunk.n);
+    return 1;
+}
+
+static int resume_chunk(lua_State *L)
+{
+    return push_chunk(L, lua_touserdata(L, 1));
+}
+
+static int on_chunk(struct tg_request *r, bool cancelled)
+{
+    return on_resume_with(r, cancelled, resume_chunk);
+}
+
+/* next_chunk(req, offset): what the body has there, nil at its end, or nil and an error. */
+static int next_chunk(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    if (tg_run_current(L)->host != r)
+        tg_bind_call_error(L, "reads the body for the phase, not for a task");
+    if (!tg_run_can_suspend(L))
+        return tg_run_suspend(L);
+    enum tg_err err =
+        tg_request_wait_chunk(r, r->plugins.instance->body, (size_t)lua_tonumber(L, 2), on_chunk);
+    if (err == TG_E_AGAIN)
+        return tg_run_suspend(L);
+    if (err != TG_OK)
+        return tg_bind_fail(L, "unavailable", "the body went to the origin already");
+    return push_chunk(L, r);
+}
+
+/* What lua/tidegate/chunks.lua begins with. */
+int tg_api_req_chunks(lua_State *L)
+{
+    tg_bind_request(L);
+    return 0;
+}
+
+void tg_bind_wrap_req(lua_State *L)
+{
+    static const lua_CFunction parts[] = {next_chunk};
+    tg_bind_wrap(L, "lua/tidegate/chunks.lua", "chunks", parts, TG_COUNT_OF(parts));
 }

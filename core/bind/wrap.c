@@ -42,6 +42,10 @@ void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope)
         tg_bind_wrap_regex(L);
     else if (scope == TG_SCOPE_TG)
         tg_bind_wrap_gzip(L);
+    else if (scope == TG_SCOPE_REQ)
+        tg_bind_wrap_req(L);
+    else if (scope == TG_SCOPE_HTTP_RESPONSE)
+        tg_bind_wrap_response(L);
 }
 
 lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)
@@ -49,6 +53,8 @@ lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)
     switch (scope) {
     case TG_SCOPE_SINK:
         return tg_bind_close_sink;
+    case TG_SCOPE_HTTP_RESPONSE:
+        return tg_bind_close_response;
     case TG_SCOPE_KEY:
         return tg_bind_free_key;
     case TG_SCOPE_REGEX:

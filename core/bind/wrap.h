@@ -24,7 +24,10 @@ void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope);
 /* The __gc of the VALUE scope `scope`, which releases what its userdata owns; NULL: nothing. */
 lua_CFunction tg_bind_finalizer(enum tg_api_scope scope);
 
-/* In crypto_pbkdf2.c, crypto_key.c, regex.c and gzip.c. */
+/* In crypto_pbkdf2.c, crypto_key.c, regex.c, gzip.c, req.c and http_response.c. */
+void tg_bind_wrap_req(lua_State *L);
+void tg_bind_wrap_response(lua_State *L);
+int tg_bind_close_response(lua_State *L);
 void tg_bind_wrap_gzip(lua_State *L);
 void tg_bind_wrap_crypto(lua_State *L);
 int tg_bind_free_key(lua_State *L);

@@ -134,7 +134,7 @@ static struct tg_request *request_of(struct tg_stream *stream)
     return r;
 }
 
-/* The body that a plugin waits for is there, or too large. */
+/* The body that a plugin waits for is there, or the next piece of it, or it is too large. */
 static void wake_collector(struct tg_request *r)
 {
     r->body.wanted = false;
@@ -146,9 +146,11 @@ static void collect(struct tg_request *r, struct tg_str data)
 {
     if (tg_buf_append(&r->body.buf, data.p, data.n) != TG_OK || r->body.buf.size > r->body.max) {
         r->body.too_large = true;
-        r->stream->ops->read_body(r->stream, false);
-        wake_collector(r);
+    } else if (!r->body.piecewise) {
+        return;
     }
+    r->stream->ops->read_body(r->stream, false);
+    wake_collector(r);
 }
 
 static void on_body(struct tg_stream *stream, struct tg_str data)

@@ -268,22 +268,23 @@ enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name)
 /* ---- Waiting for the body ----------------------------------------------------------------------
  */
 
-enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
-                                 int (*on_resume)(struct tg_request *r, bool cancelled))
+/* Whether the body is known to be larger than `max`, or than a plugin may collect at all. */
+static bool is_too_large(struct tg_request *r, uint64_t max)
 {
-    static const struct tg_fields none;
     struct tg_collected_body *b = &r->body;
-    uint64_t limit = r->snapshot->settings.limits.plugin_body;
-    if (b->complete || r->in_ended)
-        return TG_OK;
-    if (r->upstream.called || r->stream == NULL)
-        return TG_E_UNAVAILABLE;
-    b->max = TG_MIN(max, limit);
+    b->max = TG_MIN(max, r->snapshot->settings.limits.plugin_body);
     b->too_large =
         r->in.framing == TG_FRAMING_LENGTH ? r->in.length > b->max : b->buf.size > b->max;
-    if (b->too_large)
-        return TG_OK;
-    b->wanted = true;
+    return b->too_large;
+}
+
+/* Reads on, for the plugin that waits. */
+static enum tg_err want_body(struct tg_request *r, bool piecewise,
+                             int (*on_resume)(struct tg_request *r, bool cancelled))
+{
+    static const struct tg_fields none;
+    r->body.wanted = true;
+    r->body.piecewise = piecewise;
     r->plugins.on_resume = on_resume;
     if (r->in.expect_continue && !r->continue_sent) {
         r->continue_sent = true;
@@ -291,6 +292,40 @@ enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
     }
     tg_loop_defer(&r->gate->worker->loop, &r->read_later);
     return TG_E_AGAIN;
+}
+
+enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
+                                 int (*on_resume)(struct tg_request *r, bool cancelled))
+{
+    if (r->body.complete || r->in_ended)
+        return TG_OK;
+    if (r->upstream.called || r->stream == NULL)
+        return TG_E_UNAVAILABLE;
+    return is_too_large(r, max) ? TG_OK : want_body(r, false, on_resume);
+}
+
+enum tg_err tg_request_wait_chunk(struct tg_request *r, uint64_t max, size_t offset,
+                                  int (*on_resume)(struct tg_request *r, bool cancelled))
+{
+    struct tg_collected_body *b = &r->body;
+    if (r->upstream.called || r->stream == NULL)
+        return TG_E_UNAVAILABLE;
+    b->offset = offset;
+    if (is_too_large(r, max) || offset < b->buf.size || b->complete || r->in_ended)
+        return TG_OK;
+    return want_body(r, true, on_resume);
+}
+
+void tg_request_unwait_body(struct tg_request *r)
+{
+    r->body.wanted = false;
+    if (r->stream != NULL)
+        r->stream->ops->read_body(r->stream, false);
+}
+
+struct tg_str tg_request_chunk(const struct tg_request *r)
+{
+    return tg_buf_piece(&r->body.buf, r->body.offset);
 }
 
 struct tg_str tg_request_body(struct tg_request *r)

@@ -31,6 +31,14 @@ static void on_free(struct tg_task *task)
     tg_arena_release(&arena);
 }
 
+static void on_read(struct tg_task *task)
+{
+    struct tg_fetch *fetch = TG_CONTAINER_OF(task, struct tg_fetch, read_later);
+    tg_magic_check(fetch, FETCH_MAGIC);
+    if (fetch->client != NULL)
+        tg_h1_client_read(fetch->client, true);
+}
+
 enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
 {
     struct tg_gate *gate = entry->host.gate;
@@ -49,6 +57,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
     tg_fmt_init_arena(&fetch->target, &fetch->arena, 128);
     tg_fmt_init_arena(&fetch->fields, &fetch->arena, 256);
     tg_buf_init(&fetch->received, gate->worker->slab);
+    tg_task_init(&fetch->read_later, on_read);
     tg_task_init(&fetch->free_later, on_free);
     *out = fetch;
     return TG_OK;
@@ -68,10 +77,16 @@ void tg_fetch_free(struct tg_fetch **fetch)
     if (taken == NULL)
         return;
     let_go(taken);
+    tg_task_cancel(&taken->read_later);
     tg_buf_release(&taken->received);
     taken->entry->fetches--;
     tg_vm_entry_unref(&taken->entry);
     tg_loop_defer(loop_of(taken), &taken->free_later);
+}
+
+void tg_fetch_read(struct tg_fetch *fetch)
+{
+    tg_loop_defer(loop_of(fetch), &fetch->read_later);
 }
 
 static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
@@ -166,6 +181,13 @@ static void on_info(struct tg_h1_client *client, const struct tg_response_head *
     (void)head;
 }
 
+/* Head or bytes are there: nothing more until they are taken. */
+static void hand_on(struct tg_fetch *fetch)
+{
+    tg_h1_client_read(fetch->client, false);
+    fetch->on_piece(fetch);
+}
+
 static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
 {
     struct tg_fetch *fetch = client->owner;
@@ -174,15 +196,22 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
         finish(fetch, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
     else if (head->framing == TG_FRAMING_LENGTH && head->length > fetch->max_body)
         finish(fetch, TG_E_LIMIT, NULL);
+    else if (fetch->on_piece != NULL)
+        hand_on(fetch);
 }
 
 static void on_body(struct tg_h1_client *client, struct tg_str data)
 {
     struct tg_fetch *fetch = client->owner;
-    if (data.n > fetch->max_body - fetch->received.size)
+    if (data.n > fetch->max_body - fetch->body_seen) {
         finish(fetch, TG_E_LIMIT, NULL);
-    else if (tg_buf_append(&fetch->received, data.p, data.n) != TG_OK)
+        return;
+    }
+    fetch->body_seen += data.n;
+    if (tg_buf_append(&fetch->received, data.p, data.n) != TG_OK)
         finish(fetch, TG_E_NOMEM, NULL);
+    else if (fetch->on_piece != NULL)
+        hand_on(fetch);
 }
 
 static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)

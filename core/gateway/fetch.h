@@ -1,5 +1,5 @@
-/* fetch.h: a request that a plugin makes: one exchange with an origin of a named service, whole
- * request and whole response in memory.
+/* fetch.h: a request that a plugin makes: one exchange with an origin of a named service, the whole
+ * request in memory, and the whole response or (with on_piece) a piece of it at a time.
  *
  *     tg_fetch_new()      the caller fills in what is public, in the fetch's own arena
  *     tg_fetch_start()    on_done follows, once, from the loop
@@ -10,6 +10,10 @@
  * Targets are chosen as for proxied requests (target.h): while connecting fails the next one is
  * tried, each once; a kept connection that the origin had closed is replaced once when the method
  * is idempotent. Connections come from, and go back to, the worker's pool.
+ *
+ * Streamed: on_piece tells that the head is there, and later that bytes are in `received`; nothing
+ * more is read then until the caller, who empties `received`, calls tg_fetch_read(). on_done may
+ * come while bytes are in `received` still.
  *
  * Bounds: `max_body` bytes of response body, limits.request.memory for heads and the request,
  * `deadline` for the head; who waits bounds the whole. TG_FETCHES_MAX of a VM at a time.
@@ -41,6 +45,7 @@ struct tg_fetch {
     uint64_t max_body;    /* bytes */
     uint64_t deadline;    /* us of the loop's clock */
     void (*on_done)(struct tg_fetch *fetch);
+    void (*on_piece)(struct tg_fetch *fetch); /* NULL: the response is not streamed */
     void *arg;
 
     /* what came of it: valid in and after on_done */
@@ -48,7 +53,7 @@ struct tg_fetch {
     const char *reason;           /* what the origin did wrong, or NULL; static */
     bool connected;               /* the failure came after the connection was there */
     struct tg_response_head head; /* in the arena */
-    struct tg_buf received;       /* the body */
+    struct tg_buf received;       /* the body, or the piece of it that came last */
 
     /* private */
     struct tg_gate *gate;
@@ -56,6 +61,8 @@ struct tg_fetch {
     struct tg_h1_client *client;
     uint32_t index; /* of the target */
     uint32_t attempts;
+    uint64_t body_seen; /* bytes of the response's body */
+    struct tg_task read_later;
     struct tg_task free_later;
 };
 
@@ -65,6 +72,9 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out) TG_MU
 /* Begins. On failure nothing has been sent, and on_done does not come. May be called from plugin
  * code: it enters no VM. */
 enum tg_err tg_fetch_start(struct tg_fetch *fetch) TG_MUST_USE;
+
+/* Asks for the next piece of a streamed response, from the next round of the loop on. */
+void tg_fetch_read(struct tg_fetch *fetch);
 
 void tg_fetch_free(struct tg_fetch **fetch);
 

@@ -147,9 +147,11 @@ struct tg_upstream_facts {
 /* The request's body when somebody asked to have it whole. */
 struct tg_collected_body {
     bool wanted;
+    bool piecewise; /* who waits wants what comes next, not the end */
     bool complete;
     bool too_large;
     uint64_t max;
+    size_t offset; /* piecewise: of what is waited for */
     struct tg_buf buf;
     struct tg_str whole; /* p != NULL once it was asked for: one piece in the arena */
 };
@@ -322,6 +324,19 @@ enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t
 enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
                                  int (*on_resume)(struct tg_request *r,
                                                   bool cancelled)) TG_MUST_USE;
+
+/* Waits for what the client's body has at `offset`. TG_OK: tg_request_chunk() has it already, or
+ * the body ends there, or is larger than `max` (r->body.too_large). Else as tg_request_wait_body().
+ */
+enum tg_err tg_request_wait_chunk(struct tg_request *r, uint64_t max, size_t offset,
+                                  int (*on_resume)(struct tg_request *r,
+                                                   bool cancelled)) TG_MUST_USE;
+
+/* The plugin does not wait any more, whatever has come: the rest is not read until somebody asks. */
+void tg_request_unwait_body(struct tg_request *r);
+
+/* What was waited for there: bytes in one piece, borrowed until more come; empty at the end. */
+struct tg_str tg_request_chunk(const struct tg_request *r);
 
 /* The collected body in one piece, in the arena; p == NULL: no memory. */
 struct tg_str tg_request_body(struct tg_request *r);

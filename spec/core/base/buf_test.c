@@ -45,6 +45,13 @@ static void assert_content(const char *expected, size_t n)
         at += iov[i].iov_len;
     }
     assert_true(at == n || parts == (int)TG_COUNT_OF(iov));
+    for (at = 0; at < n;) {
+        struct tg_str piece = tg_buf_piece(&buf, at);
+        assert_true(piece.n > 0 && at + piece.n <= n);
+        assert_memory_equal(piece.p, expected + at, piece.n);
+        at += piece.n > 1 ? piece.n / 2 : 1; /* the next one begins inside of this one */
+    }
+    assert_int_equal(tg_buf_piece(&buf, n).n, 0);
 }
 
 static void test_empty_buffer_holds_nothing(void **state)
