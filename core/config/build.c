@@ -280,6 +280,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     bool both = tg_str_eq(body, TG_STR("both"));
     plugin->wants_request_body = both || tg_str_eq(body, TG_STR("request"));
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
+    plugin->wants_decode = bool_field(L, table, "decode");
     plugin->dict = count_field(L, table, "dict", 0);
     plugin->cache = count_field(L, table, "cache", 0);
     plugin->wants_timers = bool_field(L, table, "timers");
@@ -407,6 +408,15 @@ static struct tg_chain build_chain(lua_State *L, struct build *b, int table, con
     return (struct tg_chain){v, count};
 }
 
+static bool chain_decodes(const struct tg_chain *filters)
+{
+    for (uint32_t i = 0; i < filters->n; i++) {
+        if (filters->v[i]->plugin->wants_decode)
+            return true;
+    }
+    return false;
+}
+
 static void build_chains(lua_State *L, struct build *b, int tree)
 {
     b->chain_count = push_list(L, tree, "chains");
@@ -417,6 +427,7 @@ static void build_chains(lua_State *L, struct build *b, int tree)
         int item = push_item(L, list, i);
         for (unsigned phase = 0; phase < TG_PHASES; phase++)
             b->chains[i].phase[phase] = build_chain(L, b, item, phase_names[phase]);
+        b->chains[i].decodes = chain_decodes(&b->chains[i].phase[TG_PHASE_BODY_FILTER]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);

@@ -61,7 +61,8 @@ struct tg_plugin_conf {
     unsigned phases;         /* bit (1 << tg_phase) for each phase function it declares */
     bool wants_request_body; /* needs.body */
     bool wants_response_body;
-    uint64_t dict; /* needs.dict, needs.cache: sizes of its own zones, 0: none */
+    bool wants_decode; /* needs.decode: its body_filter gets no compressed bodies */
+    uint64_t dict;     /* needs.dict, needs.cache: sizes of its own zones, 0: none */
     uint64_t cache;
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
@@ -90,6 +91,7 @@ struct tg_chain {
 
 struct tg_chains {
     struct tg_chain phase[TG_PHASES];
+    bool decodes; /* a body_filter of these belongs to a plugin that wants_decode */
 };
 
 struct tg_target_conf {

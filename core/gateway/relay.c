@@ -4,9 +4,19 @@
  *
  * Back-pressure: while the client has not taken what was sent, or a filter waits, the origin is not
  * read. What arrives in the same breath is kept in r->held, at most one read buffer of it, unless a
- * plugin asked for the whole body (ctx.resp:buffer), which has a limit of its own. */
+ * plugin asked for the whole body (ctx.resp:buffer), which has a limit of its own.
+ *
+ * A body that is decoded on the way (decode.h) takes a turn before the filters: its head waits for
+ * the first piece, so that what is no gzip at all is answered with 502; coded bytes are unfolded
+ * only as fast as filters and client take the pieces, and DECODE_PIECES of them in a round of the
+ * loop. */
 #include "base/banned.h"
+#include "gateway/decode.h"
 #include "gateway/internal.h"
+
+#define DECODE_PIECES 16
+
+static void on_decode_again(struct tg_task *task);
 
 static bool has_filters(const struct tg_request *r)
 {
@@ -22,7 +32,7 @@ static bool is_bodiless(const struct tg_request *r)
 /* ---- The head ----------------------------------------------------------------------------------
  */
 
-void tg_relay_start(struct tg_request *r)
+static void start(struct tg_request *r)
 {
     tg_request_set_state(r, TG_REQUEST_HEADER_FILTER);
     if (tg_edit_apply(r) != TG_OK) {
@@ -34,6 +44,17 @@ void tg_relay_start(struct tg_request *r)
         tg_h1_client_read(r->origin, false); /* bytes wait while a filter may */
     tg_request_step(r, TG_PHASE_HEADER_FILTER,
                     some ? tg_plugins_run(r, TG_PHASE_HEADER_FILTER) : TG_STEP_NEXT);
+}
+
+void tg_relay_start(struct tg_request *r)
+{
+    if (r->source == TG_SOURCE_UPSTREAM &&
+        tg_decode_begin(r, is_bodiless(r), on_decode_again) != TG_OK) {
+        tg_answer_error(r, 503, "no_resources");
+        return;
+    }
+    if (!tg_decode_is_on(r))
+        start(r);
 }
 
 static void end_response(struct tg_request *r)
@@ -99,6 +120,10 @@ void tg_relay_send(struct tg_request *r)
     stream->ops->send_head(stream, &r->resp);
     if (!from_origin) {
         send_own_body(r);
+        return;
+    }
+    if (tg_decode_is_on(r)) {
+        tg_relay_drained(r);
         return;
     }
     if (r->upstream_ended) {
@@ -201,8 +226,98 @@ static void filter(struct tg_request *r, struct tg_str data, bool eof)
     take_step(r, tg_plugins_filter(r, data, eof, &r->filtered), eof);
 }
 
+/* ---- Decoding ----------------------------------------------------------------------------------
+ */
+
+static void fail_decoding(struct tg_request *r, enum tg_err err)
+{
+    const char *code = tg_decode_failure(r->decode, err);
+    if (r->head_sent)
+        tg_request_break(r, code);
+    else
+        tg_answer_error(r, err == TG_E_NOMEM ? 503 : 502, code);
+}
+
+/* The first piece, or an end without any, lets the head go. */
+static void open_decoded(struct tg_request *r)
+{
+    enum tg_err err = tg_decode_next(r->decode);
+    if (err == TG_E_AGAIN)
+        return;
+    if (err != TG_OK) {
+        fail_decoding(r, err);
+        return;
+    }
+    r->decode->opening = false;
+    start(r);
+}
+
+static bool may_filter(const struct tg_request *r)
+{
+    return r->state == TG_REQUEST_RELAY && !r->plugins.active &&
+           r->stream->ops->pending(r->stream) == 0;
+}
+
+/* Filters decoded pieces as long as somebody takes them. */
+static void filter_decoded(struct tg_request *r)
+{
+    for (unsigned pieces = 0; may_filter(r); pieces++) {
+        if (pieces == DECODE_PIECES) {
+            tg_decode_later(r->decode);
+            break;
+        }
+        enum tg_err err = tg_decode_next(r->decode);
+        if (err == TG_E_AGAIN)
+            return;
+        if (err != TG_OK) {
+            fail_decoding(r, err);
+            return;
+        }
+        struct tg_str piece = tg_decode_take(r->decode);
+        filter(r, piece, piece.n == 0);
+        if (piece.n == 0)
+            return;
+    }
+    if (r->state == TG_REQUEST_RELAY)
+        hold_origin(r);
+}
+
+static void decode(struct tg_request *r)
+{
+    if (r->decode->opening)
+        open_decoded(r);
+    else
+        filter_decoded(r);
+}
+
+static void on_decode_again(struct tg_task *task)
+{
+    struct tg_request *r = TG_CONTAINER_OF(task, struct tg_decode, again)->r;
+    tg_relay_drained(r);
+}
+
+/* Decodes what waited; true when the origin may be read on. */
+static bool decode_more(struct tg_request *r)
+{
+    filter_decoded(r);
+    if (r->state != TG_REQUEST_RELAY)
+        return false;
+    r->stream->ops->flush(r->stream);
+    return r->state == TG_REQUEST_RELAY && !tg_decode_waits(r->decode);
+}
+
+/* ---- What the origin sends ---------------------------------------------------------------------
+ */
+
 void tg_relay_body(struct tg_request *r, struct tg_str data)
 {
+    if (tg_decode_is_on(r)) {
+        if (tg_decode_add(r->decode, data) == TG_OK)
+            decode(r);
+        else
+            fail_decoding(r, TG_E_NOMEM);
+        return;
+    }
     if (has_filters(r) && !is_bodiless(r)) {
         filter(r, data, false);
     } else {
@@ -216,6 +331,13 @@ void tg_relay_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     r->upstream_ended = true;
     r->resp_trailers = trailers;
+    if (tg_decode_is_on(r)) {
+        if (tg_decode_end(r->decode, trailers, &r->resp_trailers) == TG_OK)
+            decode(r);
+        else
+            fail_decoding(r, TG_E_NOMEM);
+        return;
+    }
     if (r->state != TG_REQUEST_RELAY)
         return; /* a header filter waits: tg_relay_send() comes back to it */
     if (has_filters(r) && !is_bodiless(r))
@@ -235,6 +357,8 @@ void tg_relay_filtered(struct tg_request *r)
 
 void tg_relay_drained(struct tg_request *r)
 {
+    if (r->state == TG_REQUEST_RELAY && tg_decode_is_on(r) && !decode_more(r))
+        return;
     bool waits = r->plugins.active || (r->stream != NULL && r->stream->ops->pending(r->stream) > 0);
     if (r->state == TG_REQUEST_RELAY && r->origin != NULL && !r->upstream_ended && !waits)
         tg_h1_client_read(r->origin, true);

@@ -3,6 +3,7 @@
  * A request is freed at the end of the loop's round in which it ended, so that callers further up
  * the stack may still look at it. */
 #include "base/banned.h"
+#include "gateway/decode.h"
 #include "gateway/internal.h"
 
 #include "base/assert.h"
@@ -328,6 +329,7 @@ void tg_request_finish(struct tg_request *r)
         return;
     tg_proxy_release(r);
     tg_plugins_cancel(r);
+    tg_decode_free(r);
     tg_request_clear_clock(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);

@@ -36,6 +36,7 @@
 #include "script/run.h"
 
 struct tg_wait;
+struct tg_decode;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -241,7 +242,8 @@ struct tg_request {
 
     /* bodies for plugins */
     struct tg_collected_body body;
-    bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    struct tg_decode *decode; /* NULL: the origin's body is relayed as it is; owned */
+    bool filter_buffers;      /* ctx.resp:buffer{}: one call of body_filter with the whole body */
     uint64_t filter_max;
     struct tg_buf held;     /* response bytes that wait for a body filter */
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */

@@ -60,6 +60,14 @@ local function instrument_type()
   }
 end
 
+-- Only what a body_filter gets is decoded.
+local function check_needs(needs)
+  if needs.decode and needs.body ~= "response" and needs.body ~= "both" then
+    return nil, 'decode = true goes with body = "response" or body = "both"'
+  end
+  return true
+end
+
 -- The shape of the table that a plugin returns.
 local function shape(limits)
   local own_limits = objects.limit_fields(limits, "plugin")
@@ -73,13 +81,14 @@ local function shape(limits)
     schema = schema_type:default(S.record {}),
     needs = S.record {
       body = S.enum { "request", "response", "both" }:optional(),
+      decode = S.bool():default(false):doc "gzip and deflate bodies reach its body_filter decoded",
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
       cache = objects.zone_size():optional():doc "size of its own cache, for tg.cache()",
       timers = S.bool():default(false):doc "sets timers while it serves requests",
       http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
-    }:default {},
+    }:check(check_needs):default {},
     limits = S.record(own_limits):default {},
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
     metrics = S.map(S.string { min = 1, max = 64, pattern = "^[%l_][%l%d_]*$" }, instrument_type())

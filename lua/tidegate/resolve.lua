@@ -466,7 +466,7 @@ function resolve:plugins(operator)
     list[i] = {
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
-      body = loaded.needs.body, exports = loaded.exports,
+      body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
       dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
       events = loaded.needs.events, http = loaded.needs.http,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,

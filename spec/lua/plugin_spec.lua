@@ -80,6 +80,8 @@ describe("a plugin file", function()
       { "p.lua:2:3: prioritty: unknown field" } },
     { "with an unknown stage", 'return { name = "p", version = "1", api = 1, stage = "gaurd", log = print }',
       { 'p.lua:1:46: stage: "gaurd" is not an allowed value' } },
+    { "that has nothing decoded", HEAD .. "P.needs = { decode = true }\nfunction P.log() end\nreturn P",
+      { 'p.lua:2:3: needs: decode = true goes with body = "response" or body = "both"' } },
     { "with an unknown capability", HEAD .. "P.needs = { htpp = true }\nfunction P.log() end\nreturn P",
       { "p.lua:2:13: needs.htpp: unknown field" } },
     { "for another contract", 'return { name = "p", version = "1", api = 2, stage = "guard", log = print }',
