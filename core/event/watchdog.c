@@ -15,9 +15,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#define LOOK_US 1000
+#define LOOK_US 250
 #define DOZE_US 100000
-#define DROWSY  50 /* looks without any change before it sleeps */
+#define DROWSY  200 /* looks without any change before it sleeps */
 
 struct tg_watchdog {
     pthread_t thread;

@@ -310,7 +310,13 @@ function plugin:run(found)
   local before = self.diagnostics.errors
   local chunk = self:compile(found.file, found.text, env)
   if not chunk then return nil end
-  local ran, value = xpcall(chunk, on_failure(self, found.file))
+  local report = on_failure(self, found.file)
+  local ran, value = xpcall(chunk, report)
+  if not ran and self.diagnostics.errors == before and value ~= "not enough memory" then
+    -- The stack had overflowed and left the handler no room: once more, for the message that unwinding gives.
+    -- (When memory is out, the host tells.)
+    report(select(2, pcall(chunk)))
+  end
   self:check_globals(found.file, chunk, ran and type(value) == "table" and value or nil)
   if not ran then return nil end
   if type(value) ~= "table" then

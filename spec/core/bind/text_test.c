@@ -7,7 +7,7 @@
 static void gzip_goes_there_and_back(void **state)
 {
     (void)state;
-    library_run("for _, text in ipairs { '', 'a', ('tide'):rep(15000), tg.crypto.random(65536) .. "
+    library_run("for _, text in ipairs { '', 'a', ('tide'):rep(3000), tg.crypto.random(9000) .. "
                 "'x' } do\n"
                 "  for level = 1, 9, 4 do\n"
                 "    local packed = tg.gzip(text, { level = level })\n"
@@ -15,7 +15,7 @@ static void gzip_goes_there_and_back(void **state)
                 "    assert(tg.gunzip(packed) == text)\n"
                 "  end\n"
                 "end\n"
-                "assert(#tg.gzip(('tide'):rep(15000)) < 500)\n"
+                "assert(#tg.gzip(('tide'):rep(3000)) < 200)\n"
                 "assert(tg.gunzip(tg.gzip 'one' .. tg.gzip 'two') == 'onetwo')\n"
                 /* made by another implementation: "hello\n" */
                 "assert(tg.gunzip(hex '1f8b0800000000000003cb48cdc9c9e7020020303a3606000000') == "
