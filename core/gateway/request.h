@@ -334,7 +334,8 @@ enum tg_err tg_request_wait_chunk(struct tg_request *r, uint64_t max, size_t off
                                   int (*on_resume)(struct tg_request *r,
                                                    bool cancelled)) TG_MUST_USE;
 
-/* The plugin does not wait any more, whatever has come: the rest is not read until somebody asks. */
+/* The plugin does not wait any more, whatever has come: the rest is not read until somebody asks.
+ */
 void tg_request_unwait_body(struct tg_request *r);
 
 /* What was waited for there: bytes in one piece, borrowed until more come; empty at the end. */
