@@ -304,7 +304,7 @@ describe("response:chunks", function()
     assert.equal(tostring(total), c:response().body)
   end)
 
-  spinning("closes the connection at the request's end, at a kill, with the client, when it is dropped", function()
+  spinning("closes the connection at the request's end, a kill, with the client, when dropped", function()
     start([[
       local function open(n) return assert(tg.http.get("back", "/" .. n, { stream = true })) end
       function P.access(_, ctx)
