@@ -5,9 +5,7 @@ local client = require("support.client")
 local gateway = require("support.gateway")
 local http = require("support.http")
 local origin = require("support.origin")
-local variant = require("support.variant")
-
-local spinning = variant.interrupts and it or pending
+local spinning = require("support.variant").interrupts and it or pending
 
 local HEAD = [[
 local tg = require "tidegate"
