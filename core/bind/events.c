@@ -69,8 +69,10 @@ int tg_api_events_publish(lua_State *L)
         return tg_bind_fail(L, "too_large", why);
     if (err == TG_E_INVALID)
         tg_bind_arg_error(L, 2, why);
+    const struct tg_gate *gate = tg_bind_vm_entry(L)->host.gate;
     if (err == TG_OK)
-        err = tg_bus_publish(tg_bind_vm_entry(L)->host.gate->gateway->bus, topic,
+        err = tg_bus_publish(gate->gateway->bus,
+                             gate->snapshot != NULL ? gate->snapshot->revision : 0, topic,
                              tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
     if (err == TG_E_LIMIT)

@@ -67,6 +67,7 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
     gate->turns = turns;
     gate->vms = vms;
     gate->snapshot = snapshot;
+    tg_bus_advance(&gate->mailbox, snapshot->revision);
     tg_background_begin_all(vms);
     return TG_OK;
 }

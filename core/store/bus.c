@@ -20,12 +20,13 @@ struct tg_bus {
     struct tg_list members; /* of struct tg_mailbox */
 };
 
-static struct tg_message *new_message(struct tg_str topic, struct tg_str data)
+static struct tg_message *new_message(uint64_t edition, struct tg_str topic, struct tg_str data)
 {
     struct tg_message *message = tg_mem_alloc(TAG, sizeof(*message) + topic.n + data.n);
     if (message == NULL)
         return NULL;
     atomic_init(&message->refs, 1);
+    message->edition = edition;
     if (topic.n > 0)
         memcpy(message->bytes, topic.p, topic.n);
     if (data.n > 0)
@@ -75,15 +76,23 @@ void tg_bus_free(struct tg_bus **busp)
     *busp = NULL;
 }
 
-/* Takes the oldest letter out; NULL when there is none. */
-static struct letter *take(struct tg_mailbox *mailbox)
+/* The oldest letter, when there is one up to `edition`; under the mutex. */
+static struct letter *oldest(const struct tg_mailbox *mailbox, uint64_t edition)
 {
-    struct letter *letter = NULL;
+    if (tg_list_is_empty(&mailbox->letters))
+        return NULL;
+    struct letter *letter = TG_LIST_ENTRY(mailbox->letters.next, struct letter, link);
+    return letter->message->edition <= edition ? letter : NULL;
+}
+
+/* Takes the oldest letter up to `edition` out; NULL when there is none. */
+static struct letter *take(struct tg_mailbox *mailbox, uint64_t edition)
+{
     tg_assert(pthread_mutex_lock(&mailbox->bus->mutex) == 0);
-    if (tg_list_is_empty(&mailbox->letters)) {
+    struct letter *letter = oldest(mailbox, edition);
+    if (letter == NULL) {
         mailbox->posted = false;
     } else {
-        letter = TG_LIST_ENTRY(mailbox->letters.next, struct letter, link);
         tg_list_remove(&letter->link);
         mailbox->count--;
         mailbox->bytes -= size_of(letter->message);
@@ -104,13 +113,22 @@ static void on_news(struct tg_task *task)
 {
     struct tg_mailbox *mailbox = TG_CONTAINER_OF(task, struct tg_mailbox, news);
     for (unsigned i = 0; i < TG_BUS_MESSAGES; i++) {
-        struct letter *letter = take(mailbox);
+        struct letter *letter = take(mailbox, mailbox->edition);
         if (letter == NULL)
             return;
         mailbox->on_message(mailbox->arg, letter->message);
         free_letter(letter);
     }
     tg_loop_post(mailbox->loop, &mailbox->news);
+}
+
+/* Wakes the reader, unless it has nothing to read or knows already; under the mutex. */
+static void post_news(struct tg_mailbox *mailbox)
+{
+    if (mailbox->posted || oldest(mailbox, mailbox->edition) == NULL)
+        return;
+    tg_loop_post(mailbox->loop, &mailbox->news);
+    mailbox->posted = true;
 }
 
 void tg_bus_join(struct tg_bus *bus, struct tg_mailbox *mailbox, struct tg_loop *loop,
@@ -132,9 +150,21 @@ void tg_bus_leave(struct tg_mailbox *mailbox)
     tg_assert(pthread_mutex_lock(&bus->mutex) == 0);
     tg_list_remove(&mailbox->link);
     tg_assert(pthread_mutex_unlock(&bus->mutex) == 0);
-    for (struct letter *letter = take(mailbox); letter != NULL; letter = take(mailbox))
+    for (;;) {
+        struct letter *letter = take(mailbox, UINT64_MAX);
+        if (letter == NULL)
+            break;
         free_letter(letter);
+    }
     mailbox->bus = NULL;
+}
+
+void tg_bus_advance(struct tg_mailbox *mailbox, uint64_t edition)
+{
+    tg_assert(pthread_mutex_lock(&mailbox->bus->mutex) == 0);
+    mailbox->edition = edition;
+    post_news(mailbox);
+    tg_assert(pthread_mutex_unlock(&mailbox->bus->mutex) == 0);
 }
 
 /* Puts the message into one mailbox; under the mutex. */
@@ -150,15 +180,14 @@ static enum tg_err put(struct tg_mailbox *mailbox, struct tg_message *message)
     tg_list_push_back(&mailbox->letters, &letter->link);
     mailbox->count++;
     mailbox->bytes += size;
-    if (!mailbox->posted)
-        tg_loop_post(mailbox->loop, &mailbox->news);
-    mailbox->posted = true;
+    post_news(mailbox);
     return TG_OK;
 }
 
-enum tg_err tg_bus_publish(struct tg_bus *bus, struct tg_str topic, struct tg_str data)
+enum tg_err tg_bus_publish(struct tg_bus *bus, uint64_t edition, struct tg_str topic,
+                           struct tg_str data)
 {
-    struct tg_message *message = new_message(topic, data);
+    struct tg_message *message = new_message(edition, topic, data);
     enum tg_err result = TG_OK;
     if (message == NULL)
         return TG_E_NOMEM;

@@ -7,6 +7,11 @@
  *     publish ---> mailbox of worker 0 ---> on_message, in its loop
  *             \--> mailbox of worker 1 ---> on_message, in its loop
  *
+ * Workers change to a new configuration one after the other, and one that has changed may publish
+ * before its neighbour has. So a message carries the edition of its publisher, a mailbox that of
+ * its reader, and a message of a later edition waits in the mailbox until its reader has come as
+ * far: it would else reach handlers of the old configuration, or none while the process starts.
+ *
  * Bounds: TG_BUS_MESSAGES and TG_BUS_BYTES in one mailbox; what does not fit there is dropped
  * there, and the publisher is told.
  *
@@ -27,6 +32,7 @@ struct tg_bus;
 /* Immutable, counted. */
 struct tg_message {
     _Atomic uint32_t refs;
+    uint64_t edition;
     struct tg_str topic; /* both in the message's own memory */
     struct tg_str data;
     char bytes[];
@@ -41,6 +47,7 @@ struct tg_mailbox {
     void (*on_message)(void *arg, struct tg_message *message); /* borrowed: take a reference */
     void *arg;
     /* under the bus's mutex */
+    uint64_t edition; /* of the configuration that its reader has; 0: none yet */
     struct tg_list letters;
     uint32_t count;
     size_t bytes;
@@ -61,9 +68,14 @@ void tg_bus_join(struct tg_bus *bus, struct tg_mailbox *mailbox, struct tg_loop 
  * does nothing. */
 void tg_bus_leave(struct tg_mailbox *mailbox);
 
-/* Sends `data` under `topic` (both copied) to all members. TG_E_LIMIT: not all had room; the others
- * get it. TG_E_NOMEM: nobody, or not all. */
-enum tg_err tg_bus_publish(struct tg_bus *bus, struct tg_str topic, struct tg_str data) TG_MUST_USE;
+/* The reader of this mailbox has the configuration of that edition now: what waited for it comes in
+ * the loop's next round. Editions grow. */
+void tg_bus_advance(struct tg_mailbox *mailbox, uint64_t edition);
+
+/* Sends `data` under `topic` (both copied) to all members, on behalf of a publisher who has
+ * `edition`. TG_E_LIMIT: not all had room; the others get it. TG_E_NOMEM: nobody, or not all. */
+enum tg_err tg_bus_publish(struct tg_bus *bus, uint64_t edition, struct tg_str topic,
+                           struct tg_str data) TG_MUST_USE;
 
 struct tg_message *tg_message_ref(struct tg_message *message);
 

@@ -104,9 +104,15 @@ function Zones:workers(path)
   return calls
 end
 
---- Waits until the operation answers `text`.
+--- Waits until the operation answers `text`; what it answered last and the gateway's log say why not.
 function Zones:await(path, text)
-  clock.wait_until(function() return self:call(path) == text end, 5, ("%s to answer %q"):format(path, text))
+  local last
+  local function answered()
+    last = self:call(path)
+    return last == text
+  end
+  local ok, why = pcall(clock.wait_until, answered, 5, ("%s to answer %q"):format(path, text))
+  if not ok then error(("%s; the last answer was %q; the gateway's log:\n%s"):format(why, last, self.g:stderr()), 2) end
 end
 
 return helper

@@ -52,10 +52,15 @@ static void on_message(void *arg, struct tg_message *message)
         tg_loop_stop(&m->loop);
 }
 
-static enum tg_err publish(struct tg_bus *bus, unsigned from, unsigned nth)
+static enum tg_err publish_for(struct tg_bus *bus, uint64_t edition, unsigned from, unsigned nth)
 {
     unsigned data[2] = {from, nth};
-    return tg_bus_publish(bus, TG_STR("topic"), tg_str((const char *)data, sizeof(data)));
+    return tg_bus_publish(bus, edition, TG_STR("topic"), tg_str((const char *)data, sizeof(data)));
+}
+
+static enum tg_err publish(struct tg_bus *bus, unsigned from, unsigned nth)
+{
+    return publish_for(bus, 0, from, nth);
 }
 
 static void join(struct tg_bus *bus, struct member *m)
@@ -103,6 +108,30 @@ static void test_all_members_get_it(void **state)
     assert_null(bus);
 }
 
+static void test_a_message_waits_for_a_reader_of_its_edition(void **state)
+{
+    struct member m;
+    struct tg_bus *bus = tg_bus_new();
+    (void)state;
+    assert_non_null(bus);
+    join(bus, &m);
+    assert_int_equal(publish_for(bus, 1, 0, 1), TG_OK);
+    assert_int_equal(publish_for(bus, 0, 0, 2), TG_OK); /* behind it: the order stays */
+    run(&m);
+    assert_int_equal(m.got, 0);
+    tg_bus_advance(&m.mailbox, 1);
+    run(&m);
+    assert_int_equal(m.got, 2);
+    assert_true(m.ordered);
+    assert_int_equal(publish_for(bus, 2, 0, 3), TG_OK);
+    assert_int_equal(publish_for(bus, 3, 0, 4), TG_OK);
+    tg_bus_advance(&m.mailbox, 2);
+    run(&m);
+    assert_int_equal(m.got, 3);
+    leave(&m); /* with a letter of an edition that never came */
+    tg_bus_free(&bus);
+}
+
 static void test_a_mailbox_has_a_bound(void **state)
 {
     size_t before = tg_mem_used(TG_MEM_COUNTER);
@@ -131,8 +160,8 @@ static void test_large_messages_count_by_their_bytes(void **state)
     assert_non_null(bus);
     join(bus, &m);
     for (unsigned i = 0; i < TG_BUS_BYTES / sizeof(data) - 1; i++)
-        assert_int_equal(tg_bus_publish(bus, TG_STR("t"), tg_str(data, sizeof(data))), TG_OK);
-    assert_int_equal(tg_bus_publish(bus, TG_STR("t"), tg_str(data, sizeof(data))), TG_E_LIMIT);
+        assert_int_equal(tg_bus_publish(bus, 0, TG_STR("t"), tg_str(data, sizeof(data))), TG_OK);
+    assert_int_equal(tg_bus_publish(bus, 0, TG_STR("t"), tg_str(data, sizeof(data))), TG_E_LIMIT);
     leave(&m);
     tg_bus_free(&bus);
 }
@@ -216,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_members_get_it),
+        cmocka_unit_test(test_a_message_waits_for_a_reader_of_its_edition),
         cmocka_unit_test(test_a_mailbox_has_a_bound),
         cmocka_unit_test(test_large_messages_count_by_their_bytes),
         cmocka_unit_test(test_failed_allocations_reach_nobody),
