@@ -1,11 +1,15 @@
-/* edits.c: tg.edits: header edits that are checked once, when a plugin is configured.
+/* edits.c: tg.edits: header edits that are checked once, when a plugin is configured, and phases
+ * that are nothing else.
  *
- * The userdata holds the edits and a copy of all names and values. Requests refer to it without
- * copying, so it is anchored in the registry and lives as long as its VM; since it is made in init
- * and configure only, there are as many as the configuration asks for.
+ * The userdata holds the edits and a copy of all names and values; templates stay where they are.
+ * Requests refer to it without copying, so it is anchored in the registry and lives as long as its
+ * VM; since it is made in init and configure only, there are as many as the configuration asks for.
  */
 #include "base/banned.h"
 #include "bind/fields.h"
+#include "bind/zone.h"
+#include "gateway/wait.h"
+#include "route/expr.h"
 
 struct prepared {
     uint32_t magic;
@@ -28,13 +32,22 @@ static struct tg_str keep(struct builder *b, lua_State *L, int index)
     return tg_str(copy, n);
 }
 
+static bool is_text(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TSTRING;
+}
+
 /* Adds the edit whose name is at `name` and whose value is at `value` (0: none). */
 static void add_edit(lua_State *L, struct builder *b, enum tg_edit_kind kind, int name, int value)
 {
     struct tg_edits_item *item = &b->edits->v[b->edits->n];
     item->kind = kind;
     item->field.name = keep(b, L, name);
-    item->field.value = value != 0 ? keep(b, L, value) : TG_STR("");
+    item->field.value = TG_STR("");
+    if (value != 0 && is_text(L, value))
+        item->field.value = keep(b, L, value);
+    else if (value != 0 && !tg_bind_to_header_template(L, value, item))
+        tg_bind_arg_error(L, 1, "a value is a string or a template made with escape \"header\"");
     enum tg_err err = tg_edit_check(item->field.name, item->field.value, &item->field.id);
     if (err != TG_OK)
         tg_bind_raise_edit(L, err, item->field.name);
@@ -47,23 +60,20 @@ static bool push_member(lua_State *L, const char *name)
     lua_pushstring(L, name);
     lua_rawget(L, 1);
     if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-        tg_bind_arg_error(L, 1, "remove is a list; set and add are maps of strings");
+        tg_bind_arg_error(L, 1, "remove is a list; set and add are maps");
     return lua_istable(L, -1);
-}
-
-static bool is_text(lua_State *L, int index)
-{
-    return lua_type(L, index) == LUA_TSTRING;
 }
 
 /* Counts the edits of the member on top and their bytes. */
 static void measure(lua_State *L, bool list, uint32_t *count, size_t *bytes)
 {
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        if (!is_text(L, -1) || (!list && !is_text(L, -2)))
-            tg_bind_arg_error(L, 1, "remove is a list; set and add are maps of strings");
+        if (!is_text(L, list ? -1 : -2))
+            tg_bind_arg_error(L, 1, "a name of a header is not a string");
         ++*count;
-        *bytes += lua_objlen(L, -1) + (list ? 0 : lua_objlen(L, -2));
+        *bytes += lua_objlen(L, list ? -1 : -2);
+        if (!list && is_text(L, -1))
+            *bytes += lua_objlen(L, -1);
     }
 }
 
@@ -112,6 +122,45 @@ int tg_api_tg_edits(lua_State *L)
     qsort(prepared->edits.v, prepared->edits.n, sizeof(prepared->edits.v[0]), compare);
     lua_pushvalue(L, 2);
     luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}
+
+/* Argument 2 compiled, or NULL where it is not given. */
+static struct tg_expr *arg_condition(lua_State *L)
+{
+    struct tg_expr *when = NULL;
+    struct tg_expr_error error;
+    if (lua_isnoneornil(L, tg_bind_arg_index(L, 2)))
+        return NULL;
+    enum tg_err err = tg_expr_new(tg_bind_arg_str(L, 2), &when, &error);
+    if (err == TG_E_INVALID)
+        tg_bind_arg_error(L, 2, error.text);
+    tg_bind_check(L, err, 2);
+    return when;
+}
+
+int tg_api_edits_instead_of(lua_State *L)
+{
+    const struct prepared *prepared = tg_bind_check_value(L);
+    struct tg_str name = tg_bind_arg_str(L, 1);
+    struct tg_vm_entry *entry = tg_bind_vm_entry(L);
+    bool access = tg_str_eq(name, TG_STR("access"));
+    enum tg_phase phase = access ? TG_PHASE_ACCESS : TG_PHASE_HEADER_FILTER;
+    if (entry->configuring == NULL || tg_run_is_hosted(tg_run_current(L)))
+        tg_bind_call_error(L, "is for configure: it belongs to the instance that is configured");
+    if (!access && !tg_str_eq(name, TG_STR("header_filter")))
+        tg_bind_arg_error(L, 1, "edits can be \"access\" or \"header_filter\"");
+    if (tg_vm_function(entry->vm, phase) == LUA_NOREF)
+        tg_bind_arg_error(L, 1, "the plugin has no function for that phase, so it never comes");
+    struct tg_expr *when = arg_condition(L);
+    enum tg_err err = tg_vm_entry_stand_in(entry, phase, when, &prepared->edits);
+    if (err != TG_OK)
+        tg_expr_free(&when);
+    if (err == TG_E_LIMIT)
+        tg_bind_call_error(L, "16 conditions is what one phase of an instance has room for");
+    if (err != TG_OK)
+        tg_bind_call_error(L, tg_err_text(err));
+    lua_settop(L, 1);
     return 1;
 }
 

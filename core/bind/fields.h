@@ -16,6 +16,10 @@ int tg_bind_push_field_list(lua_State *L, const struct tg_fields *fields, struct
 /* Argument `n`: prepared edits, which live as long as the VM. In edits.c. */
 const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n);
 
+/* Sets item->render and ->of to the template at `index`, which lives as long as the VM from now on.
+ * False: it is none, or was not made with escape "header". In template.c. */
+bool tg_bind_to_header_template(lua_State *L, int index, struct tg_edits_item *item);
+
 /* Raises what `err` says of an edit of the field `name`: name is argument 1 and value argument 2 of
  * the function that runs. */
 TG_NORETURN void tg_bind_raise_edit(lua_State *L, enum tg_err err, struct tg_str name);

@@ -5,14 +5,15 @@
  *     ${req.query_string} ${query.NAME} ${header.NAME} ${cookie.NAME} ${capture.NAME}
  *     $${ stands for ${ itself; a value that is not there is empty
  *
- * Compiled once, in configure, into one userdata: the parts, and behind them a copy of the text.
- * Rendering makes one string. Values are escaped as the template was told: all of them as entities
- * for HTML, or as the inside of a JSON string, or so that bytes which no header value may hold are
- * percent-encoded; for URLs what the client chooses freely (query, header, cookie, capture) is
- * percent-encoded, since the rest is fit for a URL as it is.
+ * Made with escape "header" it may stand in tg.edits: see edits.c. Compiled once, in configure,
+ * into one userdata: the parts, and behind them a copy of the text. Rendering makes one string.
+ * Values are escaped as the template was told: all of them as entities for HTML, or as the inside
+ * of a JSON string, or so that bytes which no header value may hold are percent-encoded; for URLs
+ * what the client chooses freely (query, header, cookie, capture) is percent-encoded, since the
+ * rest is fit for a URL as it is.
  */
 #include "base/banned.h"
-#include "bind/object.h"
+#include "bind/fields.h"
 
 #include "base/json.h"
 #include "bind/text.h"
@@ -275,16 +276,37 @@ static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part
         tg_fmt_add(f, value);
 }
 
-int tg_api_template_render(lua_State *L)
+/* The text for `r`, as long as that lives; p == NULL: no memory. */
+static struct tg_str render(const void *of, struct tg_request *r)
 {
-    const struct template *t = tg_bind_check_value(L);
-    struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
+    const struct template *t = of;
     struct tg_fmt f;
+    if (t->count == 1 && t->parts[0].kind == PART_ID)
+        return tg_str(r->id, sizeof(r->id));
     tg_fmt_init_arena(&f, &r->arena, 256);
     for (uint32_t i = 0; i < t->count; i++)
         write_part(&f, r, &t->parts[i], t->escape);
-    struct tg_str text = f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
+    return f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
+}
+
+int tg_api_template_render(lua_State *L)
+{
+    const struct template *t = tg_bind_check_value(L);
+    struct tg_str text = render(t, tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r);
     if (text.p == NULL)
         tg_bind_check(L, TG_E_NOMEM, 0);
     return tg_bind_push_str(L, text);
+}
+
+bool tg_bind_to_header_template(lua_State *L, int index, struct tg_edits_item *item)
+{
+    const struct template *t = lua_touserdata(L, index);
+    if (lua_type(L, index) != LUA_TUSERDATA || t->magic != TG_BIND_MAGIC + TG_SCOPE_TEMPLATE ||
+        t->escape != ESCAPE_HEADER)
+        return false;
+    lua_pushvalue(L, index);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    item->render = render;
+    item->of = t;
+    return true;
 }

@@ -264,6 +264,33 @@ static uint64_t digest_of(const struct tg_plugin_conf *plugin)
     return digest;
 }
 
+/* The compiled condition at `key` of the table at `table`; NULL when there is none. */
+static struct tg_expr *build_condition(lua_State *L, int table, const char *key)
+{
+    struct tg_expr *when = NULL;
+    struct tg_expr_error error;
+
+    lua_getfield(L, table, key);
+    if (!lua_isnil(L, -1)) {
+        struct tg_str text;
+        text.p = lua_tolstring(L, -1, &text.n);
+        enum tg_err err = tg_expr_new(text, &when, &error);
+        tg_assert(err != TG_E_INVALID);
+        if (err != TG_OK)
+            luaL_error(L, OUT_OF_MEMORY);
+    }
+    lua_pop(L, 1);
+    return when;
+}
+
+static void build_conditions(lua_State *L, int table, struct tg_plugin_conf *plugin)
+{
+    lua_getfield(L, table, "when");
+    for (unsigned phase = 0; phase < TG_PHASES; phase++)
+        plugin->when[phase] = build_condition(L, lua_gettop(L), phase_names[phase]);
+    lua_pop(L, 1);
+}
+
 static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plugin_conf *plugin)
 {
     plugin->name = str_field(L, b, table, "name");
@@ -275,6 +302,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->exports = str_list(L, b, table, "exports", &plugin->export_count);
     plugin->digest = digest_of(plugin);
     plugin->phases = phase_mask(L, table);
+    build_conditions(L, table, plugin);
     plugin->heap = count_field(L, table, "heap", b->snapshot->settings.limits.plugin_heap);
     struct tg_str body = str_field(L, b, table, "body");
     bool both = tg_str_eq(body, TG_STR("both"));
@@ -294,33 +322,14 @@ static void build_plugins(lua_State *L, struct build *b, int tree)
     int list = lua_gettop(L);
 
     b->plugins = take(L, b, count, sizeof(*b->plugins));
+    b->snapshot->plugins = b->plugins; /* now: conditions are freed with the snapshot */
+    b->snapshot->plugin_count = count;
     for (uint32_t i = 0; i < count; i++) {
         b->plugins[i].index = i;
         build_plugin(L, b, push_item(L, list, i), &b->plugins[i]);
         lua_pop(L, 1);
     }
-    b->snapshot->plugins = b->plugins;
-    b->snapshot->plugin_count = count;
     lua_pop(L, 1);
-}
-
-/* The compiled condition of the instance at `table`; NULL when it has none. */
-static struct tg_expr *build_when(lua_State *L, int table)
-{
-    struct tg_expr *when = NULL;
-    struct tg_expr_error error;
-
-    lua_getfield(L, table, "when");
-    if (!lua_isnil(L, -1)) {
-        struct tg_str text;
-        text.p = lua_tolstring(L, -1, &text.n);
-        enum tg_err err = tg_expr_new(text, &when, &error);
-        tg_assert(err != TG_E_INVALID);
-        if (err != TG_OK)
-            luaL_error(L, OUT_OF_MEMORY);
-    }
-    lua_pop(L, 1);
-    return when;
 }
 
 /* Encodes the configuration of the instance at `table` for the plugin VMs. */
@@ -360,7 +369,7 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->nth = b->plugins[plugin - 1].instance_count++;
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
-    instance->when = build_when(L, table);
+    instance->when = build_condition(L, table, "when");
     instance->conf = encode_conf(L, b, table, instance->where);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");

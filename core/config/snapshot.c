@@ -91,12 +91,19 @@ struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot)
     return snapshot;
 }
 
+static void free_condition(struct tg_expr *when)
+{
+    tg_expr_free(&when);
+}
+
 static void free_snapshot(struct tg_snapshot *snapshot)
 {
     tg_route_table_free(&snapshot->table);
-    for (uint32_t i = 0; i < snapshot->instance_count; i++) {
-        struct tg_expr *when = snapshot->instances[i].when;
-        tg_expr_free(&when);
+    for (uint32_t i = 0; i < snapshot->instance_count; i++)
+        free_condition(snapshot->instances[i].when);
+    for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
+        for (unsigned phase = 0; phase < TG_PHASES; phase++)
+            free_condition(snapshot->plugins[i].when[phase]);
     }
     while (snapshot->blocks != NULL) {
         struct tg_snapshot_block *block = snapshot->blocks;

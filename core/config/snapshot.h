@@ -57,9 +57,11 @@ struct tg_plugin_conf {
     uint32_t export_count;
     uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
     uint32_t index;  /* in snapshot->plugins */
-    uint32_t instance_count; /* that use it */
-    unsigned phases;         /* bit (1 << tg_phase) for each phase function it declares */
-    bool wants_request_body; /* needs.body */
+    uint32_t instance_count;         /* that use it */
+    unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
+    struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
+                                        with the snapshot */
+    bool wants_request_body;         /* needs.body */
     bool wants_response_body;
     bool wants_decode; /* needs.decode: its body_filter gets no compressed bodies */
     uint64_t dict;     /* needs.dict, needs.cache: sizes of its own zones, 0: none */

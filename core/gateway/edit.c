@@ -143,11 +143,25 @@ enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kin
     return err == TG_OK ? edit_response(r, kind, &field) : err;
 }
 
+/* The field of a prepared edit: as it stands there, or in `room` with the value made for `r`. */
+static const struct tg_field *prepared_field(struct tg_request *r, const struct tg_edits_item *item,
+                                             struct tg_field *room)
+{
+    if (TG_LIKELY(item->render == NULL))
+        return &item->field;
+    *room = item->field;
+    room->value = tg_str_trim(item->render(item->of, r)); /* RFC 9110, 5.5: no blanks around it */
+    return room->value.p != NULL ? room : NULL;
+}
+
 enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edits *edits)
 {
     enum tg_err err = TG_OK;
-    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++)
-        err = edit_response(r, edits->v[i].kind, &edits->v[i].field);
+    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
+        struct tg_field room;
+        const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
+        err = field != NULL ? edit_response(r, edits->v[i].kind, field) : TG_E_NOMEM;
+    }
     return err;
 }
 
@@ -197,8 +211,11 @@ enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kin
 enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edits *edits)
 {
     enum tg_err err = tg_forward_fields(r);
-    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++)
-        err = apply(&r->out.fields, edits->v[i].kind, &edits->v[i].field);
+    for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
+        struct tg_field room;
+        const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
+        err = field != NULL ? apply(&r->out.fields, edits->v[i].kind, field) : TG_E_NOMEM;
+    }
     return err;
 }
 

@@ -21,6 +21,10 @@
  * registry references. The slot, its account and the ctx object are made at the plugin's first
  * phase of a request and used by the others.
  *
+ * Phases that are not entered. An instance may have prepared header edits that are its access or
+ * header_filter (edits:instead_of()), and a plugin may say for which requests a phase is (`when`):
+ * both cost what the edits and the condition cost, and no entry into Lua.
+ *
  * Deferred functions run behind the chain of the log phase, as links of it: what holds for a plugin
  * that waits, fails or is killed there holds for them.
  */
@@ -483,6 +487,65 @@ static enum tg_step begin_again(struct tg_request *r)
     return TG_STEP_WAIT;
 }
 
+/* ---- Conditions ---- */
+
+/* A field for the expression of `when`: see route/expr.h. */
+static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
+                        struct tg_str *value)
+{
+    struct tg_request *r = arg;
+    const struct tg_field *header;
+    uint16_t port;
+    char room[TG_ADDR_TEXT_MAX];
+    *value = tg_str(NULL, 0);
+    switch (field) {
+    case TG_EXPR_METHOD:
+        *value = r->in.method_name;
+        break;
+    case TG_EXPR_PATH:
+        *value = r->in.path;
+        break;
+    case TG_EXPR_HOST:
+        *value = tg_param_host(r, &port);
+        break;
+    case TG_EXPR_SCHEME:
+        *value = r->scheme;
+        break;
+    case TG_EXPR_CLIENT_IP:
+        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
+        break;
+    case TG_EXPR_HEADER:
+        header = tg_fields_find(&r->in.fields, name);
+        *value = header != NULL ? header->value : *value;
+        break;
+    case TG_EXPR_QUERY:
+        if (tg_param_query(r, name, value) != TG_OK)
+            return false;
+        break;
+    }
+    return value->p != NULL;
+}
+
+static bool holds(const struct tg_expr *when, struct tg_request *r)
+{
+    return when == NULL || tg_expr_test(when, fetch_field, r);
+}
+
+/* The edits that are this phase of the instance; NULL: its function is. */
+static const struct tg_edits *stand_in_for(struct tg_request *r)
+{
+    const struct tg_plugin_run *p = &r->plugins;
+    const struct tg_stand_ins *of = &p->slot->entry->stand_ins[p->instance->nth];
+    const struct tg_stand_in *made = NULL;
+    if (p->phase == TG_PHASE_ACCESS)
+        made = of->access;
+    else if (p->phase == TG_PHASE_HEADER_FILTER)
+        made = of->header_filter;
+    while (made != NULL && !holds(made->when, r))
+        made = made->next;
+    return made != NULL ? made->edits : NULL;
+}
+
 /* ---- One plugin ---- */
 
 static enum tg_step settle_done(struct tg_request *r)
@@ -534,6 +597,16 @@ static void begin_run(struct tg_request *r)
     r->wall_deadline = tg_loop_now(loop_of(r)) + p->instance->wall;
 }
 
+static enum tg_step apply_edits(struct tg_request *r, const struct tg_edits *edits)
+{
+    const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
+    enum tg_err err = r->plugins.phase == TG_PHASE_ACCESS ? tg_request_apply_upstream(r, edits)
+                                                          : tg_request_apply_response(r, edits);
+    if (observer != NULL)
+        observer->on_stood_in(observer->arg, r);
+    return err == TG_OK ? TG_STEP_NEXT : fail_memory(r);
+}
+
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
 {
     struct tg_plugin_run *p = &r->plugins;
@@ -551,6 +624,9 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return leave_out(r, "plugin_quarantined");
     if (p->slot->killed)
         return leave_out(r, "plugin_killed");
+    const struct tg_edits *edits = stand_in_for(r);
+    if (edits != NULL)
+        return apply_edits(r, edits);
     const struct tg_vm_host *host = &entry->host;
     int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
     if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
@@ -613,50 +689,14 @@ static enum tg_step run_deferred(struct tg_request *r)
 
 /* ---- Chains ---- */
 
-/* A field for the expression of `when`: see route/expr.h. */
-static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
-                        struct tg_str *value)
-{
-    struct tg_request *r = arg;
-    const struct tg_field *header;
-    uint16_t port;
-    char room[TG_ADDR_TEXT_MAX];
-    *value = tg_str(NULL, 0);
-    switch (field) {
-    case TG_EXPR_METHOD:
-        *value = r->in.method_name;
-        break;
-    case TG_EXPR_PATH:
-        *value = r->in.path;
-        break;
-    case TG_EXPR_HOST:
-        *value = tg_param_host(r, &port);
-        break;
-    case TG_EXPR_SCHEME:
-        *value = r->scheme;
-        break;
-    case TG_EXPR_CLIENT_IP:
-        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
-        break;
-    case TG_EXPR_HEADER:
-        header = tg_fields_find(&r->in.fields, name);
-        *value = header != NULL ? header->value : *value;
-        break;
-    case TG_EXPR_QUERY:
-        if (tg_param_query(r, name, value) != TG_OK)
-            return false;
-        break;
-    }
-    return value->p != NULL;
-}
-
-/* Whether the instance takes part: what its `when` says of the request. */
+/* Whether the instance takes part: what the plugin's `when` for the phase and its own say of the
+ * request. */
 static bool applies(struct tg_request *r, const struct tg_instance_conf *instance)
 {
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
     if (observer != NULL && !observer->wants(observer->arg, r, instance))
         return false;
-    return instance->when == NULL || tg_expr_test(instance->when, fetch_field, r);
+    return holds(instance->plugin->when[r->plugins.phase], r) && holds(instance->when, r);
 }
 
 static const struct tg_chain *chain_of(const struct tg_request *r)

@@ -57,6 +57,8 @@ struct tg_gate_observer {
     /* The plugin of r->plugins is entered; it has left with `outcome`. */
     void (*on_enter)(void *arg, const struct tg_request *r);
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome);
+    /* Edits were applied that are this phase of the plugin of r->plugins; it was not entered. */
+    void (*on_stood_in)(void *arg, const struct tg_request *r);
     /* It failed: `what` says why and where; `kill` is TG_KILL_NONE unless a bound ended it. */
     void (*on_failed)(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill);
     /* The request is over: after its log phase and the end of its plugins' accounts. */

@@ -79,6 +79,10 @@ struct tg_edits {
     struct tg_edits_item {
         enum tg_edit_kind kind; /* SET, ADD or REMOVE */
         struct tg_field field;
+        /* NULL: the field's value as it is. Else it makes the value, fit for a field and living as
+         * long as the request; p == NULL: no memory. */
+        struct tg_str (*render)(const void *of, struct tg_request *r);
+        const void *of;
     } v[];
 };
 

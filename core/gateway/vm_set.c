@@ -14,6 +14,7 @@
 #include "gateway/gate.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
+#include "route/expr.h"
 
 struct tg_plugin_host tg_plugin_host;
 
@@ -39,6 +40,32 @@ static void stop_vm(struct tg_vm_entry *entry)
                   tg_log_str("error", tg_str(error.text, error.n)));
 }
 
+static void free_stand_ins(struct tg_stand_in *first)
+{
+    while (first != NULL) {
+        struct tg_stand_in *next = first->next;
+        tg_expr_free(&first->when);
+        tg_mem_free(TG_MEM_PLUGIN, first);
+        first = next;
+    }
+}
+
+enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
+                                 struct tg_expr *when, const struct tg_edits *edits)
+{
+    struct tg_stand_ins *of = entry->configuring;
+    struct tg_stand_in **end = phase == TG_PHASE_ACCESS ? &of->access : &of->header_filter;
+    for (unsigned count = 1; *end != NULL; end = &(*end)->next) {
+        if (count++ == TG_STAND_INS_MAX)
+            return TG_E_LIMIT;
+    }
+    *end = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(**end));
+    if (*end == NULL)
+        return TG_E_NOMEM;
+    **end = (struct tg_stand_in){NULL, when, edits};
+    return TG_OK;
+}
+
 static void free_entry(struct tg_vm_entry *entry, bool started)
 {
     tg_assert(entry->background == 0);
@@ -57,6 +84,11 @@ static void free_entry(struct tg_vm_entry *entry, bool started)
     tg_zone_unref(&entry->dict);
     tg_zone_unref(&entry->cache);
     tg_mem_free(TG_MEM_PLUGIN, entry->configured);
+    for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++) {
+        free_stand_ins(entry->stand_ins[i].access);
+        free_stand_ins(entry->stand_ins[i].header_filter);
+    }
+    tg_mem_free(TG_MEM_PLUGIN, entry->stand_ins);
     tg_mem_free(TG_MEM_PLUGIN, entry);
 }
 
@@ -133,8 +165,10 @@ static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snap
         if (instance->plugin != entry->host.plugin)
             continue;
         widen(entry, instance);
+        entry->configuring = &entry->stand_ins[instance->nth];
         enum tg_err err =
             tg_vm_configure(entry->vm, instance->conf, &entry->configured[instance->nth], error);
+        entry->configuring = NULL;
         if (err != TG_OK)
             return err;
     }
@@ -156,8 +190,10 @@ static enum tg_err make_entry(struct tg_vm_set *set, uint32_t index, struct tg_v
     if (plugin->heap != 0)
         entry->limits.plugin_heap = plugin->heap;
     entry->configured = tg_mem_zalloc(TG_MEM_PLUGIN, plugin->instance_count, sizeof(int));
+    entry->stand_ins =
+        tg_mem_zalloc(TG_MEM_PLUGIN, plugin->instance_count, sizeof(*entry->stand_ins));
     enum tg_err err = TG_E_NOMEM;
-    if (entry->configured == NULL || open_own_zones(entry) != TG_OK)
+    if (entry->configured == NULL || entry->stand_ins == NULL || open_own_zones(entry) != TG_OK)
         err = out_of_memory(error);
     else
         err = load_vm(entry, error);

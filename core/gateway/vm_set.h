@@ -17,6 +17,22 @@
 
 enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
 
+#define TG_STAND_INS_MAX 16 /* for one phase of one instance */
+
+/* Header edits that are a phase of an instance for some requests, or all: the VM is not entered for
+ * it. */
+struct tg_stand_in {
+    struct tg_stand_in *next;
+    struct tg_expr *when;         /* owned; NULL: for all */
+    const struct tg_edits *edits; /* in the VM */
+};
+
+/* Of one instance; the first whose condition holds, of at most TG_STAND_INS_MAX. */
+struct tg_stand_ins {
+    struct tg_stand_in *access;        /* edits of what goes to the origin */
+    struct tg_stand_in *header_filter; /* of the response */
+};
+
 struct tg_vm_entry {
     uint32_t refs;
     enum tg_vm_state state;
@@ -25,6 +41,9 @@ struct tg_vm_entry {
     struct tg_vm_host host;  /* what the VM's callbacks get */
     struct tg_limits limits; /* the operator's, with the plugin's own heap */
     int *configured;         /* owned */
+    /* By instance: what configure() prepared in place of a phase (edits:instead_of). Owned. */
+    struct tg_stand_ins *stand_ins;
+    struct tg_stand_ins *configuring; /* of the instance whose configure() runs; NULL: none does */
     /* Bounds in the background: the widest that one of the plugin's instances has. */
     uint64_t memory, churn, cpu, wall;
     struct tg_zone *dict; /* needs.dict, needs.cache: one reference each; NULL: not declared */
@@ -57,6 +76,12 @@ struct tg_vm_set {
 
 struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry);
 void tg_vm_entry_unref(struct tg_vm_entry **entry);
+
+/* While `entry` configures an instance: from now on `edits` are its `phase` (access or
+ * header_filter) for requests of which `when` holds, unless an earlier one is. `when` is taken on
+ * TG_OK. TG_E_LIMIT: the instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
+enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
+                                 struct tg_expr *when, const struct tg_edits *edits) TG_MUST_USE;
 
 /* An activation in `entry` was killed: some in a short time cost the plugin its VM, too many shut
  * it out for a while. */

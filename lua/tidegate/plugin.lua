@@ -68,6 +68,25 @@ local function check_needs(needs)
   return true
 end
 
+-- For which requests a phase is for: tested in C, so that the others do not enter the plugin at all.
+local function phase_conditions()
+  local fields = {}
+  for _, phase in ipairs(plugin.PHASES) do
+    fields[phase] = S.expr():optional():doc("runs only for requests of which this is true")
+  end
+  return S.record(fields):default {}
+end
+
+-- A condition of a phase that is not there is a slip of the name.
+local function check_conditions(value)
+  for _, phase in ipairs(plugin.PHASES) do
+    if value.when[phase] and not value[phase] then
+      return nil, ("when.%s: the plugin has no function %s"):format(phase, phase)
+    end
+  end
+  return true
+end
+
 -- The shape of the table that a plugin returns.
 local function shape(limits)
   local own_limits = objects.limit_fields(limits, "plugin")
@@ -91,6 +110,7 @@ local function shape(limits)
     }:check(check_needs):default {},
     limits = S.record(own_limits):default {},
     exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
+    when = phase_conditions(),
     metrics = S.map(S.string { min = 1, max = 64, pattern = "^[%l_][%l%d_]*$" }, instrument_type())
       :default {}:doc "instruments for ctx.metrics, by name",
     init = fn_type():optional(),
@@ -98,7 +118,7 @@ local function shape(limits)
     stop = fn_type():optional(),
   }
   for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
-  return S.record(fields)
+  return S.record(fields):check(check_conditions)
 end
 
 -- Stands for the gateway's library while a plugin loads: every name exists, none can be called.
@@ -326,7 +346,7 @@ function plugin:run(found)
     return nil
   end
   self.shape = self.shape or shape(self.host.limits)
-  local normal, problems = S.validate(self.shape, value)
+  local normal, problems = S.validate(self.shape, value, { check_expr = self.host.check_expr })
   if normal and next(phases_of(normal)) == nil then
     problems[1] = { code = "plugin_shape", keys = {}, path = "", missing = true, message = "it has no phase",
                     hint = "one or more of: " .. table.concat(plugin.PHASES, ", ") }
@@ -386,9 +406,8 @@ local function record(found, value, modules)
   return {
     name = value.name, version = value.version, chunkname = found.file, source = found.text,
     modules = modules, stage = value.stage, rank = rank_of(value.stage),
-    priority = value.priority, schema = value.schema, phases = phases_of(value), needs = value.needs,
-      limits = value.limits,
-    exports = value.exports,
+    priority = value.priority, schema = value.schema, phases = phases_of(value), when = value.when,
+    needs = value.needs, limits = value.limits, exports = value.exports,
   }
 end
 

@@ -465,7 +465,7 @@ function resolve:plugins(operator)
     local heap = operator["plugin_vm.heap"]
     list[i] = {
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
-      modules = loaded.modules, stage = loaded.stage, phases = loaded.phases,
+      modules = loaded.modules, stage = loaded.stage, phases = loaded.phases, when = loaded.when,
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
       dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
       events = loaded.needs.events, http = loaded.needs.http,

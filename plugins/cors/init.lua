@@ -17,6 +17,11 @@ local P = {
   priority = 50, -- before redirects, which browsers do not follow for preflights
 }
 
+local PREFLIGHT = [[method == "OPTIONS" and header.origin and header["access-control-request-method"] ]]
+P.when = { rewrite = PREFLIGHT, access = PREFLIGHT }
+
+local STAND_INS = 16 -- prepared answers that one instance may have
+
 local ANSWER_HEADERS = {
   "access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers",
 }
@@ -75,6 +80,18 @@ local function answer_edits(conf, value)
   return tg.edits(edits)
 end
 
+-- Has the answers stand in for header_filter, where the request's origin tells which by itself.
+local function stand_in(conf, compiled)
+  if compiled.any then
+    compiled.any:instead_of "header_filter"
+  elseif #conf.origins < STAND_INS and #compiled.origins.wild == 0 then
+    for origin, edits in pairs(compiled.exact) do
+      edits:instead_of("header_filter", ("header.origin == %q"):format(origin))
+    end
+    compiled.refused:instead_of "header_filter"
+  end
+end
+
 function P.configure(conf)
   local compiled = {
     origins = origins.compile(conf.origins),
@@ -88,6 +105,7 @@ function P.configure(conf)
   }
   for origin in pairs(compiled.origins.exact) do compiled.exact[origin] = answer_edits(conf, origin) end
   if compiled.origins.any then compiled.any = answer_edits(conf, "*") end
+  stand_in(conf, compiled)
   return compiled
 end
 
@@ -103,13 +121,10 @@ local function preflight_headers(compiled, req)
   }
 end
 
--- Answers preflights: OPTIONS with Origin and Access-Control-Request-Method.
+-- Answers preflights, which P.when has told from other requests.
 local function answer_preflight(conf, ctx)
   local compiled, req = conf.compiled, ctx.req
-  if req.method ~= "OPTIONS" then return end
-  local origin = req:header "origin"
-  if not origin or not req:header "access-control-request-method" then return end
-  if not origins.allows(compiled.origins, origin) then
+  if not origins.allows(compiled.origins, req:header "origin") then
     ctx:exit(403, { error = "this origin may not call" })
   end
   ctx:exit(204, nil, preflight_headers(compiled, req))

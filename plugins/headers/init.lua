@@ -1,7 +1,7 @@
 -- Sets, adds, removes and renames headers of the request and of the response.
 --
--- Fixed edits are prepared in configure() (tg.edits): one call for a whole side, where nothing is renamed
--- and no value has ${...} parts. Order of edits: remove, rename, set, add.
+-- The edits are prepared in configure(). Where nothing is renamed they stand in for the phase, and no Lua runs
+-- for the request. Order of edits: remove, rename, set, add.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"
@@ -35,20 +35,18 @@ local function sorted_names(map)
   return names
 end
 
--- Fixed values as a map; { name, template, name, template, … } of those with parts.
-local function split_values(map, path)
-  local fixed, templates = {}, {}
-  for _, key in ipairs(sorted_names(map)) do
-    if map[key]:find("${", 1, true) then
-      local template, err = tg.template(map[key], "header")
+-- The map with templates in the place of values that have parts.
+local function compile_values(map, path)
+  local values = {}
+  for key, value in pairs(map) do
+    if value:find("${", 1, true) then
+      local template, err = tg.template(value, "header")
       if not template then error(("%s.%s: %s"):format(path, key, err.message), 0) end
-      templates[#templates + 1] = key
-      templates[#templates + 1] = template
-    else
-      fixed[key] = map[key]
+      value = template
     end
+    values[key] = value
   end
-  return fixed, templates
+  return values
 end
 
 -- { old, new, old, new, … }
@@ -61,25 +59,24 @@ local function compile_renames(map)
   return list
 end
 
--- What is done for each request, in this order; nil when there is nothing.
-local function compile(edits, path)
+-- What `phase` does for each request, in this order; nil when prepared edits are all of it.
+local function compile(edits, path, phase)
+  local set, add = compile_values(edits.set, path .. ".set"), compile_values(edits.add, path .. ".add")
   local renames = compile_renames(edits.rename)
-  local set, set_templates = split_values(edits.set, path .. ".set")
-  local add, add_templates = split_values(edits.add, path .. ".add")
-  if #renames + #set_templates + #add_templates > 0 then
-    return {
-      remove = tg.edits { remove = edits.remove }, renames = renames,
-      set = tg.edits { set = set }, set_templates = set_templates,
-      add = tg.edits { add = add }, add_templates = add_templates,
-    }
+  if #renames == 0 then
+    tg.edits({ remove = edits.remove, set = set, add = add }):instead_of(phase)
+    return nil
   end
-  if #edits.remove > 0 or next(set) or next(add) then
-    return { all = tg.edits { remove = edits.remove, set = set, add = add } }
-  end
+  return {
+    before = tg.edits { remove = edits.remove }, renames = renames, after = tg.edits { set = set, add = add },
+  }
 end
 
 function P.configure(conf)
-  return { request = compile(conf.request, "request"), response = compile(conf.response, "response") }
+  return {
+    request = compile(conf.request, "request", "access"),
+    response = compile(conf.response, "response", "header_filter"),
+  }
 end
 
 -- `from` has the values, the headers of `to` are edited.
@@ -93,36 +90,20 @@ local function rename(list, from, to)
   end
 end
 
-local function edit_in_steps(edits, ctx, from, to)
-  local set, add = edits.set_templates, edits.add_templates
-  to:edit(edits.remove)
+local function edit(edits, ctx, from, to)
+  to:edit(edits.before)
   rename(edits.renames, from, to)
-  to:edit(edits.set)
-  for i = 1, #set, 2 do to:set_header(set[i], set[i + 1]:render(ctx)) end
-  to:edit(edits.add)
-  for i = 1, #add, 2 do to:add_header(add[i], add[i + 1]:render(ctx)) end
+  to:edit(edits.after)
 end
 
---- Edits what goes to the origin.
+--- Edits what goes to the origin, unless prepared edits do.
 function P.access(conf, ctx)
-  local edits = conf.compiled.request
-  if not edits then return end
-  if edits.all then
-    ctx.upstream:edit(edits.all)
-  else
-    edit_in_steps(edits, ctx, ctx.req, ctx.upstream)
-  end
+  edit(conf.compiled.request, ctx, ctx.req, ctx.upstream)
 end
 
---- Edits what goes to the client.
+--- Edits what goes to the client, unless prepared edits do.
 function P.header_filter(conf, ctx)
-  local edits = conf.compiled.response
-  if not edits then return end
-  if edits.all then
-    ctx.resp:edit(edits.all)
-  else
-    edit_in_steps(edits, ctx, ctx.resp, ctx.resp)
-  end
+  edit(conf.compiled.response, ctx, ctx.resp, ctx.resp)
 end
 
 return P

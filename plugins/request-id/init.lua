@@ -1,10 +1,12 @@
 -- Gives every request an id that origin, client and logs share.
 --
 -- The id is the client's own where it sends a sound one and `trust` allows it, else the gateway's
--- (ctx.id). It is worked out anew in each phase: that is one look-up, cheaper than a place to keep it,
--- and so answers have it too that never came to access (no route, a refused request).
+-- (ctx.id). A request without one is the rule: prepared edits set the gateway's, and no Lua runs for it. Else
+-- the id is worked out anew in each phase: that is one look-up, cheaper than a place to keep it, and so answers
+-- have it too that never came to access (no route, a refused request).
 
 local S = require "tidegate.schema"
+local tg = require "tidegate"
 
 local MAX = 128
 local SOUND = "^[%w._~+/=-]+$"
@@ -21,9 +23,14 @@ local P = {
   },
 }
 
+function P.configure(conf)
+  local when = conf.trust and ('not header[%q]'):format(conf.header) or nil
+  local own = tg.edits { set = { [conf.header] = tg.template("${id}", "header") } }
+  own:instead_of("access", when):instead_of("header_filter", when)
+end
+
 -- The client's id where it may be kept, else nil.
 local function client_id(conf, ctx)
-  if not conf.trust then return nil end
   local id = ctx.req:header(conf.header)
   if id and #id <= MAX and id:find(SOUND) then return id end
 end

@@ -1,6 +1,9 @@
 -- Three plugins (request-id, headers, cors) against the same work in ngx_lua.
 --
--- Both are compared before they are measured: the same requests, with and without a request id, from
+-- What these plugins do for a usual request they prepare when they are configured, so it runs no Lua. The
+-- same in one plugin that prepares nothing is measured beside it (lua3): what phases in Lua cost.
+--
+-- All are compared before they are measured: the same requests, with and without a request id, from
 -- an allowed and a foreign origin, must give the same answer to the client and the same request to the
 -- origin. Left out of the comparison is what differs by design (OWN) and the value of a generated id.
 
@@ -21,7 +24,8 @@ local GIVEN_ID = "0123456789abcdef"
 local OWN = { date = true, server = true, via = true, connection = true, ["keep-alive"] = true }
 
 local scenario = {
-  figures = { "plugins3.cpu_us", "plugins3.nginx_lua_cpu_us", "plugins3.cpu_vs_nginx_lua" },
+  figures = { "plugins3.cpu_us", "plugins3.nginx_lua_cpu_us", "plugins3.cpu_vs_nginx_lua", "lua3.cpu_us",
+              "lua3.cpu_vs_nginx_lua" },
 }
 
 -- What is visible of one exchange, as lines of text that can be compared: the answer's headers, sorted,
@@ -64,15 +68,19 @@ function scenario.run(bench)
   local origin = bench:origin()
   local nginx = bench:start("nginx", "nginx_plugins3.conf", { origin = origin, name = "nginx_lua" })
   local tidegate = bench:start("tidegate", "tidegate_plugins3.lua", { origin = origin })
+  local in_lua = bench:start("tidegate", "tidegate_lua3.lua", { origin = origin, name = "lua3" })
   if tidegate then
     compare(tidegate, nginx)
+    compare(in_lua, nginx)
   end
-  local samples = load.interleave(bench, { nginx, tidegate }, HEADERS)
+  local samples = load.interleave(bench, { nginx, tidegate, in_lua }, HEADERS)
   bench:report("plugins3.nginx_lua_cpu_us", "us", samples.nginx_lua)
   if tidegate then
     bench:report("plugins3.cpu_us", "us", samples.tidegate)
     bench:report("plugins3.cpu_vs_nginx_lua", "ratio",
       stats.ratios(samples.tidegate, samples.nginx_lua))
+    bench:report("lua3.cpu_us", "us", samples.lua3)
+    bench:report("lua3.cpu_vs_nginx_lua", "ratio", stats.ratios(samples.lua3, samples.nginx_lua))
   end
 end
 

@@ -1,0 +1,126 @@
+-- Phases that are not entered: edits that stand in for one, and conditions of the plugin's own.
+
+local t = require "tidegate.test"
+
+local HEAD = [[
+local tg = require "tidegate"
+local P = { name = "p", version = "1.0.0", api = 1, stage = "transform" }
+]]
+
+describe("prepared edits", function()
+  before_each(t.reset)
+
+  -- A plugin whose functions mark what they touched, beside what configure prepares.
+  local function plugin(configure, rest)
+    return t.plugin(t.source(HEAD .. [[
+      function P.configure() ]] .. configure .. [[ end
+      function P.access(_, ctx) ctx.upstream:set_header("x-by", "lua") end
+      function P.header_filter(_, ctx) ctx.resp:set_header("x-by", "lua") end
+    ]] .. (rest or "") .. "\nreturn P"), {})
+  end
+
+  it("are the phase, and the function is not called", function()
+    local p = plugin([[
+      tg.edits { set = { ["x-by"] = "edits" }, remove = { "x-old" } }:instead_of "access"
+    ]])
+    local r = p:run { path = "/", headers = { ["x-old"] = "1" } }
+    assert.request(r.upstream).has.header("x-by", "edits")
+    assert.request(r.upstream).has.no.header("x-old")
+    assert.equal("lua", r.headers["x-by"]) -- the other phase is Lua's
+  end)
+
+  it("take the first condition that holds, else the function", function()
+    local p = plugin([[
+      local function says(who) return tg.edits { set = { ["x-by"] = who } } end
+      says "post":instead_of("header_filter", 'method == "POST"')
+      says "first":instead_of("header_filter", 'query.n == "1"')
+      says "second":instead_of("header_filter", "query.n")
+    ]])
+    local function by(request) return p:run(request).headers["x-by"] end
+    assert.equal("post", by { method = "POST", path = "/?n=1" })
+    assert.equal("first", by { path = "/?n=1" })
+    assert.equal("second", by { path = "/?n=2" })
+    assert.equal("lua", by { path = "/" })
+  end)
+
+  it("render templates, with values that fit into a header", function()
+    local p = plugin([[
+      tg.edits { set = { ["x-id"] = tg.template("${id}", "header"), ["x-q"] = tg.template("<${query.q}> ", "header") },
+                 add = { ["x-none"] = tg.template("${header.absent}", "header") } }:instead_of "access"
+    ]])
+    local r = p:run { path = "/?q=a%0d%0aX:%20b" }
+    assert.matches("^%x+$", r.upstream.headers["x-id"])
+    assert.equal("<a%0D%0AX: b>", r.upstream.headers["x-q"])
+    assert.equal("", r.upstream.headers["x-none"])
+  end)
+
+  it("apply to every instance as it was configured", function()
+    local gw = t.gateway("gateway.lua", { files = {
+      ["gateway.lua"] = [[
+        local tg = require "tidegate"
+        tg.listener "http" { address = "127.0.0.1:0" }
+        tg.service "back" { targets = { { "127.0.0.1:9" } } }
+        for _, name in ipairs { "a", "b" } do
+          tg.route(name) { paths = { "/" .. name }, service = "back", plugins = { tg.use "./p.lua" { is = name } } }
+        end
+      ]],
+      ["p.lua"] = [[
+        local S = require "tidegate.schema"
+      ]] .. HEAD .. [[
+        P.schema = S.record { is = S.string() }
+        function P.configure(conf) tg.edits { set = { ["x-is"] = conf.is } }:instead_of "header_filter" end
+        function P.header_filter() end
+        return P
+      ]],
+    } })
+    gw:upstream("back", { 200 })
+    assert.equal("a", gw:get("/a").headers["x-is"])
+    assert.equal("b", gw:get("/b").headers["x-is"])
+    assert.same({ "p" }, gw:get("/a").trace:plugins()) -- it had its say, entered or not
+    gw:close()
+  end)
+
+  it("say what was misused", function()
+    local function why(configure, rest)
+      local ok, message = pcall(plugin, configure, rest)
+      assert.is_false(ok)
+      return tostring(message)
+    end
+    local edits = "local e = tg.edits {} "
+    assert.matches('edits can be "access" or "header_filter"', why(edits .. "e:instead_of 'log'"), 1, true)
+    assert.matches("argument 2 (when):", why(edits .. "e:instead_of('access', 'method ==')"), 1, true)
+    assert.matches("has no function for that phase", why(edits .. "e:instead_of 'access'", "P.access = nil"), 1, true)
+    assert.matches("16 conditions", why(edits .. "for _ = 1, 17 do e:instead_of 'access' end"), 1, true)
+    assert.matches("a template made with escape", why("tg.edits { set = { a = tg.template 'x' } }"), 1, true)
+    assert.matches("is for configure", why("", "function P.init() tg.edits {}:instead_of 'access' end"), 1, true)
+  end)
+end)
+
+describe("a plugin's own conditions", function()
+  before_each(t.reset)
+
+  it("keep a phase to the requests that it is for", function()
+    local p = t.plugin(t.source(HEAD .. [[
+      P.when = { access = 'method == "POST" and header["x-a"]' }
+      function P.access(_, ctx) ctx.upstream:set_header("x-ran", "1") end
+      function P.header_filter(_, ctx) ctx.resp:set_header("x-ran", "1") end
+      return P
+    ]]), {})
+    local skipped = p:run { method = "POST", path = "/" }
+    assert.request(skipped.upstream).has.no.header("x-ran")
+    assert.equal("1", skipped.headers["x-ran"])
+    local ran = p:run { method = "POST", path = "/", headers = { ["x-a"] = "1" } }
+    assert.request(ran.upstream).has.header("x-ran", "1")
+  end)
+
+  it("are checked with the plugin", function()
+    local function problem(when)
+      local ok, errors = t.check_conf(t.source(HEAD .. "P.when = " .. when .. "\nfunction P.access() end return P"), {})
+      assert.is_nil(ok)
+      return errors[1].text
+    end
+    assert.matches("is not an expression", problem "{ access = 'method ==' }", 1, true)
+    assert.matches("the plugin has no function log", problem "{ log = 'method' }", 1, true)
+    assert.matches("unknown field", problem "{ acces = 'method' }", 1, true)
+  end)
+end)
