@@ -30,7 +30,8 @@
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
 --   zones     { kind ("dict", "cache"), name, size, stale }
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,
---               when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events, http }
+--               when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events,
+--               http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a

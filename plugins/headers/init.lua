@@ -1,7 +1,7 @@
 -- Sets, adds, removes and renames headers of the request and of the response.
 --
--- The edits are prepared in configure(). Where nothing is renamed they stand in for the phase, and no Lua runs
--- for the request. Order of edits: remove, rename, set, add.
+-- The edits are prepared in configure(). Where nothing is renamed they stand in for the phase, and no Lua
+-- runs for the request. Order of edits: remove, rename, set, add.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"

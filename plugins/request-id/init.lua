@@ -1,9 +1,9 @@
 -- Gives every request an id that origin, client and logs share.
 --
 -- The id is the client's own where it sends a sound one and `trust` allows it, else the gateway's
--- (ctx.id). A request without one is the rule: prepared edits set the gateway's, and no Lua runs for it. Else
--- the id is worked out anew in each phase: that is one look-up, cheaper than a place to keep it, and so answers
--- have it too that never came to access (no route, a refused request).
+-- (ctx.id). A request without one is the rule: prepared edits set the gateway's, and no Lua runs for it.
+-- Else the id is worked out anew in each phase: that is one look-up, cheaper than a place to keep it, and so
+-- answers have it too that never came to access (no route, a refused request).
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"

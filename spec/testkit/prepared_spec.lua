@@ -45,8 +45,11 @@ describe("prepared edits", function()
 
   it("render templates, with values that fit into a header", function()
     local p = plugin([[
-      tg.edits { set = { ["x-id"] = tg.template("${id}", "header"), ["x-q"] = tg.template("<${query.q}> ", "header") },
-                 add = { ["x-none"] = tg.template("${header.absent}", "header") } }:instead_of "access"
+      local function template(text) return tg.template(text, "header") end
+      tg.edits {
+        set = { ["x-id"] = template "${id}", ["x-q"] = template "<${query.q}> " },
+        add = { ["x-none"] = template "${header.absent}" },
+      }:instead_of "access"
     ]])
     local r = p:run { path = "/?q=a%0d%0aX:%20b" }
     assert.matches("^%x+$", r.upstream.headers["x-id"])
@@ -61,7 +64,8 @@ describe("prepared edits", function()
         tg.listener "http" { address = "127.0.0.1:0" }
         tg.service "back" { targets = { { "127.0.0.1:9" } } }
         for _, name in ipairs { "a", "b" } do
-          tg.route(name) { paths = { "/" .. name }, service = "back", plugins = { tg.use "./p.lua" { is = name } } }
+          local plugins = { tg.use "./p.lua" { is = name } }
+          tg.route(name) { paths = { "/" .. name }, service = "back", plugins = plugins }
         end
       ]],
       ["p.lua"] = [[
@@ -87,12 +91,13 @@ describe("prepared edits", function()
       return tostring(message)
     end
     local edits = "local e = tg.edits {} "
+    local early = "function P.init() tg.edits {}:instead_of 'access' end"
     assert.matches('edits can be "access" or "header_filter"', why(edits .. "e:instead_of 'log'"), 1, true)
     assert.matches("argument 2 (when):", why(edits .. "e:instead_of('access', 'method ==')"), 1, true)
-    assert.matches("has no function for that phase", why(edits .. "e:instead_of 'access'", "P.access = nil"), 1, true)
+    assert.matches("has no function for that", why(edits .. "e:instead_of 'access'", "P.access = nil"), 1, true)
     assert.matches("16 conditions", why(edits .. "for _ = 1, 17 do e:instead_of 'access' end"), 1, true)
     assert.matches("a template made with escape", why("tg.edits { set = { a = tg.template 'x' } }"), 1, true)
-    assert.matches("is for configure", why("", "function P.init() tg.edits {}:instead_of 'access' end"), 1, true)
+    assert.matches("is for configure", why("", early), 1, true)
   end)
 end)
 
@@ -115,7 +120,8 @@ describe("a plugin's own conditions", function()
 
   it("are checked with the plugin", function()
     local function problem(when)
-      local ok, errors = t.check_conf(t.source(HEAD .. "P.when = " .. when .. "\nfunction P.access() end return P"), {})
+      local text = HEAD .. "P.when = " .. when .. "\nfunction P.access() end return P"
+      local ok, errors = t.check_conf(t.source(text), {})
       assert.is_nil(ok)
       return errors[1].text
     end

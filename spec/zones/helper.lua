@@ -112,7 +112,8 @@ function Zones:await(path, text)
     return last == text
   end
   local ok, why = pcall(clock.wait_until, answered, 5, ("%s to answer %q"):format(path, text))
-  if not ok then error(("%s; the last answer was %q; the gateway's log:\n%s"):format(why, last, self.g:stderr()), 2) end
+  if ok then return end
+  error(("%s; the last answer was %q; the gateway's log:\n%s"):format(why, last, self.g:stderr()), 2)
 end
 
 return helper

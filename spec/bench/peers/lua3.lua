@@ -23,7 +23,8 @@ function P.access(_, ctx)
   end
   upstream:set_header("x-gateway", "edge"):add_header("x-hop", "edge"):remove_header "x-debug"
   local origin = req:header "origin"
-  if origin and ORIGINS[origin] and req.method == "OPTIONS" and req:header "access-control-request-method" then
+  if origin and ORIGINS[origin] and req.method == "OPTIONS" and
+     req:header "access-control-request-method" then
     answer_preflight(ctx, origin)
   end
 end
