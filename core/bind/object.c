@@ -202,12 +202,10 @@ static TG_NORETURN void raise_type(lua_State *L, int n, const char *expected)
 
 struct tg_str tg_bind_arg_str(lua_State *L, int n)
 {
-    int index = tg_bind_arg_index(L, n);
     size_t size;
-    int type = lua_type(L, index);
-    if (TG_UNLIKELY(type != LUA_TSTRING && type != LUA_TNUMBER))
+    const char *p = lua_tolstring(L, tg_bind_arg_index(L, n), &size);
+    if (TG_UNLIKELY(p == NULL))
         raise_type(L, n, "a string");
-    const char *p = lua_tolstring(L, index, &size);
     return tg_str(p, size);
 }
 

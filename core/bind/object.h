@@ -66,9 +66,6 @@ void tg_bind_end_slot(struct tg_request *r, struct tg_plugin_slot *slot);
 /* Frees the objects that a gate keeps for its next requests. */
 void tg_bind_end_gate(struct tg_gate *gate);
 
-/* Pushes a handle of `scope` to `object`; in a getter of ctx's fields only. */
-int tg_bind_push_object(lua_State *L, struct tg_bind_object *object, enum tg_api_scope scope);
-
 /* The object behind argument 1, after tg_bind_request(). */
 static inline struct tg_bind_object *tg_bind_object(lua_State *L)
 {
@@ -78,7 +75,7 @@ static inline struct tg_bind_object *tg_bind_object(lua_State *L)
 /* The object of the handle at `index` (an upvalue, say); NULL when its request is over. */
 struct tg_bind_object *tg_bind_fresh(lua_State *L, int index);
 
-/* Pushes the object of `scope` that belongs to `ctx`, made now when it is asked for first. */
+/* Pushes a handle of `scope` to the object of `ctx`; in a getter of ctx's fields only. */
 int tg_bind_push_object(lua_State *L, struct tg_bind_object *ctx, enum tg_api_scope scope);
 
 /* Pushes a new userdata of `size` bytes, zeroed, with the metatable of the VALUE scope `scope`. It
@@ -124,6 +121,14 @@ TG_NORETURN void tg_bind_raise(lua_State *L, const char *code, const char *what)
 
 /* Argument `n` as text; numbers are turned into text. Borrowed from the stack. */
 struct tg_str tg_bind_arg_str(lua_State *L, int n);
+
+/* The same in a method, which need not ask whether it is one. */
+static inline struct tg_str tg_bind_method_str(lua_State *L, int n)
+{
+    size_t size;
+    const char *p = lua_tolstring(L, n + 1, &size);
+    return TG_LIKELY(p != NULL) ? tg_str(p, size) : tg_bind_arg_str(L, n);
+}
 
 /* Argument `n` as an integer from `min` to `max`. */
 int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max);

@@ -65,13 +65,13 @@ int tg_api_req_version(lua_State *L, struct tg_bind_object *object)
 int tg_api_req_header(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_field(L, &r->in.fields, tg_bind_arg_str(L, 1));
+    return tg_bind_push_field(L, &r->in.fields, tg_bind_method_str(L, 1));
 }
 
 int tg_api_req_header_list(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_field_list(L, &r->in.fields, tg_bind_arg_str(L, 1));
+    return tg_bind_push_field_list(L, &r->in.fields, tg_bind_method_str(L, 1));
 }
 
 /* One step of headers(); upvalues: the entry, the object, how many came already. */
@@ -120,7 +120,7 @@ int tg_api_req_query(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
     struct tg_str value;
-    if (tg_param_query(r, tg_bind_arg_str(L, 1), &value) == TG_E_NOMEM)
+    if (tg_param_query(r, tg_bind_method_str(L, 1), &value) == TG_E_NOMEM)
         tg_bind_check(L, TG_E_NOMEM, 0);
     return tg_bind_push_str(L, value);
 }
@@ -154,7 +154,7 @@ int tg_api_req_query_all(lua_State *L)
 int tg_api_req_cookie(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_str(L, tg_param_cookie(r, tg_bind_arg_str(L, 1)));
+    return tg_bind_push_str(L, tg_param_cookie(r, tg_bind_method_str(L, 1)));
 }
 
 /* ---- The body ---- */

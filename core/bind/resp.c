@@ -35,13 +35,13 @@ int tg_api_resp_complete(lua_State *L, struct tg_bind_object *object)
 int tg_api_resp_header(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_field(L, &r->resp.fields, tg_bind_arg_str(L, 1));
+    return tg_bind_push_field(L, &r->resp.fields, tg_bind_method_str(L, 1));
 }
 
 int tg_api_resp_header_list(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_field_list(L, &r->resp.fields, tg_bind_arg_str(L, 1));
+    return tg_bind_push_field_list(L, &r->resp.fields, tg_bind_method_str(L, 1));
 }
 
 int tg_api_resp_set_status(lua_State *L)
@@ -56,8 +56,8 @@ int tg_api_resp_set_status(lua_State *L)
 static int edit(lua_State *L, enum tg_edit_kind kind)
 {
     struct tg_request *r = tg_bind_request(L);
-    struct tg_str name = tg_bind_arg_str(L, 1);
-    struct tg_str value = kind == TG_EDIT_REMOVE ? TG_STR("") : tg_bind_arg_str(L, 2);
+    struct tg_str name = tg_bind_method_str(L, 1);
+    struct tg_str value = kind == TG_EDIT_REMOVE ? TG_STR("") : tg_bind_method_str(L, 2);
     enum tg_err err = tg_request_edit_response(r, kind, name, value);
     if (TG_UNLIKELY(err != TG_OK))
         tg_bind_raise_edit(L, err, name);

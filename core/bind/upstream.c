@@ -12,8 +12,8 @@
 static int edit(lua_State *L, enum tg_edit_kind kind)
 {
     struct tg_request *r = tg_bind_request(L);
-    struct tg_str name = tg_bind_arg_str(L, 1);
-    struct tg_str value = kind == TG_EDIT_REMOVE ? TG_STR("") : tg_bind_arg_str(L, 2);
+    struct tg_str name = tg_bind_method_str(L, 1);
+    struct tg_str value = kind == TG_EDIT_REMOVE ? TG_STR("") : tg_bind_method_str(L, 2);
     enum tg_err err = tg_request_edit_upstream(r, kind, name, value);
     if (TG_UNLIKELY(err != TG_OK))
         tg_bind_raise_edit(L, err, name);
@@ -47,7 +47,7 @@ int tg_api_upstream_remove_header(lua_State *L)
 int tg_api_upstream_set_method(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    tg_bind_check(L, tg_request_set_method(r, tg_bind_arg_str(L, 1)), 1);
+    tg_bind_check(L, tg_request_set_method(r, tg_bind_method_str(L, 1)), 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -55,7 +55,7 @@ int tg_api_upstream_set_method(lua_State *L)
 int tg_api_upstream_set_path(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    tg_bind_check(L, tg_request_set_path(r, tg_bind_arg_str(L, 1)), 1);
+    tg_bind_check(L, tg_request_set_path(r, tg_bind_method_str(L, 1)), 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -106,7 +106,7 @@ static struct tg_str query_from_map(lua_State *L, struct tg_request *r)
 int tg_api_upstream_set_query(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    struct tg_str query = lua_istable(L, 2) ? query_from_map(L, r) : tg_bind_arg_str(L, 1);
+    struct tg_str query = lua_istable(L, 2) ? query_from_map(L, r) : tg_bind_method_str(L, 1);
     tg_bind_check(L, query.p != NULL ? tg_request_set_query(r, query) : TG_E_NOMEM, 1);
     lua_settop(L, 1);
     return 1;
@@ -120,7 +120,7 @@ int tg_api_upstream_set_body(lua_State *L)
         tg_json_push_encoded(L, 2);
         lua_replace(L, 2);
     }
-    struct tg_str body = tg_bind_arg_str(L, 1);
+    struct tg_str body = tg_bind_method_str(L, 1);
     tg_bind_check(L, tg_request_set_body(r, body), 1);
     if (json)
         tg_bind_check(L,
@@ -142,7 +142,7 @@ static void set_port(struct tg_addr *addr, uint16_t port)
 int tg_api_upstream_set_target(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    struct tg_str ip = tg_bind_arg_str(L, 1);
+    struct tg_str ip = tg_bind_method_str(L, 1);
     uint16_t port = (uint16_t)tg_bind_arg_int(L, 2, 1, 65535);
     struct tg_addr addr;
     if (tg_addr_parse_ip(ip, &addr) != TG_OK)
@@ -184,7 +184,7 @@ int tg_api_upstream_set_timeout(lua_State *L)
 int tg_api_upstream_header(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    return tg_bind_push_field(L, &r->upstream.fields, tg_bind_arg_str(L, 1));
+    return tg_bind_push_field(L, &r->upstream.fields, tg_bind_method_str(L, 1));
 }
 
 static int push_status(lua_State *L, const struct tg_upstream_facts *facts)
