@@ -229,7 +229,10 @@ static void run_access(struct tg_request *r)
 
 static void route(struct tg_request *r)
 {
-    struct tg_route_query query = {r->in.host, r->in.port, r->in.path, r->in.method_name};
+    struct tg_route_query query = {.host = r->in.host,
+                                   .port = r->in.port,
+                                   .path = r->in.path,
+                                   .method = r->in.method_name};
     struct tg_route_match match;
     enum tg_route_verdict verdict = tg_route_match(r->snapshot->table, &query, &match);
     if (verdict != TG_ROUTE_FOUND) {

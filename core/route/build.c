@@ -63,13 +63,24 @@ static int compare_bytes(const char *a, size_t a_n, const char *b, size_t b_n)
     return order != 0 ? order : compare_numbers((int64_t)a_n, (int64_t)b_n);
 }
 
-/* Items with equal keys: priority, methods. */
+static const struct tg_route_program *program_of(const struct tg_route_builder *b,
+                                                 const struct tg_route_item *item)
+{
+    static const struct tg_route_program none = {
+        .criteria = {255, 255, 255, 255, 1, 1, 255, 255, 255}};
+    const struct tg_route_program *programs = (const struct tg_route_program *)(void *)b->programs.p;
+    return item->program != 0 ? &programs[item->program - 1] : &none;
+}
+
+/* Items with equal keys: priority, method, conditions, fewer methods. */
 static int compare_match(const struct tg_route_builder *b, const struct tg_route_item *x,
                          const struct tg_route_item *y)
 {
     int order = compare_numbers(record_of(b, y)->priority, record_of(b, x)->priority);
     if (order == 0)
         order = compare_numbers(x->method_class, y->method_class);
+    if (order == 0 && (x->program | y->program) != 0)
+        order = memcmp(program_of(b, x)->criteria, program_of(b, y)->criteria, TG_ROUTE_CRITERIA);
     return order != 0 ? order : compare_numbers(x->method_count, y->method_count);
 }
 
@@ -99,6 +110,34 @@ static int compare_priority(const void *xp, const void *yp, void *arg)
     return order != 0 ? order : compare_numbers(x, y);
 }
 
+/* Hands the pool's memory, cut to size, to the table; NULL stays NULL. */
+static void *detach(struct tg_route_pool *pool, size_t *bytes)
+{
+    void *p = pool->p != NULL ? tg_mem_realloc(TG_MEM_CONFIG, pool->p, pool->n) : NULL;
+    *bytes += pool->n;
+    *pool = (struct tg_route_pool){NULL, 0, 0};
+    return p;
+}
+
+/* Notes from which rank on which priority holds, for whoever explains a match. */
+static void write_bands(struct writer *w, const uint32_t *by_rank)
+{
+    struct tg_route_pool bands = {NULL, 0, 0};
+    uint32_t at;
+    for (uint32_t rank = 0; rank < w->count; rank++) {
+        int32_t priority = record_of(w->b, &w->items[w->order[by_rank[rank]]])->priority;
+        struct tg_route_band band = {priority, rank};
+        const struct tg_route_band *last = (struct tg_route_band *)(void *)bands.p;
+        size_t n = bands.n / sizeof(band);
+        if (n > 0 && last[n - 1].priority == priority)
+            continue;
+        if (!tg_route_pool_copy(&bands, &band, sizeof(band), &at))
+            w->failed = true;
+    }
+    w->table->band_count = (uint32_t)(bands.n / sizeof(struct tg_route_band));
+    w->table->bands = detach(&bands, &w->table->bytes);
+}
+
 static enum tg_err rank_items(struct writer *w)
 {
     uint32_t *places = tg_mem_alloc(TG_MEM_CONFIG, (w->count + (size_t)1) * sizeof(*places));
@@ -109,6 +148,7 @@ static enum tg_err rank_items(struct writer *w)
     qsort_r(places, w->count, sizeof(*places), compare_priority, w);
     for (uint32_t i = 0; i < w->count; i++)
         w->items[w->order[places[i]]].rank = i;
+    write_bands(w, places);
     tg_mem_free(TG_MEM_CONFIG, places);
     return TG_OK;
 }
@@ -136,27 +176,67 @@ static void report(const struct tg_route_builder *b, const struct tg_route_item 
         on_conflict(arg, &conflict);
 }
 
-/* Compares each item with those before it that only the name told apart. The HEAD that a route
- * for GET takes on the side is never the cause: its GET items conflict already. */
-static enum tg_err find_conflicts(const struct writer *w, tg_route_on_conflict *on_conflict,
-                                  void *arg)
+/* For items that only the name tells apart: do they take the same requests? */
+static int compare_requests(const void *xp, const void *yp, void *arg)
 {
-    enum tg_err err = TG_OK;
-    for (uint32_t i = 1; i < w->count; i++) {
-        const struct tg_route_item *y = &w->items[w->order[i]];
-        for (uint32_t j = i; j-- > 0;) {
-            const struct tg_route_item *x = &w->items[w->order[j]];
-            if (compare_match(w->b, x, y) != 0 || !same_key(w->b, x, y))
-                break;
-            if (y->method_class == TG_ROUTE_METHODS_AUTO_HEAD || x->methods != y->methods ||
-                x->route == y->route)
-                continue;
-            report(w->b, x, y, on_conflict, arg);
-            err = TG_E_EXISTS;
-            break;
-        }
+    const struct writer *w = arg;
+    uint32_t xi = *(const uint32_t *)xp, yi = *(const uint32_t *)yp;
+    const struct tg_route_item *x = &w->items[w->order[xi]], *y = &w->items[w->order[yi]];
+    const struct tg_route_program *px = program_of(w->b, x), *py = program_of(w->b, y);
+    const char *texts = w->b->texts.p;
+    int order = (x->methods > y->methods) - (x->methods < y->methods);
+    if (order == 0 && (x->program | y->program) != 0)
+        order = compare_bytes(texts + px->identity, px->identity_n, texts + py->identity,
+                              py->identity_n);
+    return order;
+}
+
+static int compare_requests_and_places(const void *xp, const void *yp, void *arg)
+{
+    int order = compare_requests(xp, yp, arg);
+    return order != 0 ? order : compare_numbers(*(const uint32_t *)xp, *(const uint32_t *)yp);
+}
+
+/* Reports the conflicts among the places [lo, hi), whose items only the name tells apart. */
+static bool find_in_group(struct writer *w, uint32_t *places, uint32_t lo, uint32_t hi,
+                          tg_route_on_conflict *on_conflict, void *arg)
+{
+    uint32_t n = hi - lo;
+    bool found = false;
+    for (uint32_t i = 0; i < n; i++)
+        places[i] = lo + i;
+    qsort_r(places, n, sizeof(*places), compare_requests_and_places, w);
+    for (uint32_t i = 1; i < n; i++) {
+        const struct tg_route_item *x = &w->items[w->order[places[i - 1]]];
+        const struct tg_route_item *y = &w->items[w->order[places[i]]];
+        if (x->route == y->route || compare_requests(&places[i - 1], &places[i], w) != 0)
+            continue;
+        report(w->b, x, y, on_conflict, arg);
+        found = true;
     }
-    return err;
+    return found;
+}
+
+/* Looks at each run of items that only the name tells apart. The HEAD that a route for GET takes on
+ * the side is never the cause: its GET items conflict already. */
+static enum tg_err find_conflicts(struct writer *w, tg_route_on_conflict *on_conflict, void *arg)
+{
+    bool found = false;
+    uint32_t hi;
+    uint32_t *places = tg_mem_alloc(TG_MEM_CONFIG, (w->count + (size_t)1) * sizeof(*places));
+    if (places == NULL)
+        return TG_E_NOMEM;
+    for (uint32_t lo = 0; lo < w->count; lo = hi) {
+        const struct tg_route_item *x = &w->items[w->order[lo]];
+        hi = lo + 1;
+        while (hi < w->count && same_key(w->b, x, &w->items[w->order[hi]]) &&
+               compare_match(w->b, x, &w->items[w->order[hi]]) == 0)
+            hi++;
+        if (hi - lo > 1 && x->method_class != TG_ROUTE_METHODS_AUTO_HEAD)
+            found |= find_in_group(w, places, lo, hi, on_conflict, arg);
+    }
+    tg_mem_free(TG_MEM_CONFIG, places);
+    return found ? TG_E_EXISTS : TG_OK;
 }
 
 /* ---- Tree ---------------------------------------------------------------------------------- */
@@ -186,7 +266,7 @@ static uint32_t add_text(struct writer *w, const void *p, size_t n)
     return at;
 }
 
-static void add_entry(struct writer *w, uint32_t place)
+static void add_entry(struct writer *w, uint32_t place, unsigned end)
 {
     const struct tg_route_item *item = &w->items[w->order[place]];
     struct tg_route_entry entry = {
@@ -194,8 +274,12 @@ static void add_entry(struct writer *w, uint32_t place)
         .handle = record_of(w->b, item)->handle,
         .rank = item->rank,
         .names = item->names,
-        .end = key_of(w, place)[item->key_n - 1],
-        .captures = item->captures,
+        .program = item->program,
+        .end = end,
+        .captures = item->captures & 31,
+        .auto_head = item->method_class == TG_ROUTE_METHODS_AUTO_HEAD,
+        .method_count = item->method_count & 63,
+        .regex = item->regex & 4095,
     };
     uint32_t at;
     if (!tg_route_pool_copy(&w->entries, &entry, sizeof(entry), &at))
@@ -210,7 +294,13 @@ static int compare_ranks(const void *xp, const void *yp)
 
 static bool is_text(unsigned char byte)
 {
-    return byte != TG_ROUTE_KEY_EXACT && byte < TG_ROUTE_KEY_PARAM;
+    return byte != TG_ROUTE_KEY_EXACT && byte < TG_ROUTE_KEY_SET;
+}
+
+/* Does a path end here, without all of the rest being spelled out? */
+static bool is_tail(unsigned char byte)
+{
+    return byte == TG_ROUTE_KEY_REGEX || byte >= TG_ROUTE_KEY_REST;
 }
 
 /* Bytes at the front of the range that all its keys share and that are text. */
@@ -227,10 +317,9 @@ static uint32_t label_size(const struct writer *w, struct range r)
 /* Do two keys go on with the same byte, or the same parameter? */
 static bool same_step(const unsigned char *a, const unsigned char *b)
 {
-    if (*a != *b || *a != TG_ROUTE_KEY_PARAM)
+    if (*a != *b || *a != TG_ROUTE_KEY_SET)
         return *a == *b;
-    size_t n = tg_route_token_size(a);
-    return n == tg_route_token_size(b) && memcmp(a, b, n) == 0;
+    return memcmp(a, b, tg_route_token_size(a)) == 0;
 }
 
 /* The front of `*r` whose keys go on with the same byte or parameter as the first; cut off `*r`. */
@@ -259,19 +348,19 @@ static void fill_ends(struct writer *w, struct tg_route_node *node, struct range
         unsigned char byte = key_of(w, group.lo)[group.depth];
         uint32_t size = group.hi - group.lo;
         node->exact += byte == TG_ROUTE_KEY_EXACT ? size : 0;
-        node->tails += byte >= TG_ROUTE_KEY_REST ? size : 0;
-        node->params += byte == TG_ROUTE_KEY_PARAM;
+        node->tails += is_tail(byte) ? size : 0;
+        node->params += tg_route_is_parameter(byte);
         node->texts += is_text(byte);
         if (is_text(byte)) {
             add_text(w, &byte, 1);
             continue;
         }
-        for (uint32_t i = group.lo; byte != TG_ROUTE_KEY_PARAM && i < group.hi; i++)
-            add_entry(w, i);
+        for (uint32_t i = group.lo; !tg_route_is_parameter(byte) && i < group.hi; i++)
+            add_entry(w, i, byte);
     }
 }
 
-/* Brings the rest and prefix entries of the node in order and tells the least rank of all. */
+/* Brings the tails of the node in order and tells the least rank of all its entries. */
 static uint32_t order_ends(const struct writer *w, const struct tg_route_node *node)
 {
     uint32_t best = TG_ROUTE_NO_RANK;
@@ -294,10 +383,11 @@ static uint32_t fill_children(struct writer *w, uint32_t child, struct range r)
     while (r.lo < r.hi && !w->failed) {
         struct range group = take_group(w, &r);
         const unsigned char *at = key_of(w, group.lo) + group.depth;
-        if (*at == TG_ROUTE_KEY_EXACT || *at >= TG_ROUTE_KEY_REST)
+        if (*at == TG_ROUTE_KEY_EXACT || is_tail(*at))
             continue;
-        size_t token = *at == TG_ROUTE_KEY_PARAM ? tg_route_token_size(at) : 0;
-        node_at(w, child)->set = token > 3 ? tg_route_builder_set(w->b, at + 3) : TG_ROUTE_NO_SET;
+        size_t token = tg_route_is_parameter(*at) ? tg_route_token_size(at) : 0;
+        node_at(w, child)->set =
+            *at == TG_ROUTE_KEY_SET ? tg_route_builder_set(w->b, at + 3) : TG_ROUTE_NO_SET;
         group.depth += (uint32_t)token;
         fill_node(w, child, group);
         best = TG_MIN(best, node_at(w, child)->best);
@@ -395,31 +485,46 @@ static void write_trees(struct writer *w)
 
 /* ---- Putting it together ------------------------------------------------------------------- */
 
-/* Hands the pool's memory, cut to size, to the table; NULL stays NULL. */
-static void *detach(struct tg_route_pool *pool, size_t *bytes)
+/* A copy of the pool for the table; latches `failed`. NULL for an empty one. */
+static void *copy_pool(struct writer *w, const struct tg_route_pool *from)
 {
-    void *p = pool->p != NULL ? tg_mem_realloc(TG_MEM_CONFIG, pool->p, pool->n) : NULL;
-    *bytes += pool->n;
-    *pool = (struct tg_route_pool){NULL, 0, 0};
-    return p;
+    struct tg_route_pool copy = {NULL, 0, 0};
+    uint32_t at;
+    if (!tg_route_pool_copy(&copy, from->p, from->n, &at))
+        w->failed = true;
+    return detach(&copy, &w->table->bytes);
+}
+
+/* The table's own references of the expressions. */
+static void take_regexes(struct writer *w)
+{
+    struct tg_route_table *t = w->table;
+    t->regexes = copy_pool(w, &w->b->regexes);
+    t->regex_count = t->regexes != NULL ? (uint32_t)(w->b->regexes.n / sizeof(*t->regexes)) : 0;
+    for (uint32_t i = 0; i < t->regex_count; i++)
+        t->bytes += tg_route_regex_bytes(tg_route_regex_ref(t->regexes[i]));
 }
 
 static enum tg_err write_table(struct writer *w)
 {
     struct tg_route_table *t = w->table;
-    struct tg_route_pool sets = {NULL, 0, 0};
     uint32_t at;
     t->methods = w->b->methods;
     if (make_slots(w) != TG_OK || rank_items(w) != TG_OK ||
-        !tg_route_pool_copy(&w->text, w->b->names.p, w->b->names.n, &at) ||
-        !tg_route_pool_copy(&sets, w->b->sets.p, w->b->sets.n, &at))
+        !tg_route_pool_copy(&w->text, w->b->names.p, w->b->names.n, &at))
         return TG_E_NOMEM;
-    t->bytes = sizeof(*t) + (t->host_mask + (size_t)1) * sizeof(*t->hosts);
-    t->sets = detach(&sets, &t->bytes);
+    t->bytes += sizeof(*t) + (t->host_mask + (size_t)1) * sizeof(*t->hosts);
+    t->sets = copy_pool(w, &w->b->sets);
+    t->programs = copy_pool(w, &w->b->programs);
+    t->tests = copy_pool(w, &w->b->tests);
+    t->values = copy_pool(w, &w->b->values);
+    t->ranges = copy_pool(w, &w->b->ranges);
+    take_regexes(w);
     add_text(w, "", 1); /* so that there is text to point into, even for a lone route without any */
     write_trees(w);
     if (w->failed)
         return TG_E_NOMEM;
+    t->entry_count = (uint32_t)(w->entries.n / sizeof(struct tg_route_entry));
     t->nodes = detach(&w->nodes, &t->bytes);
     t->entries = detach(&w->entries, &t->bytes);
     t->text = detach(&w->text, &t->bytes);

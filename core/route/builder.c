@@ -53,6 +53,7 @@ struct addition {
     struct tg_route_builder *b;
     struct tg_route_refusal *refusal;
     uint32_t route;
+    uint32_t program;
     uint64_t methods;
     unsigned method_count;
     struct tg_route_path path;
@@ -107,14 +108,66 @@ uint16_t tg_route_builder_set(const struct tg_route_builder *b, const unsigned c
 static enum tg_err intern_sets(struct addition *a)
 {
     const struct tg_route_key *key = &a->path.key;
-    for (size_t i = 0; i < key->n; i++) {
-        if (key->p[i] != TG_ROUTE_KEY_PARAM)
+    for (size_t i = 0; i < key->n && key->p[i] != TG_ROUTE_KEY_REGEX; i++) {
+        if (key->p[i] != TG_ROUTE_KEY_SET)
             continue;
-        size_t n = tg_route_token_size(key->p + i);
-        enum tg_err err = n > 3 ? intern_set(a->b, key->p + i + 3) : TG_OK;
+        enum tg_err err = intern_set(a->b, key->p + i + 3);
         if (err != TG_OK)
             return err;
-        i += n - 1;
+        i += tg_route_token_size(key->p + i) - 1;
+    }
+    return TG_OK;
+}
+
+enum tg_err tg_route_builder_regex(struct tg_route_builder *b, struct tg_str pattern, bool anchored,
+                                   uint32_t *index, struct tg_route_problem *problem)
+{
+    struct tg_route_regex **known = (struct tg_route_regex **)(void *)b->regexes.p;
+    struct tg_route_regex *regex;
+    uint32_t count = (uint32_t)(b->regexes.n / sizeof(regex)), at;
+    for (*index = 0; *index < count; (*index)++) {
+        regex = known[*index];
+        if (tg_route_regex_is_anchored(regex) == anchored &&
+            tg_str_eq(tg_route_regex_pattern(regex), pattern))
+            return TG_OK;
+    }
+    *problem = (struct tg_route_problem){"more than 4096 different regular expressions in all",
+                                         "use parameters: {id:int}, {id:[a-z]+}", 0};
+    if (count == TG_ROUTE_REGEXES_MAX)
+        return TG_E_LIMIT;
+    enum tg_err err = tg_route_regex_new(pattern, anchored, &regex, problem);
+    if (err != TG_OK)
+        return err;
+    if (tg_route_pool_copy(&b->regexes, &regex, sizeof(regex), &at))
+        return TG_OK;
+    tg_route_regex_unref(&regex);
+    return TG_E_NOMEM;
+}
+
+/* Compiles the path's expression and names its captures, by number where they have no name. */
+static enum tg_err add_regex(struct addition *a, struct tg_route_item *base,
+                             struct tg_route_problem *problem)
+{
+    struct tg_route_path *path = &a->path;
+    enum tg_err err =
+        tg_route_builder_regex(a->b, path->regex, true, &base->regex, problem);
+    if (err != TG_OK) {
+        problem->at += 1; /* the "~" */
+        return err;
+    }
+    const struct tg_route_regex *regex =
+        ((struct tg_route_regex **)(void *)a->b->regexes.p)[base->regex];
+    path->captures = tg_route_regex_groups(regex);
+    for (unsigned group = 1; group <= path->captures; group++) {
+        struct tg_str name = tg_route_regex_group_name(regex, group);
+        char *to = path->names + path->names_n;
+        size_t n = name.n;
+        if (n > 0)
+            memcpy(to + 1, name.p, n);
+        else
+            n = (size_t)snprintf(to + 1, TG_ROUTE_NAME_MAX, "%u", group);
+        to[0] = (char)n;
+        path->names_n += 1 + n;
     }
     return TG_OK;
 }
@@ -138,6 +191,7 @@ static enum tg_err add_pair(struct addition *a, struct tg_route_item base, struc
     item.host_n = (uint32_t)a->host_key.n;
     item.key_n = (uint32_t)(a->host_key.n + a->path.key.n);
     item.methods = a->methods;
+    item.program = a->program;
     item.method_class = a->methods == TG_ROUTE_METHOD_ANY ? TG_ROUTE_METHODS_ANY : 0;
     item.method_count = (uint8_t)a->method_count;
     if (!tg_route_pool_copy(&b->texts, host.p, host.n, &item.host_text) ||
@@ -183,7 +237,7 @@ static enum tg_err add_path(struct addition *a, const struct tg_route_spec *spec
                                     "share constraints among the routes", 0};
     enum tg_err err = tg_route_path_parse(path, &a->path, &what);
     if (err == TG_OK)
-        err = intern_sets(a);
+        err = a->path.regex.n > 0 ? add_regex(a, &base, &what) : intern_sets(a);
     if (err != TG_OK)
         return refuse(a, err, TG_ROUTE_FIELD_PATHS, index, what);
     base.path_n = (uint16_t)path.n;
@@ -202,6 +256,8 @@ static enum tg_err add_route(struct addition *a, const struct tg_route_spec *spe
         .handle = spec->handle, .priority = spec->priority, .name_n = (uint32_t)spec->name.n};
     uint32_t at;
     enum tg_err err = add_methods(a, spec);
+    if (err == TG_OK)
+        err = tg_route_builder_conditions(a->b, spec, &a->program, a->refusal);
     if (err != TG_OK)
         return err;
     a->route = (uint32_t)(a->b->routes.n / sizeof(record));
@@ -213,19 +269,37 @@ static enum tg_err add_route(struct addition *a, const struct tg_route_spec *spe
     return err;
 }
 
+static void list_pools(struct tg_route_builder *b, struct tg_route_pool *pools[TG_ROUTE_POOLS])
+{
+    struct tg_route_pool *all[TG_ROUTE_POOLS] = {
+        &b->keys,     &b->texts, &b->names,  &b->items,  &b->routes, &b->sets,
+        &b->programs, &b->tests, &b->values, &b->ranges, &b->regexes};
+    memcpy(pools, all, sizeof(all));
+}
+
+/* Drops the expressions behind the first `n` bytes of them. */
+static void cut_regexes(struct tg_route_builder *b, size_t n)
+{
+    for (size_t at = n; at < b->regexes.n; at += sizeof(struct tg_route_regex *))
+        tg_route_regex_unref((struct tg_route_regex **)(void *)(b->regexes.p + at));
+    b->regexes.n = n;
+}
+
 enum tg_err tg_route_builder_add(struct tg_route_builder *b, const struct tg_route_spec *spec,
                                  struct tg_route_refusal *refusal)
 {
+    struct tg_route_pool *pools[TG_ROUTE_POOLS];
     size_t before[TG_ROUTE_POOLS];
+    size_t regexes = b->regexes.n;
     unsigned methods = b->methods.count;
     struct addition a = {.b = b, .refusal = refusal};
-    struct tg_route_pool *pools[TG_ROUTE_POOLS] = {&b->keys,  &b->texts,  &b->names,
-                                                   &b->items, &b->routes, &b->sets};
+    list_pools(b, pools);
     for (size_t i = 0; i < TG_ROUTE_POOLS; i++)
         before[i] = pools[i]->n;
     enum tg_err err = add_route(&a, spec);
     if (err == TG_OK)
         return TG_OK;
+    cut_regexes(b, regexes);
     for (size_t i = 0; i < TG_ROUTE_POOLS; i++)
         pools[i]->n = before[i];
     b->methods.count = methods;
@@ -247,12 +321,11 @@ void tg_route_builder_free(struct tg_route_builder **bp)
     struct tg_route_builder *b = *bp;
     if (b == NULL)
         return;
-    tg_route_pool_release(&b->keys);
-    tg_route_pool_release(&b->texts);
-    tg_route_pool_release(&b->names);
-    tg_route_pool_release(&b->items);
-    tg_route_pool_release(&b->routes);
-    tg_route_pool_release(&b->sets);
+    struct tg_route_pool *pools[TG_ROUTE_POOLS];
+    cut_regexes(b, 0);
+    list_pools(b, pools);
+    for (size_t i = 0; i < TG_ROUTE_POOLS; i++)
+        tg_route_pool_release(pools[i]);
     tg_mem_free(TG_MEM_CONFIG, b);
     *bp = NULL;
 }

@@ -19,7 +19,7 @@ struct tg_route_pool {
     size_t cap;
 };
 
-#define TG_ROUTE_POOLS 6 /* of a builder */
+#define TG_ROUTE_POOLS 11 /* of a builder */
 
 /* Room for `n` more bytes at the end, uninitialised, valid until the next call; NULL when memory
  * is out or the pool would exceed 4 GiB. */
@@ -31,12 +31,6 @@ bool tg_route_pool_copy(struct tg_route_pool *pool, const void *from, size_t n,
 
 void tg_route_pool_release(struct tg_route_pool *pool);
 
-enum tg_route_method_class {
-    TG_ROUTE_METHODS_NAMED,
-    TG_ROUTE_METHODS_AUTO_HEAD, /* HEAD on behalf of a route that names GET only */
-    TG_ROUTE_METHODS_ANY
-};
-
 struct tg_route_item {
     uint64_t methods;
     uint32_t key; /* in keys */
@@ -47,6 +41,8 @@ struct tg_route_item {
     uint32_t path;
     uint32_t names; /* in names */
     uint32_t rank;  /* set while a table is built */
+    uint32_t program; /* 1 + index; 0: no conditions */
+    uint32_t regex;   /* index, where the path is one */
     uint16_t host_text_n;
     uint16_t path_n;
     uint8_t captures;
@@ -68,17 +64,41 @@ struct tg_route_builder {
     struct tg_route_pool items;
     struct tg_route_pool routes;
     struct tg_route_pool sets; /* TG_ROUTE_SET_BYTES each, all different */
+    struct tg_route_pool programs;
+    struct tg_route_pool tests;
+    struct tg_route_pool values; /* their text is in names, which every table takes over */
+    struct tg_route_pool ranges;
+    struct tg_route_pool regexes; /* pointers, one reference each */
     struct tg_route_methods methods;
 };
 
 /* Index of a set that some route uses, or TG_ROUTE_NO_SET. */
 uint16_t tg_route_builder_set(const struct tg_route_builder *builder, const unsigned char *bits);
 
+/* Index of the expression in the builder's regexes, compiled now when it is new. TG_E_INVALID and
+ * TG_E_LIMIT with `*problem` set; TG_E_NOMEM. */
+enum tg_err tg_route_builder_regex(struct tg_route_builder *builder, struct tg_str pattern,
+                                   bool anchored, uint32_t *index,
+                                   struct tg_route_problem *problem) TG_MUST_USE;
+
+struct tg_route_spec;
+struct tg_route_refusal;
+
+/* Compiles the conditions of `spec` into `*program`: 1 + the index of the program, 0 when it has
+ * none. Errors as of tg_route_builder_add(). In condition.c. */
+enum tg_err tg_route_builder_conditions(struct tg_route_builder *builder,
+                                        const struct tg_route_spec *spec, uint32_t *program,
+                                        struct tg_route_refusal *refusal) TG_MUST_USE;
+
+static inline bool tg_route_is_parameter(unsigned char byte)
+{
+    return byte == TG_ROUTE_KEY_SET || byte == TG_ROUTE_KEY_FREE;
+}
+
 /* Bytes of the parameter token at `p` in a key. */
 static inline size_t tg_route_token_size(const unsigned char *p)
 {
-    unsigned size = (unsigned)p[1] << 8 | p[2];
-    return size == TG_ROUTE_SET_FREE ? 3 : 3 + TG_ROUTE_SET_BYTES;
+    return *p == TG_ROUTE_KEY_FREE ? 1 : 3 + TG_ROUTE_SET_BYTES;
 }
 
 #endif

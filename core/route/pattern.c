@@ -1,8 +1,9 @@
-/* pattern.c: two small recursive-descent parsers; see pattern.h for grammar and keys.
+/* pattern.c: two small recursive-descent parsers, and what begins a regular expression; see pattern.h for grammar and keys.
  *
  * A parser walks its text by `at`; the first thing that does not fit is reported with its offset
- * and ends the work. Every key fits struct tg_route_key: TG_ROUTE_PATH_MAX bytes of text and
- * TG_ROUTE_CAPTURES_MAX sets of 35 bytes are less than its room.
+ * and ends the work. Every key fits struct tg_route_key: TG_ROUTE_PATH_MAX bytes of text, each
+ * percent-encoded, and TG_ROUTE_CAPTURES_MAX sets of 35 bytes are less than its room, and so is a
+ * regular expression behind its own literal text.
  */
 #include "base/banned.h"
 #include "route/pattern.h"
@@ -11,7 +12,7 @@
 #include "base/utf8.h"
 
 _Static_assert(sizeof(((struct tg_route_key *)0)->p) >=
-                   TG_ROUTE_PATH_MAX + TG_ROUTE_CAPTURES_MAX * (3 + TG_ROUTE_SET_BYTES) + 1,
+                   3 * TG_ROUTE_PATH_MAX + TG_ROUTE_CAPTURES_MAX * (3 + TG_ROUTE_SET_BYTES) + 1,
                "a key has room for the longest pattern");
 
 static enum tg_err fail(struct tg_route_problem *problem, size_t at, const char *text,
@@ -234,6 +235,7 @@ static enum tg_err parse_constraint(struct path_parser *p)
     unsigned size = set_size(set);
     if (size == 0)
         return fail(p->problem, start, "no segment can match this set", "name some bytes");
+    put(&p->out->key, TG_ROUTE_KEY_SET);
     put(&p->out->key, size >> 8);
     put(&p->out->key, size & 0xff);
     for (unsigned i = 0; i < TG_ROUTE_SET_BYTES; i++)
@@ -283,17 +285,13 @@ static enum tg_err parse_parameter(struct path_parser *p, bool *rest)
     if (*rest) {
         p->at += 3;
         put(key, TG_ROUTE_KEY_REST);
-    } else {
-        put(key, TG_ROUTE_KEY_PARAM);
-    }
-    if (!*rest && is_at(p, ':')) {
+    } else if (is_at(p, ':')) {
         p->at++;
         err = parse_constraint(p);
         if (err != TG_OK)
             return err;
-    } else if (!*rest) {
-        put(key, TG_ROUTE_SET_FREE >> 8);
-        put(key, TG_ROUTE_SET_FREE & 0xff);
+    } else {
+        put(key, TG_ROUTE_KEY_FREE);
     }
     if (!is_at(p, '}'))
         return fail(p->problem, p->at, "expected }", "a parameter ends with }");
@@ -304,27 +302,81 @@ static enum tg_err parse_parameter(struct path_parser *p, bool *rest)
     return TG_OK;
 }
 
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    c = tg_char_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_unreserved(char c) /* RFC 3986, 2.3 */
+{
+    return is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+static void put_escape(struct tg_route_key *key, unsigned byte)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    put(key, '%');
+    put(key, (unsigned char)digits[byte >> 4 & 15]);
+    put(key, (unsigned char)digits[byte & 15]);
+}
+
+/* "%41" as requests bring it: decoded where it is unreserved, else with upper-case digits. */
+static enum tg_err parse_escape(struct path_parser *p)
+{
+    int high = p->at + 2 < p->text.n ? hex_value(p->text.p[p->at + 1]) : -1;
+    int low = p->at + 2 < p->text.n ? hex_value(p->text.p[p->at + 2]) : -1;
+    if (high < 0 || low < 0)
+        return fail(p->problem, p->at, "% begins an escape of two hex digits",
+                    "write %25 for the character itself");
+    unsigned byte = (unsigned)(high * 16 + low);
+    if (byte == 0)
+        return fail(p->problem, p->at, "no request path holds a NUL", "leave it out");
+    if (is_unreserved((char)byte))
+        put(&p->out->key, byte);
+    else
+        put_escape(&p->out->key, byte);
+    p->at += 3;
+    return TG_OK;
+}
+
+/* One character of plain text. */
+static enum tg_err parse_char(struct path_parser *p)
+{
+    const char *c = p->text.p + p->at;
+    size_t n = tg_utf8_len(c, p->text.n - p->at);
+    if (*c == '%')
+        return parse_escape(p);
+    if (n == 0 || (unsigned char)*c <= ' ' || *c == 0x7f)
+        return fail(p->problem, p->at, "this byte cannot be in a path",
+                    "paths are UTF-8; write other bytes percent-encoded, as in %20");
+    if (*c == '?' || *c == '#')
+        return fail(p->problem, p->at, "a path pattern holds no query and no fragment",
+                    "write ? and # percent-encoded when they are meant as such");
+    if (*c == '*' || *c == '{' || *c == '}')
+        return fail(p->problem, p->at, "*, { and } have a meaning of their own here",
+                    "write /* at the end for all below, {name} for a whole segment");
+    if (n == 1)
+        put(&p->out->key, (unsigned char)*c);
+    for (size_t i = 0; n > 1 && i < n; i++)
+        put_escape(&p->out->key, (unsigned char)c[i]);
+    p->at += n;
+    return TG_OK;
+}
+
 /* A segment of plain text. */
 static enum tg_err parse_text(struct path_parser *p)
 {
-    size_t start = p->at;
+    const struct tg_route_key *key = &p->out->key;
+    size_t start = p->at, from = key->n;
     while (!at_segment_end(p)) {
-        const char *c = p->text.p + p->at;
-        size_t n = tg_utf8_len(c, p->text.n - p->at);
-        if (n == 0 || (unsigned char)*c <= ' ' || *c == 0x7f)
-            return fail(p->problem, p->at, "this byte cannot be in a path",
-                        "paths are UTF-8; write other bytes percent-encoded, as in %20");
-        if (*c == '?' || *c == '#')
-            return fail(p->problem, p->at, "a path pattern holds no query and no fragment",
-                        "write ? and # percent-encoded when they are meant as such");
-        if (*c == '*' || *c == '{' || *c == '}')
-            return fail(p->problem, p->at, "*, { and } have a meaning of their own here",
-                        "write /* at the end for all below, {name} for a whole segment");
-        for (size_t i = 0; i < n; i++)
-            put(&p->out->key, (unsigned char)c[i]);
-        p->at += n;
+        enum tg_err err = parse_char(p);
+        if (err != TG_OK)
+            return err;
     }
-    struct tg_str segment = tg_str_sub(p->text, start, p->at);
+    struct tg_str segment = tg_str((const char *)key->p + from, key->n - from);
     if (tg_str_eq(segment, TG_STR(".")) || tg_str_eq(segment, TG_STR("..")))
         return fail(p->problem, start, "no request path holds this segment",
                     "dot segments are removed before a request is routed");
@@ -341,15 +393,114 @@ static bool take_prefix(struct path_parser *p)
     return true;
 }
 
+/* ---- Regular expressions ------------------------------------------------------------------- */
+
+/* Moves `*at` from the "[" of a set to its "]"; false when that is not told for certain. */
+static bool skip_set(struct tg_str s, size_t *at)
+{
+    size_t i = *at + 1;
+    i += i < s.n && s.p[i] == '^';
+    i += i < s.n && s.p[i] == ']';
+    for (; i < s.n && s.p[i] != ']'; i++) {
+        if (s.p[i] == '\\') {
+            i++;
+        } else if (s.p[i] == '[' && i + 1 < s.n && s.p[i + 1] == ':') {
+            for (i += 2; i < s.n && (is_alnum(s.p[i]) || s.p[i] == '^');)
+                i++;
+            if (!tg_str_starts(tg_str_sub(s, i, s.n), TG_STR(":]")))
+                return false;
+            i++;
+        }
+    }
+    *at = i;
+    return true;
+}
+
+/* True when the whole expression may be one of several branches, so that its beginning says nothing
+ * of what matches. What makes a bracket count for nothing (quoting, comments, \c) is taken for that.
+ */
+static bool may_branch(struct tg_str s)
+{
+    size_t depth = 0;
+    if (memmem(s.p, s.n, "\\Q", 2) != NULL || memmem(s.p, s.n, "\\c", 2) != NULL)
+        return true;
+    for (size_t at = 0; at < s.n; at++) {
+        char c = s.p[at];
+        bool special = c == '(' && at + 2 < s.n && s.p[at + 1] == '?';
+        if (special && (s.p[at + 2] == '\0' || strchr(":=!<>P|", s.p[at + 2]) == NULL))
+            return true; /* options, a comment, a conditional */
+        if (c == '\\')
+            at++;
+        else if (c == '[' && !skip_set(s, &at))
+            return true;
+        else if (c == '(')
+            depth++;
+        else if (c == ')' && depth > 0)
+            depth--;
+        else if (c == '|' && depth == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Puts the literal text that every match begins with into the key. `s` stands behind the "^". */
+static void put_literal(struct tg_route_key *key, struct tg_str s)
+{
+    size_t at = 0;
+    if (may_branch(s))
+        return;
+    while (at < s.n) {
+        bool escaped = s.p[at] == '\\';
+        char c = s.p[at];
+        if (escaped)
+            c = at + 1 < s.n ? s.p[at + 1] : '\0';
+        bool literal = escaped ? c > ' ' && c < 0x7f && !is_alnum(c) : is_unreserved(c) && c != '.';
+        if (!literal && (escaped || c == '\0' || strchr("/%!&',;=:@\"<>", c) == NULL))
+            return;
+        at += escaped ? 2 : 1;
+        if (at < s.n && strchr("?*{", s.p[at]) != NULL)
+            return; /* perhaps not at all */
+        put(key, (unsigned char)c);
+        if (at < s.n && s.p[at] == '+')
+            return;
+    }
+}
+
+/* "~^/v(\d+)/": the key says where the expression stands and what it is. */
+static enum tg_err parse_regex(struct path_parser *p)
+{
+    struct tg_str regex = tg_str_sub(p->text, 1, p->text.n);
+    struct tg_route_key *key = &p->out->key;
+    if (!tg_str_starts(regex, TG_STR("^")))
+        return fail(p->problem, 1, "a regular expression of a path begins with ~^",
+                    "it is matched from the start of the path: \"~^/v(\\\\d+)/\"");
+    for (size_t i = 0; i < regex.n; i++) {
+        if ((unsigned char)regex.p[i] < ' ' || (unsigned char)regex.p[i] >= 0x7f)
+            return fail(p->problem, 1 + i, "no request path holds this byte",
+                        "paths arrive percent-encoded: write %C3%A9 for an accented e");
+    }
+    put_literal(key, tg_str_sub(regex, 1, regex.n));
+    put(key, TG_ROUTE_KEY_REGEX);
+    put(key, (unsigned)(65535 - regex.n) >> 8);
+    put(key, (unsigned)(65535 - regex.n) & 0xff);
+    for (size_t i = 0; i < regex.n; i++)
+        put(key, (unsigned char)regex.p[i]);
+    p->out->regex = regex;
+    return TG_OK;
+}
+
 enum tg_err tg_route_path_parse(struct tg_str pattern, struct tg_route_path *out,
                                 struct tg_route_problem *problem)
 {
     struct path_parser p = {.text = pattern, .out = out, .problem = problem};
     out->key.n = 0;
+    out->regex = tg_str(NULL, 0);
     out->captures = 0;
     out->names_n = 0;
     if (pattern.n > TG_ROUTE_PATH_MAX)
         return fail(problem, TG_ROUTE_PATH_MAX, "longer than 1024 bytes", "shorten it");
+    if (is_at(&p, '~'))
+        return parse_regex(&p);
     if (!is_at(&p, '/'))
         return fail(problem, 0, "a path begins with /", "write it as in /orders/*");
     while (is_at(&p, '/')) {

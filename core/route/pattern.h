@@ -12,12 +12,20 @@
  *
  * Paths: "/a/b" exact; "/a/[*]" a prefix on segment bounds (brackets only for this comment); "{id}"
  * one whole segment, not empty; "{id:int}" and "{id:[a-z_]+}" a segment made only of such bytes;
- * "{path...}" at the end, the rest after the slash, which may be empty. From left to right: text
- * before a constrained parameter (the set of fewer bytes first) before a free one before a rest
- * before a prefix, so the pattern that says more about the first place of difference wins.
+ * "{path...}" at the end, the rest after the slash, which may be empty; "~^/v(\d+)/" a regular
+ * expression (regex.h) from the start of the path on. From left to right: text before a constrained
+ * parameter (the set of fewer bytes first) before a regular expression before a free parameter
+ * before a rest before a prefix, so the pattern that says more about the first place of difference
+ * wins. A regular expression stands where its leading literal text ends; of two that stand in one
+ * place the longer one is first, then the one less in byte order.
  *
- *     text as it is | FD [size of the set, 2 bytes] [the set, 32 bytes, if any] | end
- *     end: 00 exact, FE rest, FF prefix (the bytes FD to FF and 00 cannot be in the text)
+ *     text | FB [size of the set, 2 bytes] [the set, 32 bytes] | FD free parameter | end
+ *     end: 00 exact, FE rest, FF prefix, FC [65535 - length, 2 bytes] [expression]
+ *     (the bytes FB to FF and 00 cannot be in the text)
+ *
+ * Text is brought into the form in which request paths arrive (http/uri.h): percent-encoded
+ * unreserved characters are decoded, other escapes get upper-case digits, bytes beyond ASCII are
+ * encoded. "/café", "/caf%c3%a9" and "/%63af%C3%A9" are one pattern.
  *
  * Pure functions: no state, no allocation.
  */
@@ -33,18 +41,19 @@
 #define TG_ROUTE_NAME_MAX     64   /* bytes of a parameter's name */
 
 #define TG_ROUTE_KEY_EXACT  0x00
-#define TG_ROUTE_KEY_PARAM  0xfd
+#define TG_ROUTE_KEY_SET    0xfb
+#define TG_ROUTE_KEY_REGEX  0xfc
+#define TG_ROUTE_KEY_FREE   0xfd
 #define TG_ROUTE_KEY_REST   0xfe
 #define TG_ROUTE_KEY_PREFIX 0xff
 
 #define TG_ROUTE_SET_BYTES 32
-#define TG_ROUTE_SET_FREE  257 /* "size" of the set of a free parameter: after all others */
 
 enum tg_route_host_kind { TG_ROUTE_HOST_EXACT, TG_ROUTE_HOST_WILDCARD, TG_ROUTE_HOST_ANY };
 
 /* What is wrong with a pattern, where, and what to write instead. */
 struct tg_route_problem {
-    const char *text; /* static */
+    const char *text; /* static, but of PCRE2: then this thread's until it compiles again */
     const char *hint; /* static */
     size_t at;        /* offset in the pattern */
 };
@@ -58,11 +67,12 @@ struct tg_route_host {
 
 struct tg_route_key {
     size_t n;
-    unsigned char p[2048];
+    unsigned char p[4096];
 };
 
 struct tg_route_path {
     struct tg_route_key key;
+    struct tg_str regex; /* slice of the pattern behind "~"; empty: none */
     unsigned captures;
     size_t names_n;
     char names[TG_ROUTE_CAPTURES_MAX * (1 + TG_ROUTE_NAME_MAX)]; /* each: length byte, bytes */
@@ -75,7 +85,8 @@ enum tg_err tg_route_host_parse(struct tg_str pattern, struct tg_route_host *out
 /* The key of a host pattern. */
 void tg_route_host_key(const struct tg_route_host *host, struct tg_route_key *out);
 
-/* Parses a path pattern; TG_E_INVALID with `*problem` set when it is none. */
+/* Parses a path pattern; TG_E_INVALID with `*problem` set when it is none. Whether a regular
+ * expression compiles is not asked here; its captures are left out too. */
 enum tg_err tg_route_path_parse(struct tg_str pattern, struct tg_route_path *out,
                                 struct tg_route_problem *problem) TG_MUST_USE;
 

@@ -14,32 +14,48 @@
 #include "base/mem.h"
 #include "route/layout.h"
 
-struct span {
-    uint32_t at;
-    uint32_t n;
-};
-
 struct search {
     const struct tg_route_table *table;
+    const struct tg_route_query *query;
     const char *path;
     size_t n;
     uint64_t method;
-    uint32_t best; /* rank of `found` */
+    uint32_t best;      /* rank of `found` */
+    uint32_t undecided; /* least rank of an entry whose expression gave up */
     const struct tg_route_entry *found;
     uint64_t allow;
-    struct span spans[TG_ROUTE_CAPTURES_MAX]; /* of the branch being walked */
-    struct span won[TG_ROUTE_CAPTURES_MAX];   /* of `found` */
+    struct tg_route_span spans[TG_ROUTE_CAPTURES_MAX];  /* of the branch being walked */
+    struct tg_route_span won[TG_ROUTE_CAPTURES_MAX];    /* of `found` */
+    struct tg_route_span groups[TG_ROUTE_CAPTURES_MAX]; /* of the expression tried last */
 };
 
 /* ---- Paths --------------------------------------------------------------------------------- */
 
 static void accept(struct search *s, const struct tg_route_entry *entry, size_t at)
 {
+    bool regex = entry->end == TG_ROUTE_KEY_REGEX;
     s->found = entry;
     s->best = entry->rank;
-    memcpy(s->won, s->spans, entry->captures * sizeof(s->won[0]));
+    memcpy(s->won, regex ? s->groups : s->spans, entry->captures * sizeof(s->won[0]));
     if (entry->end == TG_ROUTE_KEY_REST)
-        s->won[entry->captures - 1] = (struct span){(uint32_t)at, (uint32_t)(s->n - at)};
+        s->won[entry->captures - 1] =
+            (struct tg_route_span){(uint32_t)at, (uint32_t)(s->n - at)};
+}
+
+/* The expression and the conditions of an entry that has any: may it be taken? */
+static bool holds(struct search *s, const struct tg_route_entry *entry)
+{
+    const struct tg_route_table *t = s->table;
+    enum tg_route_regex_verdict verdict = TG_ROUTE_REGEX_YES;
+    unsigned failed;
+    if (entry->end == TG_ROUTE_KEY_REGEX)
+        verdict = tg_route_regex_match(t->regexes[entry->regex], tg_str(s->path, s->n), s->groups);
+    if (verdict == TG_ROUTE_REGEX_YES && entry->program != 0)
+        verdict =
+            tg_route_program_test(t, &t->programs[entry->program - 1], s->query, &failed);
+    if (verdict == TG_ROUTE_REGEX_LIMIT)
+        s->undecided = TG_MIN(s->undecided, entry->rank);
+    return verdict == TG_ROUTE_REGEX_YES;
 }
 
 /* Takes the first of `count` entries that allows the method, unless a better one is known. */
@@ -48,9 +64,12 @@ static void consider(struct search *s, const struct tg_route_entry *entry, uint3
 {
     bool at_bound = at == s->n || s->path[at] == '/';
     for (; count > 0 && entry->rank < s->best; entry++, count--) {
-        if (entry->end == TG_ROUTE_KEY_PREFIX && !at_bound)
+        bool allowed = (entry->methods & s->method) != 0;
+        if ((entry->end == TG_ROUTE_KEY_PREFIX && !at_bound) || (!allowed && s->found != NULL))
             continue;
-        if ((entry->methods & s->method) != 0) {
+        if ((entry->program != 0 || entry->end == TG_ROUTE_KEY_REGEX) && !holds(s, entry))
+            continue;
+        if (allowed) {
             accept(s, entry, at);
             return;
         }
@@ -95,7 +114,7 @@ static void walk_params(struct search *s, const struct tg_route_node *node, size
     for (uint16_t i = 0; i < node->params; i++, child++) {
         if (!segment_fits(s, s->table->nodes[child].set, at, end))
             continue;
-        s->spans[depth] = (struct span){(uint32_t)at, (uint32_t)(end - at)};
+        s->spans[depth] = (struct tg_route_span){(uint32_t)at, (uint32_t)(end - at)};
         walk(s, child, end, depth + 1);
     }
 }
@@ -200,10 +219,12 @@ enum tg_route_verdict tg_route_match(const struct tg_route_table *table,
     struct search s;
     struct tg_str host = query->host;
     s.table = table;
+    s.query = query;
     s.path = query->path.p;
     s.n = query->path.n;
     s.method = tg_route_methods_find(&table->methods, query->method);
     s.best = TG_ROUTE_NO_RANK;
+    s.undecided = TG_ROUTE_NO_RANK;
     s.found = NULL;
     s.allow = 0;
     out->handle = NULL;
@@ -216,6 +237,8 @@ enum tg_route_verdict tg_route_match(const struct tg_route_table *table,
     if (host.n > 0 && host.n <= TG_ROUTE_HOST_MAX)
         search_named(&s, host, query->port);
     search_host(&s, tg_str("", 0), TG_ROUTE_HASH_START, TG_ROUTE_HOST_ANY, query->port);
+    if (s.undecided < s.best)
+        return TG_ROUTE_UNDECIDED;
     if (s.found != NULL) {
         out->handle = s.found->handle;
         fill_captures(&s, out);
@@ -245,6 +268,14 @@ void tg_route_table_free(struct tg_route_table **tablep)
     tg_mem_free(TG_MEM_CONFIG, table->nodes);
     tg_mem_free(TG_MEM_CONFIG, table->entries);
     tg_mem_free(TG_MEM_CONFIG, table->sets);
+    tg_mem_free(TG_MEM_CONFIG, table->programs);
+    tg_mem_free(TG_MEM_CONFIG, table->tests);
+    tg_mem_free(TG_MEM_CONFIG, table->values);
+    tg_mem_free(TG_MEM_CONFIG, table->ranges);
+    tg_mem_free(TG_MEM_CONFIG, table->bands);
+    for (uint32_t i = 0; i < table->regex_count; i++)
+        tg_route_regex_unref(&table->regexes[i]);
+    tg_mem_free(TG_MEM_CONFIG, table->regexes);
     tg_mem_free(TG_MEM_CONFIG, table->text);
     tg_mem_free(TG_MEM_CONFIG, table);
     *tablep = NULL;

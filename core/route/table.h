@@ -7,23 +7,32 @@
  * Of all routes that match, the first in this order wins:
  *   1. the higher priority
  *   2. the host: exact, then the longest wildcard, then none; with a port before without
- *   3. the path, from left to right at the first difference: text, constrained parameter, free
- *      parameter, {rest...}, prefix; so an exact path before the longest prefix
- *   4. the methods: named ones, fewer first; then HEAD where a route names GET but not HEAD; then
+ *   3. the path, from left to right at the first difference: text, constrained parameter, regular
+ *      expression, free parameter, {rest...}, prefix; so an exact path before the longest prefix
+ *   4. the method: a route that names it; then HEAD where a route names GET but not HEAD; then
  *      routes for any method
- *   5. the name of the route, in byte order
- * The order is total: two routes that do not differ in 1 to 4 are a conflict at build time, so 5
- * only decides between overlapping, different method sets of one size. The order of declaration
- * never matters.
+ *   5. more conditions on headers; 6. more on query parameters; 7. more on cookies
+ *   8. the client's network: with before without, and the longer its shortest prefix
+ *   9. a scheme; 10. a name of the TLS handshake: with before without
+ *  11. more conditions with one value, then with a list of values, then with an expression
+ *  12. fewer methods
+ *  13. the name of the route, in byte order
+ * The order is total: two routes that ask for the same with the same priority are a conflict at
+ * build time, so 13 only decides between different sets that overlap. The order of declaration never
+ * matters.
  *
- * Cost: one hash of the host, one visit of each tree node that fits the path and can still win; no
- * allocation; recursion only at nodes with alternatives, at most twice per segment of a pattern.
+ * A path that makes an expression exceed its bounds (regex.h) before a better route is found is
+ * answered by TG_ROUTE_UNDECIDED: whoever refuses such a request lets no rule be passed by it.
+ *
+ * Cost: one hash of the host, one visit of each tree node that fits the path and can still win, one
+ * test of each route with conditions that ends there; no allocation but one for each expression
+ * that is tried; recursion only at nodes with alternatives, at most twice per segment of a pattern.
  */
 #ifndef TG_ROUTE_TABLE_H
 #define TG_ROUTE_TABLE_H
 
 #include "base/fmt.h"
-#include "route/pattern.h"
+#include "route/condition.h"
 
 struct tg_route_table;
 
@@ -32,10 +41,12 @@ struct tg_route_query {
     uint16_t port;        /* that the client addressed; 0 matches no pattern with a port */
     struct tg_str path;   /* normalised, without query */
     struct tg_str method; /* as in the request line */
+    tg_route_fetch *fetch; /* what conditions ask; NULL: the request has nothing of it */
+    void *arg;             /* of fetch */
 };
 
 struct tg_route_capture {
-    struct tg_str name;  /* borrowed from the table */
+    struct tg_str name;  /* borrowed from the table; "1", "2"... for unnamed groups of a regex */
     struct tg_str value; /* slice of the query's path */
 };
 
@@ -47,7 +58,12 @@ struct tg_route_match {
     struct tg_route_capture captures[TG_ROUTE_CAPTURES_MAX];
 };
 
-enum tg_route_verdict { TG_ROUTE_FOUND, TG_ROUTE_NOT_FOUND, TG_ROUTE_WRONG_METHOD };
+enum tg_route_verdict {
+    TG_ROUTE_FOUND,
+    TG_ROUTE_NOT_FOUND,
+    TG_ROUTE_WRONG_METHOD, /* only the method keeps some route from matching */
+    TG_ROUTE_UNDECIDED     /* an expression reached its bounds, and its route might have won */
+};
 
 /* Looks `query` up and fills `out`. Any thread. */
 enum tg_route_verdict tg_route_match(const struct tg_route_table *table,

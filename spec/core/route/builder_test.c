@@ -83,9 +83,13 @@ static void test_a_refused_route_leaves_no_trace(void **state)
     struct tg_str hosts[] = {TG_STR("a.test"), TG_STR("b..test")};
     struct tg_str paths[] = {TG_STR("/a/{id:[a-f]+}"), TG_STR("/b")};
     struct tg_str methods[] = {TG_STR("PURGE")};
-    struct tg_route_spec spec = {
-        TG_STR("r"), 0, NULL, hosts, 2, paths, 2, methods, 1,
-    };
+    struct tg_route_spec spec = {.name = TG_STR("r"),
+                                 .hosts = hosts,
+                                 .host_count = 2,
+                                 .paths = paths,
+                                 .path_count = 2,
+                                 .methods = methods,
+                                 .method_count = 1};
     struct tg_route_builder *b = tg_route_builder_new();
     struct tg_route_table *with = NULL, *without = NULL;
     struct tg_route_refusal r;
