@@ -492,6 +492,8 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
         build_trusted(L, b, table, &listeners[i]);
         listeners[i].allow_trace = bool_field(L, table, "allow_trace");
         listeners[i].allow_connect = bool_field(L, table, "allow_connect");
+        listeners[i].merge_slashes = bool_field(L, table, "merge_slashes");
+        listeners[i].answer_options = bool_field(L, table, "answer_options");
         listeners[i].chains = chains_at(b, count_field(L, table, "chain", 0));
         lua_pop(L, 1);
     }

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "config/scratch.h"
+#include "config/scratch_match.h"
 #include "route/build.h"
 #include "route/expr.h"
 
@@ -244,9 +245,36 @@ static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_pro
 {
     if (err == TG_OK)
         return 0;
+    if (err == TG_E_NOMEM)
+        return luaL_error(L, "not enough memory");
     lua_pushstring(L, problem->text);
     lua_pushstring(L, problem->hint);
     return 2;
+}
+
+/* The same for a regular expression, where the place within it counts. */
+static int push_regex_problem(lua_State *L, enum tg_err err, const struct tg_route_problem *problem)
+{
+    int count = push_problem(L, err, problem);
+    if (count == 0 || problem->at == 0)
+        return count;
+    lua_pop(L, 2);
+    lua_pushfstring(L, "%s (at byte %d)", problem->text, (int)problem->at + 1);
+    lua_pushstring(L, problem->hint);
+    return 2;
+}
+
+/* Compiles it; `skipped` bytes of what was written stand in front. */
+static int check_regex(lua_State *L, struct tg_str pattern, bool anchored, size_t skipped)
+{
+    struct tg_route_regex *regex = NULL;
+    struct tg_route_problem problem;
+    enum tg_err err = tg_route_regex_new(pattern, anchored, &regex, &problem);
+
+    tg_route_regex_unref(&regex);
+    if (err == TG_E_INVALID && problem.at > 0)
+        problem.at += skipped;
+    return push_regex_problem(L, err, &problem);
 }
 
 /* check_host(pattern) -> why it is none and a hint, or nothing. */
@@ -263,8 +291,20 @@ static int check_path(lua_State *L)
 {
     struct tg_route_path path;
     struct tg_route_problem problem;
+    struct tg_str pattern = checked_str(L, 1);
+    enum tg_err err = tg_route_path_parse(pattern, &path, &problem);
 
-    return push_problem(L, tg_route_path_parse(checked_str(L, 1), &path, &problem), &problem);
+    if (tg_str_starts(pattern, TG_STR("~")) && err != TG_OK)
+        return push_regex_problem(L, err, &problem);
+    if (err == TG_OK && path.regex.n > 0)
+        return check_regex(L, path.regex, true, 1);
+    return push_problem(L, err, &problem);
+}
+
+/* check_value_regex(pattern) -> why a value cannot be matched by it and a hint, or nothing. */
+static int check_value_regex(lua_State *L)
+{
+    return check_regex(L, checked_str(L, 1), false, 1);
 }
 
 /* check_expr(text) -> why it is no expression and a hint, or nothing. */
@@ -284,22 +324,6 @@ static int check_expr(lua_State *L)
     return 2;
 }
 
-/* The list of strings in field `name` of the table at the top. The array is a userdata left on the
- * stack, the strings stay in the table. */
-static const struct tg_str *string_list(lua_State *L, int table, const char *name, size_t *count)
-{
-    lua_getfield(L, table, name);
-    int list = lua_gettop(L);
-    *count = lua_objlen(L, list);
-    struct tg_str *strings = lua_newuserdata(L, (*count + 1) * sizeof(*strings));
-    for (size_t i = 0; i < *count; i++) {
-        lua_rawgeti(L, list, (int)i + 1);
-        strings[i].p = lua_tolstring(L, -1, &strings[i].n);
-        lua_pop(L, 1);
-    }
-    return strings;
-}
-
 /* Adds the route at the top of the stack, whose handle is its index, counted from 0. NULL when all
  * is well, else why it is refused. */
 static const char *add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t index)
@@ -310,9 +334,10 @@ static const char *add_route(lua_State *L, struct tg_scratch_host *host, uintptr
 
     lua_getfield(L, table, "name");
     spec.name.p = lua_tolstring(L, -1, &spec.name.n);
-    spec.hosts = string_list(L, table, "hosts", &spec.host_count);
-    spec.paths = string_list(L, table, "paths", &spec.path_count);
-    spec.methods = string_list(L, table, "methods", &spec.method_count);
+    spec.hosts = tg_scratch_string_list(L, table, "hosts", &spec.host_count);
+    spec.paths = tg_scratch_string_list(L, table, "paths", &spec.path_count);
+    spec.methods = tg_scratch_string_list(L, table, "methods", &spec.method_count);
+    tg_scratch_read_match(L, table, &spec);
     enum tg_err err = tg_route_builder_add(host->builder, &spec, &refusal);
     if (err == TG_E_NOMEM)
         luaL_error(L, "not enough memory");
@@ -393,6 +418,7 @@ static const luaL_Reg functions[] = {
     {"compile_regex", compile_regex},
     {"check_host", check_host},
     {"check_path", check_path},
+    {"check_value_regex", check_value_regex},
     {"check_expr", check_expr},
     {"build_routes", build_routes},
 };

@@ -140,6 +140,8 @@ struct tg_listener_conf {
     uint32_t trusted_count;
     bool allow_trace;
     bool allow_connect;
+    bool merge_slashes;  /* how paths are normalised: http/uri.h */
+    bool answer_options; /* OPTIONS that no route takes: Allow instead of 405 */
     /* Global and listener instances: rewrite for every request, the other phases for a request that
      * no route takes. The access chain is empty. */
     const struct tg_chains *chains;

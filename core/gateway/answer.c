@@ -91,11 +91,10 @@ void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow)
     tg_relay_start(r);
 }
 
-void tg_answer_options(struct tg_request *r)
+void tg_answer_options(struct tg_request *r, struct tg_str allow)
 {
-    if (!prepare(r, 204, TG_STR(""), TG_STR("")) ||
-        tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW,
-                         TG_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")) != TG_OK) {
+    if (allow.p == NULL || !prepare(r, 204, TG_STR(""), TG_STR("")) ||
+        tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW, allow) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;
     }

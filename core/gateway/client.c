@@ -225,6 +225,7 @@ static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_aren
         return NULL;
     server->stream.events = &stream_events;
     server->stream.owner = r;
+    server->merge_slashes = r->listener->merge_slashes;
     *arena = &r->arena;
     return &r->in;
 }

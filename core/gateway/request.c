@@ -5,10 +5,11 @@
 #include "base/banned.h"
 #include "gateway/decode.h"
 #include "gateway/internal.h"
+#include "gateway/routing.h"
 
 #include "base/assert.h"
 #include "observe/metrics.h"
-#include "route/table.h"
+#include "route/method.h"
 
 /* ---- States ------------------------------------------------------------------------------------
  */
@@ -130,17 +131,19 @@ static void run_phase(struct tg_request *r, enum tg_phase phase)
     tg_request_step(r, phase, some ? tg_plugins_run(r, phase) : TG_STEP_NEXT);
 }
 
+static const struct tg_str all_methods = {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", 44};
+
 /* What the gateway answers before anybody else has a say. */
 static bool answered_early(struct tg_request *r)
 {
     enum tg_method method = r->in.method;
     if ((method == TG_METHOD_TRACE && !r->listener->allow_trace) ||
         (method == TG_METHOD_CONNECT && !r->listener->allow_connect)) {
-        tg_answer_wrong_method(r, TG_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        tg_answer_wrong_method(r, all_methods);
         return true;
     }
     if (r->in.form == TG_TARGET_ASTERISK) {
-        tg_answer_options(r);
+        tg_answer_options(r, all_methods);
         return true;
     }
     if (method != TG_METHOD_TRACE && method != TG_METHOD_OPTIONS)
@@ -151,7 +154,7 @@ static bool answered_early(struct tg_request *r)
     if (method == TG_METHOD_TRACE)
         tg_answer_trace(r);
     else
-        tg_answer_options(r);
+        tg_answer_options(r, all_methods);
     return true;
 }
 
@@ -178,17 +181,28 @@ void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason
     tg_answer_refusal(r, status, reason);
 }
 
+/* No route takes the method, but some would take others. */
+static void wrong_method(struct tg_request *r, uint64_t allow)
+{
+    bool ask = r->in.method == TG_METHOD_OPTIONS && r->listener->answer_options;
+    struct tg_fmt f;
+    tg_fmt_init_arena(&f, &r->arena, 128);
+    tg_route_table_write_allow(r->snapshot->table, allow | (ask ? TG_ROUTE_METHOD_OPTIONS : 0), &f);
+    if (ask)
+        tg_answer_options(r, tg_fmt_str(&f));
+    else
+        tg_answer_wrong_method(r, tg_fmt_str(&f));
+}
+
 static void not_routed(struct tg_request *r, enum tg_route_verdict verdict,
                        const struct tg_route_match *match)
 {
-    struct tg_fmt f;
-    if (verdict == TG_ROUTE_NOT_FOUND) {
+    if (verdict == TG_ROUTE_WRONG_METHOD)
+        wrong_method(r, match->allow);
+    else if (verdict == TG_ROUTE_UNDECIDED) /* refused, so that no route is passed by it */
+        tg_answer_error(r, 400, "route_undecided");
+    else
         tg_answer_error(r, 404, "no_route");
-        return;
-    }
-    tg_fmt_init_arena(&f, &r->arena, 128);
-    tg_route_table_write_allow(r->snapshot->table, match->allow, &f);
-    tg_answer_wrong_method(r, tg_fmt_str(&f));
 }
 
 static enum tg_err take_captures(struct tg_request *r, const struct tg_route_match *match)
@@ -229,12 +243,12 @@ static void run_access(struct tg_request *r)
 
 static void route(struct tg_request *r)
 {
-    struct tg_route_query query = {.host = r->in.host,
-                                   .port = r->in.port,
-                                   .path = r->in.path,
-                                   .method = r->in.method_name};
     struct tg_route_match match;
-    enum tg_route_verdict verdict = tg_route_match(r->snapshot->table, &query, &match);
+    enum tg_route_verdict verdict;
+    if (tg_routing_match(r, &verdict, &match) != TG_OK) {
+        tg_answer_error(r, 503, "no_resources");
+        return;
+    }
     if (verdict != TG_ROUTE_FOUND) {
         not_routed(r, verdict, &match);
         return;

@@ -242,21 +242,21 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
 }
 
 /* Splits "/path?query". */
-static bool split_path(struct tg_str s, struct tg_arena *arena, struct tg_request_head *h,
-                       struct tg_refusal *refusal)
+static bool split_path(struct tg_str s, bool merge, struct tg_arena *arena,
+                       struct tg_request_head *h, struct tg_refusal *refusal)
 {
     size_t mark = tg_str_find(s, '?', 0);
     h->raw_path = mark > 0 ? tg_str_sub(s, 0, mark) : TG_STR("/");
     if (mark < s.n)
         h->query = tg_str_sub(s, mark + 1, s.n);
-    enum tg_err err = tg_uri_normalise_path(h->raw_path, arena, &h->path);
+    enum tg_err err = tg_uri_normalise_path(h->raw_path, merge, arena, &h->path);
     if (err == TG_E_NOMEM)
         return refuse(refusal, 503, "out of memory for the path");
     return err == TG_OK || refuse(refusal, 400, "path that cannot be normalised");
 }
 
 /* "http://authority/path?query": the authority counts, not Host (RFC 9112, 3.2.2). */
-static bool split_absolute(struct tg_arena *arena, struct tg_request_head *h,
+static bool split_absolute(bool merge, struct tg_arena *arena, struct tg_request_head *h,
                            struct tg_refusal *refusal)
 {
     static const struct tg_str schemes[] = {{"http://", 7}, {"https://", 8}};
@@ -268,7 +268,7 @@ static bool split_absolute(struct tg_arena *arena, struct tg_request_head *h,
         size_t end = TG_MIN(tg_str_find(rest, '/', 0), tg_str_find(rest, '?', 0));
         h->form = TG_TARGET_ABSOLUTE;
         h->authority = tg_str_sub(rest, 0, end);
-        return split_path(tg_str_sub(rest, end, rest.n), arena, h, refusal);
+        return split_path(tg_str_sub(rest, end, rest.n), merge, arena, h, refusal);
     }
     return refuse(refusal, 400, "request target of no known form");
 }
@@ -290,14 +290,14 @@ static bool read_target(const struct tg_head_limits *limits, struct tg_arena *ar
     }
     if (t.p[0] == '/') {
         h->form = TG_TARGET_ORIGIN;
-        return split_path(t, arena, h, refusal);
+        return split_path(t, limits->merge_slashes, arena, h, refusal);
     }
     if (tg_str_eq(t, TG_STR("*"))) {
         h->form = TG_TARGET_ASTERISK;
         return h->method == TG_METHOD_OPTIONS ||
                refuse(refusal, 400, "request target \"*\" with a method other than OPTIONS");
     }
-    return split_absolute(arena, h, refusal);
+    return split_absolute(limits->merge_slashes, arena, h, refusal);
 }
 
 /* Host: one, valid, and there in HTTP/1.1 (RFC 9112, 3.2). */

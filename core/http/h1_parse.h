@@ -33,7 +33,8 @@ enum tg_scan_result tg_head_scan(struct tg_head_scan *scan, const char *p, size_
 /* Bounds of a head; the size is the caller's business. */
 struct tg_head_limits {
     uint32_t fields;
-    size_t target; /* requests */
+    size_t target;      /* requests */
+    bool merge_slashes; /* requests: how a path is normalised, http/uri.h */
 };
 
 /* Why a message was refused: the status to answer (0: connection is to be closed without one)

@@ -218,14 +218,15 @@ static void start_request(struct tg_h1_server *s)
 {
     const char *p = tg_inbuf_at(&s->in) + s->scan.start;
     size_t n = s->scan.at - s->scan.start;
-    struct tg_head_limits limits = {(uint32_t)s->limits->request_header_count,
-                                    (size_t)s->limits->request_target};
+    struct tg_head_limits limits = {.fields = (uint32_t)s->limits->request_header_count,
+                                    .target = (size_t)s->limits->request_target};
     struct tg_refusal refusal;
     struct tg_request_head *head = open_exchange(s, s->scan.at);
     if (head == NULL) {
         answer_bare(s);
         return;
     }
+    limits.merge_slashes = s->merge_slashes;
     if (tg_inbuf_lend(&s->in, s->stream.arena) != TG_OK) {
         refuse(s, (struct tg_refusal){503, "out of memory for the head"});
         return;

@@ -68,6 +68,7 @@ struct tg_h1_server {
     struct tg_conn conn;
     struct tg_stream stream; /* the exchange of ACTIVE and TUNNEL */
     const struct tg_h1_server_events *events;
+    bool merge_slashes; /* set in begin(): how the path of this request is normalised */
 
     /* private */
     enum tg_h1_server_state state;

@@ -3,6 +3,7 @@
 #include "http/uri.h"
 
 #include "base/fmt.h"
+#include "base/utf8.h"
 #include "http/token.h"
 
 #include <arpa/inet.h>
@@ -25,46 +26,66 @@ static int decode_at(struct tg_str s, size_t at)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* True when nothing in `raw` needs a look: no escape, and no segment that begins with a dot. */
-static bool is_plain(struct tg_str raw)
+/* True when nothing in `raw` needs a look: no escape, no segment that begins with a dot, and, where
+ * they are merged, no doubled slash. */
+static bool is_plain(struct tg_str raw, bool merge)
 {
     for (size_t i = 0; i < raw.n; i++) {
-        if (raw.p[i] == '%' || (raw.p[i] == '.' && i > 0 && raw.p[i - 1] == '/'))
+        bool first = i > 0 && raw.p[i - 1] == '/';
+        if (raw.p[i] == '%' || (first && (raw.p[i] == '.' || (merge && raw.p[i] == '/'))))
             return false;
     }
     return true;
 }
 
-/* Overlong forms begin C0, C1, E0 80..9F or F0 80..8F (RFC 3629, 10). */
-static bool is_overlong(int byte, int next)
+/* How many escapes in a row, from "%" at `at` on, make one character: 1 for ASCII, more for the
+ * bytes of valid UTF-8; 0 for what is refused: NUL, bad digits, bytes that are no UTF-8. */
+static size_t escapes_of_character(struct tg_str raw, size_t at)
 {
-    if (byte == 0xc0 || byte == 0xc1)
-        return true;
-    return (byte == 0xe0 && next >= 0x80 && next < 0xa0) ||
-           (byte == 0xf0 && next >= 0x80 && next < 0x90);
+    char bytes[4];
+    size_t n = 0;
+    for (; n < sizeof(bytes) && at < raw.n && raw.p[at] == '%'; at += 3) {
+        int byte = decode_at(raw, at);
+        if (byte <= 0)
+            break;
+        bytes[n++] = (char)byte;
+        if (byte < 0x80)
+            break;
+    }
+    return n > 0 ? tg_utf8_len(bytes, n) : 0;
 }
 
-/* Decodes what may be decoded of `raw` into `out` (raw.n bytes); the length, or -1 when refused. */
-static ptrdiff_t decode_unreserved(struct tg_str raw, char *out)
+/* Appends the escape at `at`: what it stands for where that is unreserved, else in capitals. */
+static size_t put_escape(struct tg_str raw, size_t at, char *out)
+{
+    int byte = decode_at(raw, at);
+    if (tg_char_is((char)byte, TG_CHAR_UNRESERVED)) {
+        out[0] = (char)byte;
+        return 1;
+    }
+    out[0] = '%';
+    out[1] = "0123456789ABCDEF"[byte >> 4];
+    out[2] = "0123456789ABCDEF"[byte & 15];
+    return 3;
+}
+
+/* Decodes what may be decoded of `raw` into `out` (raw.n bytes), and leaves doubled slashes out
+ * where they are merged; the length, or -1 when refused. */
+static ptrdiff_t decode_unreserved(struct tg_str raw, bool merge, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < raw.n; i++) {
         if (raw.p[i] != '%') {
-            out[n++] = raw.p[i];
+            if (!merge || raw.p[i] != '/' || n == 0 || out[n - 1] != '/')
+                out[n++] = raw.p[i];
             continue;
         }
-        int byte = decode_at(raw, i);
-        int next = i + 3 < raw.n && raw.p[i + 3] == '%' ? decode_at(raw, i + 3) : -1;
-        if (byte <= 0 || is_overlong(byte, next))
+        size_t escapes = escapes_of_character(raw, i);
+        if (escapes == 0)
             return -1;
-        if (tg_char_is((char)byte, TG_CHAR_UNRESERVED)) {
-            out[n++] = (char)byte;
-        } else {
-            out[n++] = '%';
-            out[n++] = "0123456789ABCDEF"[byte >> 4];
-            out[n++] = "0123456789ABCDEF"[byte & 15];
-        }
-        i += 2;
+        for (; escapes > 0; escapes--, i += 3)
+            n += put_escape(raw, i, out + n);
+        i--;
     }
     return (ptrdiff_t)n;
 }
@@ -99,15 +120,16 @@ static ptrdiff_t remove_dots(char *p, size_t n)
     return (ptrdiff_t)out;
 }
 
-enum tg_err tg_uri_normalise_path(struct tg_str raw, struct tg_arena *arena, struct tg_str *out)
+enum tg_err tg_uri_normalise_path(struct tg_str raw, bool merge, struct tg_arena *arena,
+                                  struct tg_str *out)
 {
     *out = raw;
-    if (is_plain(raw))
+    if (is_plain(raw, merge))
         return TG_OK;
     char *p = tg_arena_alloc(arena, raw.n);
     if (p == NULL)
         return TG_E_NOMEM;
-    ptrdiff_t n = decode_unreserved(raw, p);
+    ptrdiff_t n = decode_unreserved(raw, merge, p);
     if (n >= 0)
         n = remove_dots(p, (size_t)n);
     if (n < 0)

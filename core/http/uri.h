@@ -5,9 +5,11 @@
  *   - percent-encoded unreserved characters are decoded (RFC 3986, 6.2.2.2), other encodings stay
  *     and get upper-case digits; an encoded slash therefore stays encoded and separates nothing;
  *   - "." and ".." segments are removed (5.2.4), encoded dots included;
- *   - doubled slashes stay.
- * Refused: a "%" without two hex digits, an encoded NUL, encoded overlong UTF-8, ".." above the
- * root, bytes that are not visible ASCII.
+ *   - doubled slashes stay, or are merged first where the listener says so.
+ * Reserved characters keep the spelling in which they came, since "a;b" and "a%3Bb" may differ.
+ * Refused: a "%" without two hex digits, an encoded NUL, escapes of bytes that are no UTF-8 (overlong
+ * forms, surrogates and stray bytes among them), ".." above the root, bytes that are not visible
+ * ASCII.
  */
 #ifndef TG_HTTP_URI_H
 #define TG_HTTP_URI_H
@@ -15,9 +17,10 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-/* Normalises the path `raw` (it starts with "/"). `*out` is `raw` itself when nothing changes, else
- * in the arena. TG_E_INVALID for what is refused, TG_E_NOMEM. */
-enum tg_err tg_uri_normalise_path(struct tg_str raw, struct tg_arena *arena,
+/* Normalises the path `raw` (it starts with "/"); `merge`: doubled slashes count as one. `*out` is
+ * `raw` itself when nothing changes, else in the arena. Normalising the result changes nothing.
+ * TG_E_INVALID for what is refused, TG_E_NOMEM. */
+enum tg_err tg_uri_normalise_path(struct tg_str raw, bool merge, struct tg_arena *arena,
                                   struct tg_str *out) TG_MUST_USE;
 
 /* Splits "host[:port]" (RFC 9110, 7.2). Host: a reg-name, IPv4 address or "[IPv6]", not empty; the

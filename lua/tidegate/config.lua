@@ -24,7 +24,7 @@
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
 --               admin = { listen = { path or host and port, text } } or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
---               allow_connect, chain }
+--               allow_connect, merge_slashes, answer_options, chain }
 --   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags }
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }

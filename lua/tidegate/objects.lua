@@ -8,6 +8,7 @@
 
 local S = require "tidegate.schema"
 local ip = require "tidegate.ip"
+local matching = require "tidegate.matching"
 local units = require "tidegate.units"
 local quote = require("tidegate.scalars").quote
 local is_host = require("tidegate.scalars").is_host
@@ -121,6 +122,8 @@ objects.listener = S.record {
     :doc "networks whose Forwarded and X-Forwarded-* headers are believed",
   allow_trace = S.bool():default(false):doc "pass TRACE on instead of refusing it",
   allow_connect = S.bool():default(false):doc "tunnel CONNECT instead of refusing it",
+  merge_slashes = S.bool():default(false):doc "doubled slashes in paths count as one, for routes and origins",
+  answer_options = S.bool():default(false):doc "answer OPTIONS that no route takes with what routes do take",
   plugins = objects.plugins,
 }
 
@@ -143,8 +146,17 @@ objects.service = S.record {
 objects.route = S.record {
   hosts = S.list(host_pattern, { min = 1, max = 1024, unique = true }):optional():doc "all hosts when absent",
   paths = S.list(path_pattern, { min = 1, max = 1024 }):default { "/*" }
-    :doc "exact, a prefix ending in /*, or with parameters: /users/{id}",
+    :doc "exact, a prefix ending in /*, with parameters: /users/{id}, or an expression: ~^/v(\\d+)/",
   methods = S.list(S.method(), { min = 1, max = 64, unique = true }):optional():doc "all methods when absent",
+  headers = S.map(S.header_name(), matching.condition):optional():doc "what header fields have to be",
+  query = S.map(matching.name, matching.condition):optional():doc "what query parameters have to be",
+  cookies = S.map(matching.name, matching.condition):optional():doc "what cookies have to be",
+  networks = S.list(S.cidr(), { min = 1, max = 1024, unique = true }):optional()
+    :doc "networks one of which the client is in, as trusted proxies tell it",
+  scheme = S.enum { "http", "https" }:optional():doc "as trusted proxies tell it",
+  sni = S.list(matching.sni, { min = 1, max = 1024, unique = true }):optional()
+    :doc "names that the TLS handshake may ask for; never true without TLS",
+  priority = S.int { min = -1000000, max = 1000000 }:default(0):doc "before all else; the higher wins",
   service = S.ref "service":optional():doc "who answers; without one, a plugin must",
   strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",

@@ -13,6 +13,7 @@
 
 local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
+local matching = require "tidegate.matching"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
@@ -80,6 +81,7 @@ local function schema_host(self)
     check_expr = session.host.check_expr,
     check_host = session.host.check_host,
     check_path = session.host.check_path,
+    check_value_regex = session.host.check_value_regex,
   }
 end
 
@@ -284,17 +286,10 @@ local function check_strip_prefix(self, declaration)
   end
 end
 
--- What the route table needs to know of a route.
-local function matching_of(declaration)
-  local route = declaration.checked
-  return { name = declaration.name, hosts = route.hosts or {}, paths = route.paths,
-           methods = route.methods or {} }
-end
-
 -- Builds the route table; two routes that take the same requests are found there.
 local function check_route_conflicts(self, routes)
   local list, by_name = {}, self.session.by_name.route or {}
-  for i, declaration in ipairs(routes) do list[i] = matching_of(declaration) end
+  for i, declaration in ipairs(routes) do list[i] = matching.of(declaration) end
   local conflicts, why, index = self.session.host.build_routes(list)
   if not conflicts then
     local refused = routes[index]
@@ -409,6 +404,7 @@ function resolve:listeners()
     list[#list + 1] = {
       name = declaration.name, address = value.address, trusted = value.trusted,
       allow_trace = value.allow_trace, allow_connect = value.allow_connect,
+      merge_slashes = value.merge_slashes, answer_options = value.answer_options,
       chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
     }
   end
@@ -453,7 +449,8 @@ function resolve:routes(listeners, services)
     end
     -- The checked table becomes the tree's: with many routes a copy would count.
     value.name, value.service, value.chains = declaration.name, service or 0, chains
-    value.hosts, value.methods, value.plugins = nil, nil, nil
+    value.plugins = nil
+    for _, field in ipairs(matching.FIELDS) do value[field] = nil end
     list[#list + 1] = value
   end
   return list

@@ -19,7 +19,9 @@ local scalars = {}
 
 local function quote(text)
   if #text > 60 then text = text:sub(1, 57) .. "..." end
-  return '"' .. text:gsub("[%c\"\\]", function(byte) return ("\\%d"):format(byte:byte()) end) .. '"'
+  local escaped = text:gsub('[\\"]', "\\%0")
+  escaped = escaped:gsub("%c", function(byte) return ("\\%d"):format(byte:byte()) end)
+  return '"' .. escaped .. '"'
 end
 
 scalars.quote = quote

@@ -35,7 +35,7 @@ static void check_target(const struct tg_request_head *head)
     tg_assert(tg_str_is_token(head->method_name));
     tg_assert(tg_str_all(head->target, TG_CHAR_TARGET));
     tg_assert(head->path.n > 0 && head->path.p[0] == '/');
-    tg_assert(tg_uri_normalise_path(head->path, &arena, &again) == TG_OK);
+    tg_assert(tg_uri_normalise_path(head->path, false, &arena, &again) == TG_OK);
     tg_assert(tg_str_eq(again, head->path));
     tg_assert(tg_str_all(head->host, TG_CHAR_HOST) || head->host.p[0] == '[');
 }

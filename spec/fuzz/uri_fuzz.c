@@ -1,12 +1,14 @@
 /*
  * Paths and authorities: normalising what was normalised changes nothing; the result has no dot
- * segment, no escape that could be decoded and no lower-case digit in one, and decodes to no NUL;
+ * segment, no escape that could be decoded and no lower-case digit in one, and decodes to UTF-8
+ * without a NUL; doubled slashes are gone where they are merged;
  * encoding and decoding are each other's inverse.
  */
 #include "http/token.h"
 #include "http/uri.h"
 
 #include "base/fmt.h"
+#include "base/utf8.h"
 #include "http_fuzz.h"
 
 static void check_path(struct tg_str path)
@@ -31,19 +33,29 @@ static void check_path(struct tg_str path)
     }
 }
 
-static void check_normalising(struct tg_str raw)
+static bool is_utf8(struct tg_str text)
+{
+    size_t n = 1;
+    for (size_t at = 0; at < text.n && n > 0; at += n)
+        n = tg_utf8_len(text.p + at, text.n - at);
+    return n > 0;
+}
+
+static void check_normalising(struct tg_str raw, bool merge)
 {
     struct tg_str once;
     struct tg_str twice;
     if (raw.n == 0 || raw.p[0] != '/' || !tg_str_all(raw, TG_CHAR_TARGET))
         return;
-    enum tg_err err = tg_uri_normalise_path(raw, &arena, &once);
+    enum tg_err err = tg_uri_normalise_path(raw, merge, &arena, &once);
     tg_assert(err == TG_OK || err == TG_E_INVALID);
     if (err != TG_OK)
         return;
     tg_assert(once.n <= raw.n);
     check_path(once);
-    tg_assert(tg_uri_normalise_path(once, &arena, &twice) == TG_OK);
+    tg_assert(!merge || memmem(once.p, once.n, "//", 2) == NULL);
+    tg_assert(is_utf8(tg_uri_decode(once, false, &arena)));
+    tg_assert(tg_uri_normalise_path(once, merge, &arena, &twice) == TG_OK);
     tg_assert(tg_str_eq(once, twice));
 }
 
@@ -89,7 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_begin();
     char *p = fuzz_copy((const char *)data, size);
     struct tg_str text = tg_str(p, size);
-    check_normalising(text);
+    check_normalising(text, false);
+    check_normalising(text, true);
     check_authority(text);
     check_codec(text);
     check_params(text);

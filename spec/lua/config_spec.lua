@@ -48,7 +48,8 @@ tg.route "all" { service = "echo" }
       ["plugin.memory"] = 2 ^ 20, ["plugin.cpu"] = 0.02, ["plugin_vm.heap"] = 2 ^ 25 } }, tree.settings)
     assert.same({ name = "lan", address = { host = "::1", port = 80, text = "[::1]:80" },
       trusted = { "10.0.0.0/8" },
-                  allow_trace = true, allow_connect = false, chain = 1 }, tree.listeners[2])
+                  allow_trace = true, allow_connect = false, merge_slashes = false,
+                  answer_options = false, chain = 1 }, tree.listeners[2])
     assert.same({ name = "orders", timeout = { connect = 1 }, pool = { max_idle = 8 }, tags = { "x" },
       targets = {
       { address = { host = "10.0.0.1", port = 9000, text = "10.0.0.1:9000" }, weight = 3 },

@@ -40,6 +40,10 @@ local function check_expr(text)
   if text:find "==%s*$" then return "a value is missing", 'write method == "GET"' end
 end
 
+local function check_value_regex(pattern)
+  if pattern:find "%($" then return "missing closing parenthesis (at byte 3)", "close it" end
+end
+
 local function build_routes(routes)
   local taken, conflicts = {}, {}
   for _, route in ipairs(routes) do
@@ -86,7 +90,8 @@ function host.new(world)
       return names
     end,
     print = world.print,
-    check_path = check_path, check_host = check_host, check_expr = check_expr, build_routes = build_routes,
+    check_path = check_path, check_host = check_host, check_expr = check_expr,
+    check_value_regex = check_value_regex, build_routes = build_routes,
   }
 end
 

@@ -8,7 +8,7 @@
 
 static enum tg_err normalise(const char *raw, struct tg_str *out)
 {
-    return tg_uri_normalise_path(tg_str_c(raw), &arena, out);
+    return tg_uri_normalise_path(tg_str_c(raw), false, &arena, out);
 }
 
 static void assert_path(const char *raw, const char *want)
@@ -18,7 +18,7 @@ static void assert_path(const char *raw, const char *want)
     if (normalise(raw, &out) != TG_OK)
         fail_msg("\"%s\" was refused", raw);
     assert_str(out, want);
-    assert_int_equal(tg_uri_normalise_path(out, &arena, &again), TG_OK);
+    assert_int_equal(tg_uri_normalise_path(out, false, &arena, &again), TG_OK);
     assert_str(again, want);
 }
 
@@ -151,6 +151,40 @@ static void test_overlong_forms_are_refused(void **state)
     assert_path("/%c2%80", "/%C2%80");
 }
 
+static void test_escapes_of_what_is_no_utf8_are_refused(void **state)
+{
+    (void)state;
+    assert_refused("/%ff");
+    assert_refused("/%80");
+    assert_refused("/%c3");
+    assert_refused("/%c3x%a9");
+    assert_refused("/%c3%28");
+    assert_refused("/%e2%82");
+    assert_refused("/%ed%a0%80"); /* half of a surrogate pair */
+    assert_refused("/%f4%90%80%80");
+    assert_refused("/%e4%b8%ad%b8");
+    assert_path("/%c3%a9%41", "/%C3%A9A");
+    assert_path("/%f0%9f%98%80", "/%F0%9F%98%80");
+}
+
+static void test_doubled_slashes_are_merged_where_that_is_asked_for(void **state)
+{
+    static const char *const rows[][2] = {
+        {"//", "/"},          {"//a///b//", "/a/b/"}, {"/a//../b", "/b"},
+        {"/a/%2e//b", "/a/b"}, {"/a%2f/b", "/a%2F/b"}, {"/a/b", "/a/b"},
+    };
+    struct tg_str out;
+    struct tg_str again;
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(rows); i++) {
+        assert_int_equal(tg_uri_normalise_path(tg_str_c(rows[i][0]), true, &arena, &out), TG_OK);
+        assert_str(out, rows[i][1]);
+        assert_int_equal(tg_uri_normalise_path(out, true, &arena, &again), TG_OK);
+        assert_str(again, rows[i][1]);
+    }
+    assert_int_equal(tg_uri_normalise_path(TG_STR("//.."), true, &arena, &out), TG_E_INVALID);
+}
+
 static void test_random_paths_are_idempotent(void **state)
 {
     static const char *const parts[] = {"/",   ".",   "..",  "a",   "%2e", "%2F", "%41",
@@ -169,7 +203,7 @@ static void test_random_paths_are_idempotent(void **state)
                                   parts[tg_rand_below(&r, TG_COUNT_OF(parts))]);
         if (normalise(raw, &out) == TG_OK) {
             assert_int_equal(out.p[0], '/');
-            assert_int_equal(tg_uri_normalise_path(out, &arena, &again), TG_OK);
+            assert_int_equal(tg_uri_normalise_path(out, false, &arena, &again), TG_OK);
             assert_true(tg_str_eq(out, again));
         }
         tg_arena_release(&arena);
@@ -306,6 +340,8 @@ int main(void)
         TEST(test_other_escapes_stay_with_upper_case_digits),
         TEST(test_refusals),
         TEST(test_overlong_forms_are_refused),
+        TEST(test_escapes_of_what_is_no_utf8_are_refused),
+        TEST(test_doubled_slashes_are_merged_where_that_is_asked_for),
         TEST(test_random_paths_are_idempotent),
         TEST(test_no_memory),
         TEST(test_authorities),
