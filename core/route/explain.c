@@ -175,7 +175,7 @@ static void check_entry(const struct visit *v, struct row *row, struct place pla
         row->test = program->tests + failed;
         row->check = (uint8_t)(TG_ROUTE_CHECK_HEADER + t->tests[row->test].source);
     }
-    row->gave_up = verdict == TG_ROUTE_REGEX_LIMIT;
+    row->gave_up = verdict > TG_ROUTE_REGEX_YES;
     if (verdict != TG_ROUTE_REGEX_YES)
         return;
     row->check = (entry->methods & v->method) != 0 ? TG_ROUTE_CHECK_COUNT : TG_ROUTE_CHECK_METHOD;

@@ -93,7 +93,7 @@ static enum tg_err compile(struct tg_route_regex *r, struct tg_route_problem *pr
     pcre2_compile_context_free(context);
     if (r->code != NULL)
         return TG_OK;
-    if (number == PCRE2_ERROR_NOMEMORY)
+    if (number == PCRE2_ERROR_NOMEMORY || number == PCRE2_ERROR_HEAP_FAILED)
         return TG_E_NOMEM;
     if (pcre2_get_error_message(number, (PCRE2_UCHAR *)message, sizeof(message)) < 0)
         message[0] = '\0';
@@ -145,7 +145,10 @@ static enum tg_err try_runs(const struct tg_route_regex *r, struct tg_route_prob
     static const struct tg_str units[] = {{"a", 1},  {"0", 1},  {"/", 1},  {"-", 1},
                                           {"a/", 2}, {"0/", 2}, {"a.", 2}, {"=", 1}};
     for (size_t i = 0; i < TG_COUNT_OF(units); i++) {
-        if (try_run(r, units[i]) == TG_ROUTE_REGEX_LIMIT)
+        enum tg_route_regex_verdict verdict = try_run(r, units[i]);
+        if (verdict == TG_ROUTE_REGEX_NOMEM)
+            return TG_E_NOMEM;
+        if (verdict == TG_ROUTE_REGEX_LIMIT)
             return fail(problem, 0, "it takes more than 100000 steps on 512 bytes that nearly match",
                         "repetitions within repetitions, or one after the other, try all ways to "
                         "divide the text: use [^/]+ for a segment, possessive ++ and *+");
@@ -260,7 +263,7 @@ enum tg_route_regex_verdict tg_route_regex_match(const struct tg_route_regex *r,
 {
     pcre2_match_data *data = pcre2_match_data_create(r->groups + 1, r->memory);
     if (data == NULL)
-        return TG_ROUTE_REGEX_LIMIT;
+        return TG_ROUTE_REGEX_NOMEM;
     int rc = search(r, subject, data, 0);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has its stack on the heap */
         rc = search(r, subject, data, PCRE2_NO_JIT);
@@ -274,5 +277,7 @@ enum tg_route_regex_verdict tg_route_regex_match(const struct tg_route_regex *r,
     pcre2_match_data_free(data);
     if (rc == PCRE2_ERROR_NOMATCH)
         return TG_ROUTE_REGEX_NO;
+    if (rc == PCRE2_ERROR_NOMEMORY)
+        return TG_ROUTE_REGEX_NOMEM;
     return rc > 0 ? TG_ROUTE_REGEX_YES : TG_ROUTE_REGEX_LIMIT;
 }

@@ -35,7 +35,8 @@ struct tg_route_span {
 enum tg_route_regex_verdict {
     TG_ROUTE_REGEX_NO,
     TG_ROUTE_REGEX_YES,
-    TG_ROUTE_REGEX_LIMIT /* given up at one of the bounds, or memory is out */
+    TG_ROUTE_REGEX_LIMIT, /* given up at one of the bounds */
+    TG_ROUTE_REGEX_NOMEM
 };
 
 /* Compiles `pattern` into `*out`, with one reference, the caller's. `anchored`: matches begin at the

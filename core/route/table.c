@@ -53,7 +53,7 @@ static bool holds(struct search *s, const struct tg_route_entry *entry)
     if (verdict == TG_ROUTE_REGEX_YES && entry->program != 0)
         verdict =
             tg_route_program_test(t, &t->programs[entry->program - 1], s->query, &failed);
-    if (verdict == TG_ROUTE_REGEX_LIMIT)
+    if (verdict > TG_ROUTE_REGEX_YES)
         s->undecided = TG_MIN(s->undecided, entry->rank);
     return verdict == TG_ROUTE_REGEX_YES;
 }

@@ -21,7 +21,7 @@
  * build time, so 13 only decides between different sets that overlap. The order of declaration never
  * matters.
  *
- * A path that makes an expression exceed its bounds (regex.h) before a better route is found is
+ * A request that makes an expression exceed its bounds (regex.h), of a route that no other beats, is
  * answered by TG_ROUTE_UNDECIDED: whoever refuses such a request lets no rule be passed by it.
  *
  * Cost: one hash of the host, one visit of each tree node that fits the path and can still win, one
@@ -62,7 +62,7 @@ enum tg_route_verdict {
     TG_ROUTE_FOUND,
     TG_ROUTE_NOT_FOUND,
     TG_ROUTE_WRONG_METHOD, /* only the method keeps some route from matching */
-    TG_ROUTE_UNDECIDED     /* an expression reached its bounds, and its route might have won */
+    TG_ROUTE_UNDECIDED     /* an expression reached its bounds (or memory), its route might win */
 };
 
 /* Looks `query` up and fills `out`. Any thread. */

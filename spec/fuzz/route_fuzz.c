@@ -1,6 +1,6 @@
 /*
  * The route table against the linear scan of spec/core/route/route_oracle.h: the input chooses
- * routes and then requests. The patterns are the oracle's own; what else may stand in a pattern is
+ * routes, with conditions, and then requests. The patterns are the oracle's own; what else may stand in a pattern is
  * the business of route_pattern_fuzz.c. Any difference is a crash.
  */
 #include "base/banned.h"
@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (err == TG_OK && in.n > 0) {
         oracle_make_request(&source, &request);
         tg_assert(oracle_agrees(&o, table, &request));
+        tg_assert(oracle_explains(&o, table, &request));
     }
     tg_route_table_free(&table);
     return 0;

@@ -8,7 +8,8 @@
 #ifndef ROUTE_ORACLE_H
 #define ROUTE_ORACLE_H
 
-#include "route/build.h"
+#include "oracle_conditions.h"
+#include "route/explain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,14 +52,17 @@ static const struct oracle_param oracle_params[] = {
     {"{%s}", NULL},
 };
 
+/* Expressions behind literal segments, in their order of precedence. */
+static const char *const oracle_regexes[] = {"(?<t>.*)b$", "[0-9]+$", "(a|b)"};
+
 static const char *const oracle_words[] = {"a", "b", "ab", "abc", "d", "12", "1a"};
 static const char *const oracle_methods[] = {"GET", "POST", "HEAD", "PURGE", "LINK"};
 
-enum oracle_kind { ORACLE_TEXT, ORACLE_PARAM, ORACLE_REST, ORACLE_PREFIX };
+enum oracle_kind { ORACLE_TEXT, ORACLE_PARAM, ORACLE_REST, ORACLE_PREFIX, ORACLE_REGEX };
 
 struct oracle_segment {
     enum oracle_kind kind;
-    unsigned index; /* into oracle_words or oracle_params; 99: the empty word */
+    unsigned index; /* into oracle_words, _params or _regexes; 99: the empty word */
 };
 
 struct oracle_path {
@@ -74,23 +78,13 @@ struct oracle_route {
     struct oracle_path paths[ORACLE_LIST];
     unsigned path_count;
     unsigned methods; /* bits into oracle_methods; 0: any */
+    struct oracle_conditions conditions;
 };
 
 struct oracle {
     struct oracle_route route[ORACLE_ROUTES];
     unsigned count;
 };
-
-/* A source of choices: random numbers in a test, input bytes in a fuzzer. */
-struct oracle_source {
-    unsigned (*below)(void *arg, unsigned bound);
-    void *arg;
-};
-
-static inline unsigned oracle_pick(const struct oracle_source *s, unsigned bound)
-{
-    return s->below(s->arg, bound);
-}
 
 static inline const char *oracle_word(unsigned index)
 {
@@ -104,17 +98,26 @@ static inline void oracle_make_segment(const struct oracle_source *s, struct ora
 {
     struct oracle_segment *seg = &p->segment[p->n];
     size_t at = strlen(p->text);
-    unsigned choice = oracle_pick(s, last ? 14 : 10);
+    bool literal = true;
+    for (unsigned i = 0; i < p->n; i++)
+        literal &= p->segment[i].kind == ORACLE_TEXT;
+    unsigned choice = oracle_pick(s, last ? 14u + 2u * literal : 10u);
     char name[16];
     snprintf(name, sizeof(name), "p%u", p->n);
     seg->kind = choice < 6 ? ORACLE_TEXT : choice < 10 ? ORACLE_PARAM : ORACLE_PREFIX;
     if (choice >= 12)
-        seg->kind = ORACLE_REST;
+        seg->kind = choice >= 14 ? ORACLE_REGEX : ORACLE_REST;
     p->n++;
     p->text[at++] = '/';
     if (seg->kind == ORACLE_TEXT) {
         seg->index = oracle_pick(s, 8) == 0 ? 99 : oracle_pick(s, TG_COUNT_OF(oracle_words));
         snprintf(p->text + at, sizeof(p->text) - at, "%s", oracle_word(seg->index));
+    } else if (seg->kind == ORACLE_REGEX) {
+        seg->index = oracle_pick(s, TG_COUNT_OF(oracle_regexes));
+        memmove(p->text + 2, p->text, at);
+        memcpy(p->text, "~^", 2);
+        at += 2;
+        snprintf(p->text + at, sizeof(p->text) - at, "%s", oracle_regexes[seg->index]);
     } else if (seg->kind == ORACLE_PREFIX) {
         snprintf(p->text + at, sizeof(p->text) - at, "*");
     } else if (seg->kind == ORACLE_REST) {
@@ -151,6 +154,7 @@ static inline void oracle_make(const struct oracle_source *s, struct oracle *o)
         for (unsigned p = 0; p < r->path_count; p++)
             oracle_make_path(s, &r->paths[p]);
         r->methods = oracle_pick(s, 2) == 0 ? 0 : oracle_pick(s, 32);
+        oracle_make_conditions(s, &r->conditions);
     }
 }
 
@@ -161,6 +165,7 @@ static inline bool oracle_add_to(const struct oracle *o, struct tg_route_builder
         const struct oracle_route *r = &o->route[i];
         struct tg_str hosts[ORACLE_LIST], paths[ORACLE_LIST], methods[8];
         size_t method_count = 0;
+        struct oracle_spec_room room;
         struct tg_route_refusal refusal;
         for (unsigned h = 0; h < r->host_count; h++)
             hosts[h] = tg_str_c(oracle_hosts[r->hosts[h]].text);
@@ -179,6 +184,7 @@ static inline bool oracle_add_to(const struct oracle *o, struct tg_route_builder
                                      .path_count = r->path_count,
                                      .methods = methods,
                                      .method_count = method_count};
+        oracle_spec_conditions(&r->conditions, &room, &spec);
         if (tg_route_builder_add(b, &spec, &refusal) != TG_OK)
             return false;
     }
@@ -195,6 +201,7 @@ struct oracle_request {
     int port;
     char path[128];
     unsigned method;
+    struct oracle_facts facts;
 };
 
 /* One way in which a route matches. */
@@ -217,6 +224,16 @@ static inline bool oracle_host_fits(const struct oracle_host *h, const struct or
     return have > n && strcmp(q->host + have - n, h->name) == 0 && q->host[have - n - 1] == '.';
 }
 
+/* Does the expression match all that is left of the path? */
+static inline bool oracle_regex_fits(unsigned index, const char *rest)
+{
+    if (index == 0)
+        return rest[0] != '\0' && rest[strlen(rest) - 1] == 'b';
+    if (index == 1)
+        return rest[0] != '\0' && strspn(rest, "0123456789") == strlen(rest);
+    return rest[0] == 'a' || rest[0] == 'b';
+}
+
 /* Does the pattern from segment `i` on match `path`, which is "" or begins with a slash? */
 static inline bool oracle_path_fits(const struct oracle_path *p, unsigned i, const char *path)
 {
@@ -226,6 +243,8 @@ static inline bool oracle_path_fits(const struct oracle_path *p, unsigned i, con
         return i == p->n && *path == '\0';
     if (p->segment[i].kind == ORACLE_REST)
         return true;
+    if (p->segment[i].kind == ORACLE_REGEX)
+        return oracle_regex_fits(p->segment[i].index, path + 1);
     size_t n = strcspn(path + 1, "/");
     if (p->segment[i].kind == ORACLE_TEXT) {
         const char *word = oracle_word(p->segment[i].index);
@@ -254,9 +273,17 @@ static inline int oracle_compare_hosts(const struct oracle_host *a, const struct
 static inline int oracle_rank(const struct oracle_path *p, unsigned i)
 {
     const struct oracle_segment *s = &p->segment[i];
+    bool free = s->kind == ORACLE_PARAM && oracle_params[s->index].set == NULL;
+    static const int ranks[] = {[ORACLE_TEXT] = 0,
+                                [ORACLE_PARAM] = 10,
+                                [ORACLE_REGEX] = 20,
+                                [ORACLE_REST] = 40,
+                                [ORACLE_PREFIX] = 50};
     if (s->kind == ORACLE_TEXT && s->index == 99 && i + 1 < p->n && s[1].kind == ORACLE_PREFIX)
-        return 2 * ORACLE_REST + 1;
-    return 2 * (int)s->kind;
+        return 41;
+    if (s->kind == ORACLE_PARAM || s->kind == ORACLE_REGEX)
+        return free ? 30 : ranks[s->kind] + (int)s->index;
+    return ranks[s->kind];
 }
 
 /* For patterns that match the same path: the first segment in which they differ decides. */
@@ -267,8 +294,6 @@ static inline int oracle_compare_paths(const struct oracle_path *a, const struct
             return i == a->n ? -1 : 1;
         if (oracle_rank(a, i) != oracle_rank(b, i))
             return oracle_rank(a, i) - oracle_rank(b, i);
-        if (a->segment[i].kind == ORACLE_PARAM && a->segment[i].index != b->segment[i].index)
-            return (int)a->segment[i].index - (int)b->segment[i].index;
     }
     return 0;
 }
@@ -282,6 +307,8 @@ static inline int oracle_compare(const struct oracle_hit *a, const struct oracle
         order = oracle_compare_paths(a->path, b->path);
     if (order == 0)
         order = (int)a->method_class - (int)b->method_class;
+    if (order == 0)
+        order = oracle_compare_conditions(&a->route->conditions, &b->route->conditions);
     if (order == 0)
         order = __builtin_popcount(a->route->methods) - __builtin_popcount(b->route->methods);
     return order != 0 ? order : strcmp(a->route->name, b->route->name);
@@ -314,6 +341,8 @@ static inline struct oracle_answer oracle_match(const struct oracle *o,
     struct oracle_answer answer = {.verdict = TG_ROUTE_NOT_FOUND};
     for (unsigned i = 0; i < o->count; i++) {
         const struct oracle_route *r = &o->route[i];
+        if (!oracle_conditions_hold(&r->conditions, &q->facts))
+            continue;
         for (unsigned h = 0; h < TG_MAX(r->host_count, 1u); h++) {
             const struct oracle_host *host =
                 r->host_count > 0 ? &oracle_hosts[r->hosts[h]] : &oracle_any_host;
@@ -340,6 +369,7 @@ static inline void oracle_make_request(const struct oracle_source *s, struct ora
     snprintf(q->host, sizeof(q->host), "%s", hosts[oracle_pick(s, TG_COUNT_OF(hosts))]);
     q->port = ports[oracle_pick(s, TG_COUNT_OF(ports))];
     q->method = oracle_pick(s, TG_COUNT_OF(oracle_methods));
+    oracle_make_facts(s, &q->facts);
     q->path[0] = '\0';
     for (unsigned i = 0; i < n; i++) {
         size_t at = strlen(q->path);
@@ -351,6 +381,18 @@ static inline void oracle_make_request(const struct oracle_source *s, struct ora
 
 /* ---- Comparing ----------------------------------------------------------------------------- */
 
+/* Is the only capture, where the expression has one, the first `n` bytes of `rest`? */
+static inline bool oracle_group_agrees(unsigned index, const char *rest,
+                                       const struct tg_route_match *match)
+{
+    const struct tg_route_capture *c = &match->captures[0];
+    size_t n = index == 0 ? strlen(rest) - 1 : 1;
+    if (index == 1)
+        return match->capture_count == 0;
+    return match->capture_count == 1 && tg_str_eq(c->name, tg_str_c(index == 0 ? "t" : "1")) &&
+           c->value.p == rest && c->value.n == n;
+}
+
 /* Is the value of each capture what its segment of the path says? */
 static inline bool oracle_captures_agree(const struct oracle_path *p, const char *path,
                                          const struct tg_route_match *match)
@@ -361,6 +403,8 @@ static inline bool oracle_captures_agree(const struct oracle_path *p, const char
         size_t n = kind == ORACLE_REST ? strlen(path + 1) : strcspn(path + 1, "/");
         char name[16];
         snprintf(name, sizeof(name), "p%u", i);
+        if (kind == ORACLE_REGEX)
+            return oracle_group_agrees(p->segment[i].index, path + 1, match);
         if (kind != ORACLE_TEXT) {
             const struct tg_route_capture *c = &match->captures[taken++];
             if (taken > match->capture_count || !tg_str_eq(c->name, tg_str_c(name)) ||
@@ -380,7 +424,9 @@ static inline bool oracle_agrees(const struct oracle *o, const struct tg_route_t
     struct tg_route_query query = {.host = tg_str_c(q->host),
                                    .port = (uint16_t)q->port,
                                    .path = tg_str_c(q->path),
-                                   .method = tg_str_c(oracle_methods[q->method])};
+                                   .method = tg_str_c(oracle_methods[q->method]),
+                                   .fetch = oracle_fetch,
+                                   .arg = (void *)(uintptr_t)&q->facts};
     struct tg_route_match match;
     char room[256], want[256] = "";
     struct tg_fmt allow;
@@ -406,6 +452,41 @@ static inline bool oracle_agrees(const struct oracle *o, const struct tg_route_t
             return false;
     }
     return tg_str_starts(tg_str(room, allow.n), tg_str_c(want));
+}
+
+struct oracle_told {
+    void *winner;
+    unsigned count;
+};
+
+static inline void oracle_note(void *arg, const struct tg_route_candidate *candidate)
+{
+    struct oracle_told *told = arg;
+    told->count++;
+    if (candidate->outcome == TG_ROUTE_WINS)
+        told->winner = candidate->handle;
+}
+
+/* Is every route told of, and the winner the oracle's? */
+static inline bool oracle_explains(const struct oracle *o, const struct tg_route_table *table,
+                                   const struct oracle_request *q)
+{
+    struct oracle_answer answer = oracle_match(o, q);
+    struct tg_route_query query = {.host = tg_str_c(q->host),
+                                   .port = (uint16_t)q->port,
+                                   .path = tg_str_c(q->path),
+                                   .method = tg_str_c(oracle_methods[q->method]),
+                                   .fetch = oracle_fetch,
+                                   .arg = (void *)(uintptr_t)&q->facts};
+    struct oracle_told told = {NULL, 0};
+    enum tg_route_verdict verdict;
+    size_t left_out;
+    void *winner = answer.verdict == TG_ROUTE_FOUND
+                       ? (void *)(uintptr_t)(answer.hit.route - o->route + 1)
+                       : NULL;
+    return tg_route_explain(table, &query, ORACLE_ROUTES, oracle_note, &told, &verdict,
+                            &left_out) == TG_OK &&
+           verdict == answer.verdict && told.winner == winner && told.count == o->count;
 }
 
 /* Do two routes name the same match with the same priority? */
@@ -434,7 +515,8 @@ static inline bool oracle_routes_conflict(const struct oracle_route *a,
             path |= same;
         }
     }
-    return host && path && a->priority == b->priority && a->methods == b->methods;
+    return host && path && a->priority == b->priority && a->methods == b->methods &&
+           oracle_conditions_equal(&a->conditions, &b->conditions);
 }
 
 static inline bool oracle_has_conflict(const struct oracle *o)
