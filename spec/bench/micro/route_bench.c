@@ -1,7 +1,8 @@
 /*
  * What the route table costs with 1,000 and with 100,000 routes: a look-up (hosts exact and
- * wildcard, paths exact, with parameters and by prefix; one in eight finds nothing), the bytes of
- * the table, the time to build it. Prints `bench <name> <value> <unit>` lines: CPU time of this
+ * wildcard, paths exact, with parameters and by prefix, one in ten with a condition on a header, one
+ * in a hundred a regular expression; one request in eight finds nothing), the bytes of the table,
+ * the time to build it. Prints `bench <name> <value> <unit>` lines: CPU time of this
  * thread, the least of three rounds. The requests are prepared beforehand, more of them than a
  * cache holds.
  */
@@ -20,6 +21,7 @@
 struct request {
     char host[32];
     char path[96];
+    bool current; /* sends the header that some routes ask for */
 };
 
 /* Route `i` of a host: kinds in turn, names that share long beginnings as real ones do. */
@@ -32,7 +34,10 @@ static void write_pattern(char *out, size_t n, unsigned i)
     };
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(out, n, forms[i % TG_COUNT_OF(forms)], i % 3, i / 5);
+    if (i == ROUTES_PER_HOST - 1)
+        snprintf(out, n, "~^/reports/(?<year>\\d{4})-(\\d\\d)/[a-z]+$");
+    else
+        snprintf(out, n, forms[i % TG_COUNT_OF(forms)], i % 3, i / 5);
 #pragma GCC diagnostic pop
 }
 
@@ -46,7 +51,10 @@ static void write_path(char *out, size_t n, unsigned i, unsigned salt, bool miss
     };
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(out, n, forms[i % TG_COUNT_OF(forms)], miss ? 7 : i % 3, i / 5, salt);
+    if (i == ROUTES_PER_HOST - 1)
+        snprintf(out, n, "/reports/%u-11/%s", miss ? 26 : 2026, "orders");
+    else
+        snprintf(out, n, forms[i % TG_COUNT_OF(forms)], miss ? 7 : i % 3, i / 5, salt);
 #pragma GCC diagnostic pop
 }
 
@@ -54,6 +62,17 @@ static void write_host(char *out, size_t n, unsigned host, bool pattern)
 {
     bool wildcard = host % 10 == 0;
     snprintf(out, n, "%stenant-%u.example.com", !wildcard ? "" : pattern ? "*." : "eu.", host);
+}
+
+/* The header of the request at `arg`. */
+static bool fetch(void *arg, enum tg_route_source source, struct tg_str name, unsigned nth,
+                  struct tg_str *value)
+{
+    const struct request *r = arg;
+    (void)source;
+    (void)name;
+    *value = TG_STR("2026-11");
+    return nth == 0 && r->current;
 }
 
 static struct tg_route_table *build(unsigned routes, uint64_t *us)
@@ -69,6 +88,9 @@ static struct tg_route_table *build(unsigned routes, uint64_t *us)
         write_host(host, sizeof(host), i / ROUTES_PER_HOST, true);
         write_pattern(path, sizeof(path), i % ROUTES_PER_HOST);
         struct tg_str hosts = tg_str_c(host), paths = tg_str_c(path), get = TG_STR("GET");
+        struct tg_str version = TG_STR("2026-11");
+        struct tg_route_condition condition = {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE,
+                                               TG_STR("X-Version"), &version, 1};
         struct tg_route_spec spec = {.name = tg_str_c(name),
                                      .handle = b,
                                      .hosts = &hosts,
@@ -76,7 +98,9 @@ static struct tg_route_table *build(unsigned routes, uint64_t *us)
                                      .paths = &paths,
                                      .path_count = 1,
                                      .methods = &get,
-                                     .method_count = i % 2};
+                                     .method_count = i % 2,
+                                     .conditions = &condition,
+                                     .condition_count = i % 10 == 7};
         tg_assert(tg_route_builder_add(b, &spec, &refusal) == TG_OK);
     }
     tg_assert(tg_route_table_build(b, NULL, NULL, &table) == TG_OK);
@@ -92,8 +116,11 @@ static double measure(const struct tg_route_table *table, const struct request *
         uint64_t start = tg_clock_thread_cpu();
         for (unsigned i = 0; i < REQUESTS; i++) {
             const struct request *r = &requests[i];
-            struct tg_route_query query = {
-                .host = tg_str_c(r->host), .path = tg_str_c(r->path), .method = TG_STR("GET")};
+            struct tg_route_query query = {.host = tg_str_c(r->host),
+                                           .path = tg_str_c(r->path),
+                                           .method = TG_STR("GET"),
+                                           .fetch = fetch,
+                                           .arg = (void *)(uintptr_t)r};
             struct tg_route_match match;
             found += tg_route_match(table, &query, &match) == TG_ROUTE_FOUND;
         }
@@ -116,6 +143,7 @@ static void run(unsigned routes, const char *label)
         write_host(requests[i].host, sizeof(requests[i].host), route / ROUTES_PER_HOST, false);
         write_path(requests[i].path, sizeof(requests[i].path), route % ROUTES_PER_HOST, i,
                    i % 8 == 0);
+        requests[i].current = i % 5 != 0;
     }
     printf("bench route.lookup_ns.%s %.1f ns\n", label, measure(table, requests));
     printf("bench route.table_bytes.%s %zu bytes\n", label, tg_route_table_bytes(table));

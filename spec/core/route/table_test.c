@@ -256,6 +256,18 @@ static const struct scenario own[] = {
       {"POST", "h", "/h", "405 GET, HEAD", 0},
       {"HEAD", "h", "/n", "getn", 0},
       {"BREW", "h", "/n", "any", 0}}},
+    {"spelling",
+     {{"utf8", NULL, "/caf\xc3\xa9", NULL, 0},
+      {"escaped", NULL, "/th%c3%a9", NULL, 0},
+      {"plain", NULL, "/%61dmin/*", NULL, 0},
+      {"slash", NULL, "/a%2fb", NULL, 0},
+      {"percent", NULL, "/100%25", NULL, 0}},
+     {{NULL, "h", "/caf%C3%A9", "utf8", 0},
+      {NULL, "h", "/th%C3%A9", "escaped", 0},
+      {NULL, "h", "/admin/x", "plain", 0},
+      {NULL, "h", "/a%2Fb", "slash", 0},
+      {NULL, "h", "/a/b", "404", 0},
+      {NULL, "h", "/100%25", "percent", 0}}},
     {"no routes at all", {{0}}, {{NULL, "h", "/", "404", 0}}},
     {"a lone prefix", {{"all", NULL, "/*", NULL, 0}}, {{NULL, "h", "/x", "all", 0}}},
 };
@@ -328,8 +340,11 @@ static void test_the_same_match_twice_is_a_conflict(void **state)
                                  {"g", "a.test", "/u/{id:int}", "GET", 0},
                                  {"h", "a.test", "/u/{id...}", "GET", 0},
                                  {0}};
+    const struct row spelled[] = {
+        {"a", NULL, "/caf\xc3\xa9", NULL, 0}, {"b", NULL, "/c%61f%c3%A9", NULL, 0}, {0}};
     struct conflicts all;
     (void)state;
+    assert_int_equal(count_conflicts(spelled, &all), 1);
     assert_int_equal(count_conflicts(same, &all), 1);
     assert_string_equal(all.text, "a b a.test. /u/{name}");
     assert_int_equal(count_conflicts(differ, &all), 0);
