@@ -74,3 +74,33 @@ describe("examples/hello", function()
     assert.contains("write /hello/NAME", body)
   end)
 end)
+
+describe("examples/routing", function()
+  local ADDRESS = "127.0.0.1:8080"
+  local text = read("examples/routing/gateway.lua")
+  local g
+
+  setup(function()
+    g = gateway.start({ config = text:gsub(ADDRESS, "127.0.0.1:@PORT@") })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local asked = {}
+  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
+    asked[answer:match("^%S+")] = true
+    it(("is answered by %s: %s"):format(answer, line), function()
+      local address = ADDRESS:gsub("%p", "%%%0")
+      local _, _, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
+      assert.equal(answer .. "\n", body)
+    end)
+  end
+
+  it("asks each of its routes", function()
+    for name in text:gmatch('\ntg%.route "([^"]+)"') do
+      assert.is_true(asked[name], name)
+    end
+  end)
+end)

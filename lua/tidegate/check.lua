@@ -11,6 +11,7 @@
 --              unknown(value) -> true for a stand-in whose mistake has been reported already
 --              compile_regex(pattern) -> why it does not compile
 --              check_expr(text) -> why it is no expression, and a hint
+--              check_value_regex(pattern), for conditions of routes: the same
 -- Invariants Sensitive values never reach a message. Depth is at most DEPTH, so a table that holds itself
 --            ends.
 -- Cost       Linear in the value; one_of tries each variant.

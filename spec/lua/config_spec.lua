@@ -258,6 +258,9 @@ local CASES = {
   { "a bad path", 'tg.route "x" { service = "echo", paths = { "/", "a" } }',
     { 'gateway.lua:4:49: routes.x.paths[2]: "a" is not a path: it does not begin with a slash' },
     'write "/a" or "/a/*"' },
+  { "a bad condition", 'tg.route "x" { service = "echo", headers = { a = "~(" } }',
+    { 'gateway.lua:4:46: routes.x.headers.a: "~(" is not a regular expression: ' ..
+      "missing closing parenthesis (at byte 3)" }, "close it" },
   { "a bad method", 'tg.route "x" { service = "echo", methods = { "get" } }',
     { 'gateway.lua:4:46: routes.x.methods[1]: "get" is not a method' }, 'methods are in capitals: "GET"' },
   { "a prefix that is none", 'tg.route "x" { service = "echo", paths = { "/a/*" }, strip_prefix = "/b" }',
