@@ -84,8 +84,7 @@ static struct tg_route_network network_from(struct tg_str text)
 
 static void read_networks(lua_State *L, int table, struct tg_route_spec *spec)
 {
-    const struct tg_str *texts =
-        tg_scratch_string_list(L, table, "networks", &spec->network_count);
+    const struct tg_str *texts = tg_scratch_string_list(L, table, "networks", &spec->network_count);
     struct tg_route_network *networks =
         lua_newuserdata(L, (spec->network_count + 1) * sizeof(*networks));
     for (size_t i = 0; i < spec->network_count; i++)

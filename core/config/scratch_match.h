@@ -1,5 +1,5 @@
-/* scratch_match.h: what a route asks of a request besides host, path and method, from the table that
- * lua/tidegate/resolve.lua hands to build_routes.
+/* scratch_match.h: what a route asks of a request besides host, path and method, from the table
+ * that lua/tidegate/resolve.lua hands to build_routes.
  *
  *     { priority = 5, scheme = "https", networks = { "10.0.0.0/8" }, sni = { "a.test" },
  *       conditions = { { source = "header", name = "x-v", kind = "value", values = { "2" } } } }
@@ -11,8 +11,8 @@
 
 #include <lua.h>
 
-/* The list of strings in field `name` of the table at index `table`. The array is a userdata left on
- * the stack, the strings stay in the table. May raise. */
+/* The list of strings in field `name` of the table at index `table`. The array is a userdata left
+ * on the stack, the strings stay in the table. May raise. */
 const struct tg_str *tg_scratch_string_list(lua_State *L, int table, const char *name,
                                             size_t *count);
 

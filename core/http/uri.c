@@ -58,7 +58,7 @@ static size_t escapes_of_character(struct tg_str raw, size_t at)
 /* Appends the escape at `at`: what it stands for where that is unreserved, else in capitals. */
 static size_t put_escape(struct tg_str raw, size_t at, char *out)
 {
-    int byte = decode_at(raw, at);
+    unsigned char byte = (unsigned char)decode_at(raw, at);
     if (tg_char_is((char)byte, TG_CHAR_UNRESERVED)) {
         out[0] = (char)byte;
         return 1;

@@ -7,9 +7,9 @@
  *   - "." and ".." segments are removed (5.2.4), encoded dots included;
  *   - doubled slashes stay, or are merged first where the listener says so.
  * Reserved characters keep the spelling in which they came, since "a;b" and "a%3Bb" may differ.
- * Refused: a "%" without two hex digits, an encoded NUL, escapes of bytes that are no UTF-8 (overlong
- * forms, surrogates and stray bytes among them), ".." above the root, bytes that are not visible
- * ASCII.
+ * Refused: a "%" without two hex digits, an encoded NUL, escapes of bytes that are no UTF-8
+ * (overlong forms, surrogates and stray bytes among them), ".." above the root, bytes that are not
+ * visible ASCII.
  */
 #ifndef TG_HTTP_URI_H
 #define TG_HTTP_URI_H

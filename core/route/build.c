@@ -68,7 +68,8 @@ static const struct tg_route_program *program_of(const struct tg_route_builder *
 {
     static const struct tg_route_program none = {
         .criteria = {255, 255, 255, 255, 1, 1, 255, 255, 255}};
-    const struct tg_route_program *programs = (const struct tg_route_program *)(void *)b->programs.p;
+    const struct tg_route_program *programs =
+        (const struct tg_route_program *)(void *)b->programs.p;
     return item->program != 0 ? &programs[item->program - 1] : &none;
 }
 

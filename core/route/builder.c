@@ -149,8 +149,7 @@ static enum tg_err add_regex(struct addition *a, struct tg_route_item *base,
                              struct tg_route_problem *problem)
 {
     struct tg_route_path *path = &a->path;
-    enum tg_err err =
-        tg_route_builder_regex(a->b, path->regex, true, &base->regex, problem);
+    enum tg_err err = tg_route_builder_regex(a->b, path->regex, true, &base->regex, problem);
     if (err != TG_OK) {
         problem->at += 1; /* the "~" */
         return err;
@@ -271,9 +270,9 @@ static enum tg_err add_route(struct addition *a, const struct tg_route_spec *spe
 
 static void list_pools(struct tg_route_builder *b, struct tg_route_pool *pools[TG_ROUTE_POOLS])
 {
-    struct tg_route_pool *all[TG_ROUTE_POOLS] = {
-        &b->keys,     &b->texts, &b->names,  &b->items,  &b->routes, &b->sets,
-        &b->programs, &b->tests, &b->values, &b->ranges, &b->regexes};
+    struct tg_route_pool *all[TG_ROUTE_POOLS] = {&b->keys,   &b->texts,  &b->names,    &b->items,
+                                                 &b->routes, &b->sets,   &b->programs, &b->tests,
+                                                 &b->values, &b->ranges, &b->regexes};
     memcpy(pools, all, sizeof(all));
 }
 

@@ -25,12 +25,12 @@ struct tg_route_spec {
     const struct tg_str *paths;
     size_t path_count; /* 0: any path */
     const struct tg_str *methods;
-    size_t method_count; /* 0: any method */
+    size_t method_count;                         /* 0: any method */
     const struct tg_route_condition *conditions; /* all must hold */
     size_t condition_count;
     const struct tg_route_network *networks;
-    size_t network_count; /* 0: any client */
-    struct tg_str scheme; /* empty: any */
+    size_t network_count;      /* 0: any client */
+    struct tg_str scheme;      /* empty: any */
     const struct tg_str *snis; /* hosts, exact or "*." wildcards */
     size_t sni_count;          /* 0: any, or no TLS */
 };
@@ -55,7 +55,8 @@ struct tg_route_refusal {
 struct tg_route_builder *tg_route_builder_new(void) TG_MUST_USE;
 
 /* Adds a route. TG_E_INVALID: a pattern is none, see `*refusal`; TG_E_LIMIT: the table would have
- * too many entries, methods, constraints or expressions (`refusal->what.text` says which); TG_E_NOMEM. */
+ * too many entries, methods, constraints or expressions (`refusal->what.text` says which);
+ * TG_E_NOMEM. */
 enum tg_err tg_route_builder_add(struct tg_route_builder *builder, const struct tg_route_spec *spec,
                                  struct tg_route_refusal *refusal) TG_MUST_USE;
 

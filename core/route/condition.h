@@ -1,11 +1,11 @@
-/* condition.h: what a route may ask of a request besides host, path and method: header fields, query
- * parameters, cookies, the client's network, the scheme, the name of the TLS handshake.
+/* condition.h: what a route may ask of a request besides host, path and method: header fields,
+ * query parameters, cookies, the client's network, the scheme, the name of the TLS handshake.
  *
  * All conditions of a route have to hold. They are compiled into a flat program when the route is
- * added (tables of struct tg_route_test in layout.h), and tested only for routes whose host and path
- * match and which could still win. What they ask of the request comes through a callback, since this
- * folder knows no HTTP; whoever provides it parses a query or a cookie once, when it is first asked
- * for.
+ * added (tables of struct tg_route_test in layout.h), and tested only for routes whose host and
+ * path match and which could still win. What they ask of the request comes through a callback,
+ * since this folder knows no HTTP; whoever provides it parses a query or a cookie once, when it is
+ * first asked for.
  *
  * Two routes that match the same host, path and method are told apart by what they ask for:
  * tg_route_criteria, compared byte by byte, the lesser one wins.

@@ -1,8 +1,8 @@
 /* explain.c: a walk over all trees of the table, with a verdict for every entry.
  *
- * The walk keeps what the path's pattern is so far as tokens (text as it is, a byte and the index of
- * a set for a parameter) and whether the request's path fits it; where it does not, the subtree is
- * walked all the same, since its routes are told of too. Each entry becomes a row; the rows are
+ * The walk keeps what the path's pattern is so far as tokens (text as it is, a byte and the index
+ * of a set for a parameter) and whether the request's path fits it; where it does not, the subtree
+ * is walked all the same, since its routes are told of too. Each entry becomes a row; the rows are
  * sorted by route to find each route's closest one, then by outcome.
  *
  * Recursion goes as deep as a path pattern has bytes at the most.
@@ -217,8 +217,8 @@ static void walk(struct visit *v, uint32_t index, struct place place)
     size_t before = v->tokens_n;
     memcpy(v->tokens + v->tokens_n, label, node->label_n);
     v->tokens_n += node->label_n;
-    place.fits = place.fits && tg_str_starts(tg_str_sub(path, place.at, path.n),
-                                             tg_str(label, node->label_n));
+    place.fits = place.fits &&
+                 tg_str_starts(tg_str_sub(path, place.at, path.n), tg_str(label, node->label_n));
     place.at += place.fits ? node->label_n : 0;
     add_rows(v, index, place);
     for (uint32_t i = 0; i < (uint32_t)node->texts + node->params && !v->failed; i++) {
@@ -365,8 +365,8 @@ static struct tg_str host_text(const struct tg_route_table *t,
     char port[8] = "";
     if (slot->port != 0)
         (void)snprintf(port, sizeof(port), ":%u", slot->port);
-    int size = snprintf(room, n, "%s%.*s%s", starts[slot->kind], (int)slot->n, t->text + slot->text,
-                        port);
+    int size =
+        snprintf(room, n, "%s%.*s%s", starts[slot->kind], (int)slot->n, t->text + slot->text, port);
     return tg_str(room, (size_t)size);
 }
 
@@ -378,7 +378,9 @@ static void tell(const struct visit *v, const struct row *row, const struct row 
     bool matches = row->check == TG_ROUTE_CHECK_COUNT;
     struct tg_route_candidate candidate = {
         .handle = row->entry->handle,
-        .outcome = !matches ? TG_ROUTE_FAILS : row == first ? TG_ROUTE_WINS : TG_ROUTE_LOSES,
+        .outcome = !matches       ? TG_ROUTE_FAILS
+                   : row == first ? TG_ROUTE_WINS
+                                  : TG_ROUTE_LOSES,
         .priority = priority_of(t, row->entry->rank),
         .gave_up = row->gave_up,
         .host = host_text(t, row->slot, room, sizeof(room)),
@@ -396,9 +398,8 @@ static void tell(const struct visit *v, const struct row *row, const struct row 
 /* The row that all others are behind: the winner, or one that gave up and might have won. */
 static const struct row *find_first(const struct visit *v, enum tg_route_verdict *verdict)
 {
-    const struct row *first = v->count > 0 && v->rows[0].check == TG_ROUTE_CHECK_COUNT
-                                  ? &v->rows[0]
-                                  : NULL;
+    const struct row *first =
+        v->count > 0 && v->rows[0].check == TG_ROUTE_CHECK_COUNT ? &v->rows[0] : NULL;
     *verdict = first != NULL ? TG_ROUTE_FOUND : TG_ROUTE_NOT_FOUND;
     if (first == NULL && v->count > 0 && v->rows[0].check == TG_ROUTE_CHECK_METHOD)
         *verdict = TG_ROUTE_WRONG_METHOD;
@@ -413,9 +414,8 @@ static const struct row *find_first(const struct visit *v, enum tg_route_verdict
     return first;
 }
 
-enum tg_err tg_route_explain(const struct tg_route_table *table,
-                             const struct tg_route_query *query, size_t max,
-                             tg_route_on_candidate *on_candidate, void *arg,
+enum tg_err tg_route_explain(const struct tg_route_table *table, const struct tg_route_query *query,
+                             size_t max, tg_route_on_candidate *on_candidate, void *arg,
                              enum tg_route_verdict *verdict, size_t *left_out)
 {
     struct visit *v = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*v));

@@ -1,11 +1,11 @@
 /* explain.h: why a request takes the route that it takes, and why the others do not.
  *
  * Looks at every entry of the table instead of searching it, with the same order of precedence
- * (table.h): for people who ask, not for requests. A route with several hosts and paths is told once,
- * by the pair of them that came closest.
+ * (table.h): for people who ask, not for requests. A route with several hosts and paths is told
+ * once, by the pair of them that came closest.
  *
- * Threads: any. Cost: linear in the table, some 50 ms for 100,000 routes; memory for the time of the
- * call, some 100 bytes an entry.
+ * Threads: any. Cost: linear in the table, some 50 ms for 100,000 routes; memory for the time of
+ * the call, some 100 bytes an entry.
  */
 #ifndef TG_ROUTE_EXPLAIN_H
 #define TG_ROUTE_EXPLAIN_H
@@ -83,9 +83,8 @@ typedef void tg_route_on_candidate(void *arg, const struct tg_route_candidate *c
 /* Tells of at most `max` routes: the one that wins, then those that match and lose, in order of
  * precedence, then those that do not match, those that failed last first. `*verdict` is that of
  * tg_route_match(), `*left_out` how many routes were not told of. TG_E_NOMEM: nothing was told. */
-enum tg_err tg_route_explain(const struct tg_route_table *table,
-                             const struct tg_route_query *query, size_t max,
-                             tg_route_on_candidate *on_candidate, void *arg,
+enum tg_err tg_route_explain(const struct tg_route_table *table, const struct tg_route_query *query,
+                             size_t max, tg_route_on_candidate *on_candidate, void *arg,
                              enum tg_route_verdict *verdict, size_t *left_out) TG_MUST_USE;
 
 /* "host", "query parameter"; "more specific path". */

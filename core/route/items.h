@@ -39,8 +39,8 @@ struct tg_route_item {
     uint32_t route;     /* index into routes */
     uint32_t host_text; /* in texts: patterns as written, for messages */
     uint32_t path;
-    uint32_t names; /* in names */
-    uint32_t rank;  /* set while a table is built */
+    uint32_t names;   /* in names */
+    uint32_t rank;    /* set while a table is built */
     uint32_t program; /* 1 + index; 0: no conditions */
     uint32_t regex;   /* index, where the path is one */
     uint16_t host_text_n;

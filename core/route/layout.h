@@ -14,9 +14,9 @@
  *   entries one per host x path x method set of a route, grouped by node, by rank within a group
  *   sets    the byte sets of constrained parameters
  *   programs, tests, values, ranges
- *           the conditions of routes that have any: a program is a run of tests, a test leads to its
- *           values in text, or to ranges of addresses
- *   regexes expressions of paths and of conditions, each once
+ *           the conditions of routes that have any: a program is a run of tests, a test leads to
+ * its values in text, or to ranges of addresses regexes expressions of paths and of conditions,
+ * each once
  *
  * Ranks are the places in the total order of all entries; the least that matches wins. Each node
  * holds the least rank below it, so that the search skips what cannot win any more.
@@ -36,7 +36,7 @@
 
 struct tg_route_entry {
     uint64_t methods;
-    void *handle;   /* the caller's */
+    void *handle;     /* the caller's */
     uint32_t rank;    /* unique in the table */
     uint32_t names;   /* in text: length byte and bytes of each parameter's name */
     uint32_t program; /* 1 + index of its conditions; 0: none */
@@ -103,7 +103,8 @@ struct tg_route_program {
     unsigned char criteria[TG_ROUTE_CRITERIA];
     uint16_t count;
     uint32_t tests; /* index of the first */
-    uint32_t identity; /* used while building: the conditions in one spelling, in the builder's texts */
+    uint32_t
+        identity; /* used while building: the conditions in one spelling, in the builder's texts */
     uint32_t identity_n;
 };
 

@@ -16,11 +16,11 @@
 #define TG_ROUTE_METHOD_NAME_MAX 31 /* bytes of a method's name */
 #define TG_ROUTE_METHODS_MAX     63 /* different methods in one table; bit 63 is "other" */
 
-#define TG_ROUTE_METHOD_GET   (UINT64_C(1) << 0)
-#define TG_ROUTE_METHOD_HEAD  (UINT64_C(1) << 1)
+#define TG_ROUTE_METHOD_GET     (UINT64_C(1) << 0)
+#define TG_ROUTE_METHOD_HEAD    (UINT64_C(1) << 1)
 #define TG_ROUTE_METHOD_OPTIONS (UINT64_C(1) << 6)
-#define TG_ROUTE_METHOD_OTHER (UINT64_C(1) << 63)
-#define TG_ROUTE_METHOD_ANY   UINT64_MAX
+#define TG_ROUTE_METHOD_OTHER   (UINT64_C(1) << 63)
+#define TG_ROUTE_METHOD_ANY     UINT64_MAX
 
 struct tg_route_method {
     uint8_t n;

@@ -1,4 +1,5 @@
-/* pattern.c: two small recursive-descent parsers, and what begins a regular expression; see pattern.h for grammar and keys.
+/* pattern.c: two small recursive-descent parsers, and what begins a regular expression; see
+ * pattern.h for grammar and keys.
  *
  * A parser walks its text by `at`; the first thing that does not fit is reported with its offset
  * and ends the work. Every key fits struct tg_route_key: TG_ROUTE_PATH_MAX bytes of text, each
@@ -417,7 +418,8 @@ static bool skip_set(struct tg_str s, size_t *at)
 }
 
 /* True when the whole expression may be one of several branches, so that its beginning says nothing
- * of what matches. What makes a bracket count for nothing (quoting, comments, \c) is taken for that.
+ * of what matches. What makes a bracket count for nothing (quoting, comments, \c) is taken for
+ * that.
  */
 static bool may_branch(struct tg_str s)
 {

@@ -24,8 +24,8 @@
 #define STEP_BYTES  16 /* of the subject that count as one step */
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 10000
-#define HEAP_LIMIT  256  /* KiB */
-#define TRIAL_RUN   512  /* bytes */
+#define HEAP_LIMIT  256 /* KiB */
+#define TRIAL_RUN   512 /* bytes */
 
 struct tg_route_regex {
     _Atomic uint32_t refs;
@@ -121,8 +121,9 @@ static enum tg_err check_size(struct tg_route_regex *r, struct tg_route_problem 
     return TG_OK;
 }
 
-/* Searches a subject that begins with what the pattern spells out, goes on with a run of `unit` and a
- * byte that hardly anything takes, and ends in the pattern itself: a byte that must occur does. */
+/* Searches a subject that begins with what the pattern spells out, goes on with a run of `unit` and
+ * a byte that hardly anything takes, and ends in the pattern itself: a byte that must occur does.
+ */
 static enum tg_route_regex_verdict try_run(const struct tg_route_regex *r, struct tg_str unit)
 {
     char subject[2 * TG_ROUTE_REGEX_MAX + TRIAL_RUN + 16];
@@ -149,7 +150,8 @@ static enum tg_err try_runs(const struct tg_route_regex *r, struct tg_route_prob
         if (verdict == TG_ROUTE_REGEX_NOMEM)
             return TG_E_NOMEM;
         if (verdict == TG_ROUTE_REGEX_LIMIT)
-            return fail(problem, 0, "it takes more than 100000 steps on 512 bytes that nearly match",
+            return fail(problem, 0,
+                        "it takes more than 100000 steps on 512 bytes that nearly match",
                         "repetitions within repetitions, or one after the other, try all ways to "
                         "divide the text: use [^/]+ for a segment, possessive ++ and *+");
     }

@@ -39,9 +39,9 @@ enum tg_route_regex_verdict {
     TG_ROUTE_REGEX_NOMEM
 };
 
-/* Compiles `pattern` into `*out`, with one reference, the caller's. `anchored`: matches begin at the
- * start of the subject. TG_E_INVALID with `*problem` set when it does not compile or costs too much;
- * TG_E_NOMEM. */
+/* Compiles `pattern` into `*out`, with one reference, the caller's. `anchored`: matches begin at
+ * the start of the subject. TG_E_INVALID with `*problem` set when it does not compile or costs too
+ * much; TG_E_NOMEM. */
 enum tg_err tg_route_regex_new(struct tg_str pattern, bool anchored, struct tg_route_regex **out,
                                struct tg_route_problem *problem) TG_MUST_USE;
 

@@ -38,8 +38,7 @@ static void accept(struct search *s, const struct tg_route_entry *entry, size_t 
     s->best = entry->rank;
     memcpy(s->won, regex ? s->groups : s->spans, entry->captures * sizeof(s->won[0]));
     if (entry->end == TG_ROUTE_KEY_REST)
-        s->won[entry->captures - 1] =
-            (struct tg_route_span){(uint32_t)at, (uint32_t)(s->n - at)};
+        s->won[entry->captures - 1] = (struct tg_route_span){(uint32_t)at, (uint32_t)(s->n - at)};
 }
 
 /* The expression and the conditions of an entry that has any: may it be taken? */
@@ -51,8 +50,7 @@ static bool holds(struct search *s, const struct tg_route_entry *entry)
     if (entry->end == TG_ROUTE_KEY_REGEX)
         verdict = tg_route_regex_match(t->regexes[entry->regex], tg_str(s->path, s->n), s->groups);
     if (verdict == TG_ROUTE_REGEX_YES && entry->program != 0)
-        verdict =
-            tg_route_program_test(t, &t->programs[entry->program - 1], s->query, &failed);
+        verdict = tg_route_program_test(t, &t->programs[entry->program - 1], s->query, &failed);
     if (verdict > TG_ROUTE_REGEX_YES)
         s->undecided = TG_MIN(s->undecided, entry->rank);
     return verdict == TG_ROUTE_REGEX_YES;

@@ -18,11 +18,11 @@
  *  12. fewer methods
  *  13. the name of the route, in byte order
  * The order is total: two routes that ask for the same with the same priority are a conflict at
- * build time, so 13 only decides between different sets that overlap. The order of declaration never
- * matters.
+ * build time, so 13 only decides between different sets that overlap. The order of declaration
+ * never matters.
  *
- * A request that makes an expression exceed its bounds (regex.h), of a route that no other beats, is
- * answered by TG_ROUTE_UNDECIDED: whoever refuses such a request lets no rule be passed by it.
+ * A request that makes an expression exceed its bounds (regex.h), of a route that no other beats,
+ * is answered by TG_ROUTE_UNDECIDED: whoever refuses such a request lets no rule be passed by it.
  *
  * Cost: one hash of the host, one visit of each tree node that fits the path and can still win, one
  * test of each route with conditions that ends there; no allocation but one for each expression

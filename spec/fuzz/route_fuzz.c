@@ -1,7 +1,7 @@
 /*
  * The route table against the linear scan of spec/core/route/route_oracle.h: the input chooses
- * routes, with conditions, and then requests. The patterns are the oracle's own; what else may stand in a pattern is
- * the business of route_pattern_fuzz.c. Any difference is a crash.
+ * routes, with conditions, and then requests. The patterns are the oracle's own; what else may
+ * stand in a pattern is the business of route_pattern_fuzz.c. Any difference is a crash.
  */
 #include "base/banned.h"
 #include "route/route_oracle.h"

@@ -1,10 +1,9 @@
 /*
  * What the route table costs with 1,000 and with 100,000 routes: a look-up (hosts exact and
- * wildcard, paths exact, with parameters and by prefix, one in ten with a condition on a header, one
- * in a hundred a regular expression; one request in eight finds nothing), the bytes of the table,
- * the time to build it. Prints `bench <name> <value> <unit>` lines: CPU time of this
- * thread, the least of three rounds. The requests are prepared beforehand, more of them than a
- * cache holds.
+ * wildcard, paths exact, with parameters and by prefix, one in ten with a condition on a header,
+ * one in a hundred a regular expression; one request in eight finds nothing), the bytes of the
+ * table, the time to build it. Prints `bench <name> <value> <unit>` lines: CPU time of this thread,
+ * the least of three rounds. The requests are prepared beforehand, more of them than a cache holds.
  */
 #include "base/banned.h"
 #include "route/build.h"

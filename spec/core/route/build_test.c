@@ -1,6 +1,7 @@
 /*
  * The route table against a linear scan of the rules (route_oracle.h): thousands of random tables,
- * each asked many random questions, some of them with all reasons, from a fixed seed. A difference prints the seed's step.
+ * each asked many random questions, some of them with all reasons, from a fixed seed. A difference
+ * prints the seed's step.
  */
 #include "base/banned.h"
 #include "route_oracle.h"

@@ -96,8 +96,8 @@ static void test_a_header_may_have_any_of_the_values_in_any_line(void **state)
 
 static void test_the_first_value_of_a_parameter_or_cookie_counts(void **state)
 {
-    struct request r = {.of = {[TG_ROUTE_QUERY] = {"a", "1", "a", "2"},
-                               [TG_ROUTE_COOKIE] = {"A", "x", "A", "y"}}};
+    struct request r = {
+        .of = {[TG_ROUTE_QUERY] = {"a", "1", "a", "2"}, [TG_ROUTE_COOKIE] = {"A", "x", "A", "y"}}};
     (void)state;
     assert_true(TAKES(TG_ROUTE_QUERY, TG_ROUTE_TEST_VALUE, "a", &r, "1"));
     assert_false(TAKES(TG_ROUTE_QUERY, TG_ROUTE_TEST_VALUE, "a", &r, "2"));
@@ -147,9 +147,12 @@ static void test_networks_are_of_both_families_and_merge(void **state)
     static const struct {
         const char *address;
         bool within;
-    } rows[] = {{MAPPED "\x0a\xff\xff\xff", true}, {MAPPED "\x0a\0\0\0", true},
-                {MAPPED "\x09\xff\xff\xff", false}, {MAPPED "\x0b\0\0\0", false},
-                {MAPPED "\xc0\0\x02\x01", true},    {MAPPED "\xc0\0\x02\x02", false},
+    } rows[] = {{MAPPED "\x0a\xff\xff\xff", true},
+                {MAPPED "\x0a\0\0\0", true},
+                {MAPPED "\x09\xff\xff\xff", false},
+                {MAPPED "\x0b\0\0\0", false},
+                {MAPPED "\xc0\0\x02\x01", true},
+                {MAPPED "\xc0\0\x02\x02", false},
                 {"\xfd\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", true},
                 {"\xfe\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", false}};
     (void)state;
@@ -253,10 +256,8 @@ static bool conflict(const struct tg_route_condition *x, const struct tg_route_c
                      size_t count)
 {
     struct tg_route_builder *b = tg_route_builder_new();
-    struct tg_route_spec first = {
-        .name = TG_STR("x"), .conditions = x, .condition_count = count};
-    struct tg_route_spec second = {
-        .name = TG_STR("y"), .conditions = y, .condition_count = count};
+    struct tg_route_spec first = {.name = TG_STR("x"), .conditions = x, .condition_count = count};
+    struct tg_route_spec second = {.name = TG_STR("y"), .conditions = y, .condition_count = count};
     struct tg_route_table *table = NULL;
     struct tg_route_refusal refusal;
     assert_non_null(b);
@@ -274,9 +275,8 @@ static void test_the_same_conditions_however_written_are_a_conflict(void **state
     const struct tg_route_condition x[] = {
         {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE, TG_STR("X-A"), ab, 2},
         {TG_ROUTE_COOKIE, TG_ROUTE_TEST_PRESENT, TG_STR("c"), NULL, 0}};
-    struct tg_route_condition y[] = {
-        {TG_ROUTE_COOKIE, TG_ROUTE_TEST_PRESENT, TG_STR("c"), NULL, 0},
-        {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE, TG_STR("x-a"), ba, 3}};
+    struct tg_route_condition y[] = {{TG_ROUTE_COOKIE, TG_ROUTE_TEST_PRESENT, TG_STR("c"), NULL, 0},
+                                     {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE, TG_STR("x-a"), ba, 3}};
     (void)state;
     assert_true(conflict(x, y, 2));
     y[0].name = TG_STR("C"); /* cookies have a case */

@@ -1,7 +1,7 @@
 /*
- * Explaining a match: for each route of a table, whether it wins, loses and by what, or which of its
- * conditions fails first; that the bound holds; and that the winner is always the one that a lookup
- * finds.
+ * Explaining a match: for each route of a table, whether it wins, loses and by what, or which of
+ * its conditions fails first; that the bound holds; and that the winner is always the one that a
+ * lookup finds.
  */
 #include "base/banned.h"
 #include "route/explain.h"
@@ -103,9 +103,9 @@ static void note(void *arg, const struct tg_route_candidate *c)
                                                      : "";
     static const char *const outcomes[] = {"wins", "loses", "fails"};
     told->n += (size_t)snprintf(told->text + told->n, sizeof(told->text) - told->n,
-                                "%s %s %s%s%.*s%s\n", (const char *)c->handle,
-                                outcomes[c->outcome], why, c->name.n > 0 ? " " : "",
-                                TG_STR_ARG(c->name), c->gave_up ? " gave up" : "");
+                                "%s %s %s%s%.*s%s\n", (const char *)c->handle, outcomes[c->outcome],
+                                why, c->name.n > 0 ? " " : "", TG_STR_ARG(c->name),
+                                c->gave_up ? " gave up" : "");
 }
 
 static enum tg_route_verdict explain(const struct tg_route_table *table, const char *method,

@@ -1,5 +1,5 @@
-/* oracle_conditions.h: conditions of routes for the oracle of route_oracle.h: made at random, tested
- * and compared one by one, as the rules say it and without the route table's code.
+/* oracle_conditions.h: conditions of routes for the oracle of route_oracle.h: made at random,
+ * tested and compared one by one, as the rules say it and without the route table's code.
  *
  * Headers, query parameters and cookies have two names each and a few short values, so that random
  * routes and requests meet often. Regular expressions have twins in C.
@@ -41,8 +41,8 @@ struct oracle_network {
 
 static const struct oracle_network oracle_networks[] = {
     {{10, 0, 0, 0}, 8}, {{10, 1, 0, 0}, 16}, {{0, 0, 0, 0}, 0}, {{10, 1, 1, 7}, 32}};
-static const unsigned char oracle_addresses[][4] = {{10, 1, 1, 7}, {10, 1, 2, 3}, {10, 9, 9, 9},
-                                                    {192, 0, 2, 1}};
+static const unsigned char oracle_addresses[][4] = {
+    {10, 1, 1, 7}, {10, 1, 2, 3}, {10, 9, 9, 9}, {192, 0, 2, 1}};
 static const char *const oracle_schemes[] = {"", "http", "https"};
 
 struct oracle_conditions {
@@ -216,7 +216,7 @@ static inline int oracle_count(const struct oracle_conditions *c, int source, in
     int count = 0;
     for (int i = 0; i < ORACLE_SOURCES * ORACLE_NAMES; i++) {
         const struct oracle_condition *one = &c->of[i / ORACLE_NAMES][i % ORACLE_NAMES];
-        int own = one->test != ORACLE_VALUES                   ? (int)one->test
+        int own = one->test != ORACLE_VALUES            ? (int)one->test
                   : __builtin_popcount(one->values) > 1 ? 4
                                                         : ORACLE_VALUES;
         count += one->test != ORACLE_NONE && (source < 0 || source == i / ORACLE_NAMES) &&

@@ -22,10 +22,8 @@ static struct tg_route_table *table_of(const char *const *paths)
     assert_non_null(b);
     for (; *paths != NULL; paths++) {
         struct tg_str path = tg_str_c(*paths);
-        struct tg_route_spec spec = {.name = path,
-                                     .handle = (void *)(uintptr_t)*paths,
-                                     .paths = &path,
-                                     .path_count = 1};
+        struct tg_route_spec spec = {
+            .name = path, .handle = (void *)(uintptr_t)*paths, .paths = &path, .path_count = 1};
         struct tg_route_refusal refusal;
         if (tg_route_builder_add(b, &spec, &refusal) != TG_OK)
             fail_msg("%s: %s", *paths, refusal.what.text);
@@ -44,13 +42,13 @@ static enum tg_route_verdict ask(const struct tg_route_table *table, const char 
 
 static void test_an_expression_stands_where_its_literal_text_ends(void **state)
 {
-    const char *const paths[] = {"/u/me",         "/u/{id:int}", "~^/u/[a-z]+$", "~^/u/[a-y]+x?$",
-                                 "/u/{name}",     "/u/*",        "~^/u/x1$",     "~^/(u|v)/\\w+/deep",
-                                 "/v/{rest...}", NULL};
+    const char *const paths[] = {
+        "/u/me", "/u/{id:int}", "~^/u/[a-z]+$",       "~^/u/[a-y]+x?$", "/u/{name}",
+        "/u/*",  "~^/u/x1$",    "~^/(u|v)/\\w+/deep", "/v/{rest...}",   NULL};
     static const char *const rows[][2] = {
-        {"/u/me", "/u/me"},         {"/u/12", "/u/{id:int}"},     {"/u/you", "~^/u/[a-y]+x?$"},
-        {"/u/z", "~^/u/[a-z]+$"},   {"/u/Zoe", "/u/{name}"},      {"/u/x1", "~^/u/x1$"},
-        {"/u/Zoe/deep", "/u/*"},    {"/v/a/deep", "/v/{rest...}"}, {"/u/a/b", "/u/*"},
+        {"/u/me", "/u/me"},       {"/u/12", "/u/{id:int}"},      {"/u/you", "~^/u/[a-y]+x?$"},
+        {"/u/z", "~^/u/[a-z]+$"}, {"/u/Zoe", "/u/{name}"},       {"/u/x1", "~^/u/x1$"},
+        {"/u/Zoe/deep", "/u/*"},  {"/v/a/deep", "/v/{rest...}"}, {"/u/a/b", "/u/*"},
     };
     struct tg_route_table *table = table_of(paths);
     struct tg_route_match match;

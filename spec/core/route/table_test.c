@@ -62,10 +62,8 @@ static const char *ask(const struct tg_route_table *table, const char *method, c
                        uint16_t port, const char *path, struct tg_route_match *match)
 {
     static char answer[128];
-    struct tg_route_query query = {.host = tg_str_c(host),
-                                   .port = port,
-                                   .path = tg_str_c(path),
-                                   .method = tg_str_c(method)};
+    struct tg_route_query query = {
+        .host = tg_str_c(host), .port = port, .path = tg_str_c(path), .method = tg_str_c(method)};
     struct tg_fmt f;
     switch (tg_route_match(table, &query, match)) {
     case TG_ROUTE_FOUND:
