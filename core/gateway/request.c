@@ -197,12 +197,14 @@ static void wrong_method(struct tg_request *r, uint64_t allow)
 static void not_routed(struct tg_request *r, enum tg_route_verdict verdict,
                        const struct tg_route_match *match)
 {
-    if (verdict == TG_ROUTE_WRONG_METHOD)
+    if (verdict == TG_ROUTE_WRONG_METHOD) {
         wrong_method(r, match->allow);
-    else if (verdict == TG_ROUTE_UNDECIDED) /* refused, so that no route is passed by it */
+    } else if (verdict == TG_ROUTE_UNDECIDED) { /* refused, so that no route is passed by it */
+        tg_metric_inc(r->gate->worker->cells, TG_METRIC_REQUESTS_UNDECIDED);
         tg_answer_error(r, 400, "route_undecided");
-    else
+    } else {
         tg_answer_error(r, 404, "no_route");
+    }
 }
 
 static enum tg_err take_captures(struct tg_request *r, const struct tg_route_match *match)

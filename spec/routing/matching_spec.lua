@@ -8,6 +8,7 @@ local gateway = require("support.gateway")
 -- A gateway whose routes answer with their names; `routes` is a list of { name, text of the fields }.
 local function start(routes, listener)
   local lines = { 'local tg = require "tidegate"',
+                  'tg.settings { admin = { listen = "unix:admin.sock" } }',
                   ('tg.listener "http" { address = "127.0.0.1:@PORT@", %s }'):format(listener or "") }
   for _, route in ipairs(routes) do
     table.insert(lines, ([[tg.route %q { plugins = { tg.use "respond" { body = %q } }, %s }]]):format(
@@ -179,11 +180,14 @@ describe("a path", function()
     end
   end)
 
-  it("that makes an expression too costly passes no route by it", function()
+  it("that makes an expression too costly passes no route by it, and is counted", function()
+    g:wait_for_log(" serves after ") -- the admin listener is open then
     local status, response = ask(g, "/slow/" .. ("a"):rep(8000) .. "b")
     assert.equal(400, status)
     assert.contains('"route_undecided"', response.body)
     assert.equal("all", (ask(g, "/slow/b")))
+    local metrics = client.get({ unix = g.dir .. "/admin.sock" }, "/metrics").body
+    assert.contains("tidegate_requests_undecided_total 1\n", metrics)
   end)
 end)
 
