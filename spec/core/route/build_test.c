@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define TABLES  4000
+#define TABLES  2000
 #define QUERIES 100
 
 static unsigned random_below(void *arg, unsigned bound)
