@@ -24,6 +24,7 @@ end
 
 local function check_values(list)
   local values, count = {}, 0
+  if getmetatable(list) ~= nil then return nil, "a table with a metatable is no plain data" end
   for key in pairs(list) do
     if type(key) ~= "number" then return nil, "a list of values has no named fields", HINT end
     count = count + 1
@@ -47,13 +48,14 @@ matching.condition = S.custom {
   end,
   read = function(_, value, cx)
     if value == true then return { kind = "present", values = {} } end
-    if type(value) == "table" and not (cx.opaque and cx.opaque(value)) then
+    local opaque = cx.opaque and cx.opaque(value)
+    if type(value) == "table" and not opaque then
       local values, why, hint = check_values(value)
       return values and { kind = "value", values = values }, why, hint
     end
     if type(value) ~= "string" then
-      return nil, ("expected a condition, got %s"):format(value == false and "false" or "a " .. type(value)),
-        HINT
+      local what = opaque or value == false and "false" or "a " .. type(value)
+      return nil, "expected a condition, got " .. what, HINT
     end
     local regex = value:match "^~(.*)$"
     local why, hint
