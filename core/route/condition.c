@@ -213,7 +213,7 @@ static void add_conditions(struct compile *c, const struct tg_route_spec *spec)
     for (size_t i = 0; i < spec->condition_count; i++)
         sorted[i] = &spec->conditions[i];
     qsort(sorted, spec->condition_count, sizeof(sorted[0]), compare_conditions);
-    for (size_t i = 0; i < spec->condition_count; i++) {
+    for (size_t i = 0; i < spec->condition_count && c->err == TG_OK; i++) {
         c->index = (size_t)(sorted[i] - spec->conditions);
         if (i > 0 && compare_conditions(&sorted[i - 1], &sorted[i]) == 0)
             refuse(c, TG_E_INVALID, twice);

@@ -233,6 +233,10 @@ static void test_refusals(void **state)
         {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE, TG_STR("X-A"), values, 1},
         {TG_ROUTE_HEADER, TG_ROUTE_TEST_PRESENT, TG_STR("x-a"), NULL, 0}};
     struct tg_route_condition regex = {TG_ROUTE_QUERY, TG_ROUTE_TEST_REGEX, TG_STR("a"), &bad, 1};
+    struct tg_str worse = TG_STR("[z-a]");
+    struct tg_route_condition both[] = {
+        {TG_ROUTE_QUERY, TG_ROUTE_TEST_REGEX, TG_STR("b"), &worse, 1},
+        {TG_ROUTE_QUERY, TG_ROUTE_TEST_REGEX, TG_STR("a"), &bad, 1}};
     struct tg_route_condition empty = {TG_ROUTE_QUERY, TG_ROUTE_TEST_VALUE, TG_STR("a"), NULL, 0};
     struct tg_route_condition nameless = {TG_ROUTE_QUERY, TG_ROUTE_TEST_PRESENT, {"", 0}, NULL, 0};
     (void)state;
@@ -240,6 +244,8 @@ static void test_refusals(void **state)
                    TG_ROUTE_FIELD_CONDITIONS, 1, "twice");
     assert_refused((struct tg_route_spec){.conditions = &regex, .condition_count = 1},
                    TG_ROUTE_FIELD_CONDITIONS, 0, "parenthesis");
+    assert_refused((struct tg_route_spec){.conditions = both, .condition_count = 2},
+                   TG_ROUTE_FIELD_CONDITIONS, 1, "parenthesis"); /* the first by name */
     assert_refused((struct tg_route_spec){.conditions = &empty, .condition_count = 1},
                    TG_ROUTE_FIELD_CONDITIONS, 0, "without values");
     assert_refused((struct tg_route_spec){.conditions = &nameless, .condition_count = 1},
