@@ -324,9 +324,10 @@ static int check_expr(lua_State *L)
     return 2;
 }
 
-/* Adds the route at the top of the stack, whose handle is its index, counted from 0. NULL when all
- * is well, else why it is refused. */
-static const char *add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t index)
+/* Adds the route at the top of the stack, whose handle is its index, counted from 0. False with
+ * `*problem` set when it is refused. */
+static bool add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t index,
+                      struct tg_route_problem *problem)
 {
     struct tg_route_refusal refusal = {.what = {.text = NULL}};
     int table = lua_gettop(L);
@@ -342,9 +343,10 @@ static const char *add_route(lua_State *L, struct tg_scratch_host *host, uintptr
     if (err == TG_E_NOMEM)
         luaL_error(L, "not enough memory");
     lua_settop(L, table);
-    if (err == TG_OK)
-        return NULL;
-    return refusal.what.text != NULL ? refusal.what.text : tg_err_text(err);
+    *problem = refusal.what;
+    if (problem->text == NULL)
+        problem->text = tg_err_text(err);
+    return err == TG_OK;
 }
 
 struct conflicts {
@@ -366,8 +368,8 @@ static void set_str(lua_State *L, const char *name, struct tg_str value)
     lua_setfield(L, -2, name);
 }
 
-/* build_routes(list) -> list of conflicts, or nil, why and the index of a route that is refused;
- * keeps the table when there is none. */
+/* build_routes(list) -> list of conflicts, or nil, why, the index of a route that is refused and a
+ * hint or nil; keeps the table when there is none. */
 static int build_routes(lua_State *L)
 {
     struct tg_scratch_host *host = host_of(L);
@@ -382,12 +384,14 @@ static int build_routes(lua_State *L)
     size_t count = lua_objlen(L, 1);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, 1, (int)i + 1);
-        const char *why = add_route(L, host, i);
+        struct tg_route_problem problem;
+        bool added = add_route(L, host, i, &problem);
         lua_pop(L, 1);
-        if (why != NULL) {
-            (void)fail(L, why);
+        if (!added) {
+            (void)fail(L, problem.text);
             lua_pushinteger(L, (lua_Integer)i + 1);
-            return 3;
+            lua_pushstring(L, problem.hint);
+            return 4;
         }
     }
     enum tg_err err = tg_route_table_build(host->builder, on_conflict, &found, &host->table);

@@ -179,7 +179,7 @@ static void count_condition(struct compile *c, const struct tg_route_condition *
 
 static void add_condition(struct compile *c, const struct tg_route_condition *condition)
 {
-    struct tg_route_problem what = {what_is_wrong(condition), "", 0};
+    struct tg_route_problem what = {what_is_wrong(condition), "change what the route asks for", 0};
     struct tg_route_test test = begin_test(c, condition->source, condition->kind);
     if (what.text != NULL) {
         refuse(c, TG_E_INVALID, what);

@@ -13,8 +13,8 @@
 --              check_value_regex(pattern) -> why a value cannot be matched by it, and a hint; else nothing
 --              build_routes(list of { name, hosts, paths, methods, priority, conditions = { { source, name,
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
---                conflicts { first, second (names), host, path }, or nil, why and the index of a route
---                that is refused; the host keeps the table of the last call, which is that of the tree
+--                conflicts { first, second (names), host, path }, or nil, why, the index of a route that is
+--                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated

@@ -290,10 +290,11 @@ end
 local function check_route_conflicts(self, routes)
   local list, by_name = {}, self.session.by_name.route or {}
   for i, declaration in ipairs(routes) do list[i] = matching.of(declaration) end
-  local conflicts, why, index = self.session.host.build_routes(list)
+  local conflicts, why, index, hint = self.session.host.build_routes(list)
   if not conflicts then
     local refused = routes[index]
-    self.session:report(refused.where, { code = "bad_value", path = root_of(refused), message = why })
+    self.session:report(refused.where, { code = "bad_value", path = root_of(refused), message = why,
+                                         hint = hint })
   end
   for _, conflict in ipairs(conflicts or {}) do
     local first, second = by_name[conflict.first], by_name[conflict.second]

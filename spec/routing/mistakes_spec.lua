@@ -105,5 +105,6 @@ for i = 0, 256 do
 end
 ]])
     assert.contains("routes.r256: more than 256 different constraints in all", printed)
+    assert.contains("= share constraints among the routes", printed)
   end)
 end)
