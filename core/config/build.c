@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "consumer/declared.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -296,6 +297,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->name = str_field(L, b, table, "name");
     plugin->version = str_field(L, b, table, "version");
     plugin->stage = str_field(L, b, table, "stage");
+    plugin->place = (uint32_t)count_field(L, table, "place", 0);
     plugin->chunkname = str_field(L, b, table, "chunkname");
     plugin->source = str_field(L, b, table, "source");
     build_modules(L, b, table, plugin);
@@ -609,6 +611,151 @@ static void build_routes(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
+/* ---- Consumers ------------------------------------------------------------------------------- */
+
+static void build_consumer_plugins(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "consumer_plugins");
+    int list = lua_gettop(L);
+    struct tg_consumer_plugins *plugins = take(L, b, count, sizeof(*plugins));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int table = push_item(L, list, i);
+        plugins[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        plugins[i].route_count = push_list(L, table, "routes");
+        struct tg_consumer_route *routes =
+            take(L, b, plugins[i].route_count, sizeof(plugins[i].routes[0]));
+        for (uint32_t r = 0; r < plugins[i].route_count; r++) {
+            int item = push_item(L, table + 1, r);
+            uint64_t route = count_field(L, item, "route", 0);
+            tg_assert(route >= 1 && route <= b->snapshot->route_count);
+            routes[r].route = (uint32_t)route - 1;
+            routes[r].chains = chains_at(b, count_field(L, item, "chain", 0));
+            lua_pop(L, 1);
+        }
+        plugins[i].routes = routes;
+        lua_settop(L, list);
+    }
+    b->snapshot->consumer_plugins = plugins;
+    lua_pop(L, 1);
+}
+
+/* The string in a field, borrowed from the table; empty for nil. */
+static struct tg_str peek_field(lua_State *L, int table, const char *name)
+{
+    struct tg_str s = {"", 0};
+
+    lua_getfield(L, table, name);
+    if (!lua_isnil(L, -1))
+        s.p = lua_tolstring(L, -1, &s.n);
+    lua_pop(L, 1);
+    return s;
+}
+
+/* The list of strings in a field. The array is a userdata that is left on the stack. */
+static const struct tg_str *peek_list(lua_State *L, int table, const char *name, uint32_t *count)
+{
+    *count = push_list(L, table, name);
+    int list = lua_gettop(L);
+    struct tg_str *strings = lua_newuserdata(L, (*count + 1) * sizeof(*strings));
+
+    for (uint32_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, list, (int)i + 1);
+        strings[i].p = lua_tolstring(L, -1, &strings[i].n);
+        lua_pop(L, 1);
+    }
+    return strings;
+}
+
+/* Pushes the consumer's credentials of a kind: a list, or nil; returns how many. */
+static uint32_t push_credentials(lua_State *L, int table, int kind)
+{
+    lua_getfield(L, table, "credentials");
+    lua_getfield(L, -1, tg_credential_kind_info((enum tg_credential_kind)kind)->name);
+    lua_remove(L, -2);
+    return lua_isnil(L, -1) ? 0 : (uint32_t)lua_objlen(L, -1);
+}
+
+static void count_credentials(lua_State *L, int list, struct tg_declared_counts *counts)
+{
+    for (uint32_t i = 0; i < counts->consumers; i++) {
+        int table = push_item(L, list, i);
+        for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+            counts->credentials[kind] += push_credentials(L, table, kind);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void must_add(lua_State *L, enum tg_err err)
+{
+    tg_assert(err == TG_OK || err == TG_E_NOMEM); /* the configuration has been checked */
+    if (err != TG_OK)
+        luaL_error(L, OUT_OF_MEMORY);
+}
+
+/* Raises when what the consumer at `table` knows of itself cannot cross to plugins. */
+static void encode_metadata(lua_State *L, int table, struct tg_str name, struct tg_blob *blob)
+{
+    static const struct tg_marshal_options options = {
+        .root = "metadata", .nodes = 4096, .bytes = (size_t)64 << 10, .tag = TG_MEM_CONFIG};
+    char why[256];
+
+    lua_getfield(L, table, "metadata");
+    if (!lua_isnil(L, -1) && tg_marshal_encode(L, lua_gettop(L), &options, blob, why,
+                                               sizeof(why)) != TG_OK)
+        luaL_error(L, "consumers.%s.%s", name.p, why);
+    lua_pop(L, 1);
+}
+
+static void build_consumer(lua_State *L, int table, struct tg_declared *declared)
+{
+    struct tg_consumer_spec spec = {.name = peek_field(L, table, "name")};
+    struct tg_blob metadata = {0};
+
+    spec.id = peek_field(L, table, "id");
+    spec.custom_id = peek_field(L, table, "custom_id");
+    spec.plugins = (uint32_t)count_field(L, table, "plugins", 0);
+    spec.groups = peek_list(L, table, "groups", &spec.group_count);
+    spec.tags = peek_list(L, table, "tags", &spec.tag_count);
+    encode_metadata(L, table, spec.name, &metadata);
+    spec.metadata = tg_str(metadata.p, metadata.n);
+    enum tg_err err = tg_declared_add(declared, &spec);
+    tg_blob_release(&metadata);
+    must_add(L, err);
+    for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+        uint32_t count = push_credentials(L, table, kind);
+        int list = lua_gettop(L);
+        for (uint32_t i = 0; i < count; i++) {
+            struct tg_str value;
+            lua_rawgeti(L, list, (int)i + 1);
+            value.p = lua_tolstring(L, -1, &value.n);
+            must_add(L, tg_declared_add_credential(declared, (enum tg_credential_kind)kind, value));
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void build_consumers(lua_State *L, struct build *b, int tree)
+{
+    struct tg_declared_counts counts = {.consumers = push_list(L, tree, "consumers")};
+    int list = lua_gettop(L);
+
+    count_credentials(L, list, &counts);
+    struct tg_declared *declared = tg_declared_new(&counts);
+    if (declared == NULL)
+        luaL_error(L, OUT_OF_MEMORY);
+    b->snapshot->consumers = tg_declared_store(declared); /* now: it goes with the snapshot */
+    b->snapshot->consumer_count = counts.consumers;
+    for (uint32_t i = 0; i < counts.consumers; i++) {
+        build_consumer(L, push_item(L, list, i), declared);
+        lua_settop(L, list);
+    }
+    lua_pop(L, 1);
+}
+
 /* ---- The whole ------------------------------------------------------------------------------- */
 
 /* Protected. What refers to others comes after them. */
@@ -629,6 +776,8 @@ static int build_all(lua_State *L)
     build_listeners(L, b, 2);
     build_services(L, b, 2);
     build_routes(L, b, 2);
+    build_consumer_plugins(L, b, 2);
+    build_consumers(L, b, 2);
     return 0;
 }
 

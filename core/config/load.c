@@ -65,6 +65,8 @@ int tg_config_check(const char *path, FILE *out,
     write_count(out, ", ", snapshot->service_count, "service");
     write_count(out, ", ", snapshot->route_count, "route");
     write_count(out, ", ", snapshot->plugin_count, "plugin");
+    if (snapshot->consumer_count > 0)
+        write_count(out, ", ", snapshot->consumer_count, "consumer");
     (void)fputc('\n', out);
     tg_snapshot_unref(&snapshot);
     return 0;

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
+#include "consumer/kind.h"
 #include "route/build.h"
 #include "route/expr.h"
 
@@ -239,6 +240,25 @@ static void push_limits(lua_State *L)
     }
 }
 
+/* ---- Credentials ----------------------------------------------------------------------------- */
+
+static void push_credentials(lua_State *L)
+{
+    lua_createtable(L, TG_CREDENTIAL_KINDS, 0);
+    for (int i = 0; i < TG_CREDENTIAL_KINDS; i++) {
+        const struct tg_credential_kind_info *info =
+            tg_credential_kind_info((enum tg_credential_kind)i);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, info->name);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, info->secret);
+        lua_setfield(L, -2, "secret");
+        lua_pushstring(L, info->doc);
+        lua_setfield(L, -2, "doc");
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
 /* ---- Routes ---------------------------------------------------------------------------------- */
 
 static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_problem *problem)
@@ -443,7 +463,7 @@ void tg_scratch_host_release(struct tg_scratch_host *host)
 
 void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
 {
-    lua_createtable(L, 0, TG_COUNT_OF(functions) + 1);
+    lua_createtable(L, 0, TG_COUNT_OF(functions) + 2);
     for (size_t i = 0; i < TG_COUNT_OF(functions); i++) {
         lua_pushlightuserdata(L, host);
         lua_pushcclosure(L, functions[i].func, 1);
@@ -451,4 +471,6 @@ void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
     }
     push_limits(L);
     lua_setfield(L, -2, "limits");
+    push_credentials(L);
+    lua_setfield(L, -2, "credentials");
 }

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "consumer/store.h"
 #include "route/expr.h"
 #include "route/table.h"
 
@@ -99,6 +100,7 @@ static void free_condition(struct tg_expr *when)
 static void free_snapshot(struct tg_snapshot *snapshot)
 {
     tg_route_table_free(&snapshot->table);
+    tg_consumer_store_free(&snapshot->consumers);
     for (uint32_t i = 0; i < snapshot->instance_count; i++)
         free_condition(snapshot->instances[i].when);
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {

@@ -20,6 +20,7 @@
 #include "observe/log.h"
 #include "store/zone.h"
 
+struct tg_consumer_store;
 struct tg_route_table;
 struct tg_expr;
 
@@ -57,6 +58,7 @@ struct tg_plugin_conf {
     uint32_t export_count;
     uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
     uint32_t index;  /* in snapshot->plugins */
+    uint32_t place;                  /* stage and priority as one number: lower runs earlier */
     uint32_t instance_count;         /* that use it */
     unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
     struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
@@ -94,6 +96,17 @@ struct tg_chain {
 struct tg_chains {
     struct tg_chain phase[TG_PHASES];
     bool decodes; /* a body_filter of these belongs to a plugin that wants_decode */
+};
+
+/* What consumers with equal plugins share: which instances are theirs. They are put among those of
+ * the request's route when somebody is authenticated: gateway/consumer.h. */
+struct tg_consumer_plugins {
+    const struct tg_chains *chains; /* on all routes but these */
+    const struct tg_consumer_route {
+        uint32_t route; /* index in snapshot->routes, ascending */
+        const struct tg_chains *chains;
+    } *routes;
+    uint32_t route_count;
 };
 
 struct tg_target_conf {
@@ -176,6 +189,9 @@ struct tg_snapshot {
     uint32_t route_count;
     const struct tg_zone_conf *zones;
     uint32_t zone_count;
+    struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
+    uint32_t consumer_count;
+    const struct tg_consumer_plugins *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;

@@ -2,7 +2,7 @@
  *
  *     names        open addressing: number of a consumer, from 1 -> consumers[]
  *     index[kind]  open addressing: number of a credential, from 1 -> credentials[] with its digest
- *     words        open addressing, grows: number of a list, from 1 -> lists[], while it is made
+ *     words        open addressing, grows: number of a list, from 1 -> lists[]; to share them
  *     texts        chained blocks, filled one after the other
  *
  * Tables are powers of two, between a third and two thirds full, and walked from where the hash
@@ -190,12 +190,12 @@ static bool grow_lists(struct tg_declared *d)
     if (lists == NULL)
         return false;
     d->lists = lists;
-    size_t before = d->memory;
     if (!make_table(d, &bigger, cap))
         return false;
-    d->memory = before; /* both go with finish() */
     for (uint32_t i = 0; i < n; i++)
         insert(&bigger, words_hash(lists[i]->v, lists[i]->n), i + 1);
+    if (d->words.slots != NULL)
+        d->memory -= ((size_t)d->words.mask + 1) * sizeof(d->words.slots[0]);
     tg_mem_free(TAG, d->words.slots);
     d->words = bigger;
     return true;
@@ -385,10 +385,6 @@ enum tg_err tg_declared_add_credential(struct tg_declared *d, enum tg_credential
 
 struct tg_consumer_store *tg_declared_store(struct tg_declared *d)
 {
-    tg_mem_free(TAG, d->words.slots);
-    tg_mem_free(TAG, (void *)d->lists);
-    d->words.slots = NULL;
-    d->lists = NULL;
     return &d->store;
 }
 

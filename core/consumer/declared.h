@@ -5,7 +5,7 @@
  *     tg_declared_new(counts)          room for all, exactly
  *     tg_declared_add(spec)            once for each consumer, names ascending or not
  *     tg_declared_add_credential(...)  for the consumer that was added last
- *     tg_declared_store()              from here on it is looked things up in
+ *     tg_declared_store()              what it is looked things up in, and freed by
  *
  * Memory, a consumer: 88 bytes, its texts (names each once, equal lists of groups and tags shared),
  * 6 to 11 of the index by name; 46 to 51 for each credential. With short names and one key that is
@@ -51,7 +51,7 @@ enum tg_err tg_declared_add(struct tg_declared *declared,
 enum tg_err tg_declared_add_credential(struct tg_declared *declared, enum tg_credential_kind kind,
                                        struct tg_str value) TG_MUST_USE;
 
-/* The set as a store, which is the owner of it: freed with tg_consumer_store_free(). */
+/* The set as a store, at any time, which is the owner of it: freed with tg_consumer_store_free(). */
 struct tg_consumer_store *tg_declared_store(struct tg_declared *declared);
 
 uint32_t tg_declared_count(const struct tg_declared *declared);

@@ -311,6 +311,16 @@ static enum tg_err want_body(struct tg_request *r, bool piecewise,
     return TG_E_AGAIN;
 }
 
+bool tg_request_limit_body(struct tg_request *r, uint64_t max)
+{
+    if (r->stream == NULL)
+        return true;
+    r->stream->ops->limit_body(r->stream, max);
+    if (r->in.framing == TG_FRAMING_LENGTH)
+        return r->in.length <= max;
+    return r->stream->bytes_in <= max;
+}
+
 enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
                                  int (*on_resume)(struct tg_request *r, bool cancelled))
 {

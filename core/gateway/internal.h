@@ -4,6 +4,7 @@
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
  *   edit.c     what plugins may change        answer.c   answers of our own
+ *   hide.c     what the origin shall not see  consumer.c whose request it is
  *   decode.c   compressed bodies, for filters that want them decoded
  *
  * Nobody outside of this folder includes it; core/bind sees request.h.

@@ -704,12 +704,12 @@ static const struct tg_chain *chain_of(const struct tg_request *r)
     return &r->chains->phase[r->plugins.phase];
 }
 
+/* The chain is looked up at each turn: another takes its place when a plugin authenticates. */
 static enum tg_step run_chain(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    const struct tg_chain *chain = chain_of(r);
-    while (p->next < chain->n) {
-        const struct tg_instance_conf *instance = chain->v[p->next++];
+    while (p->next < chain_of(r)->n) {
+        const struct tg_instance_conf *instance = chain_of(r)->v[p->next++];
         enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
         if (step != TG_STEP_NEXT)
             return step;

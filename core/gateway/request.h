@@ -35,6 +35,7 @@
 #include "script/marshal.h"
 #include "script/run.h"
 
+struct tg_consumer;
 struct tg_wait;
 struct tg_decode;
 
@@ -212,6 +213,9 @@ struct tg_request {
     const struct tg_route_conf *route; /* NULL: none */
     const struct tg_service_conf *service;
     const struct tg_chains *chains;
+    const struct tg_chains *route_chains; /* without the consumer's own; NULL: it has none */
+    const struct tg_consumer *consumer;   /* whose it is; the snapshot's. NULL: nobody's */
+    struct tg_str credential;             /* by which: "key:1"; p == NULL: not told */
     struct tg_str *capture_names; /* in the arena */
     struct tg_str *captures;
     uint32_t capture_count;
@@ -330,6 +334,10 @@ enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t
 enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
                                  int (*on_resume)(struct tg_request *r,
                                                   bool cancelled)) TG_MUST_USE;
+
+/* A body of more than `max` bytes is refused with 413 from here on; never more than is allowed
+ * already. False: it is known to be larger, or that much has come. */
+bool tg_request_limit_body(struct tg_request *r, uint64_t max);
 
 /* Waits for what the client's body has at `offset`. TG_OK: tg_request_chunk() has it already, or
  * the body ends there, or is larger than `max` (r->body.too_large). Else as tg_request_wait_body().

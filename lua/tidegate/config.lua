@@ -7,6 +7,7 @@
 --              getenv(name) -> string or nil
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
+--              credentials: list of { name, secret, doc }: the kinds that consumers may have
 --              bundled_names() -> list of names, for suggestions; optional
 --              check_host(pattern), check_path(pattern), check_expr(text) -> why it is none, and a hint; else
 --                nothing
@@ -31,8 +32,12 @@
 --               pool = { max_idle, idle_timeout }, tags }
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
 --   zones     { kind ("dict", "cache"), name, size, stale }
---   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,
---               when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events,
+--   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
+--               plugins (index in consumer_plugins) }
+--   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
+--             routes and elsewhere; consumers with the same share one
+--   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,
+--               phases, when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events,
 --               http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
@@ -132,7 +137,7 @@ function config.load(options)
   -- After an error in the script, what is missing may be missing only because of it.
   if not ran then return nil, reports end
   check_determinism(options, session)
-  local tree = resolve.new(session):tree(options.host.limits)
+  local tree = resolve.new(session):tree(options.host.limits, options.host.credentials)
   if reports.errors > 0 then return nil, reports end
   return tree, reports
 end

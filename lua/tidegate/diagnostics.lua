@@ -30,7 +30,7 @@ diagnostics.CODES = {
   unknown_plugin = "TG1401", plugin_syntax = "TG1402", plugin_shape = "TG1403", plugin_global = "TG1404",
   plugin_require = "TG1405", duplicate_plugin = "TG1406",
   bad_order = "TG1501", phase_never_runs = "TG1502", duplicate_instance = "TG1503",
-  attached_nowhere = "TG1504",
+  attached_nowhere = "TG1504", bad_scope = "TG1505",
 }
 
 function diagnostics.new()

@@ -165,6 +165,42 @@ objects.route = S.record {
   tags = tags,
 }
 
+local CREDENTIALS_MAX = 16 -- of one kind and consumer: what rotation with overlap needs, and more
+
+-- What proves who a consumer is, or names him elsewhere: one value or several of a kind.
+local function credentials(kinds)
+  local fields = {}
+  for _, kind in ipairs(kinds) do
+    local item = kind.secret and S.secret() or S.string { min = 1, max = 4096 }
+    local one_or_more = S.one_of { one = item, several = S.list(item, { min = 1, max = CREDENTIALS_MAX }) }
+    if kind.secret then one_or_more = one_or_more:sensitive() end
+    fields[kind.name] = one_or_more:optional():doc(kind.doc)
+  end
+  return S.record(fields):default {}
+end
+
+local words = S.list(S.string { min = 1, max = 128, pattern = "^[^%c,]+$" }, { max = 64, unique = true })
+  :default {}
+-- It goes into a header.
+local outside_name = S.string { min = 1, max = 256, pattern = "^[^%c%s][^%c]*$" }
+
+--- The schema of tg.consumer.
+-- @tparam table kinds the host's list of credentials: { name, secret, doc } each
+function objects.consumer(kinds)
+  return S.record {
+    id = outside_name:optional():doc "stays when the name changes; the name unless it is set",
+    custom_id = outside_name:optional():doc "what another system calls the consumer",
+    credentials = credentials(kinds):doc "how the consumer is recognised",
+    groups = words:doc "what acl and other plugins decide by",
+    tags = tags,
+    metadata = S.map(S.string { min = 1, max = 128 }, S.any()):default {}
+      :doc "plain data for plugins: ctx.consumer.metadata",
+    plugins = objects.plugins,
+    routes = S.map(S.ref "route", objects.plugins):default {}
+      :doc "plugins of the consumer's requests on one route, by its name",
+  }
+end
+
 -- Below the least size a zone would hold next to nothing.
 function objects.zone_size()
   return S.bytes { min = "64KiB", max = "64GiB" }

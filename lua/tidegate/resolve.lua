@@ -13,6 +13,7 @@
 
 local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
+local consumers = require "tidegate.consumers"
 local matching = require "tidegate.matching"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
@@ -22,9 +23,9 @@ local quote = require("tidegate.scalars").quote
 local resolve = {}
 resolve.__index = resolve
 
-local ROOTS = { listener = "listeners", service = "services", route = "routes",
+local ROOTS = { listener = "listeners", service = "services", route = "routes", consumer = "consumers",
                 ["zone.dict"] = "zones", ["zone.cache"] = "zones" }
-local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route" }
+local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route", "consumer" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
@@ -40,6 +41,8 @@ local function resolve_name(self, kind, value)
   if object and object.kind == kind then return object.name end
   if object or type(value) ~= "string" then return nil end
   if session.by_name[kind] and session.by_name[kind][value] then return value end
+  -- Nobody knows which groups a consumer with mistakes would be in.
+  if kind == "group" and self.has_broken_consumers then return value end
   local names = declared_names(session, kind)
   local near = suggest.nearest(value, names)
   local why = ("no %s is called %s"):format(kind, quote(value))
@@ -124,15 +127,30 @@ function resolve:settings(limits)
 end
 
 -- Checks all declarations; each sound one gets `checked`.
-function resolve:objects()
+function resolve:objects(kinds)
   local types = { global = objects.plugins, listener = objects.listener, service = objects.service,
                   route = objects.route, ["zone.dict"] = objects.zone_dict,
-                  ["zone.cache"] = objects.zone_cache }
+                  ["zone.cache"] = objects.zone_cache, consumer = objects.consumer(kinds) }
   for _, kind in ipairs(ORDER) do
     for _, declaration in ipairs(self.session.declarations) do
       if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
     end
   end
+end
+
+local function each_checked(self, kind)
+  local list = {}
+  for _, declaration in ipairs(self.session.declarations) do
+    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
+  end
+  return list
+end
+
+--- What is a group: S.ref "group" names one that a consumer is in.
+function resolve:groups()
+  local list = each_checked(self, "consumer")
+  self.has_broken_consumers = #list < #declared_names(self.session, "consumer")
+  self.session.by_name.group = consumers.groups(list)
 end
 
 -- Instances that set nothing share the limits of their plugin.
@@ -178,6 +196,20 @@ local function check_instance(self, instance, options_type, limits, operator)
   instance.limits = effective_limits(limits, options.limits, loaded, operator)
 end
 
+-- Equal plugins of consumers become one; numbers those that are left.
+local function share_instances(self)
+  local attached = {}
+  local dropped = consumers.settle(self, each_checked(self, "consumer"))
+  for _, instance in ipairs(self.attached) do
+    if not dropped[instance] then
+      attached[#attached + 1] = instance
+      instance.index = #attached
+    end
+  end
+  self.attached = attached
+end
+
+
 --- Loads the plugins of all attached instances and checks their configurations.
 function resolve:instances(limits, operator)
   local options_type = objects.options(limits)
@@ -185,6 +217,7 @@ function resolve:instances(limits, operator)
     instance.index = index
     check_instance(self, instance, options_type, limits, operator)
   end
+  share_instances(self)
 end
 
 -- before and after must name something that exists somewhere.
@@ -227,14 +260,6 @@ local function duplicate_instances(self, list)
     end
     if key then seen[key] = instance end
   end
-end
-
-local function each_checked(self, kind)
-  local list = {}
-  for _, declaration in ipairs(self.session.declarations) do
-    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
-  end
-  return list
 end
 
 -- Rewrite runs before the route is known, so on a route or service it never would. Plugins that have an
@@ -327,9 +352,12 @@ end
 --- What contradicts itself or serves nothing.
 function resolve:consistency()
   local listeners, routes = each_checked(self, "listener"), each_checked(self, "route")
-  for _, kind in ipairs { "listener", "service", "route" } do
+  for _, kind in ipairs { "listener", "service", "route", "consumer" } do
     for _, declaration in ipairs(each_checked(self, kind)) do
       duplicate_instances(self, declaration.checked.plugins)
+      for _, plugins in pairs(kind == "consumer" and declaration.checked.routes or {}) do
+        duplicate_instances(self, plugins)
+      end
       if kind ~= "listener" then phases_that_never_run(self, declaration) end
     end
   end
@@ -354,7 +382,7 @@ local function warn_of_unattached(session)
     if not instance.path then
       session:warn(instance.where, {
         code = "attached_nowhere", message = ("plugin %s is attached nowhere"):format(quote(instance.name)),
-        hint = "put it into tg.global, or into the plugins of a listener, service or route",
+        hint = "put it into tg.global, or into the plugins of a listener, service, route or consumer",
       })
     end
   end
@@ -397,6 +425,11 @@ end
 
 local BEFORE_ROUTING = { access = true }
 local AFTER_ROUTING = { rewrite = true }
+
+--- The same for a consumer's own plugins.
+function resolve:chain_index(scopes)
+  return chain_index(self, scopes, AFTER_ROUTING)
+end
 
 function resolve:listeners()
   local list, global = {}, self:global_instances()
@@ -464,6 +497,7 @@ function resolve:plugins(operator)
     list[i] = {
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases, when = loaded.when,
+      place = plugin.place(loaded),
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
       dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
       events = loaded.needs.events, http = loaded.needs.http,
@@ -499,22 +533,26 @@ end
 
 --- Builds the tree.
 -- @tparam table limits the host's list of limits
--- @treturn table|nil nil when anything is wrong (reported)
-function resolve:tree(limits)
+-- @tparam table kinds the host's list of credentials
+function resolve:tree(limits, kinds)
   local diagnostics = self.session.diagnostics
   local settings = self:settings(limits)
-  self:objects()
+  self:objects(kinds)
+  self:groups()
   self:instances(limits, settings and settings.limits or default_limits(limits))
   self:ordering_names()
   self:consistency()
+  consumers.check(self, each_checked(self, "consumer"), kinds)
   if diagnostics.errors > 0 then return nil end
   warn_of_unattached(self.session)
   local listeners, services = self:listeners(), self:services()
   local routes = self:routes(listeners, services)
+  local consumer_list, consumer_plugins = consumers.tree(self, each_checked(self, "consumer"), routes)
   if diagnostics.errors > 0 then return nil end
   return {
     settings = settings, listeners = without_plugins(listeners), services = without_plugins(services),
     routes = routes, zones = self:zones(), plugins = self:plugins(settings.limits),
+    consumers = consumer_list, consumer_plugins = consumer_plugins,
     instances = self:instance_list(), chains = self.chains,
   }
 end

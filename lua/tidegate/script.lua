@@ -56,7 +56,7 @@ function script.new(path, host, diagnostics)
     path = path, dir = path:match "^(.*/)[^/]*$" or "", host = host, diagnostics = diagnostics,
     chunks = {}, modules = {}, loading = {}, depth = 0, calls = {},
     objects = objects, handles = handle_behaviour(objects),
-    declarations = {}, by_name = {}, instances = {}, pending = {},
+    declarations = {}, by_name = {}, instances = {}, pending = {}, secret_files = {},
   }, script)
 end
 

@@ -14,6 +14,11 @@ host.LIMITS = {
   { path = "plugin_vm.heap", unit = "bytes", default = 2 ^ 25, min = 2 ^ 18, max = 2 ^ 34, doc = "heap" },
 }
 
+host.CREDENTIALS = {
+  { name = "key", secret = true, doc = "API keys" },
+  { name = "subject", secret = false, doc = "names in other systems" },
+}
+
 -- A plugin file with the given stage, phases and further fields as Lua text.
 function host.plugin(name, stage, phases, more)
   local functions = {}
@@ -68,7 +73,7 @@ end
 function host.new(world)
   local files, env, bundled = world.files or {}, world.env or {}, world.bundled or {}
   return {
-    limits = world.limits or host.LIMITS,
+    limits = world.limits or host.LIMITS, credentials = host.CREDENTIALS,
     read_file = function(path)
       if files[path] then return files[path] end
       return nil, "no such file"

@@ -1,0 +1,142 @@
+-- Recognises consumers by an API key in a header, a query parameter or a cookie.
+--
+-- Keys are looked up by a keyed digest and compared in constant time by the gateway itself
+-- (tg.consumers.by_credential); no key is kept, logged or sent on. The headers that tell the origin who
+-- calls are removed from every request first, so that nobody can claim to be somebody.
+
+local S = require "tidegate.schema"
+local tg = require "tidegate"
+
+local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
+
+local P = {
+  name = "key-auth",
+  version = "1.0.0",
+  api = 1,
+  stage = "auth",
+  metrics = {
+    rejected = { type = "counter", labels = { "reason" }, help = "Requests refused for their key." },
+  },
+}
+
+-- What the origin may be told, by the name of the option.
+local IDENTITY = {
+  name = "x-consumer-name", id = "x-consumer-id", custom_id = "x-consumer-custom-id",
+  groups = "x-consumer-groups", credential = "x-consumer-credential",
+}
+
+P.schema = S.record {
+  header = S.header_name { editable = true }:optional()
+    :doc "the header with the key; x-api-key where no place is named",
+  scheme = S.string { min = 1, max = 32, pattern = TOKEN }:optional()
+    :doc 'a word in front of the key in that header: "Bearer"',
+  query = S.string { min = 1, max = 128 }:optional():doc "the query parameter with the key",
+  cookie = S.string { min = 1, max = 128, pattern = TOKEN }:optional():doc "the cookie with the key",
+  hide = S.bool():default(true):doc "keep the key from the origin",
+  anonymous = S.ref "consumer":optional()
+    :doc "whose request it is when there is no key; absent: it is refused",
+  identity = S.list(S.enum { "name", "id", "custom_id", "groups", "credential" }, { unique = true })
+    :default { "name", "custom_id" }:doc "what the origin is told of the consumer, in x-consumer-* headers",
+  realm = S.string { min = 1, max = 128, pattern = '^[^%c"\\]+$' }:default "api"
+    :doc "what WWW-Authenticate calls the protected space",
+}:rules { S.requires("scheme", "header") }
+
+-- "the header x-api-key or the query parameter key", for people.
+local function describe(places)
+  local names = {}
+  if places.header then names[1] = "the header " .. places.header end
+  if places.query then names[#names + 1] = "the query parameter " .. places.query end
+  if places.cookie then names[#names + 1] = "the cookie " .. places.cookie end
+  return table.concat(names, " or ")
+end
+
+function P.configure(conf)
+  local header = conf.header
+  if not header and not conf.query and not conf.cookie then header = "x-api-key" end
+  local remove, identity = {}, {}
+  for _, name in pairs(IDENTITY) do remove[#remove + 1] = name end
+  if header and conf.hide then remove[#remove + 1] = header end
+  for _, field in ipairs(conf.identity) do identity[field] = IDENTITY[field] end
+  return {
+    header = header,
+    scheme = conf.scheme and conf.scheme:lower() .. " ",
+    cleaned = tg.edits { remove = remove },
+    identity = identity,
+    challenge = ('%s realm="%s"'):format(conf.scheme or "Key", conf.realm),
+    places = describe { header = header, query = conf.query, cookie = conf.cookie },
+  }
+end
+
+-- The key behind its scheme; nil for a header that has another one.
+local function behind_scheme(compiled, value)
+  local n = #compiled.scheme
+  if value:sub(1, n):lower() == compiled.scheme then return (value:sub(n + 1):gsub("^ +", "")) end
+end
+
+-- The key that the client sent, from the first place that has one.
+local function find_key(conf, req)
+  local compiled = conf.compiled
+  local key = compiled.header and req:header(compiled.header)
+  if key and compiled.scheme then key = behind_scheme(compiled, key) end
+  if not key and conf.query then key = req:query(conf.query) end
+  if not key and conf.cookie then key = req:cookie(conf.cookie) end
+  return key
+end
+
+local DETAILS = {
+  missing = "this needs an API key in %s",
+  unknown = "nobody has the API key that was sent in %s",
+}
+
+local function refuse(conf, ctx, reason)
+  ctx.metrics:inc("rejected", { reason = reason })
+  ctx:exit(401, {
+    title = "Unauthorized", status = 401, code = "key_" .. reason,
+    detail = DETAILS[reason]:format(conf.compiled.places), request_id = ctx.id,
+  }, { ["content-type"] = "application/problem+json", ["www-authenticate"] = conf.compiled.challenge })
+end
+
+local function tell_origin(identity, upstream, found, credential)
+  if identity.name then upstream:set_header(identity.name, found.name) end
+  if identity.id then upstream:set_header(identity.id, found.id) end
+  if identity.custom_id then
+    local custom = found.custom_id
+    if custom then upstream:set_header(identity.custom_id, custom) end
+  end
+  if identity.groups then
+    local groups = found.groups
+    if groups[1] then upstream:set_header(identity.groups, table.concat(groups, ", ")) end
+  end
+  if identity.credential and credential then upstream:set_header(identity.credential, credential) end
+end
+
+-- Whom the request belongs to; refuses it when that is nobody.
+local function identify(conf, ctx)
+  local key = find_key(conf, ctx.req)
+  if not key then
+    if not conf.anonymous then refuse(conf, ctx, "missing") end
+    -- Another plugin may have recognised somebody before.
+    return ctx.consumer.name == nil and tg.consumers.get(conf.anonymous) or nil
+  end
+  local found, err = tg.consumers.by_credential("key", key)
+  if err then ctx:fail(err) end
+  if not found then refuse(conf, ctx, "unknown") end
+  return found
+end
+
+--- Refuses requests without a good key; tells the origin whose the others are.
+function P.access(conf, ctx)
+  local compiled, upstream = conf.compiled, ctx.upstream
+  local found = identify(conf, ctx)
+  upstream:edit(compiled.cleaned)
+  if conf.hide then
+    if conf.query then upstream:remove_query(conf.query) end
+    if conf.cookie then upstream:remove_cookie(conf.cookie) end
+  end
+  if found then
+    local consumer = ctx.consumer:authenticate(found)
+    tell_origin(compiled.identity, upstream, found, compiled.identity.credential and consumer.credential)
+  end
+end
+
+return P
