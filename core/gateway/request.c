@@ -239,7 +239,11 @@ static void strip_prefix(struct tg_request *r)
 
 static void run_access(struct tg_request *r)
 {
+    const struct tg_gate_observer *observer = r->gate->observer;
     tg_request_set_state(r, TG_REQUEST_ACCESS);
+    r->plugins.next = 0; /* of this phase: see consumer.h */
+    if (observer != NULL && observer->on_route != NULL)
+        observer->on_route(observer->arg, r);
     run_phase(r, TG_PHASE_ACCESS);
 }
 
