@@ -96,47 +96,48 @@ local function refuse(conf, ctx, reason)
   }, { ["content-type"] = "application/problem+json", ["www-authenticate"] = conf.compiled.challenge })
 end
 
-local function tell_origin(identity, upstream, found, credential)
-  if identity.name then upstream:set_header(identity.name, found.name) end
-  if identity.id then upstream:set_header(identity.id, found.id) end
+-- The origin learns who calls: what the gateway found, whoever found it.
+local function tell_origin(identity, upstream, consumer)
+  if identity.name then upstream:set_header(identity.name, consumer.name) end
+  if identity.id then upstream:set_header(identity.id, consumer.id) end
   if identity.custom_id then
-    local custom = found.custom_id
+    local custom = consumer.custom_id
     if custom then upstream:set_header(identity.custom_id, custom) end
   end
   if identity.groups then
-    local groups = found.groups
+    local groups = consumer.groups
     if groups[1] then upstream:set_header(identity.groups, table.concat(groups, ", ")) end
   end
-  if identity.credential and credential then upstream:set_header(identity.credential, credential) end
+  if identity.credential then
+    local credential = consumer.credential
+    if credential then upstream:set_header(identity.credential, credential) end
+  end
 end
 
--- Whom the request belongs to; refuses it when that is nobody.
-local function identify(conf, ctx)
+-- Whom the key belongs to; refuses the request when that is nobody. Nil without a key where another plugin
+-- has recognised somebody before.
+local function identify(conf, ctx, consumer)
   local key = find_key(conf, ctx.req)
-  if not key then
-    if not conf.anonymous then refuse(conf, ctx, "missing") end
-    -- Another plugin may have recognised somebody before.
-    return ctx.consumer.name == nil and tg.consumers.get(conf.anonymous) or nil
+  if key then
+    local found, err = tg.consumers.by_credential("key", key)
+    if err then ctx:fail(err) end
+    return found or refuse(conf, ctx, "unknown")
   end
-  local found, err = tg.consumers.by_credential("key", key)
-  if err then ctx:fail(err) end
-  if not found then refuse(conf, ctx, "unknown") end
-  return found
+  if not conf.anonymous then refuse(conf, ctx, "missing") end
+  if consumer.name == nil then return tg.consumers.get(conf.anonymous) end
 end
 
 --- Refuses requests without a good key; tells the origin whose the others are.
 function P.access(conf, ctx)
-  local compiled, upstream = conf.compiled, ctx.upstream
-  local found = identify(conf, ctx)
+  local compiled, upstream, consumer = conf.compiled, ctx.upstream, ctx.consumer
+  local found = identify(conf, ctx, consumer)
+  if found then consumer:authenticate(found) end
   upstream:edit(compiled.cleaned)
   if conf.hide then
     if conf.query then upstream:remove_query(conf.query) end
     if conf.cookie then upstream:remove_cookie(conf.cookie) end
   end
-  if found then
-    local consumer = ctx.consumer:authenticate(found)
-    tell_origin(compiled.identity, upstream, found, compiled.identity.credential and consumer.credential)
-  end
+  tell_origin(compiled.identity, upstream, consumer)
 end
 
 return P
