@@ -136,15 +136,17 @@ function written(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-local function identity(instance)
-  return written {
+-- What two instances have to have in common to be one. Limits are a table that most share.
+local function identity(instance, limits)
+  limits[instance.limits] = limits[instance.limits] or written(instance.limits)
+  return table.concat({
     instance.plugin.index, instance.id or "", instance.when or "", instance.before or "",
-    instance.after or "", instance.on_error, instance.limits, instance.checked,
-  }
+    instance.after or "", instance.on_error, limits[instance.limits], written(instance.checked),
+  }, "\0")
 end
 
 -- The instance that runs in place of this one: itself, an equal one, or (nil) none.
-local function settled(self, instance, known)
+local function settled(self, instance, known, limits)
   if not instance.plugin or not instance.checked then return instance end -- reported
   if instance.plugin.rank < plugin.rank(FIRST_STAGE) then
     self.session:warn(instance.where, {
@@ -154,7 +156,7 @@ local function settled(self, instance, known)
     })
     return nil
   end
-  local key = identity(instance)
+  local key = identity(instance, limits)
   known[key] = known[key] or instance
   return known[key]
 end
@@ -162,12 +164,12 @@ end
 --- Shares equal instances, once plugins are loaded.
 -- @treturn table set of the instances that nothing refers to any more
 function consumers.settle(self, list)
-  local known, dropped, kept = {}, {}, {}
+  local known, dropped, kept, limits = {}, {}, {}, {}
   for _, declaration in ipairs(list) do
     for _, plugins in ipairs((lists_of(declaration))) do
       local new = {}
       for _, instance in ipairs(plugins) do
-        local stands = settled(self, instance, known)
+        local stands = settled(self, instance, known, limits)
         new[#new + 1] = stands
         if stands then kept[stands] = true end
         -- What a route or service has as well stays for it.
