@@ -19,11 +19,13 @@ local P = {
   },
 }
 
--- What the origin may be told, by the name of the option.
+-- What the origin may be told, by the name of the option. Who is recognised has a name and an id, so these
+-- are prepared edits; the others may be missing.
 local IDENTITY = {
   name = "x-consumer-name", id = "x-consumer-id", custom_id = "x-consumer-custom-id",
   groups = "x-consumer-groups", credential = "x-consumer-credential",
 }
+local ALWAYS = { name = "${consumer.name}", id = "${consumer.id}" }
 
 P.schema = S.record {
   header = S.header_name { editable = true }:optional()
@@ -53,14 +55,17 @@ end
 function P.configure(conf)
   local header = conf.header
   if not header and not conf.query and not conf.cookie then header = "x-api-key" end
-  local remove, identity = {}, {}
+  local remove, set, identity = {}, {}, {}
   for _, name in pairs(IDENTITY) do remove[#remove + 1] = name end
   if header and conf.hide then remove[#remove + 1] = header end
-  for _, field in ipairs(conf.identity) do identity[field] = IDENTITY[field] end
+  for _, field in ipairs(conf.identity) do
+    local name = IDENTITY[field]
+    if ALWAYS[field] then set[name] = tg.template(ALWAYS[field], "header") else identity[field] = name end
+  end
   return {
     header = header,
     scheme = conf.scheme and conf.scheme:lower() .. " ",
-    cleaned = tg.edits { remove = remove },
+    edits = tg.edits { remove = remove, set = set },
     identity = identity,
     challenge = ('%s realm="%s"'):format(conf.scheme or "Key", conf.realm),
     places = describe { header = header, query = conf.query, cookie = conf.cookie },
@@ -96,10 +101,8 @@ local function refuse(conf, ctx, reason)
   }, { ["content-type"] = "application/problem+json", ["www-authenticate"] = conf.compiled.challenge })
 end
 
--- The origin learns who calls: what the gateway found, whoever found it.
+-- What the origin learns of who calls, beside name and id.
 local function tell_origin(identity, upstream, consumer)
-  if identity.name then upstream:set_header(identity.name, consumer.name) end
-  if identity.id then upstream:set_header(identity.id, consumer.id) end
   if identity.custom_id then
     local custom = consumer.custom_id
     if custom then upstream:set_header(identity.custom_id, custom) end
@@ -124,7 +127,9 @@ local function identify(conf, ctx, consumer)
     return found or refuse(conf, ctx, "unknown")
   end
   if not conf.anonymous then refuse(conf, ctx, "missing") end
-  if consumer.name == nil then return tg.consumers.get(conf.anonymous) end
+  if consumer.name ~= nil then return nil end
+  local found, err = tg.consumers.get(conf.anonymous)
+  return found or ctx:fail(err or "the anonymous consumer is not there")
 end
 
 --- Refuses requests without a good key; tells the origin whose the others are.
@@ -132,7 +137,7 @@ function P.access(conf, ctx)
   local compiled, upstream, consumer = conf.compiled, ctx.upstream, ctx.consumer
   local found = identify(conf, ctx, consumer)
   if found then consumer:authenticate(found) end
-  upstream:edit(compiled.cleaned)
+  upstream:edit(compiled.edits)
   if conf.hide then
     if conf.query then upstream:remove_query(conf.query) end
     if conf.cookie then upstream:remove_cookie(conf.cookie) end

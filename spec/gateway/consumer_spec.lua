@@ -175,6 +175,31 @@ describe("ctx.consumer", function()
     g:stop()
   end)
 
+  it("may stand in headers and texts", function()
+    local g = gateway.start({
+      env = { K = "the-key" },
+      config = [[
+        local tg = require "tidegate"
+        local text = "${consumer.name}|${consumer.id}|${consumer.custom_id}|${consumer.credential}"
+        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.service "echo" { builtin = "echo" }
+        tg.consumer "a+b" { custom_id = "4 7", credentials = { key = tg.secret "env:K" } }
+        tg.consumer "guest" {}
+        tg.global { tg.use "key-auth" { anonymous = "guest" },
+                    tg.use "headers" { response = { set = { ["x-who"] = text } } } }
+        tg.route "text" { paths = { "/text" }, plugins = { tg.use "respond" { body = text } } }
+        tg.route "away" { paths = { "/away" }, plugins = { tg.use "redirect" { to = "/to?who=${consumer.custom_id}" } } }
+      ]],
+    })
+    local r = client.get(g.port, "/text", { ["x-api-key"] = "the-key" })
+    assert.equal("a+b|a+b|4 7|key:1", r.body)
+    assert.header("x-who", "a+b|a+b|4 7|key:1", r)
+    assert.header("x-who", "guest|guest||", client.get(g.port, "/text"))
+    assert.header("Location", "/to?who=4%207", client.get(g.port, "/away", { ["x-api-key"] = "the-key" }))
+    assert.header("x-who", "|||", client.get(g.port, "/no-route"))
+    g:stop()
+  end)
+
   it("may be somebody whom a plugin found for another request", function()
     local g = start(CONFIG:format("c-1"))
     assert.equal("nobody", client.get(g.port, "/kept").body)
