@@ -248,9 +248,10 @@ static struct tg_str arg_credential(lua_State *L, const struct known *known, cha
     }
     if (known->nth == 0)
         return id;
-    const char *kind = tg_credential_kind_info(known->kind)->name;
-    int n = snprintf(room, size, "%s:%u", kind, known->nth);
-    return tg_str(room, (size_t)n);
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, size);
+    tg_credential_write_name(known->kind, known->nth, &f);
+    return tg_fmt_str(&f);
 }
 
 int tg_api_consumer_authenticate(lua_State *L)

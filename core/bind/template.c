@@ -2,6 +2,7 @@
  *
  *     ${id} ${client.ip} ${client.port} ${route.name} ${service.name}
  *     ${consumer.name} ${consumer.id} ${consumer.custom_id} ${consumer.credential}
+ *     ${consumer.groups}, with ", " between them
  *     ${req.method} ${req.scheme} ${req.host} ${req.port} ${req.path} ${req.raw_path}
  *     ${req.query_string} ${query.NAME} ${header.NAME} ${cookie.NAME} ${capture.NAME}
  *     $${ stands for ${ itself; a value that is not there is empty
@@ -40,6 +41,7 @@ enum part_kind {
     PART_CONSUMER_ID,
     PART_CONSUMER_CUSTOM_ID,
     PART_CREDENTIAL,
+    PART_GROUPS,
     PART_QUERY, /* from here on: by name, chosen by the client */
     PART_HEADER,
     PART_COOKIE,
@@ -81,6 +83,7 @@ static const struct {
     {{"consumer.id", 11}, PART_CONSUMER_ID},
     {{"consumer.custom_id", 18}, PART_CONSUMER_CUSTOM_ID},
     {{"consumer.credential", 19}, PART_CREDENTIAL},
+    {{"consumer.groups", 15}, PART_GROUPS},
     {{"query.", 6}, PART_QUERY},
     {{"header.", 7}, PART_HEADER},
     {{"cookie.", 7}, PART_COOKIE},
@@ -278,16 +281,37 @@ static struct tg_str fact(const struct tg_request *r, enum part_kind kind, char 
     }
 }
 
+/* The consumer's groups, in the arena. */
+static struct tg_str groups_text(struct tg_request *r)
+{
+    struct tg_fmt f;
+    if (r->consumer == NULL || r->consumer->groups->n == 0)
+        return TG_STR("");
+    tg_fmt_init_arena(&f, &r->arena, 64);
+    for (uint32_t i = 0; i < r->consumer->groups->n; i++) {
+        if (i > 0)
+            tg_fmt_lit(&f, ", ");
+        tg_fmt_add(&f, r->consumer->groups->v[i]);
+    }
+    return tg_fmt_str(&f);
+}
+
+static struct tg_str part_value(struct tg_request *r, const struct part *part, char *room)
+{
+    if (part->kind == PART_GROUPS)
+        return groups_text(r);
+    return part->kind >= PART_QUERY ? chosen_value(r, part) : fact(r, part->kind, room);
+}
+
 static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part *part,
                        enum escape escape)
 {
     char room[TG_ADDR_TEXT_MAX];
-    bool chosen = part->kind >= PART_QUERY;
     if (part->kind == PART_TEXT) {
         tg_fmt_add(f, part->text);
         return;
     }
-    struct tg_str value = chosen ? chosen_value(r, part) : fact(r, part->kind, room);
+    struct tg_str value = part_value(r, part, room);
     if (escape == ESCAPE_HTML)
         tg_bind_write_html(f, value);
     else if (escape == ESCAPE_JSON)

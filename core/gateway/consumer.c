@@ -163,3 +163,27 @@ enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consum
     r->credential = copy;
     return TG_OK;
 }
+
+void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct tg_fmt *out)
+{
+    tg_fmt_add(out, tg_str_c(tg_credential_kind_info(kind)->name));
+    tg_fmt_char(out, ':');
+    tg_fmt_u64(out, nth);
+}
+
+enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recognition *by)
+{
+    const struct tg_field *field = tg_fields_find(&r->in.fields, by->header);
+    struct tg_consumer_match match;
+    char room[32];
+    struct tg_fmt f;
+    if (field == NULL)
+        return TG_E_NOT_FOUND;
+    enum tg_err err =
+        tg_consumer_find_by(r->snapshot->consumers, by->kind, field->value, &match);
+    if (err != TG_OK)
+        return err;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_credential_write_name(by->kind, match.nth, &f);
+    return tg_request_authenticate(r, match.consumer, tg_fmt_str(&f));
+}

@@ -20,13 +20,27 @@
 #ifndef TG_GATEWAY_CONSUMER_H
 #define TG_GATEWAY_CONSUMER_H
 
+#include "base/fmt.h"
 #include "consumer/store.h"
 #include "gateway/request.h"
+
+/* How a consumer is recognised without the help of a plugin's code. */
+struct tg_recognition {
+    struct tg_str header; /* whose first value is the credential; p == NULL: not at all */
+    enum tg_credential_kind kind;
+};
 
 /* The request is `consumer`'s (borrowed from r->snapshot's store), recognised by `credential`
  * (copied; an identifier for logs and limits, never the secret itself; p == NULL: not told).
  * TG_E_UNAVAILABLE: the access phase is over; TG_E_NOMEM: the request is whose it was. */
 enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consumer *consumer,
                                     struct tg_str credential) TG_MUST_USE;
+
+/* The same for whom `by` recognises. TG_E_NOT_FOUND: no header, or a value that nobody has. */
+enum tg_err tg_request_recognise(struct tg_request *r,
+                                 const struct tg_recognition *by) TG_MUST_USE;
+
+/* Writes what a credential that a store found is called: "key:1". */
+void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct tg_fmt *out);
 
 #endif

@@ -160,7 +160,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edit
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
-        err = field != NULL ? edit_response(r, edits->v[i].kind, field) : TG_E_NOMEM;
+        if (field == NULL)
+            err = TG_E_NOMEM;
+        else if (!edits->v[i].unless_empty || field->value.n > 0)
+            err = edit_response(r, edits->v[i].kind, field);
     }
     return err;
 }
@@ -214,7 +217,10 @@ enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edit
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
-        err = field != NULL ? apply(&r->out.fields, edits->v[i].kind, field) : TG_E_NOMEM;
+        if (field == NULL)
+            err = TG_E_NOMEM;
+        else if (!edits->v[i].unless_empty || field->value.n > 0)
+            err = apply(&r->out.fields, edits->v[i].kind, field);
     }
     return err;
 }

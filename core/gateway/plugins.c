@@ -531,6 +531,12 @@ static bool holds(const struct tg_expr *when, struct tg_request *r)
     return when == NULL || tg_expr_test(when, fetch_field, r);
 }
 
+/* Who cannot be recognised is left to the plugin's function. */
+static bool recognises(const struct tg_stand_in *made, struct tg_request *r)
+{
+    return made->by.header.p == NULL || tg_request_recognise(r, &made->by) == TG_OK;
+}
+
 /* The edits that are this phase of the instance; NULL: its function is. */
 static const struct tg_edits *stand_in_for(struct tg_request *r)
 {
@@ -541,7 +547,7 @@ static const struct tg_edits *stand_in_for(struct tg_request *r)
         made = of->access;
     else if (p->phase == TG_PHASE_HEADER_FILTER)
         made = of->header_filter;
-    while (made != NULL && !holds(made->when, r))
+    while (made != NULL && !(holds(made->when, r) && recognises(made, r)))
         made = made->next;
     return made != NULL ? made->edits : NULL;
 }

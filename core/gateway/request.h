@@ -84,6 +84,7 @@ struct tg_edits {
          * long as the request; p == NULL: no memory. */
         struct tg_str (*render)(const void *of, struct tg_request *r);
         const void *of;
+        bool unless_empty; /* no edit where the value is empty */
     } v[];
 };
 

@@ -19,13 +19,13 @@ local P = {
   },
 }
 
--- What the origin may be told, by the name of the option. Who is recognised has a name and an id, so these
--- are prepared edits; the others may be missing.
+-- What the origin may be told, by the name of the option: header, and its value.
 local IDENTITY = {
-  name = "x-consumer-name", id = "x-consumer-id", custom_id = "x-consumer-custom-id",
-  groups = "x-consumer-groups", credential = "x-consumer-credential",
+  name = { "x-consumer-name", "${consumer.name}" }, id = { "x-consumer-id", "${consumer.id}" },
+  custom_id = { "x-consumer-custom-id", "${consumer.custom_id}" },
+  groups = { "x-consumer-groups", "${consumer.groups}" },
+  credential = { "x-consumer-credential", "${consumer.credential}" },
 }
-local ALWAYS = { name = "${consumer.name}", id = "${consumer.id}" }
 
 P.schema = S.record {
   header = S.header_name { editable = true }:optional()
@@ -52,21 +52,31 @@ local function describe(places)
   return table.concat(names, " or ")
 end
 
+-- What is done to the headers of every request that passes: nothing of what the client says of consumers
+-- is left, and what the gateway knows is told.
+local function prepare_edits(conf, header)
+  local remove, fill = {}, {}
+  for _, identity in pairs(IDENTITY) do remove[#remove + 1] = identity[1] end
+  if header and conf.hide then remove[#remove + 1] = header end
+  for _, field in ipairs(conf.identity) do
+    local identity = IDENTITY[field]
+    fill[identity[1]] = tg.template(identity[2], "header")
+  end
+  return tg.edits { remove = remove, fill = fill }
+end
+
 function P.configure(conf)
   local header = conf.header
   if not header and not conf.query and not conf.cookie then header = "x-api-key" end
-  local remove, set, identity = {}, {}, {}
-  for _, name in pairs(IDENTITY) do remove[#remove + 1] = name end
-  if header and conf.hide then remove[#remove + 1] = header end
-  for _, field in ipairs(conf.identity) do
-    local name = IDENTITY[field]
-    if ALWAYS[field] then set[name] = tg.template(ALWAYS[field], "header") else identity[field] = name end
+  local edits = prepare_edits(conf, header)
+  -- A good key in the header, and nothing else to hide: no Lua is needed.
+  if header and not conf.scheme and not (conf.hide and (conf.query or conf.cookie)) then
+    edits:instead_of("access", nil, { kind = "key", header = header })
   end
   return {
     header = header,
     scheme = conf.scheme and conf.scheme:lower() .. " ",
-    edits = tg.edits { remove = remove, set = set },
-    identity = identity,
+    edits = edits,
     challenge = ('%s realm="%s"'):format(conf.scheme or "Key", conf.realm),
     places = describe { header = header, query = conf.query, cookie = conf.cookie },
   }
@@ -101,22 +111,6 @@ local function refuse(conf, ctx, reason)
   }, { ["content-type"] = "application/problem+json", ["www-authenticate"] = conf.compiled.challenge })
 end
 
--- What the origin learns of who calls, beside name and id.
-local function tell_origin(identity, upstream, consumer)
-  if identity.custom_id then
-    local custom = consumer.custom_id
-    if custom then upstream:set_header(identity.custom_id, custom) end
-  end
-  if identity.groups then
-    local groups = consumer.groups
-    if groups[1] then upstream:set_header(identity.groups, table.concat(groups, ", ")) end
-  end
-  if identity.credential then
-    local credential = consumer.credential
-    if credential then upstream:set_header(identity.credential, credential) end
-  end
-end
-
 -- Whom the key belongs to; refuses the request when that is nobody. Nil without a key where another plugin
 -- has recognised somebody before.
 local function identify(conf, ctx, consumer)
@@ -134,15 +128,14 @@ end
 
 --- Refuses requests without a good key; tells the origin whose the others are.
 function P.access(conf, ctx)
-  local compiled, upstream, consumer = conf.compiled, ctx.upstream, ctx.consumer
+  local upstream, consumer = ctx.upstream, ctx.consumer
   local found = identify(conf, ctx, consumer)
   if found then consumer:authenticate(found) end
-  upstream:edit(compiled.edits)
+  upstream:edit(conf.compiled.edits)
   if conf.hide then
     if conf.query then upstream:remove_query(conf.query) end
     if conf.cookie then upstream:remove_cookie(conf.cookie) end
   end
-  tell_origin(compiled.identity, upstream, consumer)
 end
 
 return P

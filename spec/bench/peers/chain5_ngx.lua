@@ -8,7 +8,7 @@ local resp = require "ngx.resp"
 
 local ORIGINS = { ["https://app.example.test"] = true }
 local METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
-local LIMIT, PER = 4000000000, 3600
+local LIMIT, PER = 1000000000, 3600
 
 local chain5 = {}
 
@@ -86,7 +86,7 @@ function chain5.header_filter()
   header["X-Request-Id"] = ctx.request_id
 
   if ctx.remaining then
-    header["RateLimit-Policy"] = '"default";q=4000000000;w=3600'
+    header["RateLimit-Policy"] = '"default";q=1000000000;w=3600'
     header["RateLimit"] = ('"default";r=%d;t=%d'):format(ctx.remaining, ctx.reset)
   end
 

@@ -15,7 +15,7 @@ tg.route "all" {
   plugins = {
     tg.use "request-id" {},
     tg.use "key-auth" { header = "x-api-key", identity = { "name" } },
-    tg.use "rate-limit" { limit = 4000000000, per = "1h", key = "consumer" },
+    tg.use "rate-limit" { limit = 1000000000, per = "1h", key = "consumer" },
     tg.use "cors" { origins = { "https://app.example.test" } },
     tg.use "headers" {
       request = {
