@@ -111,8 +111,10 @@ describe("examples/consumers", function()
   -- In the order of the lines: status, and what is in head and body.
   local EXPECTED = {
     { 401, head = "www-authenticate: key", body = { '"code":"key_missing"' } },
-    { 200, head = "x-tier: gold", body = { '["x-consumer-name","acme"]', '["x-consumer-custom-id","4711"]' } },
-    { 200, head = "x-request-id: ", body = { '"target":"/orders/7?page=2"', '["x-consumer-name","corner-shop"]' } },
+    { 200, head = "x-tier: gold",
+      body = { '["x-consumer-name","acme"]', '["x-consumer-custom-id","4711"]' } },
+    { 200, head = "x-request-id: ",
+      body = { '"target":"/orders/7?page=2"', '["x-consumer-name","corner-shop"]' } },
     { 200, head = "x-tier: gold", body = { '["x-consumer-name","acme"]' } },
     { 403, head = "problem+json", body = { '"code":"not_in_group"' } },
     { 200, head = "x-request-id: ", body = { '["x-consumer-name","guest"]' } },

@@ -1,7 +1,7 @@
 -- Three consumers, recognised by their keys: who may do what, and what differs for whom.
 --
--- The keys are in keys.env beside this file, NAME=KEY a line. These are for trying out: real ones are made with
--- `openssl rand -hex 16` and stay out of the repository.
+-- The keys are in keys.env beside this file, NAME=KEY a line. These are for trying out: real ones are made
+-- with `openssl rand -hex 16` and stay out of the repository.
 --
 -- curl -i http://127.0.0.1:8080/orders/7
 -- curl -i -H 'x-api-key: f3c1a5d0e7b24869a1c0d9e8f7b6a594' http://127.0.0.1:8080/orders/7

@@ -56,7 +56,9 @@ describe("the plugins of a consumer", function()
       files = FILES,
       config = [[
         local tg = require "tidegate"
-        local function use(name, tag, options) return tg.use("./" .. name .. ".lua", options) { tag = tag } end
+        local function use(name, tag, options)
+          return tg.use("./" .. name .. ".lua", options) { tag = tag }
+        end
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
         tg.global { tg.use "./auth.lua" {} }
@@ -125,9 +127,9 @@ describe("ctx.consumer", function()
     local P = { name = "show", version = "1.0.0", api = 1, stage = "traffic" }
     local kept
     local function text(c)
-      return table.concat({ tostring(c.name), tostring(c.id), tostring(c.custom_id), table.concat(c.groups, "+"),
-        table.concat(c.tags, "+"), tostring(c.metadata.plan), tostring(c:in_group "gold"),
-        tostring(c:in_group "") }, " ")
+      return table.concat({ tostring(c.name), tostring(c.id), tostring(c.custom_id),
+        table.concat(c.groups, "+"), table.concat(c.tags, "+"), tostring(c.metadata.plan),
+        tostring(c:in_group "gold"), tostring(c:in_group "") }, " ")
     end
     function P.access(_, ctx)
       local as = ctx.req:header "x-key"
@@ -220,9 +222,15 @@ describe("ctx.consumer", function()
   }) do
     it("says what is wrong with " .. what, function()
       local g = gateway.start({
-        files = { ["bad.lua"] = 'local tg = require "tidegate"\nlocal P = { name = "bad", version = "1.0.0", ' ..
-          'api = 1, stage = "auth" }\nfunction P.access(_, ctx)\n  local _, why = pcall(function() ' .. case[1] ..
-          " end)\n  ctx:exit(200, tostring(why))\nend\nreturn P\n" },
+        files = { ["bad.lua"] = ([[
+          local tg = require "tidegate"
+          local P = { name = "bad", version = "1.0.0", api = 1, stage = "auth" }
+          function P.access(_, ctx)
+            local _, why = pcall(function() @CASE@ end)
+            ctx:exit(200, tostring(why))
+          end
+          return P
+        ]]):gsub("@CASE@", case[1]) },
         config = [[
           local tg = require "tidegate"
           tg.listener "http" { address = "127.0.0.1:@PORT@" }

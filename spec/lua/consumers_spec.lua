@@ -39,7 +39,8 @@ describe("consumers in a configuration", function()
   it("become a list", function()
     local tree = load([==[
 tg.consumer "acme" {
-  id = "c-1", custom_id = "4711", groups = { "gold", "eu" }, tags = { "t" }, metadata = { plan = { seats = 5 } },
+  id = "c-1", custom_id = "4711", groups = { "gold", "eu" }, tags = { "t" },
+  metadata = { plan = { seats = 5 } },
   credentials = { key = { tg.secret "env:K1", tg.secret "env:K2" }, subject = "acme@idp" },
 }
 tg.consumer "jo@example.test" {}
@@ -69,7 +70,8 @@ end
 for _, name in ipairs { "a", "b", "c" } do
   tg.consumer(name) { plugins = { tg.use "limit" { max = name == "c" and 9 or 5 } } }
 end
-tg.consumer "d" { plugins = { tg.use "limit" { max = 5 } }, routes = { all = { tg.use "limit" { max = 9 } } } }
+tg.consumer "d" { plugins = { tg.use "limit" { max = 5 } },
+                  routes = { all = { tg.use "limit" { max = 9 } } } }
 tg.consumer "e" { plugins = { tg.use("limit", { id = "own" }) { max = 5 } } }
 ]==])
     local lists = {}
@@ -110,7 +112,8 @@ tg.consumer "a" { plugins = { tg.use "limit" { max = 5 }, tg.use "check" {} },
   it("are named by S.ref, as are their groups", function()
     local tree = load([==[
 local a = tg.consumer "a" { groups = { "gold" } }
-tg.route "r" { paths = { "/r" }, plugins = { tg.use "answer" {}, tg.use "allow" { groups = { "gold" }, one = a } } }
+tg.route "r" { paths = { "/r" },
+               plugins = { tg.use "answer" {}, tg.use "allow" { groups = { "gold" }, one = a } } }
 ]==])
     local conf
     for _, instance in ipairs(tree.instances) do conf = instance.conf.groups and instance.conf or conf end
@@ -123,7 +126,8 @@ tg.route "r" { paths = { "/r" }, plugins = { tg.use "answer" {}, tg.use "allow" 
       { 'global[1] (allow).groups[1]: no group is called "goold"', 'did you mean "gold"? (gateway.lua:4)' } },
     { "a group where none is declared", 'tg.global { tg.use "allow" { groups = { "gold" } } }',
       { 'no group is called "gold"', "none is declared" } },
-    { "an unknown consumer", 'tg.consumer "acme" {}\ntg.global { tg.use "allow" { groups = {}, one = "acne" } }',
+    { "an unknown consumer",
+      'tg.consumer "acme" {}\ntg.global { tg.use "allow" { groups = {}, one = "acne" } }',
       { 'no consumer is called "acne"', 'did you mean "acme"? (gateway.lua:4)' } },
     { "the same key twice", 'tg.consumer "a" { credentials = { key = tg.secret "env:K1" } }\n' ..
       'tg.consumer "b" { credentials = { key = { tg.secret "env:K2", tg.secret "env:K1" } } }',
@@ -143,7 +147,8 @@ tg.route "r" { paths = { "/r" }, plugins = { tg.use "answer" {}, tg.use "allow" 
       { "consumers.a.credentials.key: expected a secret or a list" } },
     { "no keys in a list", 'tg.consumer "a" { credentials = { key = {} } }',
       { "consumers.a.credentials.key: the list is empty" } },
-    { "a kind of credential that there is not", 'tg.consumer "a" { credentials = { kee = tg.secret "env:K1" } }',
+    { "a kind of credential that there is not",
+      'tg.consumer "a" { credentials = { kee = tg.secret "env:K1" } }',
       { "consumers.a.credentials.kee: unknown field", 'did you mean "key"?' } },
     { "groups that are none", 'tg.consumer "a" { groups = "gold" }',
       { "consumers.a.groups: expected a list, got string \"gold\"", "write a list: { … }" } },
@@ -160,12 +165,15 @@ tg.route "r" { paths = { "/r" }, plugins = { tg.use "answer" {}, tg.use "allow" 
       { "consumers.a.routes.al", 'no route is called "al"', 'did you mean "all"?' } },
     { "a plugin twice", 'tg.consumer "a" { plugins = { tg.use "limit" {}, tg.use "limit" { max = 2 } } }',
       { '"limit" is attached twice here' } },
-    { "an order among others' plugins", 'tg.consumer "a" { plugins = { tg.use("limit", { before = "answer" }) {} } }',
+    { "an order among others' plugins",
+      'tg.consumer "a" { plugins = { tg.use("limit", { before = "answer" }) {} } }',
       { 'consumers.a.plugins[1] (limit).before: "answer" is none of the consumer\'s plugins',
         "before and after order a consumer's plugins among themselves" } },
-    { "a name that its file has not", 'tg.consumer "a" { credentials = { key = tg.secret("file:keys.env", "ACNE") } }',
+    { "a name that its file has not",
+      'tg.consumer "a" { credentials = { key = tg.secret("file:keys.env", "ACNE") } }',
       { 'keys.env has no line for "ACNE"', 'did you mean "ACME"?' } },
-    { "a file of secrets that is none", 'tg.consumer "a" { credentials = { key = tg.secret("file:bad.env", "A") } }',
+    { "a file of secrets that is none",
+      'tg.consumer "a" { credentials = { key = tg.secret("file:bad.env", "A") } }',
       { "line 2 of bad.env is not NAME=VALUE", 'line 3 of bad.env names "A" again' } },
     { "a name of a line of no file", 'tg.secret("env:K1", "A")', { 'tg.secret("file:PATH", "NAME")' } },
     { "metadata that is no data", 'tg.consumer "a" { metadata = { f = print } }',

@@ -15,7 +15,8 @@ describe("ip-restriction", function()
         tg.listener "http" { address = "127.0.0.1:@PORT@", trusted = { "127.0.0.0/8" } }
         tg.service "echo" { builtin = "echo" }
         local function route(name, conf)
-          tg.route(name) { paths = { "/" .. name }, service = "echo", plugins = { tg.use "ip-restriction"(conf) } }
+          tg.route(name) { paths = { "/" .. name }, service = "echo",
+                           plugins = { tg.use "ip-restriction"(conf) } }
         end
         route("allow", { allow = { "192.0.2.0/24", "2001:db8::/32" } })
         route("deny", { deny = { "192.0.2.0/25", "2001:db8:1::/48", "198.51.100.7" } })

@@ -22,13 +22,15 @@ describe("key-auth", function()
         tg.consumer "bob" { credentials = { key = tg.secret "env:BOB", subject = "bob-subject" } }
         tg.consumer "guest" {}
         local function route(name, conf)
-          tg.route(name) { paths = { "/" .. name .. "/*" }, service = "echo", plugins = { tg.use "key-auth"(conf) } }
+          tg.route(name) { paths = { "/" .. name .. "/*" }, service = "echo",
+                           plugins = { tg.use "key-auth"(conf) } }
         end
         route("plain", {})
         route("three", { header = "x-key", query = "key", cookie = "key" })
         route("query", { query = "key" })
         route("bearer", { header = "authorization", scheme = "Bearer", realm = "orders" })
-        route("open", { anonymous = "guest", identity = { "name", "id", "custom_id", "groups", "credential" } })
+        route("open", { anonymous = "guest",
+                        identity = { "name", "id", "custom_id", "groups", "credential" } })
         route("shown", { hide = false, query = "key", header = "x-key", identity = {} })
         tg.route "twice" { paths = { "/twice/*" }, service = "echo", plugins = {
           tg.use("key-auth", { id = "first" }) { header = "x-first", anonymous = "guest" },
@@ -86,8 +88,8 @@ describe("key-auth", function()
   end)
 
   it("refuses keys that nobody has, whatever they look like", function()
-    local wrong = { "", "acme-old-ke", "acme-old-key2", "ACME-OLD-KEY", "acme", "bob-subject", ("x"):rep(8000),
-                    "\128\255", "acme-old-key,acme-new-key" }
+    local wrong = { "", "acme-old-ke", "acme-old-key2", "ACME-OLD-KEY", "acme", "bob-subject",
+                    ("x"):rep(8000), "\128\255", "acme-old-key,acme-new-key" }
     for _, key in ipairs(wrong) do
       local r = get("/plain/x", { ["X-Api-Key"] = key })
       assert.status(401, r)
@@ -137,8 +139,7 @@ describe("key-auth", function()
   it("takes what the client says of itself away, also where nobody is known", function()
     local forged = { ["X-Consumer-Name"] = "root", ["X-Consumer-Id"] = "0", ["X-Consumer-Groups"] = "admin",
                      ["X-Consumer-Custom-Id"] = "1", ["X-Consumer-Credential"] = "key:9" }
-    local _, origin = get("/shown/x?key=" .. ENV.BOB:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end),
-                          forged)
+    local _, origin = get("/shown/x?key=" .. ENV.ACME_OLD, forged)
     for name in pairs(forged) do assert.is_nil(origin[name:lower()]) end
     _, origin = get("/open/x", forged)
     assert.equal("guest", origin["x-consumer-name"])
@@ -147,9 +148,9 @@ describe("key-auth", function()
   end)
 
   it("lets the origin see the key where it is not hidden", function()
-    local _, origin, target = get("/shown/x?key=" .. ENV.ACME_OLD)
+    local _, _, target = get("/shown/x?key=" .. ENV.ACME_OLD)
     assert.equal("/shown/x?key=acme-old-key", target)
-    _, origin = get("/shown/x", { ["X-Key"] = ENV.ACME_OLD })
+    local _, origin = get("/shown/x", { ["X-Key"] = ENV.ACME_OLD })
     assert.equal(ENV.ACME_OLD, origin["x-key"])
   end)
 

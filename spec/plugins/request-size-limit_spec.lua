@@ -26,7 +26,8 @@ describe("request-size-limit", function()
         tg.route "echo" { paths = { "/echo" }, service = "echo",
                           plugins = { tg.use "request-size-limit" { body = "1000B" } } }
         tg.route "length" { paths = { "/length" }, service = "echo",
-                            plugins = { tg.use "request-size-limit" { body = "1000B", require_length = true } } }
+                            plugins = {
+                              tg.use "request-size-limit" { body = "1000B", require_length = true } } }
         tg.route "none" { paths = { "/none" }, service = "echo",
                           plugins = { tg.use "request-size-limit" { body = "0B" } } }
         tg.route "wide" { paths = { "/wide" }, service = "echo",

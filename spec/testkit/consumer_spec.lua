@@ -41,7 +41,8 @@ describe("a plugin under test", function()
 
   it("finds those that are declared, by keys in the clear", function()
     local p = t.plugin(SHOW, {}, { consumers = {
-      acme = { credentials = { key = { "k1", "k2" } } }, bob = { credentials = { key = "k3", subject = "b" } },
+      acme = { credentials = { key = { "k1", "k2" } } },
+      bob = { credentials = { key = "k3", subject = "b" } },
     }, consumer = { name = "me" } })
     assert.equal("me", p:run({}).consumer.name)
     assert.equal("bob", p:run({ headers = { ["x-key"] = "k3" } }).consumer.name)

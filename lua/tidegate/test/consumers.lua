@@ -1,8 +1,8 @@
 -- Consumers of t.plugin: whose the requests are, and who else there is.
 --
 -- Purpose    Writes `consumer` and `consumers` of the options as declarations of the config script.
--- Invariants A consumer has the fields of tg.consumer, but keys in the clear, as text or a list: a spec's keys
---            are no secrets. They reach the configuration as files that only it sees.
+-- Invariants A consumer has the fields of tg.consumer, but keys in the clear, as text or a list: a spec's
+--            keys are no secrets. They reach the configuration as files that only it sees.
 -- Cost       A line of the script for each.
 
 local literal = require "tidegate.test.literal"

@@ -21,7 +21,8 @@ local function visible(server, case, given_id, settle)
       id = header.value
     end
     if not OWN[header.name] then
-      lines[#lines + 1] = header.name .. ": " .. (settle and settle(header.name, header.value) or header.value)
+      local value = settle and settle(header.name, header.value) or header.value
+      lines[#lines + 1] = header.name .. ": " .. value
     end
   end
   table.sort(lines)

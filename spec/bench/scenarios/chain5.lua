@@ -43,7 +43,8 @@ function scenario.run(bench)
     { name = "a foreign origin",
       headers = { AGENT, "Origin: https://other.example.test", DEBUG, "X-Api-Key: " .. key_of(CONSUMERS) } },
     { name = "a request id and a name of its own",
-      headers = { AGENT, "X-Request-Id: " .. GIVEN_ID, "X-Consumer-Name: root", "X-Api-Key: " .. key_of(17) } },
+      headers = { AGENT, "X-Request-Id: " .. GIVEN_ID, "X-Consumer-Name: root",
+                  "X-Api-Key: " .. key_of(17) } },
   }
   local origin = bench:origin()
   local nginx = bench:start("nginx", "nginx_chain5.conf",
