@@ -2,6 +2,7 @@
 
 local cjson = require("cjson")
 local client = require("support.client")
+local clock = require("support.clock")
 local gateway = require("support.gateway")
 
 local STEP = [[
@@ -118,6 +119,37 @@ describe("the plugins of a consumer", function()
     c:send("GET /normal HTTP/1.1\r\nHost: a\r\nX-As: gold\r\nConnection: close\r\n\r\n")
     local r = c:response()
     assert.header("x-back", "change:route, traffic:gold, guard:gold", r)
+  end)
+end)
+
+describe("a reload", function()
+  local CONFIG = [[
+    local tg = require "tidegate"
+    tg.settings { workers = 2 }
+    tg.listener "http" { address = "127.0.0.1:@PORT@" }
+    tg.service "echo" { builtin = "echo" }
+    tg.consumer "%s" { credentials = { key = tg.secret "env:%s" },
+                       plugins = { tg.use "headers" { response = { set = { ["x-of"] = "%s" } } } } }
+    tg.route "all" { paths = { "/*" }, service = "echo", plugins = { tg.use "key-auth" {} } }
+  ]]
+
+  it("gives a key to somebody else, and takes one away", function()
+    local g = gateway.start({ config = CONFIG:format("before", "K1", "before"),
+                              env = { K1 = "first-key", K2 = "second-key" } })
+    local function ask(key)
+      local r = client.get(g.port, "/", { ["x-api-key"] = key })
+      return r.status, r.headers["x-of"]
+    end
+    local open = client.connect(g.port)
+    assert.same({ 200, "before" }, { ask("first-key") })
+    assert.status(401, client.get(g.port, "/", { ["x-api-key"] = "second-key" }))
+    assert.status(200, open:get("/", { ["x-api-key"] = "first-key" }))
+    g:reload(CONFIG:format("after", "K1", "after"))
+    clock.wait_until(function() return select(2, ask("first-key")) == "after" end, 5, "the new consumers")
+    g:reload(CONFIG:format("third", "K2", "third"))
+    clock.wait_until(function() return ask("second-key") == 200 end, 5, "the third ones")
+    clock.wait_until(function() return ask("first-key") == 401 end, 5, "the end of the old key")
+    g:stop()
   end)
 end)
 
