@@ -163,8 +163,7 @@ static struct known *push_known(lua_State *L, const struct tg_snapshot *snapshot
                                 const struct tg_consumer *consumer)
 {
     struct tg_str name = consumer->name;
-    struct known *known =
-        tg_bind_new_value(L, TG_SCOPE_KNOWN_CONSUMER, sizeof(*known) + name.n);
+    struct known *known = tg_bind_new_value(L, TG_SCOPE_KNOWN_CONSUMER, sizeof(*known) + name.n);
     known->revision = snapshot->revision;
     known->consumer = consumer;
     known->name_n = name.n;
@@ -212,8 +211,7 @@ int tg_api_consumers_by_credential(lua_State *L)
     const struct tg_snapshot *snapshot = snapshot_of(L);
     enum tg_credential_kind kind = arg_kind(L, 1);
     struct tg_consumer_match match;
-    enum tg_err err =
-        tg_consumer_find_by(snapshot->consumers, kind, tg_bind_arg_str(L, 2), &match);
+    enum tg_err err = tg_consumer_find_by(snapshot->consumers, kind, tg_bind_arg_str(L, 2), &match);
     if (err != TG_OK)
         return push_missing(L, err);
     struct known *known = push_known(L, snapshot, match.consumer);

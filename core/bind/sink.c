@@ -273,13 +273,13 @@ static const struct {
     {                                                                                              \
         {#name, sizeof(#name) - 1}, put_##name                                                     \
     }
-    MEMBER(time),           MEMBER(id),       MEMBER(client),   MEMBER(method),
-    MEMBER(scheme),         MEMBER(host),     MEMBER(path),     MEMBER(query),
-    MEMBER(protocol),       MEMBER(status),   MEMBER(source),   MEMBER(bytes_sent),
-    MEMBER(bytes_received), MEMBER(duration), MEMBER(upstream), MEMBER(upstream_status),
-    MEMBER(upstream_time),  MEMBER(route),    MEMBER(service),  MEMBER(user_agent),
-    MEMBER(referer),        MEMBER(error),    MEMBER(aborted),
-    MEMBER(consumer),       MEMBER(consumer_id), MEMBER(credential),
+    MEMBER(time),           MEMBER(id),         MEMBER(client),   MEMBER(method),
+    MEMBER(scheme),         MEMBER(host),       MEMBER(path),     MEMBER(query),
+    MEMBER(protocol),       MEMBER(status),     MEMBER(source),   MEMBER(bytes_sent),
+    MEMBER(bytes_received), MEMBER(duration),   MEMBER(upstream), MEMBER(upstream_status),
+    MEMBER(upstream_time),  MEMBER(route),      MEMBER(service),  MEMBER(user_agent),
+    MEMBER(referer),        MEMBER(error),      MEMBER(aborted),  MEMBER(consumer),
+    MEMBER(consumer_id),    MEMBER(credential),
 #undef MEMBER
 };
 

@@ -703,8 +703,8 @@ static void encode_metadata(lua_State *L, int table, struct tg_str name, struct 
     char why[256];
 
     lua_getfield(L, table, "metadata");
-    if (!lua_isnil(L, -1) && tg_marshal_encode(L, lua_gettop(L), &options, blob, why,
-                                               sizeof(why)) != TG_OK)
+    if (!lua_isnil(L, -1) &&
+        tg_marshal_encode(L, lua_gettop(L), &options, blob, why, sizeof(why)) != TG_OK)
         luaL_error(L, "consumers.%s.%s", name.p, why);
     lua_pop(L, 1);
 }

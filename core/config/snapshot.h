@@ -58,7 +58,7 @@ struct tg_plugin_conf {
     uint32_t export_count;
     uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
     uint32_t index;  /* in snapshot->plugins */
-    uint32_t place;                  /* stage and priority as one number: lower runs earlier */
+    uint32_t place;  /* stage and priority as one number: lower runs earlier */
     uint32_t instance_count;         /* that use it */
     unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
     struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
@@ -105,7 +105,7 @@ struct tg_consumer_plugins {
     const struct tg_consumer_route {
         uint32_t route; /* index in snapshot->routes, ascending */
         const struct tg_chains *chains;
-    } *routes;
+    } * routes;
     uint32_t route_count;
 };
 
@@ -191,7 +191,8 @@ struct tg_snapshot {
     uint32_t zone_count;
     struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
     uint32_t consumer_count;
-    const struct tg_consumer_plugins *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
+    const struct tg_consumer_plugins
+        *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;

@@ -51,7 +51,8 @@ enum tg_err tg_declared_add(struct tg_declared *declared,
 enum tg_err tg_declared_add_credential(struct tg_declared *declared, enum tg_credential_kind kind,
                                        struct tg_str value) TG_MUST_USE;
 
-/* The set as a store, at any time, which is the owner of it: freed with tg_consumer_store_free(). */
+/* The set as a store, at any time, which is the owner of it: freed with tg_consumer_store_free().
+ */
 struct tg_consumer_store *tg_declared_store(struct tg_declared *declared);
 
 uint32_t tg_declared_count(const struct tg_declared *declared);

@@ -50,9 +50,9 @@ enum tg_err tg_credential_digest(enum tg_credential_kind kind, struct tg_str val
     const unsigned char number = (unsigned char)kind;
     pthread_once(&prepared, prepare);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool done = context != NULL && hash(context, inner_block, &number, value, out) &&
-                hash(context, outer_block, NULL, tg_str((const char *)out, TG_CREDENTIAL_DIGEST),
-                     out);
+    bool done =
+        context != NULL && hash(context, inner_block, &number, value, out) &&
+        hash(context, outer_block, NULL, tg_str((const char *)out, TG_CREDENTIAL_DIGEST), out);
     EVP_MD_CTX_free(context);
     if (!done)
         ERR_clear_error();

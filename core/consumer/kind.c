@@ -3,7 +3,7 @@
 #include "consumer/kind.h"
 
 static const struct tg_credential_kind_info kinds[TG_CREDENTIAL_KINDS] = {
-#define TG_CREDENTIAL(ID, name, secret, doc) [TG_CREDENTIAL_##ID] = {name, secret != 0, doc},
+#define TG_CREDENTIAL(ID, name, secret, doc) [TG_CREDENTIAL_##ID] = {name, (secret) != 0, doc},
 #include "consumer/kind.def"
 #undef TG_CREDENTIAL
 };

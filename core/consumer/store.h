@@ -24,7 +24,7 @@ struct tg_consumer_words {
 /* One consumer. Slices are terminated. */
 struct tg_consumer {
     struct tg_str name;
-    struct tg_str id;        /* stable over a change of name; the name unless the operator set one */
+    struct tg_str id; /* stable over a change of name; the name unless the operator set one */
     struct tg_str custom_id; /* what another system calls it; p == NULL: none */
     struct tg_str metadata;  /* a map, in the encoding of script/marshal; p == NULL: none */
     const struct tg_consumer_words *groups;

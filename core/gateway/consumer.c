@@ -20,8 +20,8 @@ static bool contains(const struct tg_chain *chain, const struct tg_instance_conf
 }
 
 /* The instance of `own` that runs in place of `instance`; NULL: none. */
-static const struct tg_instance_conf *override(const struct tg_chain *own,
-                                               const struct tg_instance_conf *instance)
+static const struct tg_instance_conf * override(const struct tg_chain *own,
+                                                const struct tg_instance_conf *instance)
 {
     for (uint32_t i = 0; i < own->n; i++) {
         if (own->v[i]->plugin == instance->plugin && tg_str_eq(own->v[i]->id, instance->id))
@@ -129,8 +129,7 @@ static enum tg_err join(struct tg_request *r, const struct tg_chains *own)
     *joined = *base;
     for (unsigned i = 0; i < TG_PHASES; i++) {
         enum tg_phase phase = (enum tg_phase)i;
-        struct merge m = {.base = &base->phase[i],
-                          .own = own != NULL ? &own->phase[i] : &no_chain};
+        struct merge m = {.base = &base->phase[i], .own = own != NULL ? &own->phase[i] : &no_chain};
         if (phase == TG_PHASE_ACCESS)
             m.ran = (struct tg_chain){r->chains->phase[i].v, r->plugins.next};
         else if (m.own->n == 0)
@@ -179,8 +178,7 @@ enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recogniti
     struct tg_fmt f;
     if (field == NULL)
         return TG_E_NOT_FOUND;
-    enum tg_err err =
-        tg_consumer_find_by(r->snapshot->consumers, by->kind, field->value, &match);
+    enum tg_err err = tg_consumer_find_by(r->snapshot->consumers, by->kind, field->value, &match);
     if (err != TG_OK)
         return err;
     tg_fmt_init(&f, room, sizeof(room));

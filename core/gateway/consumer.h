@@ -37,8 +37,7 @@ enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consum
                                     struct tg_str credential) TG_MUST_USE;
 
 /* The same for whom `by` recognises. TG_E_NOT_FOUND: no header, or a value that nobody has. */
-enum tg_err tg_request_recognise(struct tg_request *r,
-                                 const struct tg_recognition *by) TG_MUST_USE;
+enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recognition *by) TG_MUST_USE;
 
 /* Writes what a credential that a store found is called: "key:1". */
 void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct tg_fmt *out);

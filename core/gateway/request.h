@@ -217,7 +217,7 @@ struct tg_request {
     const struct tg_chains *route_chains; /* without the consumer's own; NULL: it has none */
     const struct tg_consumer *consumer;   /* whose it is; the snapshot's. NULL: nobody's */
     struct tg_str credential;             /* by which: "key:1"; p == NULL: not told */
-    struct tg_str *capture_names; /* in the arena */
+    struct tg_str *capture_names;         /* in the arena */
     struct tg_str *captures;
     uint32_t capture_count;
     struct tg_outbound out;

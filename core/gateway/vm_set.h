@@ -81,7 +81,8 @@ void tg_vm_entry_unref(struct tg_vm_entry **entry);
 
 /* While `entry` configures an instance: from now on `edits` are its `phase` (access or
  * header_filter) for requests of which `when` holds, and, with `by` (NULL: nothing; copied), whose
- * consumer it recognises, unless an earlier one is. `when` is taken on TG_OK. TG_E_LIMIT: the instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
+ * consumer it recognises, unless an earlier one is. `when` is taken on TG_OK. TG_E_LIMIT: the
+ * instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
 enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
                                  struct tg_expr *when, const struct tg_edits *edits,
                                  const struct tg_recognition *by) TG_MUST_USE;

@@ -77,7 +77,8 @@ local function schema_host(self)
       if instance.path then return end
       local separator = type(keys[1]) == "string" and "." or ""
       instance.path = ("%s%s%s (%s)"):format(self.root, separator, S.path_text(keys), instance.name)
-      instance.scope = keys[1] == "routes" and self.root .. "." .. S.path_text { keys[1], keys[2] } or self.root
+      local below = keys[1] == "routes" and "." .. S.path_text { keys[1], keys[2] } or ""
+      instance.scope = self.root .. below
       self.attached[#self.attached + 1] = instance
     end,
     compile_regex = session.host.compile_regex,

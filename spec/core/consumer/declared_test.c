@@ -105,8 +105,8 @@ static void credentials_are_found_by_kind_and_value(void **state)
     add_key(declared, "second");
     add(declared, "b");
     add_key(declared, "third");
-    assert_int_equal(
-        tg_declared_add_credential(declared, TG_CREDENTIAL_SUBJECT, TG_STR("first")), TG_OK);
+    assert_int_equal(tg_declared_add_credential(declared, TG_CREDENTIAL_SUBJECT, TG_STR("first")),
+                     TG_OK);
     struct tg_consumer_store *store = tg_declared_store(declared);
     assert_int_equal(tg_consumer_find_by(store, TG_CREDENTIAL_KEY, TG_STR("second"), &match),
                      TG_OK);
@@ -120,9 +120,8 @@ static void credentials_are_found_by_kind_and_value(void **state)
     is_text(match.consumer->name, "b");
     static const char *const nobody[] = {"", "firs", "first ", "FIRST", "a"};
     for (size_t i = 0; i < TG_COUNT_OF(nobody); i++)
-        assert_int_equal(
-            tg_consumer_find_by(store, TG_CREDENTIAL_KEY, tg_str_c(nobody[i]), &match),
-            TG_E_NOT_FOUND);
+        assert_int_equal(tg_consumer_find_by(store, TG_CREDENTIAL_KEY, tg_str_c(nobody[i]), &match),
+                         TG_E_NOT_FOUND);
     assert_int_equal(tg_consumer_find_by(store, TG_CREDENTIAL_SUBJECT, TG_STR("second"), &match),
                      TG_E_NOT_FOUND);
     tg_consumer_store_free(&store);
@@ -169,8 +168,7 @@ static void equal_lists_are_one(void **state)
         (void)snprintf(name, sizeof(name), "c%d", i);
         (void)snprintf(group, sizeof(group), "g%d", i % 100);
         struct tg_str groups[] = {tg_str_c(group), TG_STR("all")};
-        struct tg_consumer_spec spec = {
-            .name = tg_str_c(name), .groups = groups, .group_count = 2};
+        struct tg_consumer_spec spec = {.name = tg_str_c(name), .groups = groups, .group_count = 2};
         assert_int_equal(tg_declared_add(declared, &spec), TG_OK);
     }
     struct tg_consumer_store *store = tg_declared_store(declared);
@@ -235,8 +233,7 @@ static void thousands_are_told_apart(void **state)
             room[i][1][k] = (char)tg_rand_u64(&rand);
         add(declared, room[i][0]);
         assert_int_equal(
-            tg_declared_add_credential(declared, TG_CREDENTIAL_KEY, tg_str(room[i][1], 40)),
-            TG_OK);
+            tg_declared_add_credential(declared, TG_CREDENTIAL_KEY, tg_str(room[i][1], 40)), TG_OK);
     }
     assert_int_equal(tg_declared_count(declared), COUNT);
     struct tg_consumer_store *store = tg_declared_store(declared);
