@@ -50,11 +50,6 @@ static int push_metadata(lua_State *L, const struct tg_consumer *consumer)
     return 1;
 }
 
-static int push_text(lua_State *L, const struct tg_consumer *consumer, struct tg_str text)
-{
-    return tg_bind_push_str(L, consumer != NULL ? text : tg_str(NULL, 0));
-}
-
 static int push_in_group(lua_State *L, const struct tg_consumer *consumer, struct tg_str group)
 {
     lua_pushboolean(L, consumer != NULL && tg_consumer_words_have(consumer->groups, group));
@@ -66,12 +61,12 @@ static int push_in_group(lua_State *L, const struct tg_consumer *consumer, struc
     int tg_api_##scope##_id(lua_State *L, struct tg_bind_object *object)                           \
     {                                                                                              \
         const struct tg_consumer *c = of(L, object);                                               \
-        return push_text(L, c, c != NULL ? c->id : tg_str(NULL, 0));                               \
+        return tg_bind_push_str(L, c != NULL ? c->id : tg_str(NULL, 0));                           \
     }                                                                                              \
     int tg_api_##scope##_custom_id(lua_State *L, struct tg_bind_object *object)                    \
     {                                                                                              \
         const struct tg_consumer *c = of(L, object);                                               \
-        return push_text(L, c, c != NULL ? c->custom_id : tg_str(NULL, 0));                        \
+        return tg_bind_push_str(L, c != NULL ? c->custom_id : tg_str(NULL, 0));                    \
     }                                                                                              \
     int tg_api_##scope##_groups(lua_State *L, struct tg_bind_object *object)                       \
     {                                                                                              \
@@ -106,7 +101,7 @@ FIELDS(consumer, of_request)
 int tg_api_consumer_name(lua_State *L, struct tg_bind_object *object)
 {
     const struct tg_consumer *c = object->r->consumer;
-    return push_text(L, c, c != NULL ? c->name : tg_str(NULL, 0));
+    return tg_bind_push_str(L, c != NULL ? c->name : tg_str(NULL, 0));
 }
 
 int tg_api_consumer_credential(lua_State *L, struct tg_bind_object *object)

@@ -6,8 +6,6 @@
 #include "base/banned.h"
 #include "gateway/consumer.h"
 
-#include "base/assert.h"
-
 static const struct tg_chain no_chain = {NULL, 0};
 
 static bool contains(const struct tg_chain *chain, const struct tg_instance_conf *instance)
@@ -20,8 +18,8 @@ static bool contains(const struct tg_chain *chain, const struct tg_instance_conf
 }
 
 /* The instance of `own` that runs in place of `instance`; NULL: none. */
-static const struct tg_instance_conf * override(const struct tg_chain *own,
-                                                const struct tg_instance_conf *instance)
+static const struct tg_instance_conf *in_place_of(const struct tg_chain *own,
+                                                  const struct tg_instance_conf *instance)
 {
     for (uint32_t i = 0; i < own->n; i++) {
         if (own->v[i]->plugin == instance->plugin && tg_str_eq(own->v[i]->id, instance->id))
@@ -51,7 +49,7 @@ static bool replaces_some(const struct merge *m, const struct tg_instance_conf *
 {
     for (uint32_t i = 0; i < m->base->n; i++) {
         const struct tg_instance_conf *base = m->base->v[i];
-        if (!contains(&m->ran, base) && override(m->own, base) == own)
+        if (!contains(&m->ran, base) && in_place_of(m->own, base) == own)
             return true;
     }
     return false;
@@ -79,7 +77,7 @@ static void merge(struct merge *m)
         const struct tg_instance_conf *base = m->base->v[i];
         if (contains(&m->ran, base))
             continue;
-        const struct tg_instance_conf *own = override(m->own, base);
+        const struct tg_instance_conf *own = in_place_of(m->own, base);
         add_own(m, &next, base);
         if (own == NULL)
             m->out[m->n++] = base;
