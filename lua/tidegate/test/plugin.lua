@@ -119,7 +119,7 @@ local function start(self, level)
   if not new then error(why, level + 1) end
   self.world = new
   self.name = snapshot:plugins()[1].name
-  new.core:consumer(consumers.name(self.options))
+  new.core:consumer(self.consumer)
   for name, value in pairs(self.mock_values) do new.origins:set(name, value) end
 end
 
@@ -131,7 +131,7 @@ end
 -- @tparam table mocks names of the mock services, and their behaviours by name
 function plugin.new(given, conf, options, mocks)
   local self = setmetatable({ given = given, conf = conf, options = options or {}, mocks = mocks.names,
-                              mock_values = mocks.values }, plugin)
+                              mock_values = mocks.values, consumer = consumers.name(options or {}) }, plugin)
   start(self, 2)
   mocks.attach(self.world)
   guard.own(self)
