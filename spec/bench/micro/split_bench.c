@@ -1,6 +1,6 @@
 /*
- * What it costs to choose among services by key (core/route/split.c), for two shares and for 32: the
- * shortest of several rounds, in nanoseconds of CPU time a choice.
+ * What it costs to choose among services by key (core/route/split.c), for two shares and for 32:
+ * the shortest of several rounds, in nanoseconds of CPU time a choice.
  *
  * One thread; under a second. No arguments.
  */
