@@ -87,7 +87,7 @@ static bool prepare_own(struct tg_request *r, const struct tg_answer_conf *conf,
         else
             tg_template_put_body(&f, fact(r, part->fact, status, detail, number), conf->escape);
     }
-    struct tg_str body = f.n > 0 ? tg_fmt_str(&f) : TG_STR("");
+    struct tg_str body = f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
     if (!prepare(r, status, conf->type, body))
         return false;
     enum tg_err err =

@@ -31,6 +31,8 @@ describe("an answer for a failure", function()
         tg.route "down" { paths = { "/down/*" }, service = "none" }
         tg.route "own" { paths = { "/own/*" }, service = "none",
           responses = { [502] = { body = "", headers = { ["retry-after"] = "5" } } } }
+        tg.route "silent" { paths = { "/silent" }, service = "none",
+          responses = { [502] = { body = "{detail}" } } }
         tg.route "problem" { paths = { "/problem" }, service = "none",
           responses = { ["4xx"] = { body = "x" } } }
       ]],
@@ -92,6 +94,9 @@ describe("an answer for a failure", function()
     assert.status(502, response)
     assert.equal("", response.body)
     assert.header("retry-after", "5", response)
+    response = get "/silent" -- there is no detail to tell
+    assert.status(502, response)
+    assert.equal("", response.body)
     assert.equal("{sorry} 502 /problem\n", get("/problem").body)
   end)
 
