@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "consumer/declared.h"
+#include "config/build_traffic.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -182,6 +183,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     settings->server_name = str_field(L, b, table, "server_name");
     settings->admin_listen = build_admin(L, b, table);
     build_limits(L, table, &settings->limits);
+    settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
     bool known = tg_log_level_from(tg_str_c(lua_tostring(L, -1)), &settings->log_level);
@@ -525,6 +527,7 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
 
     service->name = str_field(L, b, table, "name");
     service->builtin_echo = tg_str_eq(str_field(L, b, table, "builtin"), TG_STR("echo"));
+    service->path = str_field(L, b, table, "path");
     build_targets(L, b, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
@@ -575,7 +578,7 @@ static const struct tg_chains *const *route_chains(lua_State *L, struct build *b
 
 static void build_route(lua_State *L, struct build *b, int table, struct tg_route_conf *route)
 {
-    static const struct tg_service_conf none = {0};
+    struct tg_build_traffic traffic = {b->snapshot, b->services, b->chains, b->chain_count};
     uint64_t service = count_field(L, table, "service", 0);
 
     tg_assert(service <= b->snapshot->service_count);
@@ -585,12 +588,12 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->preserve_host = bool_field(L, table, "preserve_host");
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
-    const struct tg_service_conf *from = route->service != NULL ? route->service : &none;
+    tg_build_route_traffic(L, &traffic, table, route);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
-    route->connect_timeout = time_field(L, timeout, "connect", from->connect_timeout);
-    route->response_timeout = time_field(L, timeout, "response", from->response_timeout);
-    route->io_timeout = time_field(L, timeout, "idle", from->io_timeout);
+    route->connect_timeout = time_field(L, timeout, "connect", 0);
+    route->response_timeout = time_field(L, timeout, "response", 0);
+    route->io_timeout = time_field(L, timeout, "idle", 0);
     lua_pop(L, 1);
 }
 

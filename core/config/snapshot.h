@@ -21,6 +21,12 @@
 #include "store/zone.h"
 
 struct tg_consumer_store;
+struct tg_answers_conf; /* these: config/traffic.h */
+struct tg_canary_conf;
+struct tg_mirror_conf;
+struct tg_redirect_conf;
+struct tg_rewrite_conf;
+struct tg_split_conf;
 struct tg_route_table;
 struct tg_expr;
 
@@ -118,7 +124,8 @@ struct tg_target_conf {
 struct tg_service_conf {
     struct tg_str name;
     uint32_t index;
-    bool builtin_echo; /* answered by the gateway itself */
+    bool builtin_echo;  /* answered by the gateway itself */
+    struct tg_str path; /* in front of every path that goes there; empty: none */
     const struct tg_target_conf *targets;
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
@@ -131,14 +138,20 @@ struct tg_service_conf {
 struct tg_route_conf {
     struct tg_str name;
     uint32_t index;
-    const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
+    const struct tg_service_conf *service; /* NULL: `split`, `redirect` or plugins must answer; 404
+                                            * if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
     const struct tg_str *tags;
     uint32_t tag_count;
-    /* What the route asks for instead of its service's; equal to the service's where it is silent.
-     */
+    /* What the route asks for instead of its service's; 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout;
+    const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */
+    const struct tg_redirect_conf *redirect;
+    const struct tg_split_conf *split;
+    const struct tg_canary_conf *canary;
+    const struct tg_mirror_conf *mirror;
+    const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by
      * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */
     const struct tg_chains *const *chains;
@@ -174,6 +187,7 @@ struct tg_settings {
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
     struct tg_limits limits;
+    const struct tg_answers_conf *answers; /* NULL: none */
 };
 
 struct tg_snapshot {

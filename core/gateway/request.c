@@ -237,6 +237,21 @@ static void strip_prefix(struct tg_request *r)
     r->out.path = path.n > prefix.n ? tg_str_sub(path, prefix.n, path.n) : TG_STR("/");
 }
 
+/* What the route makes of path, query and host; false when it has been answered instead. */
+static bool rewrite(struct tg_request *r)
+{
+    enum tg_err err = TG_OK;
+    if (r->route->rewrite == NULL || r->route->strip_prefix.n > 0)
+        strip_prefix(r);
+    if (r->route->rewrite != NULL)
+        err = tg_rewrite_apply(r);
+    if (err == TG_E_INVALID)
+        tg_answer_error(r, 400, "bad_rewrite");
+    else if (err != TG_OK)
+        tg_answer_error(r, 503, "no_resources");
+    return err == TG_OK;
+}
+
 static void run_access(struct tg_request *r)
 {
     const struct tg_gate_observer *observer = r->gate->observer;
@@ -266,13 +281,18 @@ static void route(struct tg_request *r)
         tg_answer_error(r, 503, "no_resources");
         return;
     }
-    strip_prefix(r);
-    run_access(r);
+    r->matched = match.matched;
+    if (r->route->split != NULL || r->route->canary != NULL)
+        tg_shape_choose(r);
+    if (rewrite(r))
+        run_access(r);
 }
 
 static void after_access(struct tg_request *r)
 {
-    if (r->service == NULL)
+    if (r->route->redirect != NULL)
+        tg_answer_redirect(r);
+    else if (r->service == NULL)
         tg_answer_error(r, 404, "no_service");
     else
         tg_proxy_start(r);

@@ -38,6 +38,7 @@
 struct tg_consumer;
 struct tg_wait;
 struct tg_decode;
+struct tg_mirror;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -126,10 +127,12 @@ struct tg_shared_value {
 struct tg_outbound {
     struct tg_str method_name;
     enum tg_method method;
-    struct tg_str path;  /* encoded, starts with "/" */
-    struct tg_str query; /* without "?" */
-    bool query_set;      /* query replaces the client's; p == NULL: none */
-    bool fields_copied;  /* fields replaces in.fields */
+    struct tg_str path;      /* encoded, starts with "/" */
+    struct tg_str host;      /* what Host says; p == NULL: see tg_forward_host() */
+    struct tg_str query;     /* without "?" */
+    bool query_set;          /* query replaces the client's; p == NULL: none */
+    bool fields_copied;      /* fields replaces in.fields */
+    struct tg_str made_host; /* then: the Host that stands in them, unless a plugin set one */
     struct tg_fields fields;
     bool body_set; /* body replaces the client's */
     struct tg_str body;
@@ -220,9 +223,12 @@ struct tg_request {
     struct tg_str *capture_names;         /* in the arena */
     struct tg_str *captures;
     uint32_t capture_count;
+    size_t matched; /* bytes of in.path that the route's pattern matched */
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
+    struct tg_mirror *mirror;    /* a copy that waits for the body; NULL: none; owned by mirror.c */
     struct tg_h1_client *origin; /* leased connection; NULL: none */
+    bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
     uint32_t target;             /* index in service->targets of the next attempt */
     bool out_ended;              /* the request went out whole */

@@ -11,6 +11,10 @@
 --              bundled_names() -> list of names, for suggestions; optional
 --              check_host(pattern), check_path(pattern), check_expr(text) -> why it is none, and a hint; else
 --                nothing
+--              path_captures(pattern) -> list of names that a path captures, in order
+--              read_template(text, "path", "query", "host" or "body") -> list of the names in a template, or
+--                nil, why it is none, and a hint
+--              answer_facts: list of names that templates of answers may use
 --              check_value_regex(pattern) -> why a value cannot be matched by it, and a hint; else nothing
 --              build_routes(list of { name, hosts, paths, methods, priority, conditions = { { source, name,
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
@@ -25,12 +29,20 @@
 --
 -- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
---               admin = { listen = { path or host and port, text } } or nil }
+--               admin = { listen = { path or host and port, text } } or nil, responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, chain }
---   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
+--   services  { name, path or nil, builtin, targets = { { address, weight }… },
+--               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags }
---   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
+--   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener),
+--               and each of these or nil:
+--               rewrite = { path, prefix, query, host, strip (what the pattern matched) },
+--               redirect = { status, scheme, host, port, path, prefix, query },
+--               split = { choices = { { service, weight, chains }… }, key = { by, name } },
+--               canary = { service, chains, header, value, percent, key },
+--               mirror = { service, percent, max_body },
+--               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache"), name, size, stale }
 --   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
 --               plugins (index in consumer_plugins) }

@@ -9,6 +9,7 @@
 local S = require "tidegate.schema"
 local ip = require "tidegate.ip"
 local matching = require "tidegate.matching"
+local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
 local quote = require("tidegate.scalars").quote
 local is_host = require("tidegate.scalars").is_host
@@ -79,7 +80,7 @@ end
 local host_pattern = pattern_type("a host", "check_host")
 local path_pattern = pattern_type("a path", "check_path")
 
-local strip_prefix = text_type("a path", function(_, value, cx)
+local strip_prefix = traffic.strip_prefix(function(_, value, cx)
   local why, hint = cx.check_path(value)
   if not why and value:find "[*{]" then why, hint = "a prefix has no parameters", 'a plain path: "/v1"' end
   if why then return nil, ("%s is not a path: %s"):format(quote(value), why), hint end
@@ -132,6 +133,7 @@ objects.service = S.record {
     [1] = target_address:doc "where the origin listens",
     weight = S.int { min = 1, max = 1000 }:default(1):doc "its share of the requests",
   }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
+  path = traffic.service_path,
   builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
   timeout = timeout_type(),
   pool = S.record {
@@ -157,8 +159,12 @@ objects.route = S.record {
   sni = S.list(matching.sni, { min = 1, max = 1024, unique = true }):optional()
     :doc "names that the TLS handshake may ask for; never true without TLS",
   priority = S.int { min = -1000000, max = 1000000 }:default(0):doc "before all else; the higher wins",
-  service = S.ref "service":optional():doc "who answers; without one, a plugin must",
-  strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",
+  service = S.ref "service":optional():doc "who answers; without one, a split, a redirect or a plugin must",
+  rewrite = traffic.route_fields.rewrite, redirect = traffic.route_fields.redirect,
+  split = traffic.route_fields.split, canary = traffic.route_fields.canary,
+  mirror = traffic.route_fields.mirror, responses = traffic.route_fields.responses,
+  strip_prefix = strip_prefix:optional()
+    :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
   timeout = timeout_type(),
   plugins = objects.plugins,
@@ -257,6 +263,7 @@ function objects.settings(limits)
       :doc "the gateway's name in Via",
     log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
     limits = record_of(tree):default {},
+    responses = traffic.responses,
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
     }:optional():doc "without it there is no admin listener",

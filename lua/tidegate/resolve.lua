@@ -18,6 +18,7 @@ local matching = require "tidegate.matching"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
+local traffic = require "tidegate.traffic"
 local quote = require("tidegate.scalars").quote
 
 local resolve = {}
@@ -85,6 +86,9 @@ local function schema_host(self)
     check_expr = session.host.check_expr,
     check_host = session.host.check_host,
     check_path = session.host.check_path,
+    path_captures = session.host.path_captures,
+    read_template = session.host.read_template,
+    answer_facts = session.host.answer_facts,
     check_value_regex = session.host.check_value_regex,
   }
 end
@@ -124,7 +128,8 @@ function resolve:settings(limits)
     flat[limit.path] = at
   end
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
-           log = value.log, limits = flat, admin = value.admin }
+           log = value.log, limits = flat, admin = value.admin,
+           responses = traffic.freeze_responses(value.responses) }
 end
 
 -- Checks all declarations; each sound one gets `checked`.
@@ -286,19 +291,19 @@ end
 
 local function check_route_answers(self, declaration)
   local route = declaration.checked
-  if route.service then return end
+  if route.service or route.split or route.redirect then return end
   for _, instance in ipairs(route.plugins) do
     if answers(instance) then return end
   end
   self.session:report(declaration.where, {
     code = "nothing_to_serve", path = root_of(declaration), message = "nothing answers on this route",
-    hint = "give it a service, or a plugin with an access phase",
+    hint = "give it a service, a split, a redirect, or a plugin with an access phase",
   })
 end
 
 local function check_strip_prefix(self, declaration)
   local prefix = declaration.checked.strip_prefix
-  if not prefix or prefix == "/" then return end
+  if not prefix or prefix == true or prefix == "/" then return end
   for i, path in ipairs(declaration.checked.paths) do
     local plain = path:gsub("/%*$", "")
     if plain ~= prefix and plain:sub(1, #prefix + 1) ~= prefix .. "/" then
@@ -309,6 +314,27 @@ local function check_strip_prefix(self, declaration)
       }, { "strip_prefix" })
       return
     end
+  end
+end
+
+local function keys_of(field)
+  local keys = {}
+  for key in field:gsub("%[(%d+)%]", ".%1"):gmatch "[^.]+" do keys[#keys + 1] = tonumber(key) or key end
+  return keys
+end
+
+local function check_traffic(self, declaration)
+  if traffic.is_plain(declaration.checked) then return end
+  local session, where, root = self.session, declaration.where, root_of(declaration)
+  traffic.check(declaration.checked, self.host, function(field, code, message, hint)
+    session:report(where, { code = code, path = root .. "." .. field, message = message, hint = hint },
+                   keys_of(field))
+  end)
+  if traffic.redirects_to_itself(declaration.checked) then
+    session:warn(where, {
+      code = "conflict", path = root .. ".redirect", message = "it leads to where the request came from",
+      hint = "say another scheme, host, port, path, prefix or query",
+    }, { "redirect" })
   end
 end
 
@@ -366,6 +392,7 @@ function resolve:consistency()
   for _, declaration in ipairs(routes) do
     check_route_answers(self, declaration)
     check_strip_prefix(self, declaration)
+    check_traffic(self, declaration)
   end
   check_addresses(self, listeners)
   check_route_conflicts(self, routes)
@@ -454,7 +481,8 @@ function resolve:services()
       targets[i] = { address = target[1], weight = target.weight }
     end
     list[#list + 1] = {
-      name = declaration.name, builtin = value.builtin, targets = targets, timeout = value.timeout,
+      name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
+      targets = targets, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins,
     }
   end
@@ -476,14 +504,18 @@ function resolve:routes(listeners, services)
   local list, global, index = {}, self:global_instances(), {}
   for i, service in ipairs(services) do index[service.name] = i end
   for _, declaration in ipairs(each_checked(self, "route")) do
-    local value, chains = declaration.checked, {}
+    local value = declaration.checked
     local service = value.service and index[value.service]
-    local of_service = service and services[service].plugins or {}
-    for i, listener in ipairs(listeners) do
-      chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
+    local function chains_of(to)
+      local chains, of_service = {}, to and services[to].plugins or {}
+      for i, listener in ipairs(listeners) do
+        chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
+      end
+      return chains
     end
     -- The checked table becomes the tree's: with many routes a copy would count.
-    value.name, value.service, value.chains = declaration.name, service or 0, chains
+    value.name, value.service, value.chains = declaration.name, service or 0, chains_of(service)
+    if not traffic.is_plain(value) then traffic.freeze(value, index, chains_of) end
     value.plugins = nil
     for _, field in ipairs(matching.FIELDS) do value[field] = nil end
     list[#list + 1] = value

@@ -251,7 +251,7 @@ local CASES = {
     { "gateway.lua:5:16: routes.x.service: expected the name of a service, got a listener" } },
   { "a route without answer", 'tg.route "x" { plugins = { tg.use "access-log" {} } }',
     { "gateway.lua:4:1: routes.x: nothing answers on this route" },
-    "give it a service, or a plugin with an access phase" },
+    "give it a service, a split, a redirect, or a plugin with an access phase" },
   { "a bad host", 'tg.route "x" { service = "echo", hosts = { "a.*" } }',
     { 'gateway.lua:4:44: routes.x.hosts[1]: "a.*" is not a host: it is malformed' },
     'write "*.example.test"' },

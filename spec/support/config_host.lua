@@ -45,6 +45,19 @@ local function check_expr(text)
   if text:find "==%s*$" then return "a value is missing", 'write method == "GET"' end
 end
 
+local function path_captures(path)
+  local names = {}
+  for name in path:gmatch "{(%w+)" do names[#names + 1] = name end
+  return names
+end
+
+local function read_template(text, kind)
+  local names = {}
+  if kind == "path" and text:sub(1, 1) ~= "/" then return nil, "does not begin with a slash", 'write "/a"' end
+  for name in text:gmatch "{([%w_]+)}" do names[#names + 1] = name end
+  return names
+end
+
 local function check_value_regex(pattern)
   if pattern:find "%($" then return "missing closing parenthesis (at byte 3)", "close it" end
 end
@@ -97,6 +110,8 @@ function host.new(world)
     print = world.print,
     check_path = check_path, check_host = check_host, check_expr = check_expr,
     check_value_regex = check_value_regex, build_routes = build_routes,
+    path_captures = path_captures, read_template = read_template,
+    answer_facts = { "status", "reason", "request_id" },
   }
 end
 

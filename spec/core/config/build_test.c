@@ -110,7 +110,13 @@ static void the_route_table_answers_with_indexes(void **state)
     assert_str("z", z->name);
     assert_str("/v1", z->strip_prefix);
     assert_int_equal(9000000, z->io_timeout);
-    assert_int_equal(z->service->connect_timeout, z->connect_timeout);
+    assert_int_equal(0, z->connect_timeout); /* the service's then */
+    assert_null(z->rewrite);
+    assert_null(z->redirect);
+    assert_null(z->split);
+    assert_null(z->canary);
+    assert_null(z->mirror);
+    assert_null(z->answers);
     assert_ptr_equal(&snapshot->services[0], z->service);
     assert_ptr_equal(&snapshot->routes[1], a);
     assert_true(a->preserve_host);
