@@ -179,6 +179,7 @@ static struct tg_sticky_conf build_sticky(lua_State *L, const struct tg_build_tr
         {{"cookie", 6}, TG_STICKY_COOKIE},
         {{"header", 6}, TG_STICKY_HEADER},
         {{"ip", 2}, TG_STICKY_IP},
+        {{"consumer", 8}, TG_STICKY_CONSUMER},
     };
     struct tg_sticky_conf sticky = {0};
     int key = push_table(L, table, "key");
@@ -332,5 +333,7 @@ void tg_build_route_traffic(lua_State *L, const struct tg_build_traffic *b, int 
     build_split(L, b, table, route);
     build_canary(L, b, table, route);
     build_mirror(L, b, table, route);
+    route->chooses_late = (route->split != NULL && route->split->sticky.by == TG_STICKY_CONSUMER) ||
+                          (route->canary != NULL && route->canary->sticky.by == TG_STICKY_CONSUMER);
     route->answers = tg_build_answers(L, b->snapshot, table);
 }

@@ -150,6 +150,7 @@ struct tg_route_conf {
     const struct tg_redirect_conf *redirect;
     const struct tg_split_conf *split;
     const struct tg_canary_conf *canary;
+    bool chooses_late; /* split or canary need to know whose the request is */
     const struct tg_mirror_conf *mirror;
     const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by

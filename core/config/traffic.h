@@ -43,7 +43,14 @@ struct tg_redirect_conf {
 };
 
 /* By what a choice is sticky. */
-enum tg_sticky { TG_STICKY_NONE, TG_STICKY_COOKIE, TG_STICKY_HEADER, TG_STICKY_IP };
+enum tg_sticky {
+    TG_STICKY_NONE,
+    TG_STICKY_COOKIE,
+    TG_STICKY_HEADER,
+    TG_STICKY_IP,
+    TG_STICKY_CONSUMER, /* known after access plugins only: the services have no plugins of their
+                           own */
+};
 
 struct tg_sticky_conf {
     enum tg_sticky by;

@@ -282,6 +282,7 @@ enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name)
     for (uint32_t i = 0; i < r->snapshot->service_count; i++) {
         if (tg_str_eq(r->snapshot->services[i].name, name)) {
             r->service = &r->snapshot->services[i];
+            r->service_set = true;
             return TG_OK;
         }
     }

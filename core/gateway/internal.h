@@ -82,7 +82,8 @@ enum tg_err tg_rewrite_location(struct tg_request *r, struct tg_str *out) TG_MUS
 
 /* ---- shape.c ---- */
 
-/* The service that canary or split choose, into r->service, with the plugins that run there. */
+/* The service that canary or split choose, into r->service, with the plugins that run there (none
+ * of its own where the route chooses late). */
 void tg_shape_choose(struct tg_request *r);
 
 /* True for `percent` (in hundredths) of all calls. */

@@ -282,7 +282,7 @@ static void route(struct tg_request *r)
         return;
     }
     r->matched = match.matched;
-    if (r->route->split != NULL || r->route->canary != NULL)
+    if ((r->route->split != NULL || r->route->canary != NULL) && !r->route->chooses_late)
         tg_shape_choose(r);
     if (rewrite(r))
         run_access(r);
@@ -290,6 +290,8 @@ static void route(struct tg_request *r)
 
 static void after_access(struct tg_request *r)
 {
+    if (r->route->chooses_late && !r->service_set)
+        tg_shape_choose(r);
     if (r->route->redirect != NULL)
         tg_answer_redirect(r);
     else if (r->service == NULL)

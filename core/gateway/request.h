@@ -216,6 +216,7 @@ struct tg_request {
     /* where it goes */
     const struct tg_route_conf *route; /* NULL: none */
     const struct tg_service_conf *service;
+    bool service_set; /* by a plugin */
     const struct tg_chains *chains;
     const struct tg_chains *route_chains; /* without the consumer's own; NULL: it has none */
     const struct tg_consumer *consumer;   /* whose it is; the snapshot's. NULL: nobody's */

@@ -1,15 +1,18 @@
 /* shape.c: which of several services a request goes to: canary, then split.
  *
  * Decided when the route is known, before its access plugins run, so that they, the plugins of the
- * chosen service and the access log all see the same service. A plugin that calls
- * ctx:set_service() has the last word.
+ * chosen service and the access log all see the same service; where the consumer is the key, after
+ * them, and the services have no plugins of their own then. A plugin that calls ctx:set_service()
+ * has the last word.
  *
- * Sticky without a key (no such cookie or header): by chance, as if nothing were sticky.
+ * Sticky without a key (no such cookie or header, nobody's request): by chance, as if nothing were
+ * sticky.
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
 
 #include "config/traffic.h"
+#include "consumer/store.h"
 #include "gateway/param.h"
 
 /* The key of a request; empty: it has none. `room` holds an address's text. */
@@ -27,6 +30,8 @@ static struct tg_str key_of(const struct tg_request *r, const struct tg_sticky_c
         return field != NULL ? field->value : TG_STR("");
     case TG_STICKY_IP:
         return tg_addr_ip_text(&r->client, room);
+    case TG_STICKY_CONSUMER:
+        return r->consumer != NULL ? r->consumer->name : TG_STR("");
     case TG_STICKY_NONE:
         break;
     }
@@ -76,5 +81,6 @@ void tg_shape_choose(struct tg_request *r)
     if (choice == NULL)
         return;
     r->service = choice->service;
-    r->chains = choice->chains[r->listener->index];
+    if (!route->chooses_late)
+        r->chains = choice->chains[r->listener->index];
 }

@@ -326,7 +326,11 @@ end
 local function check_traffic(self, declaration)
   if traffic.is_plain(declaration.checked) then return end
   local session, where, root = self.session, declaration.where, root_of(declaration)
-  traffic.check(declaration.checked, self.host, function(field, code, message, hint)
+  local function has_plugins(name)
+    local service = session.by_name.service[name].checked
+    return service and #service.plugins > 0
+  end
+  traffic.check(declaration.checked, self.host, has_plugins, function(field, code, message, hint)
     session:report(where, { code = code, path = root .. "." .. field, message = message, hint = hint },
                    keys_of(field))
   end)

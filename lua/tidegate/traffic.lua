@@ -59,12 +59,12 @@ local plain_host = S.custom { noun = "a host", lua = "string", json = text_json,
   return value:lower()
 end }
 
-local KEY_HINT = '"cookie:NAME", "header:NAME" or "ip"'
+local KEY_HINT = '"cookie:NAME", "header:NAME", "ip" or "consumer"'
 
 -- What a choice sticks to: { by, name }.
 local sticky = S.custom { noun = "a key", lua = "string", json = text_json, read = function(_, value)
   local by, name = value:match "^(%l+):(.+)$"
-  if value == "ip" then return { by = "ip" } end
+  if value == "ip" or value == "consumer" then return { by = value } end
   if (by ~= "cookie" and by ~= "header") or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
     return nil, quote(value) .. " is not a key", KEY_HINT
   end
@@ -74,7 +74,7 @@ end }
 local function percent() return S.number { min = 0, max = 100 } end
 
 local function split_type()
-  local key = sticky:optional():doc "what a client's choice sticks to: cookie:NAME, header:NAME, ip"
+  local key = sticky:optional():doc "what a client's choice sticks to: cookie:NAME, header:NAME, ip, consumer"
   local fields = { key = key }
   for i = 1, CHOICES_MAX do
     local choice = S.record {
@@ -273,17 +273,35 @@ function traffic.is_plain(route)
               route.responses) and route.strip_prefix ~= true
 end
 
+-- Whose a request is, is known when a service's own plugins would have begun to run.
+local function check_late(route, has_plugins, report)
+  local late = route.split and route.split.key and route.split.key.by == "consumer" and "split" or
+               route.canary and route.canary.key and route.canary.key.by == "consumer" and "canary"
+  if not late then return end
+  local names = { route.service, route.canary and route.canary.service }
+  for _, choice in ipairs(route.split or {}) do names[#names + 1] = choice[1] end
+  for _, name in pairs(names) do
+    if has_plugins(name) then
+      report(late .. ".key", "rule", ("service %s has plugins of its own"):format(quote(name)),
+             "the consumer is known after they would have begun; attach them to the route")
+      return
+    end
+  end
+end
+
 --- What contradicts itself on a route.
 -- @tparam table route the checked table
 -- @tparam table host of the resolver
+-- @tparam function has_plugins (name of a service)
 -- @tparam function report (path of the field, code, message, hint)
-function traffic.check(route, host, report)
+function traffic.check(route, host, has_plugins, report)
   check_exclusive(route, report)
   for _, template in ipairs(TEMPLATES) do
     check_captures(route, host, template[1], template[2], report)
   end
   if route.split then check_split(route.split, report) end
   if route.canary then check_canary(route, report) end
+  check_late(route, has_plugins, report)
   if route.mirror and not (route.service or route.split) then
     report("mirror", "rule", "there is nothing that could be copied", "give the route a service or a split")
   end

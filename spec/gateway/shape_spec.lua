@@ -174,3 +174,51 @@ describe("a split", function()
     assert.is_true(moved > 30 and moved < 100, moved)
   end)
 end)
+
+describe("a split by consumer", function()
+  it("sends each where he belongs, once it is known who asks", function()
+    local config = { [[
+      local tg = require "tidegate"
+      tg.settings { workers = 1 }
+      tg.listener "http" { address = "127.0.0.1:@PORT@" }
+      tg.service "old" { builtin = "echo", path = "/old" }
+      tg.service "new" { builtin = "echo", path = "/new" }
+      tg.service "next" { builtin = "echo", path = "/next" }
+      tg.route "split" { paths = { "/split" }, split = { { "old" }, { "new" }, key = "consumer" },
+        plugins = { tg.use "key-auth" { hide = true } } }
+      tg.route "canary" { paths = { "/canary" }, service = "old",
+        canary = { service = "next", percent = 50, key = "consumer" }, plugins = { tg.use "key-auth" {} } }
+      tg.route "nobody" { paths = { "/nobody" }, split = { { "old" }, { "new" }, key = "consumer" } }
+    ]] }
+    local env = {}
+    for i = 1, 24 do
+      local declare = 'tg.consumer "c%d" { credentials = { key = tg.secret "env:KEY_%d" } }'
+      config[#config + 1] = declare:format(i, i)
+      env["KEY_" .. i] = ("key-number-%02d-0123456789abcdef"):format(i)
+    end
+    local g = gateway.start({ config = table.concat(config, "\n"), env = env })
+    finally(function() g:stop() end)
+
+    local c = client.connect(g.port)
+    local function service(target, i)
+      local response = c:get(target, { Host = "a", ["x-api-key"] = i and env["KEY_" .. i] })
+      assert.status(200, response)
+      return cjson.decode(response.body).target:match("^/(%w+)/")
+    end
+    for _, target in ipairs({ "/split", "/canary" }) do
+      local counts = {}
+      for i = 1, 24 do
+        local first = service(target, i)
+        counts[first] = (counts[first] or 0) + 1
+        for _ = 1, 3 do assert.equal(first, service(target, i)) end
+      end
+      assert.is_true((counts.old or 0) > 3 and (counts.new or counts.next or 0) > 3)
+    end
+    local counts = { old = 0, new = 0 }
+    for _ = 1, 60 do
+      local name = service("/nobody")
+      counts[name] = counts[name] + 1
+    end
+    assert.is_true(counts.old > 5 and counts.new > 5)
+  end)
+end)

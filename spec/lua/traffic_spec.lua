@@ -118,7 +118,11 @@ local mistakes = {
     'tg.route "x" { split = { { "a", weight = -1 } } }',
     "routes.x.split[1].weight: -1 is below the minimum 0" },
   { "a key", 'tg.route "x" { split = { { "a" }, { "b" }, key = "sid" } }',
-    '5:44: routes.x.split.key: "sid" is not a key', '"cookie:NAME", "header:NAME" or "ip"' },
+    '5:44: routes.x.split.key: "sid" is not a key', '"cookie:NAME", "header:NAME", "ip" or "consumer"' },
+  { "a consumer's choice of a service with plugins",
+    'tg.service "c" { builtin = "echo", plugins = { tg.use "p" {} } }\n' ..
+    'tg.route "x" { split = { { "a" }, { "c" }, key = "consumer" } }',
+    '6:44: routes.x.split.key: service "c" has plugins of its own', "attach them to the route" },
   { "an unknown service in a split", 'tg.route "x" { split = { { "a" }, { "c" } } }',
     '5:37: routes.x.split[2][1]: no service is called "c"' },
   { "a canary for nothing",
@@ -149,7 +153,7 @@ local mistakes = {
 describe("a mistake in traffic", function()
   for _, case in ipairs(mistakes) do
     it(case[1], function()
-      local text = host.errors(HEAD .. case[2])
+      local text = host.errors(HEAD .. case[2], { bundled = { p = host.plugin("p", "edge", { "access" }) } })
       assert.is_truthy(text:find(case[3], 1, true), text)
       if case[4] then assert.is_truthy(text:find(case[4], 1, true), text) end
       assert.is_truthy(text:find("1 error in 1 file", 1, true) or case[1]:find "^a canary for" or
