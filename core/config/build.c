@@ -347,7 +347,7 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
     lua_pop(L, 1);
     if (err != TG_OK)
-        luaL_error(L, "%s: %s", where.p, why);
+        luaL_error(L, "%s: %s [TG1408]", where.p, why);
     struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
     if (conf.p == NULL)

@@ -229,12 +229,13 @@ static int evaluate(lua_State *L)
 }
 
 /* A message of our own, for what Lua cannot tell any more. */
-static void write_bound(struct tg_scratch *scratch, const char *what, const char *hint)
+static void write_bound(struct tg_scratch *scratch, const char *what, const char *code,
+                        const char *hint)
 {
     (void)fprintf(scratch->host.out,
-                  "%s: the configuration %s to evaluate\n      = %s\n\n"
+                  "%s: the configuration %s to evaluate [%s]\n      = %s\n\n"
                   "1 error in 1 file — configuration not loaded\n",
-                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, hint);
+                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, code, hint);
 }
 
 static enum tg_err explain_late(struct tg_scratch *scratch)
@@ -243,7 +244,7 @@ static enum tg_err explain_late(struct tg_scratch *scratch)
 
     (void)snprintf(what, sizeof(what), "takes longer than %g s",
                    (double)scratch->bounds.time / (double)TG_USEC_PER_SEC);
-    write_bound(scratch, what, "look for a loop that does not end");
+    write_bound(scratch, what, "TG1008", "look for a loop that does not end");
     return TG_E_TIMEOUT;
 }
 
@@ -252,7 +253,7 @@ static enum tg_err explain_large(struct tg_scratch *scratch)
     char what[64];
 
     (void)snprintf(what, sizeof(what), "needs more than %zu MiB", scratch->bounds.memory >> 20);
-    write_bound(scratch, what, "look for a table or a string that grows without end");
+    write_bound(scratch, what, "TG1009", "look for a table or a string that grows without end");
     return TG_E_LIMIT;
 }
 
@@ -268,7 +269,7 @@ static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
     const char *message = status == LUA_ERRRUN ? lua_tostring(scratch->L, -1) : NULL;
     if (message == NULL || strcmp(message, "not enough memory") == 0)
         return TG_E_NOMEM;
-    (void)fprintf(scratch->host.out, "%s: internal error: %s\n", scratch->path, message);
+    (void)fprintf(scratch->host.out, "%s: internal error: %s [TG1010]\n", scratch->path, message);
     return TG_E_SCRIPT;
 }
 

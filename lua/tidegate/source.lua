@@ -225,6 +225,19 @@ function source:name_on_line(line, name, argument)
   return found
 end
 
+--- The token that reads like `text` on a line; nil when none or more than one does.
+function source:only_on_line(line, text)
+  local first, last = self:on_line(line)
+  local found
+  for token = first, last do
+    if self:word(token) == text then
+      if found then return nil end
+      found = token
+    end
+  end
+  return found
+end
+
 --- Finds where a file names a field, for tables that no call of the language encloses: the last of `keys`
 --  that is
 -- written `key =`, `.key` or `key(` anywhere.
