@@ -36,6 +36,14 @@ local function declared_names(session, kind)
   return names
 end
 
+-- Which names of a kind there are, in words.
+local function declared_text(session, kind)
+  local names = declared_names(session, kind)
+  if #names == 0 then return "none is declared" end
+  if #names > 8 then return ("%d are declared"):format(#names) end
+  return "declared: " .. table.concat(names, ", ")
+end
+
 local function resolve_name(self, kind, value)
   local session = self.session
   local object = session:object(value)
@@ -51,9 +59,7 @@ local function resolve_name(self, kind, value)
     local where = session.cite(session.by_name[kind][near].where)
     return nil, why, ("did you mean %s? (%s)"):format(quote(near), where), near
   end
-  if #names == 0 then return nil, why, "none is declared" end
-  if #names > 8 then return nil, why, ("%d are declared"):format(#names) end
-  return nil, why, "declared: " .. table.concat(names, ", ")
+  return nil, why, declared_text(session, kind)
 end
 
 -- What the schema asks its host; see check.lua.
@@ -61,6 +67,7 @@ local function schema_host(self)
   local session = self.session
   return {
     resolve = function(kind, value) return resolve_name(self, kind, value) end,
+    declared = function(kind) return declared_text(session, kind) end,
     opaque = function(value)
       local object = session:object(value)
       return object and object.noun
@@ -175,11 +182,15 @@ local function effective_limits(all, given, loaded, operator)
   return limits
 end
 
--- Schema errors of a plugin's configuration name the schema's file.
-local function cite_schema(problems, loaded)
+-- What a plugin's configuration lacks is shown with the place in the plugin that asks for it.
+local function cite_schema(self, problems, loaded)
+  local source = self.session.diagnostics:source(loaded.chunkname)
   for _, problem in ipairs(problems) do
     if problem.code == "missing_field" and problem.hint then
-      problem.hint = ("%s\n(schema in %s)"):format(problem.hint, loaded.chunkname)
+      local token = source and source:field_of("schema", problem.keys)
+      local place = token and ("at %s:%d"):format(loaded.chunkname, (source:position(token))) or
+                    "in " .. loaded.chunkname
+      problem.hint = ("%s\n(schema %s)"):format(problem.hint, place)
     end
   end
 end
@@ -192,7 +203,7 @@ local function check_instance(self, instance, options_type, limits, operator)
   if not loaded then return end
   local conf
   conf, problems = S.validate(loaded.schema, instance.conf, self.host)
-  cite_schema(problems, loaded)
+  cite_schema(self, problems, loaded)
   session:report_problems(instance.where, instance.path, problems)
   instance.conf, instance.options = nil, nil
   if not options or not conf then return end

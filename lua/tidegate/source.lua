@@ -254,6 +254,23 @@ function source:field_anywhere(keys)
   end
 end
 
+--- Finds a field in the constructor that `name = f { … }` gives to a function, such as a plugin's schema.
+-- @tparam string name
+-- @tparam table keys the path; its first key must be written there
+-- @treturn integer|nil token
+function source:field_of(name, keys)
+  self:tokens()
+  for token = 1, #self.kind do
+    if self:word(token) == name and self:word(token + 1) == "=" then
+      local open = token + 2
+      while self.kind[open] == "name" or self:word(open) == "." do open = open + 1 end
+      open = self:constructor(open)
+      local found = open and self:locate(open, keys)
+      if found then return found end
+    end
+  end
+end
+
 --- The last use of a word in the file.
 -- @treturn integer|nil token
 function source:last_name(name)

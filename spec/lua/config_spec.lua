@@ -281,7 +281,7 @@ local CASES = {
     { "gateway.lua:4:46: global[1] (rate-limit).limmit: unknown field" } },
   { "a plugin's missing field", 'tg.route "x" { service = "echo",\n  plugins = { tg.use "rate-limit" {} } }',
     { "gateway.lua:5:15: routes.x.plugins[1] (rate-limit).limit: missing" },
-    "required: an integer\n        (schema in plugins/rate-limit/init.lua)" },
+    "required: an integer\n        (schema at plugins/rate-limit/init.lua:5)" },
   { "a plugin's reference", 'tg.global { tg.use "rate-limit" { limit = 1, peer = "x" } }',
     { 'gateway.lua:4:46: global[1] (rate-limit).peer: no service is called "x"' }, "declared: echo" },
   { "a plugin's option", 'tg.global { tg.use("rate-limit", { on_eror = "skip" }) { limit = 1 } }',
