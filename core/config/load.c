@@ -43,31 +43,3 @@ enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *
     tg_scratch_free(&scratch);
     return err;
 }
-
-static void write_count(FILE *out, const char *separator, uint32_t count, const char *noun)
-{
-    (void)fprintf(out, "%s%u %s%s", separator, count, noun, count == 1 ? "" : "s");
-}
-
-int tg_config_check(const char *path, FILE *out,
-                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out))
-{
-    struct tg_snapshot *snapshot;
-
-    if (tg_config_load(path, out, &snapshot) != TG_OK)
-        return 1;
-    if (rehearse != NULL && rehearse(snapshot, out) != TG_OK) {
-        tg_snapshot_unref(&snapshot);
-        return 1;
-    }
-    (void)fprintf(out, "%s is valid: ", path);
-    write_count(out, "", snapshot->listener_count, "listener");
-    write_count(out, ", ", snapshot->service_count, "service");
-    write_count(out, ", ", snapshot->route_count, "route");
-    write_count(out, ", ", snapshot->plugin_count, "plugin");
-    if (snapshot->consumer_count > 0)
-        write_count(out, ", ", snapshot->consumer_count, "consumer");
-    (void)fputc('\n', out);
-    tg_snapshot_unref(&snapshot);
-    return 0;
-}

@@ -273,22 +273,85 @@ static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
     return TG_E_SCRIPT;
 }
 
-enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *diagnostics)
+/* Runs `function` with `arg` in protected mode and within the bounds; its status. */
+static int run_bounded(struct tg_scratch *scratch, lua_CFunction function, void *arg)
 {
     lua_State *L = scratch->L;
 
-    scratch->path = path;
-    scratch->host.out = diagnostics;
     scratch->deadline = tg_clock_mono_now() + scratch->bounds.time;
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     (void)tg_alloc_enforce(scratch->alloc, true);
-    int status = lua_cpcall(L, evaluate, scratch);
+    int status = lua_cpcall(L, function, arg);
     (void)tg_alloc_enforce(scratch->alloc, false);
     lua_sethook(L, NULL, 0, 0);
+    return status;
+}
+
+enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *diagnostics)
+{
     enum tg_err err = TG_OK;
+
+    scratch->path = path;
+    scratch->host.out = diagnostics;
+    int status = run_bounded(scratch, evaluate, scratch);
     if (status != 0 || !scratch->loaded || scratch->late)
         err = explain_failure(scratch, status);
-    lua_settop(L, 0);
+    lua_settop(scratch->L, 0);
+    return err;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+struct asking {
+    struct tg_scratch *scratch;
+    const struct tg_scratch_call *call;
+    int status;
+};
+
+static void write_text(lua_State *L, int index, FILE *file)
+{
+    size_t n;
+    const char *text = lua_tolstring(L, index, &n);
+
+    if (text != NULL)
+        (void)fwrite(text, 1, n, file);
+}
+
+/* Protected: the function of the module, with the request and the host. */
+static int ask(lua_State *L)
+{
+    struct asking *asking = lua_touserdata(L, 1);
+    const struct tg_scratch_call *call = asking->call;
+
+    open_libraries(L);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, call->module);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "answer");
+    lua_newtable(L);
+    call->fill(L, call->arg);
+    tg_scratch_host_push(L, &asking->scratch->host);
+    lua_call(L, 2, 3);
+    asking->status = (int)lua_tointeger(L, -3);
+    write_text(L, -2, call->out);
+    write_text(L, -1, call->err);
+    return 0;
+}
+
+enum tg_err tg_scratch_ask(struct tg_scratch *scratch, const struct tg_scratch_call *call,
+                           const char *path, int *status)
+{
+    struct asking asking = {scratch, call, 0};
+    enum tg_err err = TG_OK;
+
+    scratch->path = path;
+    scratch->host.out = call->err;
+    scratch->host.keeps_builder = true;
+    int failed = run_bounded(scratch, ask, &asking);
+    if (failed != 0 || scratch->late)
+        err = explain_failure(scratch, failed);
+    lua_settop(scratch->L, 0);
+    *status = asking.status;
     return err;
 }
 

@@ -18,6 +18,7 @@
 #include "config/traffic.h"
 #include "route/build.h"
 #include "route/expr.h"
+#include "route/order.h"
 #include "route/regex.h"
 
 #include <errno.h>
@@ -511,7 +512,57 @@ static int build_routes(lua_State *L)
         set_str(L, "path", found.list[i].path);
         lua_rawseti(L, -2, (int)i + 1);
     }
-    tg_route_builder_free(&host->builder);
+    if (!host->keeps_builder)
+        tg_route_builder_free(&host->builder);
+    return 1;
+}
+
+struct listings {
+    struct tg_route_listing *list;
+    size_t count;
+};
+
+static void on_listing(void *arg, const struct tg_route_listing *listing)
+{
+    struct listings *listings = arg;
+
+    listings->list[listings->count++] = *listing;
+}
+
+static void count_listing(void *arg, const struct tg_route_listing *listing)
+{
+    (void)listing;
+    ++*(size_t *)arg;
+}
+
+/* route_order() -> list of { route, host, path, priority, auto_head } in order of precedence. The
+ * listings are a userdata, so that nothing is lost when Lua raises. */
+static int route_order(lua_State *L)
+{
+    struct tg_scratch_host *host = host_of(L);
+    struct listings all = {.count = 0};
+    size_t count = 0;
+
+    if (host->builder == NULL)
+        return 0;
+    if (tg_route_order(host->builder, count_listing, &count) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    all.list = lua_newuserdata(L, (count + 1) * sizeof(*all.list));
+    if (tg_route_order(host->builder, on_listing, &all) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_createtable(L, 0, 5);
+        lua_pushinteger(L, (lua_Integer)(uintptr_t)all.list[i].handle + 1);
+        lua_setfield(L, -2, "route");
+        lua_pushinteger(L, all.list[i].priority);
+        lua_setfield(L, -2, "priority");
+        lua_pushboolean(L, all.list[i].auto_head);
+        lua_setfield(L, -2, "auto_head");
+        set_str(L, "host", all.list[i].host);
+        set_str(L, "path", all.list[i].path);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
     return 1;
 }
 
@@ -532,6 +583,7 @@ static const luaL_Reg functions[] = {
     {"path_captures", path_captures},
     {"read_template", read_template},
     {"build_routes", build_routes},
+    {"route_order", route_order},
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host)

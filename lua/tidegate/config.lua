@@ -20,6 +20,8 @@
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
 --                conflicts { first, second (names), host, path }, or nil, why, the index of a route that is
 --                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
+--              route_order() -> what the last build_routes made of the routes, in order of precedence: list
+--                of { route (index), host, path, priority, auto_head }; optional
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
@@ -58,6 +60,8 @@
 
 local diagnostics = require "tidegate.diagnostics"
 local language = require "tidegate"
+local lint = require "tidegate.inspect.lint"
+local model = require "tidegate.inspect.model"
 local resolve = require "tidegate.resolve"
 local schema = require "tidegate.schema"
 local script = require "tidegate.script"
@@ -140,7 +144,8 @@ local function check_determinism(options, first)
 end
 
 --- Loads a configuration.
--- @tparam table options path of the config file, and host
+-- @tparam table options path of the config file, and host; with `inspect` the tree has a `model` of what the
+--   configuration says (inspect/model.lua), and what is probably not meant is warned of as well
 -- @treturn table|nil the tree
 -- @treturn table the diagnostics; they may hold warnings when there is a tree
 function config.load(options)
@@ -149,8 +154,15 @@ function config.load(options)
   -- After an error in the script, what is missing may be missing only because of it.
   if not ran then return nil, reports end
   check_determinism(options, session)
-  local tree = resolve.new(session):tree(options.host.limits, options.host.credentials)
+  local resolver = resolve.new(session)
+  resolver.keeps = options.inspect
+  local tree = resolver:tree(options.host.limits, options.host.credentials)
   if reports.errors > 0 then return nil, reports end
+  if options.inspect then
+    local order = options.host.route_order and options.host.route_order()
+    tree.model = model.complete(resolver.model, tree, order)
+    lint.run(tree.model, session)
+  end
   return tree, reports
 end
 

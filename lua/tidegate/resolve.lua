@@ -15,6 +15,7 @@ local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
 local consumers = require "tidegate.consumers"
 local matching = require "tidegate.matching"
+local model = require "tidegate.inspect.model"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
@@ -44,12 +45,18 @@ local function declared_text(session, kind)
   return "declared: " .. table.concat(names, ", ")
 end
 
+local function use_name(self, kind, name)
+  self.used[kind] = self.used[kind] or {}
+  self.used[kind][name] = true
+  return name
+end
+
 local function resolve_name(self, kind, value)
   local session = self.session
   local object = session:object(value)
-  if object and object.kind == kind then return object.name end
+  if object and object.kind == kind then return use_name(self, kind, object.name) end
   if object or type(value) ~= "string" then return nil end
-  if session.by_name[kind] and session.by_name[kind][value] then return value end
+  if session.by_name[kind] and session.by_name[kind][value] then return use_name(self, kind, value) end
   -- Nobody knows which groups a consumer with mistakes would be in.
   if kind == "group" and self.has_broken_consumers then return value end
   local names = declared_names(session, kind)
@@ -100,9 +107,10 @@ local function schema_host(self)
   }
 end
 
---- A resolver for one evaluated session.
+--- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model` afterwards.
 function resolve.new(session)
-  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {} }, resolve)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {}, used = {} },
+                            resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -126,8 +134,10 @@ end
 function resolve:settings(limits)
   local session = self.session
   local declaration = session.settings or { kind = "settings", value = {}, where = {} }
-  local value = check(self, declaration, objects.settings(limits))
+  local t = objects.settings(limits)
+  local value = check(self, declaration, t)
   if not value then return nil end
+  self.checked_settings = { type = t, value = value, where = declaration.where }
   local flat = {}
   for _, limit in ipairs(limits) do
     local at = value.limits
@@ -139,11 +149,18 @@ function resolve:settings(limits)
            responses = traffic.freeze_responses(value.responses) }
 end
 
+--- The types of what is declared, by kind.
+-- @tparam table kinds the host's list of credentials
+function resolve.types_of(kinds)
+  return { global = objects.plugins, listener = objects.listener, service = objects.service,
+           route = objects.route, ["zone.dict"] = objects.zone_dict, ["zone.cache"] = objects.zone_cache,
+           consumer = objects.consumer(kinds) }
+end
+
 -- Checks all declarations; each sound one gets `checked`.
 function resolve:objects(kinds)
-  local types = { global = objects.plugins, listener = objects.listener, service = objects.service,
-                  route = objects.route, ["zone.dict"] = objects.zone_dict,
-                  ["zone.cache"] = objects.zone_cache, consumer = objects.consumer(kinds) }
+  local types = resolve.types_of(kinds)
+  self.types = types
   for _, kind in ipairs(ORDER) do
     for _, declaration in ipairs(self.session.declarations) do
       if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
@@ -593,6 +610,7 @@ function resolve:tree(limits, kinds)
   consumers.check(self, each_checked(self, "consumer"), kinds)
   if diagnostics.errors > 0 then return nil end
   warn_of_unattached(self.session)
+  self.model = self.keeps and model.of(self)
   local listeners, services = self:listeners(), self:services()
   local routes = self:routes(listeners, services)
   local consumer_list, consumer_plugins = consumers.tree(self, each_checked(self, "consumer"), routes)

@@ -62,11 +62,11 @@ static void check_tells_by_its_exit_status(void **state)
     FILE *out = open_memstream(&said, &n);
 
     write_file("gateway.lua", HEAD);
-    assert_int_equal(0, tg_config_check(path, out, NULL));
+    assert_int_equal(0, tg_config_check(&(struct tg_check){.path = path}, out, out));
     fflush(out);
     assert_non_null(strstr(said, "is valid: 1 listener, 1 service, 0 routes, 0 plugins\n"));
     write_file("gateway.lua", "nonsense");
-    assert_int_equal(1, tg_config_check(path, out, NULL));
+    assert_int_equal(1, tg_config_check(&(struct tg_check){.path = path}, out, out));
     fclose(out);
     free(said);
 }

@@ -1,0 +1,134 @@
+/* inspect.c: see inspect.h.
+ *
+ * A check is a load, then a look. The load decides: what it refuses is refused, within the bounds
+ * that `run` grants. Mistakes of the script are found again by the look, which has them as data and
+ * not as text; what only C can tell (bounds, the rehearsal) is handed on as the text that was
+ * written.
+ */
+#include "base/banned.h"
+#include "config/inspect.h"
+
+#include "base/assert.h"
+#include "config/load.h"
+#include "config/scratch.h"
+
+#include <stdlib.h>
+
+static const struct tg_scratch_bounds bounds = {
+    .memory = (size_t)512 << 20,
+    .time = 60 * TG_USEC_PER_SEC,
+};
+
+enum { STATUS_CONFIG = 1, STATUS_SYSTEM = 3 };
+
+int tg_inspect(const struct tg_inspect *question, FILE *out, FILE *err)
+{
+    struct tg_scratch *scratch = NULL;
+    char module[64];
+    int status = STATUS_SYSTEM;
+
+    (void)snprintf(module, sizeof(module), "tidegate.inspect.%s", question->what);
+    const struct tg_scratch_call call = {module, question->fill, question->arg, out, err};
+    enum tg_err made = tg_scratch_new(&bounds, &scratch);
+    if (made == TG_OK)
+        made = tg_scratch_ask(scratch, &call, question->path, &status);
+    tg_scratch_free(&scratch);
+    if (made == TG_OK)
+        return status;
+    if (made == TG_E_NOMEM || made == TG_E_UNAVAILABLE)
+        (void)fprintf(err, "%s: cannot be looked at: %s [TG1011]\n", question->path,
+                      tg_err_text(made));
+    return made == TG_E_TIMEOUT || made == TG_E_LIMIT ? STATUS_CONFIG : STATUS_SYSTEM;
+}
+
+/* ---- Checking -------------------------------------------------------------------------------- */
+
+/* What the load and the rehearsal said, and what came out of them. */
+struct verdict {
+    const struct tg_check *check;
+    enum tg_err load;
+    enum tg_err rehearsal;
+    char *said; /* freed with free() */
+    size_t said_n;
+    size_t skip; /* bytes of it that are the warnings of a load that succeeded: they are found again */
+    uint32_t counts[4]; /* listeners, services, routes, plugins */
+};
+
+static void set_string(lua_State *L, const char *name, const char *value)
+{
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_bool(lua_State *L, const char *name, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void fill(lua_State *L, void *arg)
+{
+    static const char *const names[] = {"listener", "service", "route", "plugin"};
+    const struct verdict *verdict = arg;
+
+    set_string(L, "path", verdict->check->path);
+    set_string(L, "old", verdict->check->old);
+    set_bool(L, "strict", verdict->check->strict);
+    set_bool(L, "json", verdict->check->json);
+    set_bool(L, "loads", verdict->load == TG_OK);
+    set_bool(L, "evaluates", verdict->load == TG_OK || verdict->load == TG_E_CONFIG);
+    set_bool(L, "starts", verdict->rehearsal == TG_OK);
+    tg_assert(verdict->skip <= verdict->said_n);
+    lua_pushlstring(L, verdict->said + verdict->skip, verdict->said_n - verdict->skip);
+    lua_setfield(L, -2, "said");
+    lua_createtable(L, TG_COUNT_OF(names), 0);
+    for (unsigned i = 0; i < TG_COUNT_OF(names); i++) {
+        lua_createtable(L, 0, 2);
+        set_string(L, "noun", names[i]);
+        lua_pushnumber(L, verdict->counts[i]);
+        lua_setfield(L, -2, "count");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "counts");
+}
+
+static void note_counts(struct verdict *verdict, const struct tg_snapshot *snapshot)
+{
+    verdict->counts[0] = snapshot->listener_count;
+    verdict->counts[1] = snapshot->service_count;
+    verdict->counts[2] = snapshot->route_count;
+    verdict->counts[3] = snapshot->plugin_count;
+}
+
+/* Loads and rehearses. */
+static void judge(struct verdict *verdict, FILE *said)
+{
+    struct tg_snapshot *snapshot = NULL;
+
+    verdict->load = tg_config_load(verdict->check->path, said, &snapshot);
+    if (verdict->load != TG_OK)
+        return;
+    note_counts(verdict, snapshot);
+    (void)fflush(said);
+    verdict->skip = verdict->said_n;
+    if (verdict->check->rehearse != NULL)
+        verdict->rehearsal = verdict->check->rehearse(snapshot, said);
+    tg_snapshot_unref(&snapshot);
+}
+
+int tg_config_check(const struct tg_check *check, FILE *out, FILE *err)
+{
+    struct verdict verdict = {.check = check};
+    const struct tg_inspect question = {"check", check->path, fill, &verdict};
+    FILE *said = open_memstream(&verdict.said, &verdict.said_n);
+
+    if (said == NULL) {
+        (void)fprintf(err, "%s: %s\n", check->path, tg_err_text(TG_E_NOMEM));
+        return STATUS_SYSTEM;
+    }
+    judge(&verdict, said);
+    (void)fclose(said);
+    int status = tg_inspect(&question, out, err);
+    free(verdict.said);
+    return status;
+}

@@ -1,0 +1,223 @@
+-- `tidegate routes --explain`: what becomes of one request.
+--
+-- Purpose    The core has matched it; here the outcome is told: the route that takes it and what it captures, why the
+--            others do not, the plugins of each phase and where each was attached, and what goes to the origin.
+-- Request    path, json; request (method, url, scheme, host, port, raw_path, path, query, client, sni); verdict
+--            ("found", "not_found", "wrong_method", "undecided"), allow, captures, left_out, and candidates
+--            in order: { route (index), outcome ("wins", "loses", "fails"), criterion, check, name, gave_up, host, path,
+--            priority }
+-- Result     exit status, text for stdout, text for stderr
+
+local json = require "tidegate.inspect.json"
+local model = require "tidegate.inspect.model"
+local routes = require "tidegate.inspect.routes"
+local show = require "tidegate.inspect.show"
+local PHASES = require("tidegate.plugin").PHASES
+local columns = require "tidegate.report.columns"
+
+local explain = {}
+
+-- ---- Why -------------------------------------------------------------------------------------
+
+-- What a route asks where a check failed: the value in its conditions, as far as a field has it.
+local function asked(route, candidate)
+  if candidate.check == "host" or candidate.check == "port" then return candidate.host end
+  if candidate.check == "path" then return candidate.path end
+  if candidate.check == "method" then return table.concat(route.value.methods or {}, ", ") end
+  for _, value in pairs(routes.conditions(route)) do
+    local item = type(value) == "table" and candidate.name ~= "" and value[candidate.name]
+    if item ~= nil and item ~= false then return show.literal(item) end
+  end
+end
+
+local function why(candidate, route, winner)
+  if candidate.gave_up then return "its regular expression takes too long for this path" end
+  if candidate.outcome == "loses" then
+    return ("%s comes first: %s"):format(winner or "another route", candidate.criterion)
+  end
+  local text = candidate.check .. (candidate.name ~= "" and " " .. candidate.name or "")
+  local value = asked(route, candidate)
+  return ("%s does not match%s"):format(text, value and value ~= "" and ": it asks for " .. value or "")
+end
+
+-- ---- Chains ----------------------------------------------------------------------------------
+
+-- Where an instance was attached, in words.
+local function scope_text(instance)
+  local kind, name = (instance.scope or ""):match "^(%l+)s%.(.*)$"
+  return kind and kind .. " " .. name or instance.scope
+end
+
+local function chain_of(self, listener, route)
+  local phases, before = json.list(), self.chains[listener.chains[1]]
+  local after = route and self.chains[route.chains[listener.index]]
+  for _, phase in ipairs(PHASES) do
+    local list = phase == "rewrite" and before.rewrite or after and after[phase] or not after and before[phase] or {}
+    for i, index in ipairs(list) do
+      local instance = self.instances[index]
+      phases[#phases + 1] = { phase = phase, order = i, plugin = instance.name, id = instance.id,
+                              stage = instance.stage, scope = scope_text(instance), attached = instance.where,
+                              when = instance.when, on_error = instance.on_error }
+    end
+  end
+  return phases
+end
+
+-- The chains of all listeners, those that are alike together.
+local function chains_of(self, route)
+  local found, seen = json.list(), {}
+  for i, listener in ipairs(model.list(self, "listener")) do
+    listener.index = i
+    local key = listener.chains[1] .. ":" .. (route and route.chains[i] or "")
+    if seen[key] then
+      table.insert(seen[key].listeners, listener.name)
+    else
+      seen[key] = { listeners = json.list { listener.name }, plugins = chain_of(self, listener, route) }
+      found[#found + 1] = seen[key]
+    end
+  end
+  return found
+end
+
+-- ---- The origin ------------------------------------------------------------------------------
+
+local function strip(path, prefix)
+  if not prefix or path:sub(1, #prefix) ~= prefix then return path end
+  local rest = path:sub(#prefix + 1)
+  if rest == "" then return "/" end
+  return rest:sub(1, 1) == "/" and rest or path
+end
+
+-- What the service is asked, unless a plugin changes it.
+local function origin_of(self, route, request)
+  local name = route.value.service
+  if not name then return nil end
+  local target = request.path
+  target = strip(target, route.value.strip_prefix) .. (request.query and "?" .. request.query or "")
+  local addresses = json.list()
+  for _, service in ipairs(model.list(self, "service")) do
+    local plain = service.name == name and show.plain(service.type, service.value) or {}
+    for i, item in ipairs(plain.targets or {}) do addresses[i] = item[1] end
+    if plain.builtin then addresses[1] = "builtin " .. plain.builtin end
+  end
+  return { service = name, method = request.method, target = target, targets = addresses }
+end
+
+-- ---- Telling ---------------------------------------------------------------------------------
+
+-- All that is told, as plain data.
+local function findings(self, request)
+  local list, winner = json.list(), nil
+  for i, candidate in ipairs(request.candidates) do
+    local route = self.objects.route[candidate.route]
+    if candidate.outcome == "wins" then winner = route end
+    list[i] = { route = route.name, outcome = candidate.outcome, host = candidate.host, path = candidate.path,
+                priority = candidate.priority, declared = route.where }
+  end
+  for i, candidate in ipairs(request.candidates) do
+    if candidate.outcome ~= "wins" then
+      list[i].why = why(candidate, self.objects.route[candidate.route], winner and winner.name)
+    end
+  end
+  local found = { request = request.request, verdict = request.verdict, allow = request.allow, candidates = list,
+                  left_out = request.left_out, chains = chains_of(self, winner) }
+  if winner then
+    found.route = { name = winner.name, declared = winner.where, conditions = routes.conditions(winner),
+                    actions = routes.actions(winner), methods = winner.value.methods }
+    found.captures = json.list(request.captures)
+    found.origin = origin_of(self, winner, request.request)
+  end
+  return found
+end
+
+local VERDICTS = {
+  not_found = "no route takes it: 404",
+  undecided = "a regular expression takes too long for this path, so no route may take it",
+}
+
+local function request_lines(lines, request)
+  local port = request.port and ":" .. request.port or ""
+  lines[#lines + 1] = ("%s %s://%s%s%s%s"):format(request.method, request.scheme, request.host, port, request.path,
+                                                  request.query and "?" .. request.query or "")
+  if request.path ~= request.raw_path then
+    lines[#lines + 1] = ("  path       %s, as %s is normalised"):format(request.path, request.raw_path)
+  end
+end
+
+local function fact(lines, name, text)
+  if text and text ~= "" then lines[#lines + 1] = ("  %-10s %s"):format(name, text) end
+end
+
+local function winner_lines(lines, found)
+  local route, won = found.route, found.candidates[1]
+  lines[#lines + 1] = ("route %s takes it (%s)"):format(route.name, route.declared)
+  fact(lines, "matched", ("host %s, path %s, methods %s"):format(won.host, won.path,
+    route.methods and table.concat(route.methods, ", ") or "any"))
+  fact(lines, "conditions", routes.line(route.conditions))
+  if won.priority ~= 0 then fact(lines, "priority", tostring(won.priority)) end
+  for _, capture in ipairs(found.captures) do
+    fact(lines, "captures", ("%s = %s"):format(capture.name, show.literal(capture.value)))
+  end
+  fact(lines, "also", routes.line(route.actions))
+  if found.origin then
+    fact(lines, "service", ("%s (%s)"):format(found.origin.service, table.concat(found.origin.targets, ", ")))
+    fact(lines, "origin", ("%s %s"):format(found.origin.method, found.origin.target))
+  else
+    fact(lines, "service", "none: a plugin answers")
+  end
+end
+
+local function table_of(list, outcome)
+  local rows = {}
+  for _, candidate in ipairs(list) do
+    if candidate.outcome == outcome then
+      rows[#rows + 1] = { "  " .. candidate.route, candidate.host, candidate.path, candidate.why, candidate.declared }
+    end
+  end
+  if #rows == 0 then return nil end
+  return columns.render({ "<  ROUTE", "<HOST", "<PATH", "<WHY NOT", "<DECLARED" }, rows)
+end
+
+local function chain_lines(lines, chains)
+  for _, chain in ipairs(chains) do
+    local rows = {}
+    for i, plugin in ipairs(chain.plugins) do
+      rows[i] = { "  " .. plugin.phase, plugin.order, plugin.plugin .. (plugin.id and "#" .. plugin.id or ""),
+                  plugin.stage, plugin.scope, plugin.attached, plugin.when and "when " .. plugin.when or "" }
+    end
+    local where = #chains > 1 and " on listener " .. table.concat(chain.listeners, ", ") or ""
+    lines[#lines + 1] = ""
+    lines[#lines + 1] = #rows == 0 and "no plugins run" .. where or "plugins that run" .. where .. "\n" ..
+      columns.render({ "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }, rows):gsub("\n$", "")
+  end
+end
+
+local function as_text(found)
+  local lines = {}
+  request_lines(lines, found.request)
+  lines[#lines + 1] = ""
+  if found.route then
+    winner_lines(lines, found)
+  else
+    lines[#lines + 1] = VERDICTS[found.verdict] or
+                        ("no route takes this method: 405, Allow: %s"):format(found.allow)
+  end
+  local titles = { loses = "routes that match as well", fails = "routes that do not match" }
+  for _, outcome in ipairs { "loses", "fails" } do
+    local rows = table_of(found.candidates, outcome)
+    if rows then lines[#lines + 1] = ("\n%s\n%s"):format(titles[outcome], (rows:gsub("\n$", ""))) end
+  end
+  if found.left_out > 0 then lines[#lines + 1] = ("  and %d more that came less far"):format(found.left_out) end
+  chain_lines(lines, found.chains)
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The answer to `tidegate routes --explain`.
+function explain.answer(request, host)
+  local self, mistakes = routes.load(request, host)
+  if not self then return 1, "", mistakes end
+  local found = findings(self, request)
+  return 0, request.json and json.encode(found) or as_text(found), ""
+end
+
+return explain

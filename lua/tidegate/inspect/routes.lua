@@ -1,0 +1,151 @@
+-- `tidegate routes`: the routes of a configuration in the order in which they are tried.
+--
+-- Purpose    One line for each host and path of a route; what a route asks for besides comes from its schema, so
+--            conditions that are added to it show up by themselves.
+-- Request    path, json
+-- Result     exit status, text for stdout, text for stderr
+
+local columns = require "tidegate.report.columns"
+local config = require "tidegate.config"
+local json = require "tidegate.inspect.json"
+local show = require "tidegate.inspect.show"
+local PHASES = require("tidegate.plugin").PHASES
+
+local routes = {}
+
+-- What has a column of its own.
+local COLUMNS = { hosts = true, paths = true, methods = true, priority = true, service = true, plugins = true }
+
+--- What a route asks of a request besides host, path and method, as plain data by field.
+function routes.conditions(route)
+  local asked = show.fields(route.type, route.value, COLUMNS)
+  for field in pairs(asked) do
+    if route.match[field] == nil then asked[field] = nil end
+  end
+  return asked
+end
+
+--- What a route does with a request, besides handing it to its service: the fields that do not decide a match.
+function routes.actions(route)
+  local done = show.fields(route.type, route.value, COLUMNS)
+  for field in pairs(done) do
+    if route.match[field] ~= nil then done[field] = nil end
+  end
+  return done
+end
+
+--- The names of the plugins that run on a route, in request order; ids behind "#".
+function routes.plugins(model, route)
+  local names, seen = {}, {}
+  for _, chain in ipairs(route.chains) do
+    for _, phase in ipairs(PHASES) do
+      local list = model.chains[chain][phase]
+      local reversed = phase == "header_filter" or phase == "body_filter"
+      for i = 1, #list do
+        local index = reversed and list[#list + 1 - i] or list[i]
+        local instance = model.instances[index]
+        if not seen[index] then
+          seen[index] = true
+          names[#names + 1] = instance.name .. (instance.id and "#" .. instance.id or "")
+        end
+      end
+    end
+  end
+  return names
+end
+
+local function sorted_names(t)
+  local names = {}
+  for name in pairs(t) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+--- Fields on one line: headers = { ["x-a"] = "b" }, scheme = "https".
+function routes.line(fields)
+  local parts = {}
+  for i, name in ipairs(sorted_names(fields)) do parts[i] = ("%s = %s"):format(name, show.literal(fields[name])) end
+  return table.concat(parts, ", ")
+end
+
+-- Where a route's requests go; fields such as a redirect tell it where there is no service.
+local function target_of(route)
+  return route.value.service and route.value.service or "-"
+end
+
+-- Entries as they are shown: without those for an automatic HEAD.
+local function shown(model)
+  local list = {}
+  for _, entry in ipairs(model.order) do
+    if not entry.auto_head then
+      list[#list + 1] = { route = model.objects.route[entry.route], host = entry.host, path = entry.path,
+                          priority = entry.priority }
+    end
+  end
+  return list
+end
+
+local function as_table(model)
+  local rows, entries, has_priority, has_conditions = {}, shown(model), false, false
+  for i, entry in ipairs(entries) do
+    local route = entry.route
+    local conditions = routes.line(routes.conditions(route))
+    has_priority, has_conditions = has_priority or entry.priority ~= 0, has_conditions or conditions ~= ""
+    rows[i] = { i, route.name, entry.priority, entry.host, entry.path,
+                table.concat(route.value.methods or { "any" }, ","), conditions, target_of(route),
+                table.concat(routes.plugins(model, route), ", "), route.where }
+  end
+  local heads = { "#", "<ROUTE", "PRIORITY", "<HOST", "<PATH", "<METHODS", "<CONDITIONS", "<SERVICE", "<PLUGINS",
+                  "<DECLARED" }
+  for i, left_out in pairs { [7] = not has_conditions, [3] = not has_priority } do
+    if left_out then
+      for _, row in ipairs(rows) do row[i] = false end
+      heads[i] = false
+    end
+  end
+  local function packed(list)
+    local kept = {}
+    for i = 1, 10 do
+      if list[i] then kept[#kept + 1] = list[i] end
+    end
+    return kept
+  end
+  for i, row in ipairs(rows) do rows[i] = packed(row) end
+  return columns.render(packed(heads), rows)
+end
+
+local function as_json(model)
+  local list = json.list()
+  for i, entry in ipairs(shown(model)) do
+    local route = entry.route
+    list[i] = {
+      route = route.name, priority = entry.priority, host = entry.host, path = entry.path,
+      methods = route.value.methods and json.list { unpack(route.value.methods) } or nil,
+      conditions = routes.conditions(route), service = route.value.service, actions = routes.actions(route),
+      plugins = json.list(routes.plugins(model, route)), declared = route.where,
+    }
+  end
+  return json.encode { routes = list }
+end
+
+--- Loads the configuration that is asked about.
+-- @treturn table|nil its model; nil when it has mistakes, and they as text
+function routes.load(request, host)
+  local quiet = {}
+  for name, value in pairs(host) do quiet[name] = value end
+  quiet.print = nil
+  local tree, reports = config.load { path = request.path, host = quiet, inspect = true }
+  if not tree then return nil, reports:render "no routes to show" end
+  return tree.model
+end
+
+--- The answer to `tidegate routes`.
+function routes.answer(request, host)
+  local model, mistakes = routes.load(request, host)
+  if not model then return 1, "", mistakes end
+  if request.json then return 0, as_json(model), "" end
+  if #model.order == 0 then return 0, "no routes are declared\n", "" end
+  return 0, as_table(model), ""
+end
+
+return routes
