@@ -139,7 +139,8 @@ local function compare_kind(found, kind, old_model, new_model)
     local old = old_names[object.name]
     found[#found + 1] = old and compare_object(old_model, old, new_model, object) or not old and
       { change = "added", kind = kind, name = object.name, where = object.where,
-        value = show.fields(object.type, object.value, { plugins = true }) } or nil
+        value = show.fields(object.type, object.value, { plugins = true }),
+        plugins = compare_plugins(old_model, {}, new_model, object.plugins) } or nil
   end
 end
 
@@ -231,13 +232,10 @@ local function object_lines(lines, object)
   lines[#lines + 1] = ("%s %s %s (%s)"):format(SIGNS[object.change], model.NOUNS[object.kind] or object.kind,
     object.name, object.where)
   for _, field in ipairs(object.fields or {}) do lines[#lines + 1] = field_line(field, "    ") end
-  plugin_lines(lines, object.plugins or {}, "    ")
-  local names = {}
-  for name in pairs(object.value or {}) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(union(object.value or {}, {})) do
     lines[#lines + 1] = ("    %s = %s"):format(tostring(name), literal(object.value[name]))
   end
+  plugin_lines(lines, object.plugins or {}, "    ")
 end
 
 local function chain_line(chain)
