@@ -106,9 +106,6 @@ static int read_url(struct explanation *e, FILE *err)
     e->query = tg_str_sub(rest, TG_MIN(mark + 1, rest.n), rest.n);
     if (e->authority.n > 0 && tg_uri_split_authority(e->authority, &e->host, &e->port) != TG_OK)
         return refuse(err, "not a host", e->authority.p, example);
-    if (tg_uri_normalise_path(e->raw_path, &e->arena, &e->path) != TG_OK)
-        return refuse(err, "the gateway answers 400 to this path", url.p,
-                      "it has bad percent-encoding, or \"..\" above the root");
     return TG_EXIT_OK;
 }
 
@@ -138,6 +135,16 @@ static int read_request(struct explanation *e, FILE *err)
     if (e->question->sni == NULL && tg_str_eq(e->scheme, TG_STR("https")))
         e->sni = e->host;
     return status;
+}
+
+/* As the first listener does it; where others differ, their paths with doubled slashes do. */
+static int normalise(struct explanation *e, FILE *err)
+{
+    bool merge = e->snapshot->listeners[0].merge_slashes;
+    if (tg_uri_normalise_path(e->raw_path, merge, &e->arena, &e->path) == TG_OK)
+        return TG_EXIT_OK;
+    return refuse(err, "the gateway answers 400 to this path", e->question->url,
+                  "it has bad percent-encoding, or \"..\" above the root");
 }
 
 /* ---- Matching -------------------------------------------------------------------------------- */
@@ -374,7 +381,9 @@ int tg_explain(const struct tg_explain *question, FILE *out, FILE *err)
     if (status == TG_EXIT_OK && tg_config_load(question->path, err, &e->snapshot) != TG_OK)
         status = TG_EXIT_CONFIG;
     if (status == TG_EXIT_OK) {
-        status = tell(e, out, err);
+        status = normalise(e, err);
+        if (status == TG_EXIT_OK)
+            status = tell(e, out, err);
         tg_snapshot_unref(&e->snapshot);
     }
     tg_arena_release(&e->arena);

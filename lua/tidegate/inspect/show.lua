@@ -86,6 +86,9 @@ local plain = {
   record = function(t, value)
     return show.fields(t, value)
   end,
+  custom = function(t, value)
+    return plain_any(t.entry.write and t.entry.write(value) or value)
+  end,
   one_of = function(t, value)
     local variant = show.variant(t, value)
     if variant then return show.plain(variant, value) end
