@@ -137,8 +137,9 @@ local VERDICTS = {
 
 local function request_lines(lines, request)
   local port = request.port and ":" .. request.port or ""
-  lines[#lines + 1] = ("%s %s://%s%s%s%s"):format(request.method, request.scheme, request.host, port, request.path,
-                                                  request.query and "?" .. request.query or "")
+  local authority = request.host ~= "" and ("%s://%s%s"):format(request.scheme, request.host, port) or ""
+  lines[#lines + 1] = ("%s %s%s%s"):format(request.method, authority, request.path,
+                                           request.query and "?" .. request.query or "")
   if request.path ~= request.raw_path then
     lines[#lines + 1] = ("  path       %s, as %s is normalised"):format(request.path, request.raw_path)
   end

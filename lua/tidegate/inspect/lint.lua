@@ -17,17 +17,19 @@ local lint = {}
 
 local SHOWN = 3
 
--- "route "a" (/x/*)", "routes "a" (/x) and "b" (/x)".
-local function name_takers(takers)
+-- 'route "a" (/x/*) comes before it', 'routes "a" (/x) and "b" (/x) come before it'.
+local function before_it(takers)
   local texts, seen = {}, {}
   for _, taker in ipairs(takers) do
     local text = ("%s (%s)"):format(quote(taker.route.name), taker.path)
     if not seen[text] then texts[#texts + 1], seen[text] = text, true end
   end
-  local noun = #texts == 1 and "route " or "routes "
-  if #texts > SHOWN then return noun .. table.concat(texts, ", ", 1, SHOWN) .. (" and %d more"):format(#texts - SHOWN) end
+  if #texts == 1 then return ("route %s comes before it"):format(texts[1]) end
+  if #texts > SHOWN then
+    return ("routes %s and %d more come before it"):format(table.concat(texts, ", ", 1, SHOWN), #texts - SHOWN)
+  end
   local last = table.remove(texts)
-  return noun .. (#texts > 0 and table.concat(texts, ", ") .. " and " or "") .. last
+  return ("routes %s and %s come before it"):format(table.concat(texts, ", "), last)
 end
 
 local function priority_of(route)
@@ -56,8 +58,7 @@ local function warn_of_route(session, lost)
   local route = lost.route
   session:warn(route.declaration.where, {
     code = "shadowed", path = "routes." .. route.name,
-    message = ("no request reaches it: %s before it"):format(name_takers(lost.takers) ..
-                                                             (#lost.takers > 1 and " come" or " comes")),
+    message = "no request reaches it: " .. before_it(lost.takers),
     hint = reason(route, lost.takers),
   })
 end
@@ -67,8 +68,7 @@ local function warn_of_path(session, lost)
   local host = lost.host ~= "*" and (" on %s"):format(lost.host) or ""
   session:warn(lost.route.declaration.where, {
     code = "shadowed", path = path,
-    message = ("no request reaches %s%s: %s before it"):format(quote(lost.path), host, name_takers(lost.takers) ..
-      (#lost.takers > 1 and " come" or " comes")),
+    message = ("no request reaches %s%s: %s"):format(quote(lost.path), host, before_it(lost.takers)),
     hint = reason(lost.route, lost.takers),
   }, keys)
 end

@@ -68,11 +68,6 @@ function routes.line(fields)
   return table.concat(parts, ", ")
 end
 
--- Where a route's requests go; fields such as a redirect tell it where there is no service.
-local function target_of(route)
-  return route.value.service and route.value.service or "-"
-end
-
 -- Entries as they are shown: without those for an automatic HEAD.
 local function shown(model)
   local list = {}
@@ -85,33 +80,35 @@ local function shown(model)
   return list
 end
 
+-- A column is left out where no row has anything in it.
+local COLUMNS_SHOWN = {
+  { "#", function(_, i) return i end },
+  { "<ROUTE", function(entry) return entry.route.name end },
+  { "PRIORITY", function(entry) return entry.priority ~= 0 and entry.priority or "" end },
+  { "<HOST", function(entry) return entry.host end },
+  { "<PATH", function(entry) return entry.path end },
+  { "<METHODS", function(entry) return table.concat(entry.route.value.methods or { "any" }, ",") end },
+  { "<SERVICE", function(entry) return entry.route.value.service or "-" end },
+  { "<PLUGINS", function(entry, _, model) return table.concat(routes.plugins(model, entry.route), ", ") end },
+  { "<DECLARED", function(entry) return entry.route.where end },
+  { "<CONDITIONS", function(entry) return routes.line(routes.conditions(entry.route)) end },
+}
+
 local function as_table(model)
-  local rows, entries, has_priority, has_conditions = {}, shown(model), false, false
-  for i, entry in ipairs(entries) do
-    local route = entry.route
-    local conditions = routes.line(routes.conditions(route))
-    has_priority, has_conditions = has_priority or entry.priority ~= 0, has_conditions or conditions ~= ""
-    rows[i] = { i, route.name, entry.priority, entry.host, entry.path,
-                table.concat(route.value.methods or { "any" }, ","), conditions, target_of(route),
-                table.concat(routes.plugins(model, route), ", "), route.where }
-  end
-  local heads = { "#", "<ROUTE", "PRIORITY", "<HOST", "<PATH", "<METHODS", "<CONDITIONS", "<SERVICE", "<PLUGINS",
-                  "<DECLARED" }
-  for i, left_out in pairs { [7] = not has_conditions, [3] = not has_priority } do
-    if left_out then
-      for _, row in ipairs(rows) do row[i] = false end
-      heads[i] = false
+  local heads, rows, entries = {}, {}, shown(model)
+  for i in ipairs(entries) do rows[i] = {} end
+  for _, column in ipairs(COLUMNS_SHOWN) do
+    local cells, is_empty = {}, true
+    for i, entry in ipairs(entries) do
+      cells[i] = column[2](entry, i, model)
+      is_empty = is_empty and cells[i] == ""
+    end
+    if not is_empty then
+      heads[#heads + 1] = column[1]
+      for i, cell in ipairs(cells) do rows[i][#heads] = cell end
     end
   end
-  local function packed(list)
-    local kept = {}
-    for i = 1, 10 do
-      if list[i] then kept[#kept + 1] = list[i] end
-    end
-    return kept
-  end
-  for i, row in ipairs(rows) do rows[i] = packed(row) end
-  return columns.render(packed(heads), rows)
+  return columns.render(heads, rows)
 end
 
 local function as_json(model)
