@@ -97,8 +97,12 @@ end
 
 local function default_text(t)
   local value = t.default_value
-  if value == nil or type(value) == "table" or t.is_sensitive then return nil end
-  return type(value) == "string" and quote(value) or tostring(value)
+  if value == nil or t.is_sensitive then return nil end
+  if type(value) ~= "table" then return type(value) == "string" and quote(value) or tostring(value) end
+  for _, item in ipairs(value) do
+    if type(item) ~= "string" then return nil end
+  end
+  return #value > 0 and "{ " .. check.join(value) .. " }" or nil
 end
 
 --- What a field takes, in a few words: "integer 0–10, default 1".

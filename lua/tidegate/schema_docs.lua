@@ -128,7 +128,10 @@ end
 
 local function describe_field(t)
   local inner, suffix = innermost(t)
-  local text = suffix == "" and check.describe(t) or check.describe(t) .. " of " .. check.describe(inner)
+  local takes, default = check.describe(t):match "^(.-)(, default .*)$"
+  local text = takes or check.describe(t)
+  if suffix ~= "" then text = text .. " of " .. check.describe(inner) end
+  text = text .. (default or "")
   local notes = {}
   if t.is_optional then notes[#notes + 1] = "optional" end
   if not t.is_optional and t.default_value == nil then notes[#notes + 1] = "required" end

@@ -48,6 +48,7 @@ local function could_be(t, value)
     return kind == "number"
   end
   if t.kind == "bool" then return kind == "boolean" end
+  if t.kind == "one_of" then return show.variant(t, value) ~= nil end
   if t.kind == "custom" or t.kind == "any" then return true end
   return kind == "string"
 end
@@ -108,7 +109,7 @@ end
 local function is_default(t, value)
   if t.default_value == nil then return false end
   if type(value) ~= "table" then return show.plain(t, value) == t.default_value or value == t.default_value end
-  return next(value) == nil or show.equal(show.plain(t, value), t.default_value)
+  return show.equal(show.plain(t, value), t.default_value)
 end
 
 --- The fields of a checked record that are not left at their defaults.
