@@ -190,7 +190,9 @@ function checkers.ref(t, value, cx, keys)
     if type(value) ~= "string" then return wrong_type(cx, t, value, keys) end
     return cx.resolve and NOTHING or value
   end
-  problem(cx, keys, { code = "unknown_name", message = why, hint = hint, suggestion = near })
+  local hidden = is_hidden(t, cx)
+  problem(cx, keys, { code = "unknown_name", message = hidden and "not " .. noun_of(t) or why,
+                      hint = not hidden and hint or nil, suggestion = not hidden and near or nil })
   return NOTHING
 end
 
@@ -545,6 +547,7 @@ function validate(t, value, cx, keys, is_default)
   end
   if t.deprecation and not is_default then
     problem(cx, keys, { code = "deprecated", severity = "warning", message = "deprecated",
+                        sensitive = t.is_sensitive,
                         hint = type(t.deprecation) == "string" and t.deprecation or nil })
   end
   if not t.is_sensitive or cx.hidden then return checked(t, value, cx, keys) end

@@ -332,6 +332,14 @@ describe("what is sensitive", function()
     assert.matches('expected an integer, got string "x"', text)
   end)
 
+  it("is not shown by what the host says of a name, nor by the line of a deprecated field", function()
+    local host = { resolve = function(_, value) return nil, "no " .. value, "hint " .. value, value end }
+    local _, list = S.validate(S.ref("service"):sensitive(), "hunter2", host)
+    assert.same({ "not the name of a service" }, { list[1].message, list[1].hint, list[1].suggestion })
+    _, list = S.validate(S.string():deprecated("use b"):sensitive(), "hunter2")
+    assert.is_true(list[1].sensitive)
+  end)
+
   it("does not hide its neighbours", function()
     assert.matches('got string "shown"', said(S.record { a = S.list(S.int()):sensitive(), b = S.int() },
                                              { a = { "hidden" }, b = "shown" }))
