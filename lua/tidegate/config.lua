@@ -60,7 +60,6 @@
 
 local diagnostics = require "tidegate.diagnostics"
 local language = require "tidegate"
-local lint = require "tidegate.inspect.lint"
 local model = require "tidegate.inspect.model"
 local resolve = require "tidegate.resolve"
 local schema = require "tidegate.schema"
@@ -161,7 +160,7 @@ function config.load(options)
   if options.inspect then
     local order = options.host.route_order and options.host.route_order()
     tree.model = model.complete(resolver.model, tree, order)
-    lint.run(tree.model, session)
+    require("tidegate.inspect.lint").run(tree.model, session) -- only here: a reload does not pay for it
   end
   return tree, reports
 end
