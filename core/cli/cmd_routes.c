@@ -38,8 +38,9 @@ static int list(const struct tg_args *args)
     };
 
     if (args->operand_count > 1) {
-        fprintf(stderr, "tidegate routes: \"%s\" is one word too many; to ask about a request: "
-                        "tidegate routes --explain METHOD URL [FILE]\n",
+        fprintf(stderr,
+                "tidegate routes: \"%s\" is one word too many; to ask about a request: "
+                "tidegate routes --explain METHOD URL [FILE]\n",
                 args->operands[1]);
         return TG_EXIT_USAGE;
     }
@@ -91,9 +92,10 @@ const struct tg_command tg_command_routes = {
     .max_operands = 3,
     .options = options,
     .summary = "list the routes of a configuration, or explain a match",
-    .details = "Without --explain: one line for each host and path of a route, in the order in\n"
-               "which they are tried. With it: the route that takes METHOD URL and what it captures,\n"
-               "why the others do not, which plugins run in each phase and where they were attached,\n"
-               "and what goes to the origin. No gateway needs to run.\n",
+    .details =
+        "Without --explain: one line for each host and path of a route, in the order in\n"
+        "which they are tried. With it: the route that takes METHOD URL and what it captures,\n"
+        "why the others do not, which plugins run in each phase and where they were attached,\n"
+        "and what goes to the origin. No gateway needs to run.\n",
     .run = routes,
 };

@@ -37,8 +37,9 @@ const struct tg_command tg_command_schema = {
     .max_operands = 1,
     .options = options,
     .summary = "print what a part of a configuration may hold, or list the parts",
-    .details = "NAME is settings, listener, service, route, zone.dict, zone.cache, use (the options\n"
-               "of tg.use), a bundled plugin, or the file of a plugin: ./plugins/name.lua. Prints\n"
-               "Markdown unless --json-schema is given.\n",
+    .details =
+        "NAME is settings, listener, service, route, zone.dict, zone.cache, use (the options\n"
+        "of tg.use), a bundled plugin, or the file of a plugin: ./plugins/name.lua. Prints\n"
+        "Markdown unless --json-schema is given.\n",
     .run = schema,
 };

@@ -14,11 +14,11 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define FOLDER   ".tidegate"
-#define TYPES    FOLDER "/types"
-#define FILE_API TYPES "/tidegate.lua"
+#define FOLDER      ".tidegate"
+#define TYPES       FOLDER "/types"
+#define FILE_API    TYPES "/tidegate.lua"
 #define FILE_CONFIG TYPES "/config.lua"
-#define SETTINGS ".luarc.json"
+#define SETTINGS    ".luarc.json"
 
 static const char settings_text[] = "{\n"
                                     "  \"runtime.version\": \"LuaJIT\",\n"
@@ -59,8 +59,8 @@ static int write_config(void)
     FILE *file = fopen(FILE_CONFIG, "we");
     if (file == NULL)
         return refused(FILE_CONFIG);
-    int status = tg_inspect(&(struct tg_inspect){"types", FILE_CONFIG, ask_for_all, NULL}, file,
-                            stderr);
+    int status =
+        tg_inspect(&(struct tg_inspect){"types", FILE_CONFIG, ask_for_all, NULL}, file, stderr);
     bool failed = ferror(file) != 0;
     if (fclose(file) != 0 || failed)
         return refused(FILE_CONFIG);
@@ -107,8 +107,9 @@ const struct tg_command tg_command_types = {
     .operands = "",
     .options = options,
     .summary = "write plugin API and config language as types for editors (LuaLS)",
-    .details = "Writes " FILE_API ", " FILE_CONFIG " and, where there is\n"
-               "none, " SETTINGS ", below the working directory. The plugins in plugins/ are among\n"
-               "those that tg.use completes.\n",
+    .details =
+        "Writes " FILE_API ", " FILE_CONFIG " and, where there is\n"
+        "none, " SETTINGS ", below the working directory. The plugins in plugins/ are among\n"
+        "those that tg.use completes.\n",
     .run = types,
 };

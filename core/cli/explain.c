@@ -33,23 +33,23 @@ struct explanation {
     struct tg_arena arena;
     struct tg_snapshot *snapshot;
     struct field fields[TG_ARGS_GIVEN_MAX];
-    unsigned field_count;
     struct tg_str scheme;
     struct tg_str authority; /* as written, with the port */
     struct tg_str host;
-    uint16_t port;
     struct tg_str raw_path;
     struct tg_str path; /* normalised */
     struct tg_str query;
-    bool has_query;
     struct tg_str sni;
-    unsigned char client[16]; /* IPv4 as ::ffff:a.b.c.d */
-    struct tg_addr client_addr;
-    struct tg_route_candidate candidates[CANDIDATES_MAX]; /* strings are copies in the arena */
-    unsigned candidate_count;
-    size_t left_out;
-    enum tg_route_verdict verdict;
     struct tg_route_match match;
+    struct tg_route_candidate candidates[CANDIDATES_MAX]; /* strings are copies in the arena */
+    size_t left_out;                                      /* routes beyond those */
+    struct tg_addr client_addr;
+    unsigned char client[16]; /* IPv4 as ::ffff:a.b.c.d */
+    unsigned field_count;
+    unsigned candidate_count;
+    enum tg_route_verdict verdict;
+    uint16_t port;
+    bool has_query;
     bool failed; /* memory is out */
 };
 

@@ -13,8 +13,8 @@
 struct tg_explain {
     const char *path; /* of the configuration */
     const char *method;
-    const char *url;                           /* "http://host:port/path?query", or "/path" */
-    const char *headers[TG_ARGS_GIVEN_MAX];    /* "name: value" */
+    const char *url;                        /* "http://host:port/path?query", or "/path" */
+    const char *headers[TG_ARGS_GIVEN_MAX]; /* "name: value" */
     unsigned header_count;
     const char *client; /* address; NULL: 127.0.0.1 */
     const char *sni;    /* NULL: that of the URL, where its scheme is https */

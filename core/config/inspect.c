@@ -8,15 +8,16 @@
 #include "base/banned.h"
 #include "config/inspect.h"
 
-#include "base/assert.h"
+#include "base/mem.h"
 #include "config/load.h"
 #include "config/scratch.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static const struct tg_scratch_bounds bounds = {
-    .memory = (size_t)512 << 20,
-    .time = 60 * TG_USEC_PER_SEC,
+    .memory = (size_t)2 << 30,
+    .time = 300 * TG_USEC_PER_SEC,
 };
 
 enum { STATUS_CONFIG = 1, STATUS_SYSTEM = 3 };
@@ -50,7 +51,8 @@ struct verdict {
     enum tg_err rehearsal;
     char *said; /* freed with free() */
     size_t said_n;
-    size_t skip; /* bytes of it that are the warnings of a load that succeeded: they are found again */
+    size_t
+        skip; /* bytes of it that are the warnings of a load that succeeded: they are found again */
     uint32_t counts[4]; /* listeners, services, routes, plugins */
 };
 
@@ -78,8 +80,7 @@ static void fill(lua_State *L, void *arg)
     set_bool(L, "loads", verdict->load == TG_OK);
     set_bool(L, "evaluates", verdict->load == TG_OK || verdict->load == TG_E_CONFIG);
     set_bool(L, "starts", verdict->rehearsal == TG_OK);
-    tg_assert(verdict->skip <= verdict->said_n);
-    lua_pushlstring(L, verdict->said + verdict->skip, verdict->said_n - verdict->skip);
+    lua_pushlstring(L, verdict->said != NULL ? verdict->said : "", verdict->said_n);
     lua_setfield(L, -2, "said");
     lua_createtable(L, TG_COUNT_OF(names), 0);
     for (unsigned i = 0; i < TG_COUNT_OF(names); i++) {
@@ -100,7 +101,7 @@ static void note_counts(struct verdict *verdict, const struct tg_snapshot *snaps
     verdict->counts[3] = snapshot->plugin_count;
 }
 
-/* Loads and rehearses. */
+/* Loads and rehearses. Warnings of a load that succeeded are dropped: the look finds them again. */
 static void judge(struct verdict *verdict, FILE *said)
 {
     struct tg_snapshot *snapshot = NULL;
@@ -110,25 +111,51 @@ static void judge(struct verdict *verdict, FILE *said)
         return;
     note_counts(verdict, snapshot);
     (void)fflush(said);
-    verdict->skip = verdict->said_n;
-    if (verdict->check->rehearse != NULL)
+    rewind(said);
+    if (ftruncate(fileno(said), 0) == 0 && verdict->check->rehearse != NULL)
         verdict->rehearsal = verdict->check->rehearse(snapshot, said);
     tg_snapshot_unref(&snapshot);
+}
+
+/* A file without a name, in memory. NULL when there is none to be had. */
+static FILE *open_notes(void)
+{
+    int fd = memfd_create("check", MFD_CLOEXEC);
+    FILE *file = fd >= 0 ? fdopen(fd, "w+") : NULL;
+
+    if (file == NULL && fd >= 0)
+        (void)close(fd);
+    return file;
+}
+
+/* All that was written to `notes` into the verdict. */
+static enum tg_err read_notes(struct verdict *verdict, FILE *notes)
+{
+    long n = ftell(notes);
+
+    verdict->said = n >= 0 ? tg_mem_alloc(TG_MEM_OTHER, (size_t)n + 1) : NULL;
+    if (verdict->said == NULL)
+        return TG_E_NOMEM;
+    rewind(notes);
+    verdict->said_n = fread(verdict->said, 1, (size_t)n, notes);
+    return TG_OK;
 }
 
 int tg_config_check(const struct tg_check *check, FILE *out, FILE *err)
 {
     struct verdict verdict = {.check = check};
     const struct tg_inspect question = {"check", check->path, fill, &verdict};
-    FILE *said = open_memstream(&verdict.said, &verdict.said_n);
+    FILE *notes = open_notes();
+    int status = STATUS_SYSTEM;
 
-    if (said == NULL) {
-        (void)fprintf(err, "%s: %s\n", check->path, tg_err_text(TG_E_NOMEM));
-        return STATUS_SYSTEM;
+    if (notes != NULL) {
+        judge(&verdict, notes);
+        if (read_notes(&verdict, notes) == TG_OK)
+            status = tg_inspect(&question, out, err);
+        (void)fclose(notes);
     }
-    judge(&verdict, said);
-    (void)fclose(said);
-    int status = tg_inspect(&question, out, err);
-    free(verdict.said);
+    if (verdict.said == NULL)
+        (void)fprintf(err, "%s: %s\n", check->path, tg_err_text(TG_E_NOMEM));
+    tg_mem_free(TG_MEM_OTHER, verdict.said);
     return status;
 }

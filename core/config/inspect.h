@@ -16,8 +16,8 @@
 #include <stdio.h>
 
 struct tg_inspect {
-    const char *what; /* "routes": lua/tidegate/inspect/routes.lua */
-    const char *path; /* of the configuration, for messages; borrowed */
+    const char *what;                      /* "routes": lua/tidegate/inspect/routes.lua */
+    const char *path;                      /* of the configuration, for messages; borrowed */
     void (*fill)(lua_State *L, void *arg); /* sets the fields of the question; may raise */
     void *arg;
 };

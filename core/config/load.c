@@ -17,7 +17,8 @@ static _Atomic uint64_t revisions;
 static void explain(enum tg_err err, const char *path, FILE *diagnostics)
 {
     if (err == TG_E_NOMEM || err == TG_E_UNAVAILABLE)
-        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s [TG1011]\n", path, tg_err_text(err));
+        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s [TG1011]\n", path,
+                      tg_err_text(err));
 }
 
 enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)

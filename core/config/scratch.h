@@ -45,10 +45,11 @@ void tg_scratch_set_files(struct tg_scratch *scratch, const struct tg_config_fil
 enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path,
                             FILE *diagnostics) TG_MUST_USE;
 
-/* A module of lua/tidegate/inspect/ that is asked about configurations: its function `answer` gets a
- * table of what is asked and the host, and returns a status and two texts, for stdout and stderr. */
+/* A module of lua/tidegate/inspect/ that is asked about configurations: its function `answer` gets
+ * a table of what is asked and the host, and returns a status and two texts, for stdout and stderr.
+ */
 struct tg_scratch_call {
-    const char *module; /* "tidegate.inspect.routes" */
+    const char *module;                    /* "tidegate.inspect.routes" */
     void (*fill)(lua_State *L, void *arg); /* sets fields of the table at the top; may raise */
     void *arg;
     FILE *out;

@@ -286,7 +286,8 @@ local function identity(value)
   if type(value) ~= "table" then return value end
   local parts = {}
   for i, key in ipairs(sorted_keys(value)) do
-    parts[i] = ("%s %s=%s %s;"):format(type(key), tostring(key), type(value[key]), tostring(identity(value[key])))
+    parts[i] = ("%s %s=%s %s;"):format(type(key), tostring(key), type(value[key]),
+      tostring(identity(value[key])))
   end
   return "{" .. table.concat(parts) .. "}"
 end
@@ -325,7 +326,8 @@ function checkers.map(t, value, cx, keys)
     local item = validate(t.value, value[key], cx, item_keys)
     if normal_key ~= NOTHING and item ~= NOTHING then
       if new[normal_key] ~= nil then
-        local message = "the same key twice: " .. (t.key.is_sensitive and "***" or quote(tostring(normal_key)))
+        local message = "the same key twice: " .. (t.key.is_sensitive and "***" or
+          quote(tostring(normal_key)))
         problem(cx, item_keys, { code = "bad_value", message = message })
       end
       new[normal_key] = item
@@ -426,8 +428,8 @@ function rules.when(rule, value, cx, keys, t)
   end
 end
 
--- Runs the rules over the fields of a record. A field whose value is broken counts as written, and equals nothing, so
--- that a rule neither repeats what has been said nor waits for the next pass.
+-- Runs the rules over the fields of a record. A field whose value is broken counts as written, and equals
+-- nothing, so that a rule neither repeats what has been said nor waits for the next pass.
 local function check_rules(t, new, broken, cx, keys)
   local fields = new
   if next(broken) then

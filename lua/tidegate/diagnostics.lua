@@ -3,8 +3,9 @@
 -- Purpose    Everything that is wrong with a configuration is gathered here in one pass and printed once,
 --            each mistake with file, line, column, path, the line itself with a caret, and what to do.
 -- Invariants A report carries a name from codes.lua, whose number is stable and printed behind the message:
---            people search for it and `tidegate explain` looks it up. A line that holds a secret is never quoted. The same message at the same place
---            counts once, so a loop that makes a mistake a thousand times reports it once.
+--            people search for it and `tidegate explain` looks it up. A line that holds a secret is never
+--            quoted. The same message at the same place counts once, so a loop that makes a mistake a
+--            thousand times reports it once.
 -- Ownership  Borrows the texts of the files (`add_source`) to quote from them.
 -- Cost       Nothing until something is wrong. At most LIMIT messages are kept; the rest are counted.
 

@@ -107,7 +107,8 @@ local function schema_host(self)
   }
 end
 
---- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model` afterwards.
+--- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model`
+-- afterwards.
 function resolve.new(session)
   local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {}, used = {} },
                             resolve)

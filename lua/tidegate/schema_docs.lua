@@ -52,7 +52,9 @@ local function record_json(t)
   end
   if #result.required == 0 then result.required = nil end
   local rules = {}
-  for _, rule in ipairs(t.cross) do rules[#rules + 1] = rule_json[rule.kind] and rule_json[rule.kind](rule) end
+  for _, rule in ipairs(t.cross) do
+    rules[#rules + 1] = rule_json[rule.kind] and rule_json[rule.kind](rule)
+  end
   if #rules > 0 then result.allOf = mark(rules) end
   return result
 end
@@ -79,12 +81,17 @@ local composites = {
   any = function() return {} end,
 }
 
--- What a program's schema cannot check is told to its reader: the bounds of durations and sizes, what a name names.
+-- What a program's schema cannot check is told to its reader: the bounds of durations and sizes, what a
+-- name names.
 local function description_of(t)
   local entry = t.entry or scalars.types[t.kind]
   local note = entry and entry.lua == "string" and entry.range and entry.range(t)
-  if t.kind == "ref" or t.pattern then note = check.describe(t) .. (t.pattern and " like " .. t.pattern or "") end
-  if type(t.deprecation) == "string" then note = (note and note .. "; " or "") .. "deprecated: " .. t.deprecation end
+  if t.kind == "ref" or t.pattern then
+    note = check.describe(t) .. (t.pattern and " like " .. t.pattern or "")
+  end
+  if type(t.deprecation) == "string" then
+    note = (note and note .. "; " or "") .. "deprecated: " .. t.deprecation
+  end
   if not t.doc_text then return note or nil end
   return note and ("%s (%s)"):format(t.doc_text, note) or t.doc_text
 end
@@ -97,7 +104,8 @@ function json(t)
   if t.is_sensitive then
     result.writeOnly = true
   else
-    result.default = t.kind == "list" and t.default_value and mark { unpack(t.default_value) } or t.default_value
+    result.default = t.kind == "list" and t.default_value and mark { unpack(t.default_value) } or
+      t.default_value
     result.examples = t.example_value ~= nil and mark { t.example_value } or nil
   end
   return result

@@ -244,8 +244,9 @@ local function split_message(self, message)
   end
 end
 
--- Where on its line a failure stands, as far as its text tells: the name that it is about, or the token that the
--- compiler stumbled over. Column and width are nil where the line has no such thing, or more than one.
+-- Where on its line a failure stands, as far as its text tells: the name that it is about, or the token
+-- that the compiler stumbled over. Column and width are nil where the line has no such thing, or more than
+-- one.
 local function place_in_line(self, file, line, message)
   local source = self.diagnostics:source(file)
   if not source or not line then return nil end

@@ -32,17 +32,20 @@ describe("tidegate check", function()
       { "a route below a broader one of higher priority",
         'tg.route "all" { paths = { "/a/*" }, priority = 1, service = echo }\n' ..
         'tg.route "one" { paths = { "/a/{id}/x" }, methods = { "GET" }, service = echo }',
-        'gateway.lua:5:1: warning: routes.one: no request reaches it: route "all" (/a/*) comes before it [TG1305]',
+        'gateway.lua:5:1: warning: routes.one: ' ..
+        'no request reaches it: route "all" (/a/*) comes before it [TG1305]',
         "declared at gateway.lua:4; its priority 1 is above 0" },
       { "a route whose host is taken by a wildcard of higher priority",
         'tg.route "all" { hosts = { "*.test" }, priority = 1, service = echo }\n' ..
         'tg.route "one" { hosts = { "a.test" }, paths = { "/x" }, service = echo }',
-        'gateway.lua:5:1: warning: routes.one: no request reaches it: route "all" (/*) comes before it [TG1305]' },
+        'gateway.lua:5:1: warning: routes.one: ' ..
+        'no request reaches it: route "all" (/*) comes before it [TG1305]' },
       { "a route whose methods others share among them",
         'tg.route "a" { paths = { "/x" }, methods = { "GET" }, service = echo }\n' ..
         'tg.route "b" { paths = { "/x" }, methods = { "POST" }, service = echo }\n' ..
         'tg.route "z" { paths = { "/x" }, methods = { "GET", "POST" }, service = echo }',
-        'gateway.lua:6:1: warning: routes.z: no request reaches it: routes "a" (/x) and "b" (/x) come before it',
+        'gateway.lua:6:1: warning: routes.z: ' ..
+        'no request reaches it: routes "a" (/x) and "b" (/x) come before it',
         "together they name all its methods" },
       { "HEAD alone below a route for GET of higher priority",
         'tg.route "a" { paths = { "/x" }, methods = { "GET" }, priority = 1, service = echo }\n' ..
@@ -51,27 +54,33 @@ describe("tidegate check", function()
       { "one of a route's paths",
         'tg.route "all" { paths = { "/a/*" }, priority = 1, service = echo }\n' ..
         'tg.route "two" { paths = { "/b", "/a" }, service = echo }',
-        'gateway.lua:5:34: warning: routes.two.paths[2]: no request reaches "/a": route "all" (/a/*) comes before it' },
+        'gateway.lua:5:34: warning: routes.two.paths[2]: ' ..
+        'no request reaches "/a": route "all" (/a/*) comes before it' },
       { "a route that asks for more than one of higher priority",
         'tg.route "all" { headers = { a = "1" }, priority = 1, service = echo }\n' ..
         'tg.route "one" { headers = { a = "1", b = "2" }, service = echo }',
-        'gateway.lua:5:1: warning: routes.one: no request reaches it: route "all" (/*) comes before it' },
+        'gateway.lua:5:1: warning: routes.one: ' ..
+        'no request reaches it: route "all" (/*) comes before it' },
       { "a method that no listener allows", 'tg.route "t" { methods = { "TRACE", "GET" }, service = echo }',
         "gateway.lua:4:28: warning: routes.t.methods[1]: no request with TRACE reaches a route",
         "set allow_trace = true on a listener" },
-      { "a service that nothing uses", 'tg.service "spare" { builtin = "echo" }\ntg.route "r" { service = echo }',
+      { "a service that nothing uses",
+        'tg.service "spare" { builtin = "echo" }\ntg.route "r" { service = echo }',
         'gateway.lua:4:1: warning: services.spare: the service "spare" is not used [TG1306]' },
       { "a zone that nothing uses", 'tg.zone.dict "quota" { size = "1MiB" }\ntg.route "r" { service = echo }',
         'gateway.lua:4:1: warning: zones.quota: the zone "quota" is not used [TG1306]' },
       { "a plugin that runs nowhere",
         'tg.global { tg.use "respond" { status = 204 } }\n' ..
         'tg.route "r" { service = echo, plugins = { tg.use "respond" { status = 404 } } }',
-        'gateway.lua:4:13: warning: global[1] (respond): no request meets this instance of "respond" [TG1505]' },
+        'gateway.lua:4:13: warning: global[1] (respond): ' ..
+        'no request meets this instance of "respond" [TG1505]' },
     }
     for _, case in ipairs(cases) do
       it(case[1], function()
         local text = case[2]
-        if not text:find("service = echo", 1, true) then text = text .. '\ntg.route "r" { service = echo }' end
+        if not text:find("service = echo", 1, true) then
+          text = text .. '\ntg.route "r" { service = echo }'
+        end
         local code, out = check(text)
         assert.equal(0, code)
         assert.contains(case[3], out)
@@ -104,7 +113,8 @@ describe("tidegate check", function()
         'tg.route "a" { paths = { "/a/*" }, priority = 1, service = echo }\n' ..
         'tg.route "b" { paths = { "~^/a/(\\\\d+)$" }, service = echo }' },
       { "a service that a plugin names in its configuration",
-        'tg.service "spare" { builtin = "echo" }\ntg.route "r" { service = echo, plugins = { tg.use "headers" {\n' ..
+        'tg.service "spare" { builtin = "echo" }\ntg.route "r" { service = echo,\n' ..
+        '  plugins = { tg.use "headers" {\n' ..
         '  request = { set = { ["x-to"] = "spare" } } } } }' },
     }
     for _, case in ipairs(cases) do
@@ -137,7 +147,8 @@ describe("tidegate check", function()
     it("prints each message with its parts", function()
       local answer, code = check_json('tg.route "r" { service = "ecko" }\nprint("aside")')
       assert.equal(1, code)
-      assert.same({ { severity = "error", code = "TG1301", file = "gateway.lua", line = 4, column = 16, width = 7,
+      assert.same({ { severity = "error", code = "TG1301", file = "gateway.lua", line = 4, column = 16,
+        width = 7,
                       path = "routes.r.service", message = 'no service is called "ecko"',
                       hint = 'did you mean "echo"? (gateway.lua:3)' } }, answer.messages)
       assert.same({ false, 1 }, { answer.ok, answer.errors })

@@ -30,7 +30,8 @@ describe("check --diff", function()
 
   it("tells when nothing changes, whatever the spelling", function()
     assert.equal("nothing changes from old.lua\n",
-                 told('tg.settings { limits = { request = { body = "1024KiB" } } }\ntg.route "r" { service = "echo" }',
+                 told('tg.settings { limits = { request = { body = "1024KiB" } } }\n' ..
+                      'tg.route "r" { service = "echo" }',
                       'tg.route "r" { service = "echo", paths = { "/*" }, tags = {} }\n' ..
                       'tg.settings { limits = { request = { body = "1MiB" } } }'))
   end)
@@ -108,7 +109,8 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
       'stage = "auth", schema = S.record { token = S.secret() }, access = function() end }')
     c:write("one", "hunter1")
     c:write("two", "hunter2")
-    local text = 'tg.route "r" { service = "echo", plugins = { tg.use "./p.lua" { token = tg.secret "file:%s" } } }'
+    local text = 'tg.route "r" { service = "echo", plugins = { ' ..
+      'tg.use "./p.lua" { token = tg.secret "file:%s" } } }'
     local out = told(text:format "one", text:format "two")
     assert.contains('        token: "***" -> "***"', out)
     assert.not_matches("hunter", out)
@@ -116,7 +118,8 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
 
   it("prints JSON", function()
     local code, out = diff('tg.route "r" { service = "echo" }',
-                           'tg.route "r" { service = "echo", priority = 3 }\ntg.settings { workers = 2 }', "--json")
+                           'tg.route "r" { service = "echo", priority = 3 }\ntg.settings { workers = 2 }',
+                             "--json")
     assert.equal(0, code)
     local changes = json.decode(out).changes
     assert.same({ { field = "settings.workers", old = "auto", new = 2 } }, changes.settings)

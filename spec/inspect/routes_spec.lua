@@ -12,11 +12,12 @@ tg.route "orders" {
   hosts = { "api.test", "*.api.test" }, paths = { "/v1/orders/{id}" }, methods = { "GET", "POST" },
   service = back, strip_prefix = "/v1",
   plugins = {
-    tg.use("headers", { id = "mine", when = [=[method == "POST"]=] }) { request = { set = { ["x-a"] = "1" } } },
+    tg.use("headers", { id = "mine", when = [=[method == "POST"]=] }) { request = { set = { a = "1" } } },
   },
 }
 tg.route "first" { paths = { "/x" }, priority = 5, headers = { ["x-version"] = "2" }, service = back }
-tg.route "second" { paths = { "/x" }, query = { q = "~^a", p = true }, cookies = { c = { "1", "2" } }, service = back }
+tg.route "second" { paths = { "/x" }, query = { q = "~^a", p = true }, cookies = { c = { "1", "2" } },
+  service = back }
 tg.route "third" { paths = { "/x", "/*" }, networks = { "10.0.0.0/8" }, service = back }
 tg.route "answer" { paths = { "/204" }, methods = { "GET" }, plugins = { tg.use "respond" { status = 204 } } }
 ]]
@@ -41,11 +42,11 @@ describe("tidegate routes", function()
       '1 first 5 * /x any back request-id gateway.lua:12 headers = { ["x-version"] = "2" }',
       "2 orders api.test /v1/orders/{id} GET,POST back request-id, headers#mine gateway.lua:5",
       "3 orders *.api.test /v1/orders/{id} GET,POST back request-id, headers#mine gateway.lua:5",
-      "4 answer * /204 GET - request-id, respond gateway.lua:15",
+      "4 answer * /204 GET - request-id, respond gateway.lua:16",
       '5 second * /x any back request-id gateway.lua:13 cookies = { c = { "1", "2" } }, ' ..
         'query = { p = true, q = "~^a" }',
-      '6 third * /x any back request-id gateway.lua:14 networks = { "10.0.0.0/8" }',
-      '7 third * /* any back request-id gateway.lua:14 networks = { "10.0.0.0/8" }',
+      '6 third * /x any back request-id gateway.lua:15 networks = { "10.0.0.0/8" }',
+      '7 third * /* any back request-id gateway.lua:15 networks = { "10.0.0.0/8" }',
     }, lines)
   end)
 
@@ -55,7 +56,8 @@ describe("tidegate routes", function()
     local list = json.decode(out).routes
     assert.same({ 7, "first", 5, "/x" }, { #list, list[1].route, list[1].priority, list[1].path })
     assert.same({ route = "orders", priority = 0, host = "api.test", path = "/v1/orders/{id}",
-                  methods = { "GET", "POST" }, conditions = {}, service = "back", actions = { strip_prefix = "/v1" },
+                  methods = { "GET", "POST" }, conditions = {}, service = "back",
+                    actions = { strip_prefix = "/v1" },
                   plugins = { "request-id", "headers#mine" }, declared = "gateway.lua:5" }, list[2])
   end)
 
@@ -112,12 +114,15 @@ plugins that run
     -- Why each route but the winner does not take the request.
     local function reasons(found)
       local list = {}
-      for _, candidate in ipairs(found.candidates) do list[candidate.route] = candidate.why or candidate.outcome end
+      for _, candidate in ipairs(found.candidates) do
+        list[candidate.route] = candidate.why or candidate.outcome
+      end
       return list
     end
 
     it("tells by which condition the others fail, and by which criterion they lose", function()
-      local found = answer("GET", "/x?q=abc&p=", "-H", "x-version: 2", "-H", "Cookie: a=b; c=2", "--client", "10.1.2.3")
+      local found = answer("GET", "/x?q=abc&p=", "-H", "x-version: 2", "-H", "Cookie: a=b; c=2", "--client",
+        "10.1.2.3")
       assert.same({
         first = "wins",
         second = "first comes first: higher priority",
@@ -135,7 +140,8 @@ plugins that run
       }, reasons(found))
       assert.equal("second comes first: more query conditions",
                    reasons(answer("GET", "/x?q=a&p=1", "-H", "cookie: c=1", "--client", "10.0.0.1")).third)
-      assert.equal("client network does not match", reasons(answer("GET", "/x", "--client", "192.0.2.1")).third)
+      assert.equal("client network does not match",
+        reasons(answer("GET", "/x", "--client", "192.0.2.1")).third)
       assert.equal('cookie c does not match: it asks for { "1", "2" }',
                    reasons(answer("GET", "/x?q=a&p=1", "-H", "cookie: c=3")).second)
     end)
@@ -156,7 +162,8 @@ plugins that run
 
     it("takes the host from a field, and the port along", function()
       local found = answer("GET", "/v1/orders/1", "-H", "Host: api.test:8443")
-      assert.same({ "api.test", 8443, "orders" }, { found.request.host, found.request.port, found.route.name })
+      assert.same({ "api.test", 8443, "orders" }, { found.request.host, found.request.port,
+        found.route.name })
     end)
 
     it("tells of a route without a service", function()
@@ -164,7 +171,8 @@ plugins that run
     end)
 
     it("tells the chains of listeners apart where they differ", function()
-      c:write("two.lua", CONFIG .. 'tg.listener "b" { address = "127.0.0.1:1", plugins = { tg.use "access-log" {} } }')
+      c:write("two.lua", CONFIG ..
+        'tg.listener "b" { address = "127.0.0.1:1", plugins = { tg.use "access-log" {} } }')
       local out = explain("GET", "/204", "two.lua")
       assert.contains("plugins that run on listener http\n", out)
       assert.contains("plugins that run on listener b\n", out)

@@ -340,14 +340,16 @@ tg.route "x" { service = "nope", path = {} }]], world())
   it("in an included file names that file", function()
     local text = host.errors(HEAD .. 'tg.include "a.lua"', world { files = {
       ["a.lua"] = '\n(require "tidegate").route "x" { service = "nope" }' } })
-    assert.matches('^a.lua:2:34: routes.x.service: no service is called "nope" %[TG1301%]\n    2 | %(require', text)
+    assert.matches('^a.lua:2:34: routes.x.service: no service is called "nope" %[TG1301%]\n    2 | %(require',
+                   text)
   end)
 
   it("is a missing file", function()
     local config = require "tidegate.config"
     local tree, reports = config.load { path = "no.lua", host = host.new {} }
     assert.is_nil(tree)
-    assert.equal("cannot read no.lua: no such file [TG1101]\n\n1 error in 1 file — configuration not loaded\n",
+    assert.equal("cannot read no.lua: no such file [TG1101]\n\n" ..
+                 "1 error in 1 file — configuration not loaded\n",
                  reports:render "configuration not loaded")
   end)
 
@@ -376,8 +378,8 @@ end)
 describe("a warning", function()
   it("tells of phases that never run, and the configuration loads", function()
     local _, reports = load 'tg.route "x" { service = "echo", plugins = { tg.use "request-id" {} } }'
-    assert.equal([[
-gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): its rewrite phase does not run on a route [TG1502]
+    assert.equal("gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): " .. [[
+its rewrite phase does not run on a route [TG1502]
     4 | tg.route "x" { service = "echo", plugins = { tg.use "request-id" {} } }
       |                                              ^^
       = rewrite runs before routing; attach the plugin globally or to a listener

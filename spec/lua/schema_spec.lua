@@ -128,7 +128,8 @@ describe("lists and maps", function()
 
   it("find repeats of tables by what is in them", function()
     local t = S.list(S.record { host = S.host(), port = S.port():default(80) }, { unique = true })
-    assert.same({ "[2]: same as item 1" }, problems(t, { { host = "A.test" }, { port = 80, host = "a.test" } }))
+    assert.same({ "[2]: same as item 1" }, problems(t,
+      { { host = "A.test" }, { port = 80, host = "a.test" } }))
     assert.same({}, problems(t, { { host = "a.test" }, { host = "a.test", port = 81 } }))
   end)
 
@@ -248,7 +249,8 @@ describe("rules", function()
 
   it("name fields that exist, and values that can be", function()
     assert.has_error(function() with(S.exactly_one("a", "c")) end, 'rule 1 names the unknown field "c"')
-    assert.has_error(function() with(S.when("mode", "x", S.need "c")) end, 'rule 1 names the unknown field "c"')
+    assert.has_error(function() with(S.when("mode", "x", S.need "c")) end,
+      'rule 1 names the unknown field "c"')
     assert.has_error(function()
       S.record { kind = S.enum { "a", "b" }, x = a }:rules { S.when("kind", "c", S.need "x") }
     end, 'rule 1 waits for kind = "c", which is not one of its values')
@@ -301,14 +303,16 @@ describe("what is sensitive", function()
     found = list
     local parts = {}
     for i, problem in ipairs(list) do
-      parts[i] = table.concat({ problem.path, problem.message, problem.hint or "", problem.suggestion or "" }, " ")
+      parts[i] = table.concat({ problem.path, problem.message, problem.hint or "", problem.suggestion or
+        "" }, " ")
     end
     return table.concat(parts, "\n")
   end
 
   local types = {
     text = S.string { min = 20 }, pattern = S.string { pattern = "^%d+$" }, word = S.enum { "huntsman" },
-    duration = S.duration(), url = S.url(), header = S.header_name { editable = true }, number = S.int { max = 1 },
+    duration = S.duration(), url = S.url(), header = S.header_name { editable = true },
+      number = S.int { max = 1 },
     either = S.one_of { a = S.int(), b = S.enum { "x" } }, list = S.list(S.cidr()),
     record = S.record { inner = S.record { word = S.enum { "huntsman" } } },
     checked = S.string():check(function(value) return nil, value .. " is bad" end),

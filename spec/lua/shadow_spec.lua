@@ -7,9 +7,11 @@ describe("a path covers another", function()
   local cases = {
     { "/a", "/a", true }, { "/a", "/a/", false }, { "/a/", "/a", false }, { "/a/*", "/a", true },
     { "/a/*", "/a/b/{c}", true }, { "/a/*", "/ab", false }, { "/*", "/", true }, { "/*", "/a/*", true },
-    { "/a/{x}", "/a/b", true }, { "/a/{x}", "/a/{y}", true }, { "/a/{x}", "/a/", false }, { "/a/b", "/a/{x}", false },
+    { "/a/{x}", "/a/b", true }, { "/a/{x}", "/a/{y}", true }, { "/a/{x}", "/a/", false },
+      { "/a/b", "/a/{x}", false },
     { "/a/{x}", "/a/*", false }, { "/a/{x:int}", "/a/12", true }, { "/a/{x:int}", "/a/b", false },
-    { "/a/{x:int}", "/a/{y:int}", true }, { "/a/{x:int}", "/a/{y}", false }, { "/a/{x}", "/a/{y:[a-z]+}", true },
+    { "/a/{x:int}", "/a/{y:int}", true }, { "/a/{x:int}", "/a/{y}", false },
+      { "/a/{x}", "/a/{y:[a-z]+}", true },
     { "/a/{x:[a-z]+}", "/a/b", false }, { "/a/{r...}", "/a/b/c", true }, { "/a/{r...}", "/a/", true },
     { "/a/{r...}", "/a", false }, { "/a/{r...}", "/a/*", false }, { "/a/*", "/a/{r...}", true },
     { "/{x}/b", "/a/b", true }, { "/{x}/*", "/a", true }, { "/a/*", "/*", false }, { "/a/b/*", "/a", false },
@@ -36,11 +38,13 @@ end)
 it("conditions hold where those that ask for the same, and more, do", function()
   local one = { kind = "value", values = { "1" } }
   assert.is_true(cover.conditions({}, { headers = { a = one } }))
-  assert.is_true(cover.conditions({ headers = { a = one } }, { headers = { a = one, b = one }, scheme = "https" }))
+  assert.is_true(cover.conditions({ headers = { a = one } },
+    { headers = { a = one, b = one }, scheme = "https" }))
   assert.is_false(cover.conditions({ headers = { a = one } }, {}))
   assert.is_false(cover.conditions({ headers = { a = one } },
                                    { headers = { a = { kind = "value", values = { "1", "2" } } } }))
-  assert.is_false(cover.conditions({ networks = { "10.0.0.0/8" } }, { networks = { "10.0.0.0/8", "192.0.2.0/24" } }))
+  assert.is_false(cover.conditions({ networks = { "10.0.0.0/8" } },
+    { networks = { "10.0.0.0/8", "192.0.2.0/24" } }))
 end)
 
 describe("a table", function()
@@ -64,7 +68,8 @@ describe("a table", function()
 
   it("tells who takes a route's requests", function()
     assert.same({ b = "a" }, find({ "a", "/x/*" }, { "b", "/x/y" }, { "c", "/y" }))
-    assert.same({ c = "a,b" }, find({ "a", "/x", { "GET" } }, { "b", "/*", { "PUT" } }, { "c", "/x", { "GET", "PUT" } }))
+    assert.same({ c = "a,b" }, find({ "a", "/x", { "GET" } }, { "b", "/*", { "PUT" } },
+      { "c", "/x", { "GET", "PUT" } }))
     assert.same({}, find({ "a", "/x", { "GET" } }, { "b", "/x" }))
     assert.same({ b = "a" }, find({ "a", "/x", nil, "*.test" }, { "b", "/x", nil, "a.test" }))
     assert.same({}, find({ "a", "/x", nil, "a.test" }, { "b", "/x", nil, "*.test" }))
@@ -72,7 +77,9 @@ describe("a table", function()
 
   it("of a hundred thousand routes is looked through in some seconds", function()
     local routes = {}
-    for i = 1, 100000 do routes[i] = { "r" .. i, ("/v%d/%d/{id}"):format(i % 7, i), nil, "h" .. i % 1000 .. ".test" } end
+    for i = 1, 100000 do
+      routes[i] = { "r" .. i, ("/v%d/%d/{id}"):format(i % 7, i), nil, "h" .. i % 1000 .. ".test" }
+    end
     local started = os.clock()
     assert.same({}, find(unpack(routes, 1, 7000)))
     assert.is_true(os.clock() - started < 5)

@@ -32,7 +32,8 @@ describe("a checked value", function()
   end)
 
   it("is hidden where it is sensitive, at any depth", function()
-    local t = S.record { key = S.string():sensitive(), more = S.record { list = S.list(S.string()):sensitive() },
+    local t = S.record { key = S.string():sensitive(),
+      more = S.record { list = S.list(S.string()):sensitive() },
                          secret = S.secret(), map = S.map(S.string():sensitive(), S.int()) }
     local shown = there_and_back(t, { key = "hunter2", more = { list = { "hunter2" } }, secret = "s",
                                       map = { hunter2 = 1 } }, { reveal = function() return "hunter2" end })

@@ -51,7 +51,8 @@ local KEYWORDS = {
   ["$schema"] = function(value) return value == "https://json-schema.org/draft/2020-12/schema" end,
   type = function(value) return TYPES[value] == true end,
   title = is_string, description = is_string, format = is_string, pattern = is_string,
-  properties = is_schema_map, required = is_names, additionalProperties = is_schema, propertyNames = is_schema,
+  properties = is_schema_map, required = is_names, additionalProperties = is_schema,
+    propertyNames = is_schema,
   items = is_schema, minItems = is_count, maxItems = is_count, uniqueItems = is_boolean,
   minLength = is_count, maxLength = is_count, minimum = is_number, maximum = is_number,
   enum = is_list, const = is_anything, default = is_anything, examples = is_list,
@@ -143,7 +144,8 @@ function json_schema.fits(schema, value)
   if schema.anyOf and count_fitting(schema.anyOf, value) == 0 then return false end
   if schema.oneOf and count_fitting(schema.oneOf, value) ~= 1 then return false end
   if schema.allOf and count_fitting(schema.allOf, value) ~= #schema.allOf then return false end
-  if schema["if"] and json_schema.fits(schema["if"], value) and not json_schema.fits(schema["then"], value) then
+  if schema["if"] and json_schema.fits(schema["if"], value) and
+    not json_schema.fits(schema["then"], value) then
     return false
   end
   if type(value) ~= "table" then return scalar_fits(schema, value) end

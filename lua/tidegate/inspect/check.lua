@@ -1,9 +1,10 @@
 -- `tidegate check`: what is wrong with a configuration, what is probably not meant, and what it would change.
 --
--- Purpose    Renders the outcome for people or as JSON. Whether the configuration loads has been decided before, by
---            the load itself; here its mistakes are found again as data.
--- Request    path, old (to compare with), strict, json; loads, evaluates, starts: how the load and the rehearsal of
---            the plugins ended; said: what was written about an end that only C knows; counts of what was loaded
+-- Purpose    Renders the outcome for people or as JSON. Whether the configuration loads has been decided
+--            before, by the load itself; here its mistakes are found again as data.
+-- Request    path, old (to compare with), strict, json; loads, evaluates, starts: how the load and the
+--            rehearsal of the plugins ended; said: what was written about an end that only C knows; counts
+--            of what was loaded
 -- Result     exit status, text for stdout, text for stderr
 
 local config = require "tidegate.config"
@@ -20,7 +21,8 @@ local function read_failure(text)
   local first = text:match "^[^\n]*"
   local message, code = first:match "^(.*) %[(TG%d+)%]$"
   local file, line, rest = (message or first):match "^(.-):(%d+): (.*)$"
-  return { severity = "error", code = code, file = file, line = tonumber(line), message = rest or message or first,
+  return { severity = "error", code = code, file = file, line = tonumber(line),
+           message = rest or message or first,
            hint = text:match "\n      = ([^\n]*)" }
 end
 
@@ -84,7 +86,8 @@ local function as_json(request, found)
   for _, entry in ipairs(request.counts) do counts[entry.noun .. "s"] = entry.count end
   return json.encode {
     ok = found.ok or false, file = request.path, messages = messages, warnings = reports.warnings,
-    errors = reports.errors + (found.failure and 1 or 0) + (found.old_reports and found.old_reports.errors or 0),
+    errors = reports.errors + (found.failure and 1 or 0) +
+             (found.old_reports and found.old_reports.errors or 0),
     counts = request.loads and counts or nil, changes = found.changes and diff.plain(found.changes) or nil,
   }
 end
@@ -94,7 +97,8 @@ local function as_text(request, found)
   local parts = { found.reports:render(refused and NOT_LOADED or nil) }
   if found.failure then parts[#parts + 1] = found.failure:gsub("\n*$", "\n") end
   if found.old_reports then
-    parts[#parts + 1] = found.old_reports:render("nothing to compare with: " .. request.old .. " does not load")
+    parts[#parts + 1] = found.old_reports:render("nothing to compare with: " .. request.old ..
+      " does not load")
   end
   if found.changes then parts[#parts + 1] = diff.text(found.changes, request.old) end
   if found.ok and not found.changes then

@@ -1,7 +1,8 @@
 -- Whether everything that one pattern matches is matched by another.
 --
--- Purpose    The proof behind "no request reaches this route". It answers yes only where that follows from the
---            patterns; a regular expression or a constraint that it does not understand covers nothing but itself.
+-- Purpose    The proof behind "no request reaches this route". It answers yes only where that follows from
+--            the patterns; a regular expression or a constraint that it does not understand covers nothing
+--            but itself.
 -- Hosts      "a.test" < "*.test" < "*"; with a port < without. Paths by segment: text < {name:int} < {name};
 --            /a/{rest...} covers what goes on behind /a/, /a/* that and /a itself.
 -- Ownership  Pure functions.
@@ -9,8 +10,8 @@
 
 local cover = {}
 
---- A path pattern as its segments: { text } or { param, constraint }, { rest } or { prefix } at the end. Nil when it is
--- none of those that can be compared.
+--- A path pattern as its segments: { text } or { param, constraint }, { rest } or { prefix } at the end.
+-- Nil when it is none of those that can be compared.
 function cover.segments(path)
   if path:sub(1, 1) ~= "/" then return nil end
   local list = {}
@@ -32,7 +33,8 @@ local function segment_covers(a, b)
   if a.text then return a.text == b.text end
   if b.prefix or b.rest or b.text == "" then return false end
   if not a.constraint then return true end
-  return a.constraint == b.constraint or (a.constraint == "int" and b.text ~= nil and b.text:find "^%d+$" ~= nil)
+  if a.constraint == b.constraint then return true end
+  return a.constraint == "int" and b.text ~= nil and b.text:find "^%d+$" ~= nil
 end
 
 --- Whether the segments `a` match all that `b` does.

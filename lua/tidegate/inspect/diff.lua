@@ -1,9 +1,10 @@
 -- What differs between two configurations.
 --
 -- Purpose    `tidegate check --diff OLD` tells what a reload would change, field by field, before it does.
--- How        Both are looked at as models (model.lua). Objects are matched by their names, fields by the schema, plugin
---            instances by plugin and id at one place. Values are compared as checked, so that another spelling of
---            the same is no change, and a secret that changed is told without being shown.
+-- How        Both are looked at as models (model.lua). Objects are matched by their names, fields by the
+--            schema, plugin instances by plugin and id at one place. Values are compared as checked, so
+--            that another spelling of the same is no change, and a secret that changed is told without
+--            being shown.
 -- Chains     What runs where follows from plugins at several places. Changes of a chain are told once for all
 --            routes that share them.
 -- Ownership  Pure functions; models are borrowed.
@@ -92,12 +93,15 @@ local function compare_plugins(old_model, old, new_model, new)
   local after, new_order = by_key(new_model, new)
   local found = {}
   for _, key in ipairs(old_order) do
-    if not after[key] then found[#found + 1] = { plugin = key, change = "removed", where = before[key].where } end
+    if not after[key] then
+      found[#found + 1] = { plugin = key, change = "removed", where = before[key].where }
+    end
   end
   for _, key in ipairs(new_order) do
     local one, two = before[key], after[key]
     if not one then
-      found[#found + 1] = { plugin = key, change = "added", where = two.where, conf = show.plain(two.type, two.conf) }
+      found[#found + 1] = { plugin = key, change = "added", where = two.where,
+        conf = show.plain(two.type, two.conf) }
     else
       local fields = instance_changes(one, two)
       if #fields > 0 then
@@ -185,7 +189,8 @@ local function compare_files(old_model, new_model)
   for _, instance in ipairs(new_model.instances) do
     local old, new = before[instance.name], instance.plugin
     if old and not seen[new] and text_of(old) ~= text_of(new) then
-      found[#found + 1] = { plugin = instance.name, file = new.chunkname, old = old.version, new = new.version }
+      found[#found + 1] = { plugin = instance.name, file = new.chunkname, old = old.version,
+        new = new.version }
     end
     seen[new] = true
   end
@@ -261,7 +266,8 @@ function diff.text(changes, old)
   end
   for _, chain in ipairs(changes.chains) do lines[#lines + 1] = chain_line(chain) end
   for _, file in ipairs(changes.files) do
-    local version = file.old ~= file.new and ("version %s -> %s"):format(file.old, file.new) or "its text changed"
+    local version = file.old ~= file.new and ("version %s -> %s"):format(file.old, file.new) or
+      "its text changed"
     lines[#lines + 1] = ("~ plugin file %s (%s): %s"):format(file.plugin, file.file, version)
   end
   if #lines == 0 then return ("nothing changes from %s\n"):format(old) end

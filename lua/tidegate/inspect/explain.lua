@@ -1,11 +1,12 @@
 -- `tidegate routes --explain`: what becomes of one request.
 --
--- Purpose    The core has matched it; here the outcome is told: the route that takes it and what it captures, why the
---            others do not, the plugins of each phase and where each was attached, and what goes to the origin.
--- Request    path, json; request (method, url, scheme, host, port, raw_path, path, query, client, sni); verdict
---            ("found", "not_found", "wrong_method", "undecided"), allow, captures, left_out, and candidates
---            in order: { route (index), outcome ("wins", "loses", "fails"), criterion, check, name, gave_up, host, path,
---            priority }
+-- Purpose    The core has matched it; here the outcome is told: the route that takes it and what it
+--            captures, why the others do not, the plugins of each phase and where each was attached, and
+--            what goes to the origin.
+-- Request    path, json; request (method, url, scheme, host, port, raw_path, path, query, client, sni);
+--            verdict ("found", "not_found", "wrong_method", "undecided"), allow, captures, left_out, and
+--            candidates in order: { route (index), outcome ("wins", "loses", "fails"), criterion, check,
+--            name, gave_up, host, path, priority }
 -- Result     exit status, text for stdout, text for stderr
 
 local json = require "tidegate.inspect.json"
@@ -52,7 +53,7 @@ local function chain_of(self, listener, route)
   local phases, before = json.list(), self.chains[listener.chains[1]]
   local after = route and self.chains[route.chains[listener.index]]
   for _, phase in ipairs(PHASES) do
-    local list = phase == "rewrite" and before.rewrite or after and after[phase] or not after and before[phase] or {}
+    local list = (phase == "rewrite" or not after) and before[phase] or after[phase]
     for i, index in ipairs(list) do
       local instance = self.instances[index]
       phases[#phases + 1] = { phase = phase, order = i, plugin = instance.name, id = instance.id,
@@ -119,8 +120,8 @@ local function findings(self, request)
       list[i].why = why(candidate, self.objects.route[candidate.route], winner and winner.name)
     end
   end
-  local found = { request = request.request, verdict = request.verdict, allow = request.allow, candidates = list,
-                  left_out = request.left_out, chains = chains_of(self, winner) }
+  local found = { request = request.request, verdict = request.verdict, allow = request.allow,
+                  candidates = list, left_out = request.left_out, chains = chains_of(self, winner) }
   if winner then
     found.route = { name = winner.name, declared = winner.where, conditions = routes.conditions(winner),
                     actions = routes.actions(winner), methods = winner.value.methods }
@@ -172,7 +173,8 @@ local function table_of(list, outcome)
   local rows = {}
   for _, candidate in ipairs(list) do
     if candidate.outcome == outcome then
-      rows[#rows + 1] = { "  " .. candidate.route, candidate.host, candidate.path, candidate.why, candidate.declared }
+      rows[#rows + 1] = { "  " .. candidate.route, candidate.host, candidate.path, candidate.why,
+        candidate.declared }
     end
   end
   if #rows == 0 then return nil end
@@ -189,7 +191,8 @@ local function chain_lines(lines, chains)
     local where = #chains > 1 and " on listener " .. table.concat(chain.listeners, ", ") or ""
     lines[#lines + 1] = ""
     lines[#lines + 1] = #rows == 0 and "no plugins run" .. where or "plugins that run" .. where .. "\n" ..
-      columns.render({ "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }, rows):gsub("\n$", "")
+      columns.render({ "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }, rows):gsub("\n$",
+        "")
   end
 end
 
@@ -208,7 +211,9 @@ local function as_text(found)
     local rows = table_of(found.candidates, outcome)
     if rows then lines[#lines + 1] = ("\n%s\n%s"):format(titles[outcome], (rows:gsub("\n$", ""))) end
   end
-  if found.left_out > 0 then lines[#lines + 1] = ("  and %d more that came less far"):format(found.left_out) end
+  if found.left_out > 0 then
+    lines[#lines + 1] = ("  and %d more that came less far"):format(found.left_out)
+  end
   chain_lines(lines, found.chains)
   return table.concat(lines, "\n") .. "\n"
 end

@@ -1,8 +1,8 @@
 -- JSON for those who read what the commands tell.
 --
--- Purpose    Writes plain data with its keys in order of the alphabet, so that two runs can be compared. It is
---            not the library's encoder (tg.json), which lives with the plugins and bounds what it takes: a table
---            of a hundred thousand routes has to come out whole.
+-- Purpose    Writes plain data with its keys in order of the alphabet, so that two runs can be compared. It
+--            is not the library's encoder (tg.json), which lives with the plugins and bounds what it takes:
+--            a table of a hundred thousand routes has to come out whole.
 -- Invariants The text is valid JSON whatever bytes the strings hold: those that are no UTF-8 become U+FFFD.
 -- Ownership  Pure functions.
 -- Cost       One walk.

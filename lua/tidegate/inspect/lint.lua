@@ -1,10 +1,12 @@
--- What loads and is probably not meant: routes that nothing reaches, names that nothing uses, plugins that never run.
+-- What loads and is probably not meant: routes that nothing reaches, names that nothing uses, plugins that
+-- never run.
 --
--- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for people, and
---            cost more than a load.
--- Invariants Each warning can be proven from the configuration. A service or a zone counts as used when anything refers
---            to it, or when a plugin's text or configuration holds its name as a string, since plugins may name
---            both at run time.
+-- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for
+--            people, and cost more than a load.
+-- Invariants Each warning can be proven from the configuration. A service or a zone counts as used when
+-- anything refers
+--            to it, or when a plugin's text or configuration holds its name as a string, since plugins may
+--            name both at run time.
 -- Cost       One walk over the routes (shadow.lua), one search of each plugin's text for each unused name.
 
 local model = require "tidegate.inspect.model"
@@ -26,7 +28,8 @@ local function before_it(takers)
   end
   if #texts == 1 then return ("route %s comes before it"):format(texts[1]) end
   if #texts > SHOWN then
-    return ("routes %s and %d more come before it"):format(table.concat(texts, ", ", 1, SHOWN), #texts - SHOWN)
+    return ("routes %s and %d more come before it"):format(table.concat(texts, ", ", 1, SHOWN),
+      #texts - SHOWN)
   end
   local last = table.remove(texts)
   return ("routes %s and %s come before it"):format(table.concat(texts, ", "), last)

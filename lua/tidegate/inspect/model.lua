@@ -1,18 +1,20 @@
 -- What a configuration says, kept for being looked at.
 --
--- Purpose    The tree that is frozen for serving forgets what only people ask about: where things were declared,
---            what a route matches, which types the values had. The commands that tell about a configuration look
---            at this instead.
+-- Purpose    The tree that is frozen for serving forgets what only people ask about: where things were
+--            declared, what a route matches, which types the values had. The commands that tell about a
+--            configuration look at this instead.
 -- A model    path       of the configuration
 --            settings   { type, value, where }
---            objects    by kind ("listener", "service", "route", "zone.dict", …): lists in order of declaration of
---                       { kind, name, where, type, value, plugins, declaration }; a listener and a route also
---                       have `chains`, a route `match`, the set of fields that decide whether it takes a request
+--            objects    by kind ("listener", "service", "route", "zone.dict", …): lists, in order of
+--                       declaration, of { kind, name, where, type, value, plugins, declaration }; a
+--                       listener and a route also have `chains`, a route `match`, the set of fields that
+--                       decide whether it takes a request
 --            global     plugins of every request
 --            instances  { name, version, stage, phases, scope, where, id, when, on_error, limits, conf, type,
 --                       plugin } by index, as `plugins` and chains refer to them
 --            chains     as in the tree: per phase a list of instances
---            order      hosts and paths of all routes in order of precedence: { route, host, path, auto_head }
+--            order      hosts and paths of all routes in order of precedence:
+--                       { route, host, path, auto_head }
 --            used       per kind the set of names that something refers to
 -- Ownership  Values are shared with the tree; nobody changes them.
 -- Cost       A copy of each object's outermost table.
@@ -54,7 +56,8 @@ local function instance_of(resolver, instance)
   local plugin = instance.plugin
   return {
     name = plugin.name, version = plugin.version, stage = plugin.stage, phases = plugin.phases,
-    scope = instance.scope, where = resolver.session.cite(instance.where), id = instance.id, when = instance.when,
+    scope = instance.scope, where = resolver.session.cite(instance.where), id = instance.id,
+    when = instance.when,
     on_error = instance.on_error, limits = instance.limits, conf = instance.checked, type = plugin.schema,
     plugin = plugin, attached = instance,
   }

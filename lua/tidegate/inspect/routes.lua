@@ -1,7 +1,7 @@
 -- `tidegate routes`: the routes of a configuration in the order in which they are tried.
 --
--- Purpose    One line for each host and path of a route; what a route asks for besides comes from its schema, so
---            conditions that are added to it show up by themselves.
+-- Purpose    One line for each host and path of a route; what a route asks for besides comes from its
+--            schema, so conditions that are added to it show up by themselves.
 -- Request    path, json
 -- Result     exit status, text for stdout, text for stderr
 
@@ -14,7 +14,8 @@ local PHASES = require("tidegate.plugin").PHASES
 local routes = {}
 
 -- What has a column of its own.
-local COLUMNS = { hosts = true, paths = true, methods = true, priority = true, service = true, plugins = true }
+local COLUMNS = { hosts = true, paths = true, methods = true, priority = true, service = true,
+  plugins = true }
 
 --- What a route asks of a request besides host, path and method, as plain data by field.
 function routes.conditions(route)
@@ -25,7 +26,8 @@ function routes.conditions(route)
   return asked
 end
 
---- What a route does with a request, besides handing it to its service: the fields that do not decide a match.
+--- What a route does with a request, besides handing it to its service: the fields that do not decide a
+-- match.
 function routes.actions(route)
   local done = show.fields(route.type, route.value, COLUMNS)
   for field in pairs(done) do
@@ -64,7 +66,9 @@ end
 --- Fields on one line: headers = { ["x-a"] = "b" }, scheme = "https".
 function routes.line(fields)
   local parts = {}
-  for i, name in ipairs(sorted_names(fields)) do parts[i] = ("%s = %s"):format(name, show.literal(fields[name])) end
+  for i, name in ipairs(sorted_names(fields)) do
+    parts[i] = ("%s = %s"):format(name, show.literal(fields[name]))
+  end
   return table.concat(parts, ", ")
 end
 

@@ -1,8 +1,9 @@
 -- `tidegate schema`: what a configuration may say, from the schemas that check it.
 --
--- Purpose    JSON Schema for machines, Markdown for people, of settings, of the objects of the language and of plugins,
---            bundled ones or files.
--- Request    name ("settings", "route", "cors", "./plugins/mine.lua"; absent: which names there are), json_schema
+-- Purpose    JSON Schema for machines, Markdown for people, of settings, of the objects of the language and
+--            of plugins, bundled ones or files.
+-- Request    name ("settings", "route", "cors", "./plugins/mine.lua"; absent: which names there are),
+--            json_schema
 -- Result     exit status, text for stdout, text for stderr
 
 local diagnostics = require "tidegate.diagnostics"
@@ -50,8 +51,9 @@ end
 
 local function list(host)
   local _, names = schema.language(host.limits)
-  return ("objects of the language: %s\nbundled plugins: %s\na plugin of your own is named by its file: ./plugins/name.lua\n")
-    :format(table.concat(names, ", "), table.concat(sorted_plugins(host), ", "))
+  return ("objects of the language: %s\nbundled plugins: %s\n"):format(table.concat(names, ", "),
+    table.concat(sorted_plugins(host), ", ")) ..
+    "a plugin of your own is named by its file: ./plugins/name.lua\n"
 end
 
 local function rendered(title, t, request)

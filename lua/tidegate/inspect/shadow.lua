@@ -1,12 +1,14 @@
 -- Routes that no request reaches, because others that come before them take all that they match.
 --
--- Purpose    Precedence puts the more specific match first, so a shadow needs an explicit priority, or several
---            routes that together name all methods of another. Only what can be proven is told (cover.lua).
--- How        For each entry (route, host, path) the entries that come before it and cover its host, its path and
---            its conditions are looked up in a tree of segments for each host; when their methods together have all of
---            its own, it is shadowed.
--- Cost       The depth of the path for each entry and the number of those that cover it. After STEPS comparisons
---            the search ends: a table that needs more has thousands of alternatives at one path.
+-- Purpose    Precedence puts the more specific match first, so a shadow needs an explicit priority, or
+--            several routes that together name all methods of another. Only what can be proven is told
+--            (cover.lua).
+-- How        For each entry (route, host, path) the entries that come before it and cover its host, its
+--            path and its conditions are looked up in a tree of segments for each host; when their methods
+--            together have all of its own, it is shadowed.
+-- Cost       The depth of the path for each entry and the number of those that cover it. After STEPS
+--            comparisons the search ends: a table that needs more has thousands of alternatives at one
+--            path.
 
 local cover = require "tidegate.inspect.cover"
 
@@ -69,7 +71,8 @@ local function index(model)
     local route = model.objects.route[item.route]
     conditions[route] = conditions[route] or conditions_of(route)
     local entry = { rank = rank, route = route, host = item.host:lower(), path = item.path,
-                    methods = item.auto_head and { "HEAD" } or route.value.methods, auto_head = item.auto_head,
+                    methods = item.auto_head and { "HEAD" } or route.value.methods,
+                    auto_head = item.auto_head,
                     segments = cover.segments(item.path), conditions = conditions[route] }
     entries[rank] = entry
     if entry.segments then
@@ -123,8 +126,8 @@ end
 
 --- Finds what is shadowed.
 -- @tparam table model with `order`
--- @treturn table list of { route, host, path, takers = entries }, in order of precedence, and for each route how
---   many entries it has and how many of them are shadowed, as `total` and `lost` by route
+-- @treturn table list of { route, host, path, takers = entries }, in order of precedence, and for each
+--   route how many entries it has and how many of them are shadowed, as `total` and `lost` by route
 function shadow.find(model)
   local entries, trees = index(model)
   local budget, found = { steps = STEPS }, { total = {}, lost = {} }

@@ -1,8 +1,8 @@
 -- Checked values, written again as a configuration would write them.
 --
--- Purpose    The check turns "10s" into 10 and an address into a record; people and programs that are told about
---            a configuration want it as it was written. The schema knows the way back, so fields that are added
---            to it show up here by themselves.
+-- Purpose    The check turns "10s" into 10 and an address into a record; people and programs that are told
+--            about a configuration want it as it was written. The schema knows the way back, so fields that
+--            are added to it show up here by themselves.
 -- Invariants What the schema calls sensitive is "***". Fields that have their default are left out.
 -- Ownership  Pure functions; types and values are borrowed.
 -- Cost       One walk over the value.
@@ -108,7 +108,9 @@ end
 -- Whether a field says no more than its default. (A default is written as in a configuration.)
 local function is_default(t, value)
   if t.default_value == nil then return false end
-  if type(value) ~= "table" then return show.plain(t, value) == t.default_value or value == t.default_value end
+  if type(value) ~= "table" then
+    return show.plain(t, value) == t.default_value or value == t.default_value
+  end
   return show.equal(show.plain(t, value), t.default_value)
 end
 

@@ -1,9 +1,10 @@
 -- The config language and the configurations of plugins as types for editors (LuaLS).
 --
--- Purpose    `tg.route "x" {` and `tg.use "cors" {` complete their fields. In a config file `require "tidegate"` is the
---            language, in a plugin the library; editors know one module of that name, so the language's functions
---            are added to the class of the library.
--- Invariants Written from the schemas that check, so a field that is there can be written, and the other way round.
+-- Purpose    `tg.route "x" {` and `tg.use "cors" {` complete their fields. In a config file `require
+--            "tidegate"` is the language, in a plugin the library; editors know one module of that name, so
+--            the language's functions are added to the class of the library.
+-- Invariants Written from the schemas that check, so a field that is there can be written, and the other
+-- way round.
 -- Result     as of the other answers; the text is a Lua file of annotations
 
 local docs = require "tidegate.inspect.schema"
@@ -36,7 +37,9 @@ local composite = {
   end,
   one_of = function(self, t, name)
     local texts = {}
-    for i, variant in ipairs(t.names) do texts[i] = self:type_of(t.variants[variant], name .. "_" .. variant) end
+    for i, variant in ipairs(t.names) do
+      texts[i] = self:type_of(t.variants[variant], name .. "_" .. variant)
+    end
     return table.concat(texts, "|")
   end,
   record = function(self, t, name)
@@ -89,21 +92,23 @@ local function plugins_of(host)
   return names
 end
 
+local OVERLOAD = "---@overload fun(name: %s, options?: tidegate.config.use): " ..
+                 "fun(conf: %s): tidegate.config.Plugin"
+
 local function use_class(self, host)
-  local lines = { "---@class tidegate.config.Use",
-                  "---@overload fun(name: string, options?: tidegate.config.use): fun(conf: table): tidegate.config.Plugin" }
+  local lines = { "---@class tidegate.config.Use", OVERLOAD:format("string", "table") }
   for _, name in ipairs(plugins_of(host)) do
     local loaded = docs.plugin(name, host)
     if loaded then
       local class = "tidegate.plugin." .. loaded.name:gsub("[^%w_]", "_")
       self:class(class, loaded.schema)
-      lines[#lines + 1] = ('---@overload fun(name: "%s", options?: tidegate.config.use): fun(conf: %s): %s'):format(
-        name, class, "tidegate.config.Plugin")
+      lines[#lines + 1] = OVERLOAD:format('"' .. name .. '"', class)
     end
   end
   self.classes[#self.classes + 1] = table.concat(lines, "\n") .. "\n"
 end
 
+local DECLARATION = "---@field %s fun(name: string): fun(fields: %s): tidegate.config.Handle\n"
 local LANGUAGE = [[
 ---@class tidegate.config.Zone
 ---@field dict fun(name: string): fun(fields: tidegate.config.zone_dict): tidegate.config.Handle
@@ -130,11 +135,12 @@ function types.answer(_, host)
     local class = "tidegate.config." .. name:gsub("%.", "_")
     self:class(class, of[name])
     if name ~= "settings" and name ~= "use" and not name:find("%.") then
-      named[#named + 1] = ("---@field %s fun(name: string): fun(fields: %s): tidegate.config.Handle\n"):format(name, class)
+      named[#named + 1] = DECLARATION:format(name, class)
     end
   end
   use_class(self, host)
-  return 0, HEAD .. "\n" .. table.concat(self.classes, "\n") .. "\n" .. LANGUAGE:format(table.concat(named)), ""
+  return 0, HEAD .. "\n" .. table.concat(self.classes, "\n") .. "\n" ..
+    LANGUAGE:format(table.concat(named)), ""
 end
 
 return types

@@ -33,7 +33,7 @@ return function(_, code)
   if not code then return list() end
   local entry = codes.find(code)
   if not entry then
-    return nil, ("there is no message %s; `tidegate explain` lists all, a code looks like TG1204"):format(code)
+    return nil, ("there is no message %s; `tidegate explain` lists all, such as TG1204"):format(code)
   end
   return ("%s: %s\n\n%s\n%s%s"):format(entry.number, entry.title, wrapped(entry.text),
     example("Instead of", entry.wrong), example(entry.wrong and "write" or "Write", entry.right))

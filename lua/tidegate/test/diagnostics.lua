@@ -1,8 +1,8 @@
 -- Reads what `check` prints, so that specs can look at parts of it.
 --
--- Each message becomes { text, code, file, line, column, path, message, hint, suggestion, severity }; `path` is
--- the configuration's, such as routes.orders.retry.atempts, `code` such as TG1204, `text` the first line as it was
--- printed.
+-- Each message becomes { text, code, file, line, column, path, message, hint, suggestion, severity };
+-- `path` is the configuration's, such as routes.orders.retry.atempts, `code` such as TG1204, `text` the
+-- first line as it was printed.
 
 local diagnostics = {}
 

@@ -12,9 +12,11 @@
 
 #include <cmocka.h>
 
-static const struct tg_option serve_options[] = {
-    {"single", "", NULL}, {"quiet", "", NULL}, {"admin", "", "ADDRESS"}, {"H", "", "FIELD"},
-    {NULL, NULL, NULL}};
+static const struct tg_option serve_options[] = {{"single", "", NULL},
+                                                 {"quiet", "", NULL},
+                                                 {"admin", "", "ADDRESS"},
+                                                 {"H", "", "FIELD"},
+                                                 {NULL, NULL, NULL}};
 static const struct tg_command serve = {
     .name = "serve", .operands = "[FILE]", .max_operands = 1, .options = serve_options};
 static const struct tg_command check = {.name = "check", .operands = "[FILE]", .max_operands = 1};

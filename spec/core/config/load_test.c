@@ -40,7 +40,8 @@ static void mistakes_are_all_written(void **state)
     assert_null(snapshot);
     assert_non_null(strstr(text, "gateway.lua:4:15: settings.worker: unknown field [TG1204]\n"));
     assert_non_null(strstr(text, "      = did you mean \"echo\"?"));
-    assert_non_null(strstr(text, "routes.r.paths[1]: \"x\" is not a path: a path begins with / [TG1202]\n"));
+    assert_non_null(
+        strstr(text, "routes.r.paths[1]: \"x\" is not a path: a path begins with / [TG1202]\n"));
     assert_non_null(strstr(text, "3 errors in 1 file — configuration not loaded\n"));
 }
 

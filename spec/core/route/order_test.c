@@ -20,8 +20,9 @@ static void on_listing(void *arg, const struct tg_route_listing *listing)
 {
     size_t n = strlen(told);
     assert_null(arg);
-    (void)snprintf(told + n, sizeof(told) - n, "%d %.*s%.*s %d%s\n", (int)(uintptr_t)listing->handle,
-                   TG_STR_ARG(listing->host), TG_STR_ARG(listing->path), (int)listing->priority,
+    (void)snprintf(told + n, sizeof(told) - n, "%d %.*s%.*s %d%s\n",
+                   (int)(uintptr_t)listing->handle, TG_STR_ARG(listing->host),
+                   TG_STR_ARG(listing->path), (int)listing->priority,
                    listing->auto_head ? " HEAD" : "");
 }
 
