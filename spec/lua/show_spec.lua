@@ -52,12 +52,14 @@ it("a literal is one line of Lua", function()
   local text = show.literal(value)
   assert.equal('{ 1, "a\\10\\34b\\34", { x = true }, ["a-b"] = {}, c = 0.5 }', text)
   assert.same(value, loadstring("return " .. text)())
+  assert.equal("{ [404] = 1, [500] = 2 }", show.literal { [404] = 1, [500] = 2 })
 end)
 
 describe("JSON", function()
   it("has its keys in order, and lists where they are marked", function()
     assert.equal('{\n  "a": [],\n  "b": {},\n  "c": [\n    1,\n    0.5,\n    true\n  ]\n}\n',
                  json.encode { c = { 1, 0.5, true }, a = json.list(), b = {} })
+    assert.equal('{\n  "1": "a",\n  "x": 2\n}\n', json.encode(json.object { "a", x = 2 }))
   end)
 
   it("is valid whatever a string holds", function()

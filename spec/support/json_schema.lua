@@ -49,7 +49,12 @@ local TYPES = { object = true, array = true, string = true, integer = true, numb
 -- What each keyword may hold; one that is not here is not written.
 local KEYWORDS = {
   ["$schema"] = function(value) return value == "https://json-schema.org/draft/2020-12/schema" end,
-  type = function(value) return TYPES[value] == true end,
+  type = function(value)
+    for _, kind in ipairs(type(value) == "table" and value or { value }) do
+      if not TYPES[kind] then return false end
+    end
+    return true
+  end,
   title = is_string, description = is_string, format = is_string, pattern = is_string,
   properties = is_schema_map, required = is_names, additionalProperties = is_schema,
     propertyNames = is_schema,
@@ -77,7 +82,15 @@ function json_schema.check(schema)
   return true
 end
 
-local function has_type(value, kind)
+local has_type
+
+function has_type(value, kind)
+  if type(kind) == "table" then
+    for _, one in ipairs(kind) do
+      if has_type(value, one) then return true end
+    end
+    return false
+  end
   if kind == "object" then return type(value) == "table" and (#value == 0) end
   if kind == "array" then return is_list(value) end
   if kind == "integer" then return type(value) == "number" and value % 1 == 0 end

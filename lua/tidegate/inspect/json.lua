@@ -9,11 +9,16 @@
 
 local json = {}
 
-local LIST = {}
+local LIST, OBJECT = {}, {}
 
 --- Marks a table as a list, so that an empty one is written as one.
 function json.list(items)
   return setmetatable(items or {}, LIST)
+end
+
+--- Marks a table as an object, though it may have positional fields: their numbers are their names.
+function json.object(fields)
+  return setmetatable(fields or {}, OBJECT)
 end
 
 local function is_utf8(text)
@@ -39,7 +44,8 @@ end
 local write
 
 local function write_items(parts, value, indent)
-  local inner, is_list = indent .. "  ", getmetatable(value) == LIST or #value > 0
+  local mark = getmetatable(value)
+  local inner, is_list = indent .. "  ", mark == LIST or (mark ~= OBJECT and #value > 0)
   local keys = is_list and value or sorted_keys(value)
   if #keys == 0 then
     parts[#parts + 1] = is_list and "[]" or "{}"

@@ -16,8 +16,8 @@
 --            order      hosts and paths of all routes in order of precedence:
 --                       { route, host, path, auto_head }
 --            used       per kind the set of names that something refers to
--- Ownership  Values are shared with the tree; nobody changes them.
--- Cost       A copy of each object's outermost table.
+-- Ownership  A model owns its objects; instances and chains are shared with the tree. Nobody changes them.
+-- Cost       A copy of each object.
 
 local matching = require "tidegate.matching"
 
@@ -36,16 +36,27 @@ local function indices(list)
   return found
 end
 
+-- The tree's form is made from the checked tables in place.
 local function copy(value)
+  if type(value) ~= "table" then return value end
   local new = {}
-  for key, item in pairs(value) do new[key] = item end
+  for key, item in pairs(value) do new[key] = copy(item) end
+  return new
+end
+
+local function fields_of(checked)
+  local new = {}
+  for name, item in pairs(checked) do
+    if name ~= "plugins" then new[name] = copy(item) end
+  end
   return new
 end
 
 local function object_of(resolver, declaration)
   local object = {
     kind = declaration.kind, name = declaration.name, where = resolver.session.cite(declaration.where),
-    type = resolver.types[declaration.kind], value = copy(declaration.checked), declaration = declaration,
+    type = resolver.types[declaration.kind], value = fields_of(declaration.checked),
+    declaration = declaration,
     plugins = indices(declaration.checked.plugins),
   }
   if declaration.kind == "route" then object.match = MATCH end

@@ -56,7 +56,8 @@ function routes.plugins(model, route)
   return names
 end
 
-local function sorted_names(t)
+--- The keys of a table in order of the alphabet.
+function routes.names(t)
   local names = {}
   for name in pairs(t) do names[#names + 1] = name end
   table.sort(names)
@@ -66,7 +67,7 @@ end
 --- Fields on one line: headers = { ["x-a"] = "b" }, scheme = "https".
 function routes.line(fields)
   local parts = {}
-  for i, name in ipairs(sorted_names(fields)) do
+  for i, name in ipairs(routes.names(fields)) do
     parts[i] = ("%s = %s"):format(name, show.literal(fields[name]))
   end
   return table.concat(parts, ", ")

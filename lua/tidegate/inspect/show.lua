@@ -120,7 +120,7 @@ end
 -- @tparam[opt] table leave_out set of names
 -- @treturn table name to plain data
 function show.fields(t, value, leave_out)
-  local new = {}
+  local new = json.object()
   for _, name in ipairs(t.names) do
     local field, item = t.fields[name], value[name]
     if item ~= nil and not (leave_out and leave_out[name]) and not is_default(field, item) then
@@ -152,8 +152,10 @@ function show.literal(value)
   local parts = {}
   for _, name in ipairs(sorted_names(value)) do
     local text = show.literal(value[name])
-    if type(name) == "string" then
-      text = (name:find "^[%a_][%w_]*$" and name or "[" .. show.literal(name) .. "]") .. " = " .. text
+    local is_item = name == #parts + 1
+    if not is_item then
+      local is_word = type(name) == "string" and name:find "^[%a_][%w_]*$"
+      text = (is_word and name or "[" .. show.literal(name) .. "]") .. " = " .. text
     end
     parts[#parts + 1] = text
   end

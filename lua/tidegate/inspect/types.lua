@@ -48,11 +48,24 @@ local composite = {
   end,
 }
 
+-- The type of what a JSON Schema describes, for types that the language made for itself.
+local function of_json(described)
+  if described.const ~= nil then return tostring(described.const) end
+  local texts = {}
+  for i, choice in ipairs(described.oneOf or described.anyOf or {}) do texts[i] = of_json(choice) end
+  if #texts > 0 then return table.concat(texts, "|") end
+  if described.type == "array" then return "(" .. of_json(described.items or {}) .. ")[]" end
+  if type(described.type) == "table" then return table.concat(described.type, "|") end
+  return described.type or "any"
+end
+
 -- The type of a field; classes that it needs are written under names that begin with `name`.
 function writer:type_of(t, name)
   if composite[t.kind] then return composite[t.kind](self, t, name) end
   if NUMBERS[t.kind] then return NUMBERS[t.kind] end
-  if t.entry and not t.entry.lua then return "tidegate.config.Plugin" end
+  if t.entry and not t.entry.lua then
+    return t.entry.noun == "a plugin" and "tidegate.config.Plugin" or of_json(t.entry.json(t))
+  end
   return "string"
 end
 
