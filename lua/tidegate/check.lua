@@ -55,8 +55,9 @@ local function is_hidden(t, cx)
   return t.is_sensitive or cx.hidden
 end
 
+-- `keys` is the way to the value in hand: it grows and shrinks as the check goes, so it is copied here.
 local function problem(cx, keys, fields)
-  fields.keys = keys
+  fields.keys = { unpack(keys) }
   fields.sensitive = fields.sensitive or cx.hidden
   fields.path = check.path_text(keys)
   fields.severity = fields.severity or "error"
@@ -141,6 +142,15 @@ local function wrong_type(cx, t, value, keys)
 end
 
 local validate
+
+-- Checks the value at one more key of the way.
+local function validate_at(t, value, cx, keys, key, is_default)
+  local depth = #keys + 1
+  keys[depth] = key
+  local normal = validate(t, value, cx, keys, is_default)
+  keys[depth] = nil
+  return normal
+end
 
 local function check_scalar(t, value, cx, keys)
   local entry = entry_of(t)
@@ -299,13 +309,12 @@ function checkers.list(t, value, cx, keys)
   check_length(t, count, cx, keys)
   local new, seen = {}, {}
   for i = 1, count do
-    local item_keys = extended(keys, i)
-    local item = validate(t.item, value[i], cx, item_keys)
+    local item = validate_at(t.item, value[i], cx, keys, i)
     if item ~= NOTHING then
       if t.unique then
         local same = identity(item)
         if seen[same] then
-          problem(cx, item_keys, { code = "bad_value", message = ("same as item %d"):format(seen[same]) })
+          problem(cx, extended(keys, i), { code = "bad_value", message = ("same as item %d"):format(seen[same]) })
         end
         seen[same] = i
       end
@@ -432,7 +441,7 @@ end
 -- nothing, so that a rule neither repeats what has been said nor waits for the next pass.
 local function check_rules(t, new, broken, cx, keys)
   local fields = new
-  if next(broken) then
+  if broken then
     fields = {}
     for name, item in pairs(new) do fields[name] = item end
     for name in pairs(broken) do fields[name] = {} end
@@ -440,21 +449,45 @@ local function check_rules(t, new, broken, cx, keys)
   for _, rule in ipairs(t.cross) do rules[rule.kind](rule, fields, cx, keys, t) end
 end
 
-function checkers.record(t, value, cx, keys)
-  if not is_open_table(t, value, cx, keys) then return NOTHING end
+-- A default that comes to an empty table is checked once: with many records it would be as many tables.
+local function validate_default(field, cx, keys, name)
+  if field.empty_default then return field.empty_default end
+  local problems = #cx.problems
+  local normal = validate_at(field, field.default_value, cx, keys, name, true)
+  if type(normal) == "table" and next(normal) == nil and getmetatable(normal) == nil and
+     #cx.problems == problems and not field.checks then
+    field.empty_default = normal
+  end
+  return normal
+end
+
+local function unknown_fields(t, value, cx, keys)
+  local all_known = true
+  for key in next, value do all_known = all_known and t.fields[key] ~= nil end
+  if all_known then return end
   for _, key in ipairs(sorted_keys(value)) do
     if t.fields[key] == nil then unknown_field(t, value, key, cx, keys) end
   end
-  local new, broken = {}, {}
+end
+
+function checkers.record(t, value, cx, keys)
+  if not is_open_table(t, value, cx, keys) then return NOTHING end
+  unknown_fields(t, value, cx, keys)
+  local new, broken = {}, nil
   for _, name in ipairs(t.names) do
-    local field, given = t.fields[name], value[name]
-    local field_keys, is_default = extended(keys, name), given == nil
-    if is_default then given = field.default_value end
-    if given == nil then
-      if not field.is_optional then missing_field(field, cx, field_keys) end
+    local field, given, normal = t.fields[name], value[name], nil
+    if given ~= nil then
+      normal = validate_at(field, given, cx, keys, name)
+    elseif field.default_value ~= nil then
+      normal = validate_default(field, cx, keys, name)
+    elseif not field.is_optional then
+      missing_field(field, cx, extended(keys, name))
+    end
+    if normal == NOTHING then
+      broken = broken or {}
+      broken[name] = true
     else
-      local normal = validate(field, given, cx, field_keys, is_default)
-      if normal == NOTHING then broken[name] = true else new[name] = normal end
+      new[name] = normal
     end
   end
   check_rules(t, new, broken, cx, keys)
