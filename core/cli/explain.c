@@ -13,6 +13,7 @@
 #include "config/inspect.h"
 #include "config/load.h"
 #include "gateway/param.h"
+#include "gateway/preview.h"
 #include "http/token.h"
 #include "http/uri.h"
 #include "route/explain.h"
@@ -42,7 +43,8 @@ struct explanation {
     struct tg_str sni;
     struct tg_route_match match;
     struct tg_route_candidate candidates[CANDIDATES_MAX]; /* strings are copies in the arena */
-    size_t left_out;                                      /* routes beyond those */
+    struct tg_preview preview;
+    size_t left_out; /* routes beyond those */
     struct tg_addr client_addr;
     unsigned char client[16]; /* IPv4 as ::ffff:a.b.c.d */
     unsigned field_count;
@@ -50,7 +52,8 @@ struct explanation {
     enum tg_route_verdict verdict;
     uint16_t port;
     bool has_query;
-    bool failed; /* memory is out */
+    bool refused; /* what the route makes of the request is none */
+    bool failed;  /* memory is out */
 };
 
 /* ---- The request ----------------------------------------------------------------------------- */
@@ -254,6 +257,24 @@ static enum tg_err match(struct explanation *e)
     return err == TG_OK && e->failed ? TG_E_NOMEM : err;
 }
 
+/* What the winner makes of the request. */
+static enum tg_err preview(struct explanation *e)
+{
+    if (e->verdict != TG_ROUTE_FOUND)
+        return TG_OK;
+    const struct tg_preview_request request = {
+        .route = &e->snapshot->routes[(uintptr_t)e->match.handle],
+        .match = &e->match,
+        .scheme = e->scheme,
+        .authority = e->authority,
+        .path = e->path,
+        .query = e->has_query ? e->query : tg_str(NULL, 0),
+    };
+    enum tg_err err = tg_preview(&request, &e->arena, &e->preview);
+    e->refused = err == TG_E_INVALID;
+    return e->refused ? TG_OK : err;
+}
+
 /* ---- Telling --------------------------------------------------------------------------------- */
 
 static void set_str(lua_State *L, const char *name, struct tg_str value)
@@ -323,6 +344,26 @@ static void push_request(lua_State *L, const struct explanation *e)
     lua_setfield(L, -2, "request");
 }
 
+static void push_preview(lua_State *L, const struct explanation *e)
+{
+    const struct tg_preview *p = &e->preview;
+    lua_createtable(L, (int)p->origin_count, 0);
+    for (unsigned i = 0; i < p->origin_count && !e->refused; i++) {
+        lua_createtable(L, 0, 3);
+        set_str(L, "service", p->origins[i].service->name);
+        set_text(L, "role", p->origins[i].role);
+        set_str(L, "target", p->origins[i].target);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "origins");
+    if (p->host.n > 0)
+        set_str(L, "host", p->host);
+    if (p->location.n > 0)
+        set_str(L, "location", p->location);
+    if (e->refused)
+        set_text(L, "refused", "400");
+}
+
 static void push_allow(lua_State *L, const struct explanation *e)
 {
     struct tg_fmt text;
@@ -347,6 +388,7 @@ static void fill(lua_State *L, void *arg)
         push_allow(L, e);
     push_request(L, e);
     push_captures(L, e);
+    push_preview(L, e);
     lua_createtable(L, (int)e->candidate_count, 0);
     for (unsigned i = 0; i < e->candidate_count; i++) {
         push_candidate(L, &e->candidates[i]);
@@ -361,6 +403,8 @@ static int tell(struct explanation *e, FILE *out, FILE *err)
 {
     const struct tg_inspect question = {"explain", e->question->path, fill, e};
     enum tg_err matched = match(e);
+    if (matched == TG_OK)
+        matched = preview(e);
     if (matched == TG_OK)
         return tg_inspect(&question, out, err);
     fprintf(err, "tidegate routes: %s\n", tg_err_text(matched));

@@ -67,7 +67,8 @@ void tg_answer_redirect(struct tg_request *r);
 
 /* ---- rewrite.c ---- */
 
-/* What the route's `rewrite` makes of path, query and host, into r->out, unless a plugin chose.
+/* What the route's strip_prefix and `rewrite` make of path, query and host, into r->out, unless a
+ * plugin chose.
  * TG_E_INVALID: the captures do not make a path or a host; TG_E_NOMEM. */
 enum tg_err tg_rewrite_apply(struct tg_request *r) TG_MUST_USE;
 

@@ -224,27 +224,10 @@ static enum tg_err take_captures(struct tg_request *r, const struct tg_route_mat
     return TG_OK;
 }
 
-static void strip_prefix(struct tg_request *r)
-{
-    struct tg_str prefix = r->route->strip_prefix;
-    struct tg_str path = r->in.path;
-    if (r->out.path.p != NULL)
-        return; /* a plugin chose one */
-    r->out.path = path;
-    if (prefix.n == 0 || !tg_str_starts(path, prefix) ||
-        (path.n > prefix.n && path.p[prefix.n] != '/'))
-        return;
-    r->out.path = path.n > prefix.n ? tg_str_sub(path, prefix.n, path.n) : TG_STR("/");
-}
-
 /* What the route makes of path, query and host; false when it has been answered instead. */
 static bool rewrite(struct tg_request *r)
 {
-    enum tg_err err = TG_OK;
-    if (r->route->rewrite == NULL || r->route->strip_prefix.n > 0)
-        strip_prefix(r);
-    if (r->route->rewrite != NULL)
-        err = tg_rewrite_apply(r);
+    enum tg_err err = tg_rewrite_apply(r);
     if (err == TG_E_INVALID)
         tg_answer_error(r, 400, "bad_rewrite");
     else if (err != TG_OK)

@@ -117,12 +117,29 @@ static enum tg_err make_host(struct tg_request *r, const struct tg_template *tem
     return tg_uri_split_authority(r->out.host, &name, &port);
 }
 
+static void strip_prefix(struct tg_request *r)
+{
+    struct tg_str prefix = r->route->strip_prefix;
+    struct tg_str path = r->in.path;
+    if (r->out.path.p != NULL)
+        return; /* a plugin chose one */
+    r->out.path = path;
+    if (prefix.n == 0 || !tg_str_starts(path, prefix) ||
+        (path.n > prefix.n && path.p[prefix.n] != '/'))
+        return;
+    r->out.path = path.n > prefix.n ? tg_str_sub(path, prefix.n, path.n) : TG_STR("/");
+}
+
 enum tg_err tg_rewrite_apply(struct tg_request *r)
 {
     const struct tg_rewrite_conf *conf = r->route->rewrite;
     enum tg_err err = TG_OK;
-    if (r->out.path.p == NULL) /* else a plugin chose one */
+    if (conf == NULL || r->route->strip_prefix.n > 0)
+        strip_prefix(r);
+    else if (r->out.path.p == NULL) /* else a plugin chose one */
         err = make_path(r, &conf->path, conf->strip_matched, &r->out.path);
+    if (conf == NULL)
+        return TG_OK;
     if (err == TG_OK && conf->path.query.set && !r->out.query_set) {
         err = make_query(r, &conf->path, &r->out.query);
         r->out.query_set = true;

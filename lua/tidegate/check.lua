@@ -314,7 +314,8 @@ function checkers.list(t, value, cx, keys)
       if t.unique then
         local same = identity(item)
         if seen[same] then
-          problem(cx, extended(keys, i), { code = "bad_value", message = ("same as item %d"):format(seen[same]) })
+          local message = ("same as item %d"):format(seen[same])
+          problem(cx, extended(keys, i), { code = "bad_value", message = message })
         end
         seen[same] = i
       end

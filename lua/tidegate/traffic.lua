@@ -69,6 +69,8 @@ local sticky = S.custom { noun = "a key", lua = "string", json = text_json, read
     return nil, quote(value) .. " is not a key", KEY_HINT
   end
   return { by = by, name = by == "header" and name:lower() or name }
+end, write = function(key)
+  return key.name and key.by .. ":" .. key.name or key.by
 end }
 
 local function percent() return S.number { min = 0, max = 100 } end

@@ -100,7 +100,7 @@ route orders takes it (gateway.lua:5)
   matched    host *.api.test, path /v1/orders/{id}, methods GET, POST
   captures   id = "7"
 ]], out)
-      assert.contains('  service    back (10.0.0.1:9000)\n  origin     POST /orders/7?x=1\n', out)
+      assert.contains('  service    back (10.0.0.1:9000)\n  request    POST /orders/7?x=1\n', out)
       assert.contains([[
 plugins that run
   PHASE          #  PLUGIN        STAGE      SCOPE         ATTACHED
@@ -168,6 +168,50 @@ plugins that run
 
     it("tells of a route without a service", function()
       assert.contains("  service    none: a plugin answers\n", explain("GET", "/204"))
+    end)
+
+    describe("of a route that rewrites", function()
+      before_each(function()
+        c:write("shape.lua", [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+local one = tg.service "one" { builtin = "echo", path = "/base" }
+local two = tg.service "two" { targets = { { "10.0.0.2:80" } } }
+tg.route "users" { paths = { "/users/{id}" }, service = one, canary = { service = two, percent = 5 },
+  mirror = { service = two }, rewrite = { path = "/u/{id}", query = "n={id}", host = "{id}.test" } }
+tg.route "split" { paths = { "/s/*" }, strip_prefix = true, split = { { one, weight = 9 }, { two } },
+  preserve_host = true }
+tg.route "old" { paths = { "/old/*" }, redirect = { status = 301, prefix = "/new", host = "n.test" } }
+tg.route "pair" { paths = { "~^/p/([.]+)-([.]+)$" }, service = one, rewrite = { path = "/{1}{2}/x" } }
+]])
+      end)
+
+      it("tells all services that may get it, and what they get", function()
+        local found = answer("GET", "http://a.test/users/7?x=1", "shape.lua")
+        assert.same({
+          { role = "service", service = "one", target = "/base/u/7?n=7", targets = { "builtin echo" } },
+          { role = "canary", service = "two", target = "/u/7?n=7", targets = { "10.0.0.2:80" } },
+          { role = "mirror", service = "two", target = "/u/7?n=7", targets = { "10.0.0.2:80" } },
+        }, found.origins)
+        assert.equal("7.test", found.host)
+        found = answer("GET", "http://a.test/s/b?x=1", "shape.lua")
+        assert.same({ "split", "/base/b?x=1", "split", "/b?x=1", "a.test" },
+                    { found.origins[1].role, found.origins[1].target, found.origins[2].role,
+                      found.origins[2].target, found.host })
+        local split = { ["1"] = { ["1"] = "one", weight = 9 }, ["2"] = { ["1"] = "two" } }
+        assert.same({ strip_prefix = true, preserve_host = true, split = split }, found.route.actions)
+      end)
+
+      it("tells where a redirect leads", function()
+        local out = explain("GET", "http://a.test/old/x?y", "shape.lua")
+        assert.contains('  also       redirect = { host = "n.test", prefix = "/new", status = 301 }\n' ..
+                        "  redirect   http://n.test/new/x?y\n", out)
+      end)
+
+      it("tells that what captures make is refused", function()
+        assert.contains("  refused    its captures make no path or host: 400\n",
+                        explain("GET", "/p/.-.", "shape.lua"))
+      end)
     end)
 
     it("tells the chains of listeners apart where they differ", function()

@@ -4,7 +4,8 @@
 --            captures, why the others do not, the plugins of each phase and where each was attached, and
 --            what goes to the origin.
 -- Request    path, json; request (method, url, scheme, host, port, raw_path, path, query, client, sni);
---            verdict ("found", "not_found", "wrong_method", "undecided"), allow, captures, left_out, and
+--            verdict ("found", "not_found", "wrong_method", "undecided"), allow, captures, left_out; origins
+--            ({ service, role, target }), host, location, refused: what becomes of it; and
 --            candidates in order: { route (index), outcome ("wins", "loses", "fails"), criterion, check,
 --            name, gave_up, host, path, priority }
 -- Result     exit status, text for stdout, text for stderr
@@ -82,26 +83,21 @@ end
 
 -- ---- The origin ------------------------------------------------------------------------------
 
-local function strip(path, prefix)
-  if not prefix or path:sub(1, #prefix) ~= prefix then return path end
-  local rest = path:sub(#prefix + 1)
-  if rest == "" then return "/" end
-  return rest:sub(1, 1) == "/" and rest or path
-end
-
--- What the service is asked, unless a plugin changes it.
-local function origin_of(self, route, request)
-  local name = route.value.service
-  if not name then return nil end
-  local target = request.path
-  target = strip(target, route.value.strip_prefix) .. (request.query and "?" .. request.query or "")
-  local addresses = json.list()
+-- Where the request may go, with the addresses of each service.
+local function origins_of(self, request)
+  local addresses = {}
   for _, service in ipairs(model.list(self, "service")) do
-    local plain = service.name == name and show.plain(service.type, service.value) or {}
-    for i, item in ipairs(plain.targets or {}) do addresses[i] = item[1] end
-    if plain.builtin then addresses[1] = "builtin " .. plain.builtin end
+    local plain, list = show.plain(service.type, service.value), json.list()
+    for i, item in ipairs(plain.targets or {}) do list[i] = item[1] end
+    if plain.builtin then list[1] = "builtin " .. plain.builtin end
+    addresses[service.name] = list
   end
-  return { service = name, method = request.method, target = target, targets = addresses }
+  local list = json.list()
+  for i, origin in ipairs(request.origins) do
+    list[i] = { service = origin.service, role = origin.role, target = origin.target,
+                targets = addresses[origin.service] }
+  end
+  return list
 end
 
 -- ---- Telling ---------------------------------------------------------------------------------
@@ -126,7 +122,8 @@ local function findings(self, request)
     found.route = { name = winner.name, declared = winner.where, conditions = routes.conditions(winner),
                     actions = routes.actions(winner), methods = winner.value.methods }
     found.captures = json.list(request.captures)
-    found.origin = origin_of(self, winner, request.request)
+    found.origins, found.host = origins_of(self, request), request.host
+    found.redirect, found.refused = request.location, request.refused
   end
   return found
 end
@@ -160,11 +157,19 @@ local function winner_lines(lines, found)
   for _, capture in ipairs(found.captures) do
     fact(lines, "captures", ("%s = %s"):format(capture.name, show.literal(capture.value)))
   end
-  fact(lines, "also", routes.line(route.actions))
-  if found.origin then
-    fact(lines, "service", ("%s (%s)"):format(found.origin.service, table.concat(found.origin.targets, ", ")))
-    fact(lines, "origin", ("%s %s"):format(found.origin.method, found.origin.target))
-  else
+  local label = "also"
+  for _, name in ipairs(routes.names(route.actions)) do
+    fact(lines, label, ("%s = %s"):format(name, show.literal(route.actions[name])))
+    label = ""
+  end
+  for _, origin in ipairs(found.origins) do
+    fact(lines, origin.role, ("%s (%s)"):format(origin.service, table.concat(origin.targets, ", ")))
+    fact(lines, "request", ("%s %s"):format(found.request.method, origin.target))
+  end
+  fact(lines, "host", found.host)
+  fact(lines, "redirect", found.redirect)
+  if found.refused then fact(lines, "refused", "its captures make no path or host: 400") end
+  if #found.origins == 0 and not found.redirect and not found.refused then
     fact(lines, "service", "none: a plugin answers")
   end
 end
