@@ -98,6 +98,14 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
          'tg.global { tg.use "request-id" {} }'))
   end)
 
+  it("tells of the chains of each listener", function()
+    local text = 'tg.listener "two" { address = "127.0.0.1:1", plugins = { %s } }\n' ..
+                 'tg.route "r" { service = "echo" }'
+    local out = told(text:format "", text:format 'tg.use "respond" { status = 204 }')
+    assert.contains("~ access on route r, by listener two: (nobody) -> respond\n", out)
+    assert.not_matches("by listener http", out)
+  end)
+
   it("tells once of a chain that many routes share", function()
     local loop = 'for i = 1, 9 do tg.route("r" .. i) { paths = { "/" .. i }, service = "echo" } end\n'
     assert.contains("~ access on routes r1, r2, r3, r4, r5 and 4 more: (nobody) -> respond",

@@ -150,31 +150,59 @@ end
 
 -- ---- Chains ----------------------------------------------------------------------------------
 
-local function chain_text(owner, object, phase)
-  local chain, names = object.chains and owner.chains[object.chains[1]], {}
-  for i, index in ipairs(chain and chain[phase] or {}) do names[i] = instance_key(owner.instances[index]) end
+local function chain_text(owner, index, phase)
+  local chain, names = index and owner.chains[index], {}
+  for i, instance in ipairs(chain and chain[phase] or {}) do
+    names[i] = instance_key(owner.instances[instance])
+  end
   return table.concat(names, ", ")
 end
 
--- Per changed chain of a phase the routes (or listeners) on which it changed.
+-- Adds what changed of the chains `old` and `new` (indices) of one object; `listener` names whose they are.
+local function add_chain_changes(found, models, object, old, new, listener)
+  for _, phase in ipairs(PHASES) do
+    local before, after = chain_text(models.old, old, phase), chain_text(models.new, new, phase)
+    local key = table.concat({ object.kind, phase, before, after, listener or "" }, "\0")
+    if before ~= after then
+      if not found[key] then
+        found[key] = { kind = object.kind, phase = phase, old = before, new = after, listener = listener,
+                       names = json.list() }
+        found[#found + 1] = found[key]
+      end
+      table.insert(found[key].names, object.name)
+    end
+  end
+end
+
+local function positions(list)
+  local found = {}
+  for i, object in ipairs(list) do found[object.name] = i end
+  return found
+end
+
+-- Per changed chain of a phase the routes (or listeners) on which it changed. A route has a chain for each
+-- listener; those that both configurations have are compared.
 local function compare_chains(old_model, new_model)
-  local found, seen = {}, {}
+  local models, found, list = { old = old_model, new = new_model }, {}, {}
+  local listeners, old_at = model.list(new_model, "listener"), positions(model.list(old_model, "listener"))
   for _, kind in ipairs { "listener", "route" } do
     local before = by_name(model.list(old_model, kind))
     for _, object in ipairs(model.list(new_model, kind)) do
-      for _, phase in ipairs(before[object.name] and PHASES or {}) do
-        local old = chain_text(old_model, before[object.name], phase)
-        local new = chain_text(new_model, object, phase)
-        local key = table.concat({ kind, phase, old, new }, "\0")
-        if old ~= new and not seen[key] then
-          seen[key] = { kind = kind, phase = phase, old = old, new = new, names = json.list() }
-          found[#found + 1] = seen[key]
+      local old = before[object.name]
+      if old and kind == "listener" then
+        add_chain_changes(found, models, object, old.chains[1], object.chains[1])
+      end
+      for i, listener in ipairs(old and kind == "route" and listeners or {}) do
+        local at = old_at[listener.name]
+        if at then
+          add_chain_changes(found, models, object, old.chains[at], object.chains[i],
+                            #listeners > 1 and listener.name or nil)
         end
-        if old ~= new then table.insert(seen[key].names, object.name) end
       end
     end
   end
-  return found
+  for i, change in ipairs(found) do list[i] = change end
+  return list
 end
 
 -- Plugin files: another version, or another text.
@@ -247,8 +275,9 @@ local function chain_line(chain)
   local names = table.concat(chain.names, ", ", 1, math.min(#chain.names, NAMES_SHOWN))
   if #chain.names > NAMES_SHOWN then names = ("%s and %d more"):format(names, #chain.names - NAMES_SHOWN) end
   local function text(list) return list == "" and "(nobody)" or list end
-  return ("~ %s on %s%s %s: %s -> %s"):format(chain.phase, chain.kind, #chain.names == 1 and "" or "s", names,
-                                              text(chain.old), text(chain.new))
+  local by = chain.listener and ", by listener " .. chain.listener or ""
+  return ("~ %s on %s%s %s%s: %s -> %s"):format(chain.phase, chain.kind, #chain.names == 1 and "" or "s",
+                                                names, by, text(chain.old), text(chain.new))
 end
 
 --- The differences for people.

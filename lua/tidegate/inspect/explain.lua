@@ -194,10 +194,11 @@ local function chain_lines(lines, chains)
                   plugin.stage, plugin.scope, plugin.attached, plugin.when and "when " .. plugin.when or "" }
     end
     local where = #chains > 1 and " on listener " .. table.concat(chain.listeners, ", ") or ""
-    lines[#lines + 1] = ""
-    lines[#lines + 1] = #rows == 0 and "no plugins run" .. where or "plugins that run" .. where .. "\n" ..
-      columns.render({ "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }, rows):gsub("\n$",
-        "")
+    lines[#lines + 1] = (#rows == 0 and "\nno plugins run" or "\nplugins that run") .. where
+    if #rows > 0 then
+      local heads = { "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }
+      lines[#lines + 1] = columns.render(heads, rows):gsub("\n$", "")
+    end
   end
 end
 
