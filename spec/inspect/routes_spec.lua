@@ -202,6 +202,23 @@ tg.route "pair" { paths = { "~^/p/([.]+)-([.]+)$" }, service = one, rewrite = { 
         assert.same({ strip_prefix = true, preserve_host = true, split = split }, found.route.actions)
       end)
 
+      it("tells which plugins run for which service", function()
+        c:write("ways.lua", [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+local one = tg.service "one" { builtin = "echo", plugins = { tg.use "headers" {} } }
+local two = tg.service "two" { builtin = "echo", plugins = { tg.use "respond" { status = 204 } } }
+tg.route "split" { split = { { one }, { two } } }
+]])
+        local chains = answer("GET", "/", "ways.lua").chains
+        assert.same({ { "one" }, "headers" }, { chains[1].services, chains[1].plugins[1].plugin })
+        assert.same({ { "two" }, "respond" }, { chains[2].services, chains[2].plugins[1].plugin })
+        assert.contains(" headers, respond ", select(2, c:run("routes", "ways.lua")))
+        assert.contains("plugins that run on listener http, to two\n", explain("GET", "/", "ways.lua"))
+        local code, out = c:run("check", "--strict", "ways.lua")
+        assert.equal(0, code, out)
+      end)
+
       it("tells where a redirect leads", function()
         local out = explain("GET", "http://a.test/old/x?y", "shape.lua")
         assert.contains('  also       redirect = { host = "n.test", prefix = "/new", status = 301 }\n' ..

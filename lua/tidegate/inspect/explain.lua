@@ -50,9 +50,9 @@ local function scope_text(instance)
   return kind and kind .. " " .. name or instance.scope
 end
 
-local function chain_of(self, listener, route)
+local function chain_of(self, listener, way)
   local phases, before = json.list(), self.chains[listener.chains[1]]
-  local after = route and self.chains[route.chains[listener.index]]
+  local after = way.chains and self.chains[way.chains[listener.index]]
   for _, phase in ipairs(PHASES) do
     local list = (phase == "rewrite" or not after) and before[phase] or after[phase]
     for i, index in ipairs(list) do
@@ -65,17 +65,27 @@ local function chain_of(self, listener, route)
   return phases
 end
 
--- The chains of all listeners, those that are alike together.
+local function add_name(list, name)
+  for _, known in ipairs(list) do
+    if known == name then return end
+  end
+  list[#list + 1] = name
+end
+
+-- The chains of all listeners, to all services that the request may go to; those that are alike together.
 local function chains_of(self, route)
   local found, seen = json.list(), {}
   for i, listener in ipairs(model.list(self, "listener")) do
     listener.index = i
-    local key = listener.chains[1] .. ":" .. (route and route.chains[i] or "")
-    if seen[key] then
-      table.insert(seen[key].listeners, listener.name)
-    else
-      seen[key] = { listeners = json.list { listener.name }, plugins = chain_of(self, listener, route) }
-      found[#found + 1] = seen[key]
+    for _, way in ipairs(route and route.ways or { {} }) do
+      local key = listener.chains[1] .. ":" .. (way.chains and way.chains[i] or "")
+      if not seen[key] then
+        seen[key] = { listeners = json.list(), services = json.list(),
+                      plugins = chain_of(self, listener, way) }
+        found[#found + 1] = seen[key]
+      end
+      add_name(seen[key].listeners, listener.name)
+      if way.service then add_name(seen[key].services, way.service) end
     end
   end
   return found
@@ -194,6 +204,9 @@ local function chain_lines(lines, chains)
                   plugin.stage, plugin.scope, plugin.attached, plugin.when and "when " .. plugin.when or "" }
     end
     local where = #chains > 1 and " on listener " .. table.concat(chain.listeners, ", ") or ""
+    if #chains > 1 and #chain.services > 0 then
+      where = where .. ", to " .. table.concat(chain.services, ", ")
+    end
     lines[#lines + 1] = (#rows == 0 and "\nno plugins run" or "\nplugins that run") .. where
     if #rows > 0 then
       local heads = { "<  PHASE", "#", "<PLUGIN", "<STAGE", "<SCOPE", "<ATTACHED", "<" }

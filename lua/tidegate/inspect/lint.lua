@@ -166,19 +166,12 @@ end
 
 -- ---- Plugins ---------------------------------------------------------------------------------
 
--- Set of the instances that some chain in use holds.
+-- Set of the instances that some chain holds; chains are made for what needs one only.
 local function running_instances(self)
-  local running, seen = {}, {}
-  for _, kind in ipairs { "listener", "route" } do
-    for _, object in ipairs(model.list(self, kind)) do
-      for _, chain in ipairs(object.chains) do
-        if not seen[chain] then
-          seen[chain] = true
-          for _, list in pairs(self.chains[chain]) do
-            for _, index in ipairs(list) do running[index] = true end
-          end
-        end
-      end
+  local running = {}
+  for _, chain in ipairs(self.chains) do
+    for _, list in pairs(chain) do
+      for _, index in ipairs(list) do running[index] = true end
     end
   end
   return running

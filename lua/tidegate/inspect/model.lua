@@ -8,7 +8,8 @@
 --            objects    by kind ("listener", "service", "route", "zone.dict", …): lists, in order of
 --                       declaration, of { kind, name, where, type, value, plugins, declaration }; a
 --                       listener and a route also have `chains`, a route `match`, the set of fields that
---                       decide whether it takes a request
+--                       decide whether it takes a request, and `ways`, the services that it may go to, each
+--                       with its chains
 --            global     plugins of every request
 --            instances  { name, version, stage, phases, scope, where, id, when, on_error, limits, conf, type,
 --                       plugin } by index, as `plugins` and chains refer to them
@@ -89,13 +90,28 @@ function model.of(resolver)
   return self
 end
 
+-- The services that a route's requests may go to, each with the chains that run then: its own, unless a split
+-- has taken its place, and those of split and canary.
+local function ways_of(object, frozen)
+  local ways, split, canary = {}, object.value.split, object.value.canary
+  if not split then ways[1] = { service = object.value.service, chains = frozen.chains } end
+  for i, choice in ipairs(split or {}) do
+    ways[#ways + 1] = { service = choice[1], chains = frozen.split.choices[i].chains }
+  end
+  if canary then ways[#ways + 1] = { service = canary.service, chains = frozen.canary.chains } end
+  return ways
+end
+
 --- Adds what is known once the tree is there.
 -- @tparam table tree
 -- @tparam[opt] table order of the routes, from the host
 function model.complete(self, tree, order)
   self.chains = tree.chains
   for i, listener in ipairs(tree.listeners) do self.objects.listener[i].chains = { listener.chain } end
-  for i, route in ipairs(tree.routes) do self.objects.route[i].chains = route.chains end
+  for i, route in ipairs(tree.routes) do
+    local object = self.objects.route[i]
+    object.chains, object.ways = route.chains, ways_of(object, route)
+  end
   self.order = order or {}
   return self
 end

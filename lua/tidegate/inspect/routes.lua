@@ -39,17 +39,18 @@ end
 --- The names of the plugins that run on a route, in request order; ids behind "#".
 function routes.plugins(model, route)
   local names, seen = {}, {}
-  for _, chain in ipairs(route.chains) do
-    for _, phase in ipairs(PHASES) do
-      local list = model.chains[chain][phase]
-      local reversed = phase == "header_filter" or phase == "body_filter"
-      for i = 1, #list do
-        local index = reversed and list[#list + 1 - i] or list[i]
-        local instance = model.instances[index]
-        if not seen[index] then
-          seen[index] = true
-          names[#names + 1] = instance.name .. (instance.id and "#" .. instance.id or "")
-        end
+  local function add(index)
+    if seen[index] then return end
+    seen[index] = true
+    local instance = model.instances[index]
+    names[#names + 1] = instance.name .. (instance.id and "#" .. instance.id or "")
+  end
+  for _, way in ipairs(route.ways) do
+    for _, chain in ipairs(way.chains) do
+      for _, phase in ipairs(PHASES) do
+        local list = model.chains[chain][phase]
+        local reversed = phase == "header_filter" or phase == "body_filter"
+        for i = 1, #list do add(reversed and list[#list + 1 - i] or list[i]) end
       end
     end
   end
