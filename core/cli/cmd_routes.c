@@ -37,6 +37,10 @@ static int list(const struct tg_args *args)
         .json = is_given(args, OPTION_JSON),
     };
 
+    if (args->given_count > 0) {
+        fputs("tidegate routes: -H, --client and --sni go with --explain\n", stderr);
+        return TG_EXIT_USAGE;
+    }
     if (args->operand_count > 1) {
         fprintf(stderr,
                 "tidegate routes: \"%s\" is one word too many; to ask about a request: "

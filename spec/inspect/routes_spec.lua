@@ -258,7 +258,10 @@ tg.route "split" { split = { { one }, { two } } }
         assert.same({ 2, "" }, { code, out })
         assert.contains(case[2], err)
       end
-      local code, _, err = c:run("routes", "a.lua", "b.lua")
+      local code, _, err = c:run("routes", "-H", "a: b")
+      assert.equal(2, code)
+      assert.contains("-H, --client and --sni go with --explain", err)
+      code, _, err = c:run("routes", "a.lua", "b.lua")
       assert.equal(2, code)
       assert.contains("one word too many", err)
     end)
