@@ -22,8 +22,6 @@
 --                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
 --              route_order() -> what the last build_routes made of the routes, in order of precedence: list
 --                of { route (index), host, path, priority, auto_head }; optional
---              route_order() -> what the last build_routes made of the routes, in order of precedence: list
---                of { route (index), host, path, priority, auto_head }; optional
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
