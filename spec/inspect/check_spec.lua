@@ -73,7 +73,7 @@ describe("tidegate check", function()
         'tg.global { tg.use "respond" { status = 204 } }\n' ..
         'tg.route "r" { service = echo, plugins = { tg.use "respond" { status = 404 } } }',
         'gateway.lua:4:13: warning: global[1] (respond): ' ..
-        'no request meets this instance of "respond" [TG1505]' },
+        'no request meets this instance of "respond" [TG1506]' },
     }
     for _, case in ipairs(cases) do
       it(case[1], function()
