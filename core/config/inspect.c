@@ -53,7 +53,7 @@ struct verdict {
     size_t said_n;
     size_t
         skip; /* bytes of it that are the warnings of a load that succeeded: they are found again */
-    uint32_t counts[4]; /* listeners, services, routes, plugins */
+    uint32_t counts[5]; /* listeners, services, routes, plugins, consumers */
 };
 
 static void set_string(lua_State *L, const char *name, const char *value)
@@ -70,7 +70,7 @@ static void set_bool(lua_State *L, const char *name, bool value)
 
 static void fill(lua_State *L, void *arg)
 {
-    static const char *const names[] = {"listener", "service", "route", "plugin"};
+    static const char *const names[] = {"listener", "service", "route", "plugin", "consumer"};
     const struct verdict *verdict = arg;
 
     set_string(L, "path", verdict->check->path);
@@ -99,6 +99,7 @@ static void note_counts(struct verdict *verdict, const struct tg_snapshot *snaps
     verdict->counts[1] = snapshot->service_count;
     verdict->counts[2] = snapshot->route_count;
     verdict->counts[3] = snapshot->plugin_count;
+    verdict->counts[4] = snapshot->consumer_count;
 }
 
 /* Loads and rehearses. Warnings of a load that succeeded are dropped: the look finds them again. */

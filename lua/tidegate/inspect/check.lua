@@ -42,8 +42,11 @@ end
 
 local function counts_text(request)
   local parts = {}
-  for i, entry in ipairs(request.counts) do
-    parts[i] = ("%d %s%s"):format(entry.count, entry.noun, entry.count == 1 and "" or "s")
+  for _, entry in ipairs(request.counts) do
+    -- Most configurations have no consumers.
+    if entry.count > 0 or entry.noun ~= "consumer" then
+      parts[#parts + 1] = ("%d %s%s"):format(entry.count, entry.noun, entry.count == 1 and "" or "s")
+    end
   end
   return table.concat(parts, ", ")
 end

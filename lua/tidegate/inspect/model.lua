@@ -28,7 +28,7 @@ local MATCH = { paths = true }
 for _, field in ipairs(matching.FIELDS) do MATCH[field] = true end
 
 --- Kinds in the order in which people are told of them, and what one is called.
-model.KINDS = { "listener", "service", "route", "zone.dict", "zone.cache" }
+model.KINDS = { "listener", "service", "route", "consumer", "zone.dict", "zone.cache" }
 model.NOUNS = { ["zone.dict"] = "zone", ["zone.cache"] = "zone" }
 
 local function indices(list)

@@ -20,13 +20,14 @@ local schema = {}
 -- What tg.<name> "…" { … } takes.
 local TITLES = {
   settings = "tg.settings", listener = "tg.listener", service = "tg.service", route = "tg.route",
+  consumer = "tg.consumer",
   ["zone.dict"] = "tg.zone.dict", ["zone.cache"] = "tg.zone.cache", use = "the second argument of tg.use",
 }
 
 --- The schemas of the language: by name, and their names in order.
-function schema.language(limits)
-  local types, names = { settings = objects.settings(limits), use = objects.options(limits) }, {}
-  for kind, t in pairs(resolve.types) do
+function schema.language(host)
+  local types, names = { settings = objects.settings(host.limits), use = objects.options(host.limits) }, {}
+  for kind, t in pairs(resolve.types_of(host.credentials)) do
     if t.kind == "record" then types[kind] = t end
   end
   for name in pairs(types) do names[#names + 1] = name end
@@ -50,7 +51,7 @@ local function sorted_plugins(host)
 end
 
 local function list(host)
-  local _, names = schema.language(host.limits)
+  local _, names = schema.language(host)
   return ("objects of the language: %s\nbundled plugins: %s\n"):format(table.concat(names, ", "),
     table.concat(sorted_plugins(host), ", ")) ..
     "a plugin of your own is named by its file: ./plugins/name.lua\n"
@@ -81,7 +82,7 @@ end
 --- The answer to `tidegate schema`.
 function schema.answer(request, host)
   if not request.name then return 0, list(host), "" end
-  local types, names = schema.language(host.limits)
+  local types, names = schema.language(host)
   local name = request.name
   if types[name] then return 0, rendered(TITLES[name] or name, types[name], request), "" end
   if not name:find "/" and not name:find "%.lua$" and not is_bundled(name, host) then

@@ -142,7 +142,7 @@ local LANGUAGE = [[
 --- The annotations of config files.
 function types.answer(_, host)
   local self = setmetatable({ classes = {} }, writer)
-  local of, names = docs.language(host.limits)
+  local of, names = docs.language(host)
   local named = {}
   for _, name in ipairs(names) do
     local class = "tidegate.config." .. name:gsub("%.", "_")
