@@ -141,7 +141,8 @@ describe("tidegate check", function()
       local answer, code = check_json('tg.route "r" { service = echo }')
       assert.equal(0, code)
       assert.same({ ok = true, file = "gateway.lua", errors = 0, warnings = 0, messages = {},
-                    counts = { listeners = 1, services = 1, routes = 1, plugins = 0, consumers = 0 } }, answer)
+                    counts = { listeners = 1, services = 1, routes = 1, plugins = 0, consumers = 0 } },
+                  answer)
     end)
 
     it("prints each message with its parts", function()
