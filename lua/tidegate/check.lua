@@ -48,8 +48,9 @@ local function extended(keys, key)
   return new
 end
 
+-- `keys` is the way to the value in hand: it grows and shrinks as the check goes, so it is copied here.
 local function problem(cx, keys, fields)
-  fields.keys = keys
+  fields.keys = { unpack(keys) }
   fields.path = check.path_text(keys)
   fields.severity = fields.severity or "error"
   cx.problems[#cx.problems + 1] = fields
@@ -126,6 +127,15 @@ local function wrong_type(cx, t, value, keys)
 end
 
 local validate
+
+-- Checks the value at one more key of the way.
+local function validate_at(t, value, cx, keys, key)
+  local depth = #keys + 1
+  keys[depth] = key
+  local normal = validate(t, value, cx, keys)
+  keys[depth] = nil
+  return normal
+end
 
 local function check_scalar(t, value, cx, keys)
   local entry = entry_of(t)
@@ -260,11 +270,10 @@ function checkers.list(t, value, cx, keys)
   check_length(t, count, cx, keys)
   local new, seen = {}, {}
   for i = 1, count do
-    local item_keys = extended(keys, i)
-    local item = validate(t.item, value[i], cx, item_keys)
+    local item = validate_at(t.item, value[i], cx, keys, i)
     if item ~= NOTHING then
       if t.unique and seen[item] then
-        problem(cx, item_keys, { code = "bad_value", message = ("same as item %d"):format(seen[item]) })
+        problem(cx, extended(keys, i), { code = "bad_value", message = ("same as item %d"):format(seen[item]) })
       end
       seen[item] = i
       new[#new + 1] = item
@@ -389,20 +398,43 @@ function rules.when(rule, value, cx, keys)
   end
 end
 
-function checkers.record(t, value, cx, keys)
-  if not is_open_table(t, value, cx, keys) then return NOTHING end
+-- A default that comes to an empty table is checked once: with many records it would be as many tables.
+local function validate_default(field, cx, keys, name)
+  if field.empty_default then return field.empty_default end
+  local problems = #cx.problems
+  local normal = validate_at(field, field.default_value, cx, keys, name)
+  if type(normal) == "table" and next(normal) == nil and getmetatable(normal) == nil and
+     #cx.problems == problems and not field.checks then
+    field.empty_default = normal
+  end
+  return normal
+end
+
+local function unknown_fields(t, value, cx, keys)
+  local all_known = true
+  for key in next, value do all_known = all_known and t.fields[key] ~= nil end
+  if all_known then return end
   for _, key in ipairs(sorted_keys(value)) do
     if t.fields[key] == nil then unknown_field(t, value, key, cx, keys) end
   end
+end
+
+function checkers.record(t, value, cx, keys)
+  if not is_open_table(t, value, cx, keys) then return NOTHING end
+  unknown_fields(t, value, cx, keys)
   local new, sound = {}, true
   for _, name in ipairs(t.names) do
     local field, given = t.fields[name], value[name]
-    local field_keys = extended(keys, name)
     if given == nil then given = field.default_value end
     if given == nil then
-      if not field.is_optional then missing_field(field, cx, field_keys) end
+      if not field.is_optional then missing_field(field, cx, extended(keys, name)) end
     else
-      local normal = validate(field, given, cx, field_keys)
+      local normal
+      if value[name] == nil then
+        normal = validate_default(field, cx, keys, name)
+      else
+        normal = validate_at(field, given, cx, keys, name)
+      end
       if normal == NOTHING then sound = false else new[name] = normal end
     end
   end

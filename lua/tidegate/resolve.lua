@@ -85,7 +85,8 @@ end
 
 --- A resolver for one evaluated session.
 function resolve.new(session)
-  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {} }, resolve)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
+                              route_chains = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -127,8 +128,8 @@ function resolve:objects()
                   route = objects.route, ["zone.dict"] = objects.zone_dict,
                   ["zone.cache"] = objects.zone_cache }
   for _, kind in ipairs(ORDER) do
-    for _, declaration in ipairs(self.session.declarations) do
-      if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
+    for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+      declaration.checked = check(self, declaration, types[kind])
     end
   end
 end
@@ -229,8 +230,8 @@ end
 
 local function each_checked(self, kind)
   local list = {}
-  for _, declaration in ipairs(self.session.declarations) do
-    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
+  for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+    if declaration.checked then list[#list + 1] = declaration end
   end
   return list
 end
@@ -284,11 +285,13 @@ local function check_strip_prefix(self, declaration)
   end
 end
 
+local NONE = {}
+
 -- What the route table needs to know of a route.
 local function matching_of(declaration)
   local route = declaration.checked
-  return { name = declaration.name, hosts = route.hosts or {}, paths = route.paths,
-           methods = route.methods or {} }
+  return { name = declaration.name, hosts = route.hosts or NONE, paths = route.paths,
+           methods = route.methods or NONE }
 end
 
 -- Builds the route table; two routes that take the same requests are found there.
@@ -441,16 +444,27 @@ function resolve:zones()
   return list
 end
 
+-- The chains of a route, one a listener. Routes of the same plugins share the list.
+local function route_chains(self, listeners, global, of_service, of_route)
+  local key = key_of { of_service, of_route }
+  local known = self.route_chains[key]
+  if known then return known end
+  local chains = {}
+  for i, listener in ipairs(listeners) do
+    chains[i] = chain_index(self, { global, listener.plugins, of_service, of_route }, AFTER_ROUTING)
+  end
+  self.route_chains[key] = chains
+  return chains
+end
+
 function resolve:routes(listeners, services)
   local list, global, index = {}, self:global_instances(), {}
   for i, service in ipairs(services) do index[service.name] = i end
   for _, declaration in ipairs(each_checked(self, "route")) do
-    local value, chains = declaration.checked, {}
+    local value = declaration.checked
     local service = value.service and index[value.service]
     local of_service = service and services[service].plugins or {}
-    for i, listener in ipairs(listeners) do
-      chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
-    end
+    local chains = route_chains(self, listeners, global, of_service, value.plugins)
     -- The checked table becomes the tree's: with many routes a copy would count.
     value.name, value.service, value.chains = declaration.name, service or 0, chains
     value.hosts, value.methods, value.plugins = nil, nil, nil
