@@ -20,7 +20,7 @@ for name, args in pairs({ ["under a supervisor"] = {}, ["of a single process"] =
     before_each(function()
       g = gateway.start({ config = config(1), args = args })
       clock.wait_until(function()
-        return g:read("admin.sock") ~= "" and client.try_connect(helper.socket(g))
+        return client.try_connect(helper.socket(g)) and helper.get(helper.socket(g), "/readyz").status == 200
       end, 5, "the admin listener")
     end)
 
