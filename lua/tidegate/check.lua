@@ -273,7 +273,8 @@ function checkers.list(t, value, cx, keys)
     local item = validate_at(t.item, value[i], cx, keys, i)
     if item ~= NOTHING then
       if t.unique and seen[item] then
-        problem(cx, extended(keys, i), { code = "bad_value", message = ("same as item %d"):format(seen[item]) })
+        local message = ("same as item %d"):format(seen[item])
+        problem(cx, extended(keys, i), { code = "bad_value", message = message })
       end
       seen[item] = i
       new[#new + 1] = item

@@ -1,4 +1,5 @@
---- `tidegate run --dev`: a reload when a file changes that the configuration read, and answers that tell what failed.
+--- `tidegate run --dev`: a reload when a file changes that the configuration read, and answers that tell what
+-- failed.
 
 local client = require("support.client")
 local gateway = require("support.gateway")

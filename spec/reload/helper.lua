@@ -17,8 +17,8 @@ local echo = tg.service "echo" { builtin = "echo" }
 ]] .. (rest or 'tg.route "all" { paths = { "/*" }, service = echo }\n')
 end
 
---- A plugin called counter that tells in `x-count` how often its VM was asked, and in `x-secret` the secret of
--- its configuration; `more` is code before its end.
+--- A plugin called counter that tells in `x-count` how often its VM was asked, and in `x-secret` the secret
+-- of its configuration; `more` is code before its end.
 function helper.counter(more)
   return [[
 local S = require "tidegate.schema"

@@ -5,8 +5,8 @@ local clock = require("support.clock")
 local helper = require("reload.helper")
 
 local function with(uses, rest)
-  return helper.config(('tg.route "all" { paths = { "/*" }, service = echo, plugins = { %s } }\n%s'):format(uses,
-    rest or ""))
+  local all = 'tg.route "all" { paths = { "/*" }, service = echo, plugins = { %s } }\n%s'
+  return helper.config(all:format(uses, rest or ""))
 end
 
 local COUNTER = 'tg.use "./counter.lua" {}'
@@ -70,7 +70,7 @@ describe("across a reload", function()
     end,
   }) do
     it("its VM is made anew when it changes: " .. what, function()
-      start(COUNTER, 'require "helping"\nfunction P.stop() print "stopped" end', { ["helping.lua"] = "return { 1 }" })
+      start(COUNTER, 'require "helping"', { ["helping.lua"] = "return { 1 }" })
       for _ = 1, 5 do helper.count(g) end
       helper.reload(g, change() or with(COUNTER .. ""))
       assert.is_true(helper.count(g) <= 3)
@@ -97,7 +97,8 @@ describe("across a reload", function()
                            "state.f: a function cannot cross" },
     ["save() failed  "] = { "function P.save() return { ('x'):rep(2 ^ 20 + 1) } end " ..
                             "function P.restore(t) count = 50 end", "limit" },
-    ["restore() failed"] = { "function P.save() return { 1 } end function P.restore(t) count = 50 error 'no' end",
+    ["restore() failed"] = { "function P.save() return { 1 } end " ..
+                             "function P.restore(t) count = 50 error 'no' end",
                              "no" },
   }) do
     it("what goes wrong with the state is logged, and the VM starts fresh: " .. broken[2] .. " in " .. what,
@@ -130,7 +131,7 @@ return P
   end)
 
   it("quarantine goes on when the plugin did not change, and ends when it did", function()
-    local grow = 'function P.rewrite() end\nP.access = function() local t = {} for i = 1, 1e9 do t[i] = { i } end end'
+    local grow = "P.access = function() local t = {} for i = 1, 1e9 do t[i] = { i } end end"
     start(COUNTER, grow)
     for _ = 1, 20 do client.get(g.port, "/") end
     g:wait_for_log("a plugin is in quarantine")

@@ -1,5 +1,5 @@
---- Reloads under load: no request is lost, no connection closed, a tunnel and bodies under way go on. The figure
--- over 200 of them is spec/bench/scenarios/reload.lua's.
+--- Reloads under load: no request is lost, no connection closed, a tunnel and bodies under way go on. The
+-- figure over 200 of them is spec/bench/scenarios/reload.lua's.
 
 local client = require("support.client")
 local clock = require("support.clock")
@@ -10,7 +10,8 @@ local origin = require("support.origin")
 local CONNECTIONS, RELOADS = 16, 10
 
 local function config(step)
-  local plugins = step % 4 >= 2 and 'tg.use "request-id" {}, tg.use "./counter.lua" {}' or 'tg.use "request-id" {}'
+  local plugins = 'tg.use "request-id" {}'
+  if step % 4 >= 2 then plugins = plugins .. ', tg.use "./counter.lua" {}' end
   return helper.config(([[
 tg.service "origin" { targets = { { "127.0.0.1:@ORIGIN@" } } }
 tg.route "all" { paths = { "/*" }, service = echo, tags = { "v%d" }, plugins = { %s } }
@@ -92,7 +93,7 @@ describe("reloads under load", function()
       function P.stop() print "sleeper stopped" end
       return P
     ]]
-    local text = helper.config('tg.route "all" { paths = { "/*" }, service = echo, plugins = { tg.use "./sleeper.lua" {} } }\n')
+    local text = helper.config('tg.route "all" { service = echo, plugins = { tg.use "./sleeper.lua" {} } }\n')
     g.vars.SLEEP, g.vars.WORD = "700ms", "old"
     g:write("sleeper.lua", sleeper)
     helper.reload(g, text)

@@ -1,5 +1,5 @@
---- Orders to a running gateway: `tidegate reload` and `rollback`, what they print and exit with, what /status and
--- the metrics tell afterwards, and who may give them.
+--- Orders to a running gateway: `tidegate reload` and `rollback`, what they print and exit with, what /status
+-- and the metrics tell afterwards, and who may give them.
 
 local client = require("support.client")
 local clock = require("support.clock")
@@ -46,7 +46,8 @@ for name, args in pairs({ ["under a supervisor"] = {}, ["of a single process"] =
       assert.same({ 0, "nothing has changed, revision 1 stays in force\n" }, { code, out })
       g:signal("HUP")
       clock.wait_until(function()
-        return helper.get(helper.socket(g), "/metrics").body:find('reloads_total{result="unchanged"} 2', 1, true)
+        local metrics = helper.get(helper.socket(g), "/metrics").body
+        return metrics:find('reloads_total{result="unchanged"} 2', 1, true)
       end, 5, "the count of both")
       assert.equal("unchanged", helper.status(g).last_reload.result)
       assert.equal(1, helper.status(g).revision)

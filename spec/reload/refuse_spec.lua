@@ -1,5 +1,5 @@
---- Configurations that are bad in ways of their own: each is refused by check, by the start and by a reload, with a
--- message that says what, where and what to do; what ran goes on.
+--- Configurations that are bad in ways of their own: each is refused by a reload, with a message that says what,
+-- where and what to do; what ran goes on.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
@@ -20,8 +20,9 @@ local BAD = {
                                               'no module "absent": neither absent.lua nor absent/init.lua' },
   ["includes from outside its folder"] = { 'tg.include "../*.lua"', "gateway.lua:5",
                                            "tg.include takes a path below the config's folder" },
-  ["names a file that cannot be read"] = { 'tg.route "x" { paths = { tg.file "absent.txt" }, service = echo }',
-                                           "gateway.lua:5", "cannot read absent.txt: No such file or directory" },
+  ["names a file that cannot be read"] = {
+    'tg.route "x" { paths = { tg.file "absent.txt" }, service = echo }', "gateway.lua:5",
+    "cannot read absent.txt: No such file or directory" },
   ["names a folder as a file"] = { 'tg.route "x" { paths = { tg.file "." }, service = echo }',
                                    "gateway.lua:5", "cannot read .: not a regular file" },
   ["has a secret that cannot be read"] = { 'tg.secret "file:absent"', "gateway.lua:5", "cannot read absent" },
@@ -29,8 +30,8 @@ local BAD = {
     'tg.route "x" { paths = { "/" .. tostring({}):match "0x%x+" }, service = echo }', "gateway.lua:5",
     "evaluating the file twice gave two results" },
   ["declares in an order of chance"] = {
-    'for f in pairs { [function() end] = 1, [function() end] = 2 } do tg.route("x" .. tostring(f):sub(-8)) ' ..
-    '{ paths = { "/" .. tostring(f):sub(-8) }, service = echo } end', "gateway.lua:5",
+    'for f in pairs { [function() end] = 1, [function() end] = 2 } do ' ..
+    'tg.route("x" .. tostring(f):sub(-8)) { paths = { "/" .. tostring(f):sub(-8) }, service = echo } end', "gateway.lua:5",
     "evaluating the file twice gave two results" },
 }
 

@@ -1,7 +1,7 @@
 -- `tidegate reload` and `tidegate rollback`: what became of the order.
 --
--- Purpose    From the answer of /reload or /rollback, or the problem in its place, to what the gateway printed
---            and one line.
+-- Purpose    From the answer of /reload or /rollback, or the problem in its place, to what the gateway
+--            printed and one line.
 -- Ownership  A pure function of the answer and the command's name.
 
 local function tell(answer, command)

@@ -1,5 +1,5 @@
--- Tidegate with two workers whose chain of plugins changes from reload to reload: what @DIR@/reload-step holds
--- is a number, the reload's.
+-- Tidegate with two workers whose chain of plugins changes from reload to reload: @DIR@/reload-step holds the
+-- reload's number.
 local tg = require "tidegate"
 local step = tonumber(tg.file "@DIR@/reload-step")
 

@@ -66,8 +66,8 @@ local function find_worker(server, fd)
   return busiest
 end
 
--- Asks until `over(status)` is true; the longest wait for an answer and the most CPU time that the worker took
--- for one, in ms.
+-- Asks until `over(status)` is true; the longest wait for an answer and the most CPU time that the worker
+-- took for one, in ms.
 local function longest(worker, fd, request, over)
   local wait, held = 0, 0
   local deadline = process.now() + TAKEN
