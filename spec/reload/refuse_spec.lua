@@ -1,5 +1,5 @@
---- Configurations that are bad in ways of their own: each is refused by a reload, with a message that says what,
--- where and what to do; what ran goes on.
+--- Configurations that are bad in ways of their own: each is refused by a reload, with a message that says
+-- what, where and what to do; what ran goes on.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
@@ -31,8 +31,8 @@ local BAD = {
     "evaluating the file twice gave two results" },
   ["declares in an order of chance"] = {
     'for f in pairs { [function() end] = 1, [function() end] = 2 } do ' ..
-    'tg.route("x" .. tostring(f):sub(-8)) { paths = { "/" .. tostring(f):sub(-8) }, service = echo } end', "gateway.lua:5",
-    "evaluating the file twice gave two results" },
+    'tg.route("x" .. tostring(f):sub(-8)) { paths = { "/" .. tostring(f):sub(-8) }, service = echo } end',
+    "gateway.lua:5", "evaluating the file twice gave two results" },
 }
 
 describe("a configuration that", function()
