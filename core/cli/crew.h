@@ -39,8 +39,9 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_crew **out) TG_MUST_USE;
 
 /* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
- * taken. Until then boot->sockets must not change. */
-void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot);
+ * taken. Until then boot->sockets must not change. Without `adopt` all prepare, and then drop what
+ * they made: on_reloaded tells whether they could. */
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot, bool adopt);
 
 /* Calls visit(of, gate) on the thread of every worker that still runs, each between two rounds of
  * its loop, then done(of) on the keeper's; from inside this call when no worker runs. One question

@@ -147,29 +147,37 @@ static void build_limits(lua_State *L, int table, struct tg_limits *limits)
     lua_pop(L, 1);
 }
 
-/* What settings.admin names; a relative path of a socket goes below the configuration's folder. */
-static struct tg_str build_admin(lua_State *L, struct build *b, int table)
+void tg_build_push_admin(lua_State *L, const char *config)
 {
-    struct tg_str none = {"", 0};
-    const char *slash = strrchr(b->path, '/');
-    lua_getfield(L, table, "admin");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return none;
-    }
-    lua_getfield(L, -1, "listen");
+    const char *slash = strrchr(config, '/');
+    int admin = lua_gettop(L);
+    lua_getfield(L, admin, "listen");
     lua_getfield(L, -1, "path");
     const char *path = lua_tostring(L, -1);
     if (path != NULL && path[0] != '/' && slash != NULL) {
         lua_pushliteral(L, "unix:");
-        lua_pushlstring(L, b->path, (size_t)(slash + 1 - b->path));
+        lua_pushlstring(L, config, (size_t)(slash + 1 - config));
         lua_pushstring(L, path);
         lua_concat(L, 3);
     } else {
         lua_getfield(L, -2, "text");
     }
-    struct tg_str listen = copy_at(L, b, -1);
-    lua_pop(L, 4);
+    lua_replace(L, admin + 1);
+    lua_settop(L, admin + 1);
+}
+
+/* What settings.admin names. */
+static struct tg_str build_admin(lua_State *L, struct build *b, int table)
+{
+    struct tg_str listen = {"", 0};
+    lua_getfield(L, table, "admin");
+    if (!lua_isnil(L, -1)) {
+        b->snapshot->settings.admin_write = bool_field(L, lua_gettop(L), "write");
+        tg_build_push_admin(L, b->path);
+        listen = copy_at(L, b, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
     return listen;
 }
 
@@ -262,6 +270,8 @@ static uint64_t digest_of(const struct tg_plugin_conf *plugin)
 {
     uint64_t digest = digest_add(digest_add(0, plugin->name), plugin->source);
 
+    digest = digest_add(digest_add(digest, plugin->version), plugin->chunkname);
+
     for (uint32_t i = 0; i < plugin->module_count; i++)
         digest = digest_add(digest_add(digest, plugin->modules[i].name), plugin->modules[i].source);
     return digest;
@@ -337,7 +347,7 @@ static void build_plugins(lua_State *L, struct build *b, int tree)
 }
 
 /* Encodes the configuration of the instance at `table` for the plugin VMs. */
-static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struct tg_str where)
+static void encode_conf(lua_State *L, struct build *b, int table, struct tg_instance_conf *instance)
 {
     const struct tg_marshal_options options = {.root = "conf", .tag = TG_MEM_CONFIG};
     struct tg_blob blob;
@@ -347,12 +357,12 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
     lua_pop(L, 1);
     if (err != TG_OK)
-        luaL_error(L, "%s: %s [TG1408]", where.p, why);
-    struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+        luaL_error(L, "%s: %s [TG1408]", instance->where.p, why);
+    instance->conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+    instance->digest = tg_marshal_digest(tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
-    if (conf.p == NULL)
+    if (instance->conf.p == NULL)
         luaL_error(L, OUT_OF_MEMORY);
-    return conf;
 }
 
 static enum tg_on_error on_error_of(struct tg_str name)
@@ -374,7 +384,7 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
     instance->when = build_condition(L, table, "when");
-    instance->conf = encode_conf(L, b, table, instance->where);
+    encode_conf(L, b, table, instance);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");
     int own = lua_gettop(L);
@@ -384,6 +394,21 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->cpu = time_field(L, own, "cpu", limits->plugin_cpu);
     instance->wall = time_field(L, own, "wall", limits->plugin_wall);
     lua_pop(L, 1);
+}
+
+/* Lists each plugin's instances. */
+static void list_instances(lua_State *L, struct build *b)
+{
+    const struct tg_instance_conf ***lists = take(L, b, b->snapshot->plugin_count, sizeof(*lists));
+
+    for (uint32_t i = 0; i < b->snapshot->plugin_count; i++) {
+        lists[i] = take(L, b, b->plugins[i].instance_count, sizeof(*lists[i]));
+        b->plugins[i].instances = lists[i];
+    }
+    for (uint32_t i = 0; i < b->snapshot->instance_count; i++) {
+        const struct tg_instance_conf *instance = &b->instances[i];
+        lists[instance->plugin->index][instance->nth] = instance;
+    }
 }
 
 static void build_instances(lua_State *L, struct build *b, int tree)
@@ -399,6 +424,7 @@ static void build_instances(lua_State *L, struct build *b, int tree)
         build_instance(L, b, push_item(L, list, i), &b->instances[i]);
         lua_pop(L, 1);
     }
+    list_instances(L, b);
     lua_pop(L, 1);
 }
 

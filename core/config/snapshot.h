@@ -15,6 +15,7 @@
 #define TG_CONFIG_SNAPSHOT_H
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/str.h"
 #include "net/addr.h"
 #include "observe/log.h"
@@ -62,10 +63,11 @@ struct tg_plugin_conf {
     uint32_t module_count;
     const struct tg_str *exports; /* keys that other plugins may read from ctx.shared */
     uint32_t export_count;
-    uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
+    uint64_t digest; /* of name, file, source and modules */
     uint32_t index;  /* in snapshot->plugins */
     uint32_t place;  /* stage and priority as one number: lower runs earlier */
-    uint32_t instance_count;         /* that use it */
+    const struct tg_instance_conf *const *instances; /* that use it, by `nth` */
+    uint32_t instance_count;
     unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
     struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
                                         with the snapshot */
@@ -87,6 +89,7 @@ struct tg_instance_conf {
     uint32_t index;       /* in snapshot->instances */
     uint32_t nth;         /* among its plugin's, from 0 */
     struct tg_str conf;   /* normalised configuration, script/marshal encoding */
+    uint64_t digest;      /* of what that encodes; equal for equal configurations */
     struct tg_str where;  /* "gateway.lua:65", for messages */
     struct tg_expr *when; /* NULL: always; freed with the snapshot */
     enum tg_on_error on_error;
@@ -187,8 +190,16 @@ struct tg_settings {
     enum tg_log_level log_level;
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
+    bool admin_write;           /* it takes orders through an address and port as well */
     struct tg_limits limits;
     const struct tg_answers_conf *answers; /* NULL: none */
+};
+
+/* What becomes of a plugin's VMs when the snapshot takes over from another: config/follow.h. */
+struct tg_kept {
+    bool kept;             /* they go on: code, limits and configurations are the same */
+    uint32_t index;        /* of the plugin there */
+    const uint32_t *order; /* `nth` of an instance here -> of its equal there; NULL: the same */
 };
 
 struct tg_snapshot {
@@ -213,7 +224,10 @@ struct tg_snapshot {
     const struct tg_instance_conf *instances;
     uint32_t instance_count;
     struct tg_route_table *table; /* its handles are indexes into routes, as uintptr_t */
+    uint64_t follows;             /* revision of the snapshot that it takes over from; 0: of none */
+    const struct tg_kept *kept;   /* of plugins; NULL: none is kept */
 
+    struct tg_list dead;              /* private: while it waits to be freed */
     struct tg_snapshot_block *blocks; /* private: the memory of all the above */
 };
 
@@ -230,7 +244,17 @@ struct tg_str tg_snapshot_copy(struct tg_snapshot *snapshot, struct tg_str s) TG
 /* Takes a reference; returns `snapshot`. Any thread. */
 struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot);
 
-/* Drops the caller's reference and nulls it; the last one frees the snapshot. Any thread. */
+/* Drops the caller's reference and nulls it; the last one frees the snapshot, or leaves that to
+ * tg_snapshot_reap(). Any thread. */
 void tg_snapshot_unref(struct tg_snapshot **snapshot);
+
+/* Large snapshots take milliseconds to free, which no worker's loop has. With `wake` set, the last
+ * unref only puts the snapshot aside and calls wake(arg), in its own thread; whoever is woken calls
+ * tg_snapshot_reap(). NULL: freed at once, as it is at the start. While no other thread has a
+ * snapshot. */
+void tg_snapshot_reap_by(void (*wake)(void *arg), void *arg);
+
+/* Frees what was put aside. Any thread. */
+void tg_snapshot_reap(void);
 
 #endif

@@ -10,6 +10,7 @@
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
+    gateway->dev = false;
     gateway->addresses = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
@@ -63,6 +64,7 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
         return TG_E_NOMEM;
     }
     tg_mem_free(TG_MEM_CONFIG, gate->turns);
+    tg_vm_set_take_over(vms, gate->vms);
     tg_background_retire_all(gate->vms);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
@@ -153,4 +155,9 @@ const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate)
 struct tg_runner *tg_gate_runner(struct tg_gate *gate)
 {
     return &gate->runner;
+}
+
+bool tg_gate_is_dev(const struct tg_gate *gate)
+{
+    return gate->gateway->dev;
 }

@@ -26,6 +26,7 @@ struct tg_gateway {
     struct tg_shared_map *addresses; /* connections per client address; owned */
     struct tg_zones *zones;          /* what plugins share; owned */
     struct tg_bus *bus;              /* what they tell each other; owned */
+    bool dev;                        /* answers tell what failed: set before the first request */
 };
 
 struct tg_gate {

@@ -214,6 +214,8 @@ static int find_functions(lua_State *L)
         vm->functions[i] = find_function(L, vm, vm->options.functions[i]);
     vm->init_ref = find_function(L, vm, "init");
     vm->configure_ref = find_function(L, vm, "configure");
+    vm->save_ref = find_function(L, vm, "save");
+    vm->restore_ref = find_function(L, vm, "restore");
     vm->stop_ref = find_function(L, vm, "stop");
     return 0;
 }
@@ -295,7 +297,7 @@ void tg_vm_free(struct tg_vm **vmp)
     *vmp = NULL;
 }
 
-/* ---- Instances ------------------------------------------------------------------------------- */
+/* ---- Its beginning and its end --------------------------------------------------------------- */
 
 enum tg_err tg_vm_start(struct tg_vm *vm, struct tg_vm_error *error)
 {
@@ -314,6 +316,69 @@ enum tg_err tg_vm_stop(struct tg_vm *vm, struct tg_vm_error *error)
     return vm->stop_ref != LUA_NOREF ? run_setup(vm, vm->stop_ref, LUA_NOREF, "stop()", NULL, error)
                                      : TG_OK;
 }
+
+/* ---- State across a reload ------------------------------------------------------------------- */
+
+struct state {
+    int ref; /* of the value */
+    struct tg_str blob;
+    struct tg_blob *out;
+    enum tg_err err;
+    char why[256];
+};
+
+static int encode_state(lua_State *L)
+{
+    const struct tg_marshal_options options = {
+        .root = "state", .bytes = TG_VM_STATE_MAX, .tag = TG_MEM_PLUGIN};
+    struct state *state = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref);
+    if (lua_isnil(L, -1))
+        return 0;
+    state->err =
+        tg_marshal_encode(L, lua_gettop(L), &options, state->out, state->why, sizeof(state->why));
+    return 0;
+}
+
+enum tg_err tg_vm_save(struct tg_vm *vm, struct tg_blob *out, struct tg_vm_error *error)
+{
+    struct state state = {.ref = LUA_NOREF, .out = out};
+    *out = (struct tg_blob){.tag = TG_MEM_PLUGIN};
+    if (vm->save_ref == LUA_NOREF)
+        return TG_OK;
+    enum tg_err err = run_setup(vm, vm->save_ref, LUA_NOREF, "save()", &state.ref, error);
+    if (err != TG_OK)
+        return err;
+    err = tg_vm_call(vm, encode_state, &state, error);
+    tg_vm_unref(vm, &state.ref);
+    if (err == TG_OK && state.err != TG_OK)
+        return fail(error, state.err, "%s: save(): %s", vm->file,
+                    state.why[0] != '\0' ? state.why : tg_err_text(state.err));
+    return err;
+}
+
+static int decode_state(lua_State *L)
+{
+    struct state *state = lua_touserdata(L, 1);
+    if (tg_marshal_decode(L, state->blob) != TG_OK)
+        return luaL_error(L, "the state of another VM is not well formed");
+    state->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+enum tg_err tg_vm_restore(struct tg_vm *vm, struct tg_str blob, struct tg_vm_error *error)
+{
+    struct state state = {.ref = LUA_NOREF, .blob = blob};
+    if (vm->restore_ref == LUA_NOREF)
+        return TG_OK;
+    enum tg_err err = tg_vm_call(vm, decode_state, &state, error);
+    if (err == TG_OK)
+        err = run_setup(vm, vm->restore_ref, state.ref, "restore()", NULL, error);
+    tg_vm_unref(vm, &state.ref);
+    return err;
+}
+
+/* ---- Instances ------------------------------------------------------------------------------- */
 
 struct instance {
     struct tg_str blob;

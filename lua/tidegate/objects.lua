@@ -266,6 +266,8 @@ function objects.settings(limits)
     responses = traffic.responses,
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
+      write = S.bool():default(false)
+        :doc "reloads may be ordered through ADDRESS:PORT too, by whoever can connect",
     }:optional():doc "without it there is no admin listener",
   }
 end

@@ -115,6 +115,8 @@ local function shape(limits)
       :default {}:doc "instruments for ctx.metrics, by name",
     init = fn_type():optional(),
     configure = fn_type():optional(),
+    save = fn_type():optional(),
+    restore = fn_type():optional(),
     stop = fn_type():optional(),
   }
   for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end

@@ -110,8 +110,8 @@ end
 --- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model`
 -- afterwards.
 function resolve.new(session)
-  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {}, used = {} },
-                            resolve)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
+                              route_chains = {}, used = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -163,16 +163,16 @@ function resolve:objects(kinds)
   local types = resolve.types_of(kinds)
   self.types = types
   for _, kind in ipairs(ORDER) do
-    for _, declaration in ipairs(self.session.declarations) do
-      if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
+    for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+      declaration.checked = check(self, declaration, types[kind])
     end
   end
 end
 
 local function each_checked(self, kind)
   local list = {}
-  for _, declaration in ipairs(self.session.declarations) do
-    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
+  for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+    if declaration.checked then list[#list + 1] = declaration end
   end
   return list
 end
@@ -533,6 +533,19 @@ function resolve:zones()
   return list
 end
 
+-- The chains of a route, one a listener. Routes of the same plugins share the list.
+local function route_chains(self, listeners, global, of_service, of_route)
+  local key = key_of { of_service, of_route }
+  local known = self.route_chains[key]
+  if known then return known end
+  local chains = {}
+  for i, listener in ipairs(listeners) do
+    chains[i] = chain_index(self, { global, listener.plugins, of_service, of_route }, AFTER_ROUTING)
+  end
+  self.route_chains[key] = chains
+  return chains
+end
+
 function resolve:routes(listeners, services)
   local list, global, index = {}, self:global_instances(), {}
   for i, service in ipairs(services) do index[service.name] = i end
@@ -540,11 +553,7 @@ function resolve:routes(listeners, services)
     local value = declaration.checked
     local service = value.service and index[value.service]
     local function chains_of(to)
-      local chains, of_service = {}, to and services[to].plugins or {}
-      for i, listener in ipairs(listeners) do
-        chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
-      end
-      return chains
+      return route_chains(self, listeners, global, to and services[to].plugins or {}, value.plugins)
     end
     -- The checked table becomes the tree's: with many routes a copy would count.
     value.name, value.service, value.chains = declaration.name, service or 0, chains_of(service)

@@ -52,6 +52,11 @@ tg.zone.cache "pages" { size = "1MiB" }
 tg.route "all" { paths = { "/*" }, plugins = { tg.use "./probe.lua" {} } }
 ]]
 
+--- The same with other limits of plugins, so that a reload makes every VM anew.
+function helper.changed(n)
+  return (helper.CONFIG:gsub('cpu = "50ms"', ('cpu = "%dms"'):format(50 + n)))
+end
+
 --- Text of the plugin: `init` is the body of its init, `body` its operations.
 function helper.plugin(needs, body, init)
   return PLUGIN:format(needs, init or "", body)

@@ -225,6 +225,63 @@ static void test_a_pcall_does_not_hide_an_exit_in_a_module(void **state)
     bench_close(&b);
 }
 
+enum { NOTES = 4096 };
+
+/* What the VM of `from` saves reaches restore() of the VM of `to`. */
+static enum tg_err hand_over(const char *from, const char *to, char notes[NOTES])
+{
+    static char state[TG_VM_STATE_MAX];
+    struct bench b;
+    struct tg_blob blob;
+    bench_open(&b, from);
+    enum tg_err err = tg_vm_save(b.vm, &blob, &b.error);
+    size_t n = blob.n;
+    if (n > 0)
+        memcpy(state, blob.p, n);
+    snprintf(notes, NOTES, "%s", b.error.text);
+    tg_blob_release(&blob);
+    bench_close(&b);
+    if (err != TG_OK)
+        return err;
+    bench_open(&b, to);
+    if (n > 0)
+        err = tg_vm_restore(b.vm, tg_str(state, n), &b.error);
+    snprintf(notes, NOTES, "%s%s", b.notes, b.error.text);
+    bench_close(&b);
+    return err;
+}
+
+static void test_state_is_saved_and_restored(void **state)
+{
+    const char *restore = "local h = require 'host' return { access = print, restore = function(t) "
+                          "h.note(t.list[2] .. t.word) end }";
+    char notes[NOTES];
+    (void)state;
+    assert_int_equal(hand_over("return { access = print, save = function() return { word = 'w', "
+                               "list = { 1, 2 } } end }",
+                               restore, notes),
+                     TG_OK);
+    assert_string_equal(notes, "2w");
+    assert_int_equal(hand_over("return { access = print }", restore, notes), TG_OK);
+    assert_string_equal(notes, "");
+    assert_int_equal(hand_over("return { access = print, save = function() end }", restore, notes),
+                     TG_OK);
+    assert_int_equal(hand_over("return { access = print, save = function() return 1 end }",
+                               "return { access = print }", notes),
+                     TG_OK);
+    assert_int_equal(
+        hand_over("return { access = print, save = function() return print end }", restore, notes),
+        TG_E_INVALID);
+    assert_non_null(strstr(notes, "save(): state: a function cannot cross"));
+    assert_int_equal(hand_over("return { access = print, save = function() return "
+                               "('x'):rep(2 ^ 20 + 1) end }",
+                               restore, notes),
+                     TG_E_LIMIT);
+    assert_int_equal(
+        hand_over("return { access = print, save = function() return {} end }", restore, notes),
+        TG_E_SCRIPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_modules_are_loaded_once),
         cmocka_unit_test(test_modules_that_do_not_load),
         cmocka_unit_test(test_a_pcall_does_not_hide_an_exit_in_a_module),
+        cmocka_unit_test(test_state_is_saved_and_restored),
     };
 
     return cmocka_run_group_tests_name("script vm", tests, NULL, NULL);
