@@ -23,15 +23,16 @@
 
 #include <sys/mman.h>
 
-#define SEGMENT_BASE 256u
-#define SEGMENTS     24
-#define NONE         UINT32_MAX
-#define KEY_IS_HASH  0xff /* key_n of a key stored as a hash */
-#define HASH_BYTES   16
-#define USES_MAX     127u
-#define EXPIRES_MAX  ((UINT64_C(1) << 48) - 1)
-#define PAGE         ((size_t)4096)
-#define HUGE_PAGE    ((size_t)2 << 20)
+#define SEGMENT_BASE   256u
+#define SEGMENTS       24
+#define NONE           UINT32_MAX
+#define KEY_IS_HASH    0xff /* key_n of a key stored as a hash */
+#define HASH_BYTES     16
+#define USES_MAX       127u
+#define EXPIRES_MAX    ((UINT64_C(1) << 48) - 1)
+#define PAGE           ((size_t)4096)
+#define HUGE_PAGE      ((size_t)2 << 20)
+#define PIECE_OF_PAGES ((size_t)64 << 10) /* the system's allocator may map pieces from here on */
 
 struct entry {
     uint32_t prev; /* towards young */
@@ -556,6 +557,12 @@ enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
     return TG_OK;
 }
 
+void tg_map_renew(struct tg_map *map, void *value, uint64_t ttl, uint64_t now)
+{
+    struct entry *e = (struct entry *)(void *)((char *)value - map->value_at);
+    e->expires = expiry(map, ttl, now) & EXPIRES_MAX;
+}
+
 bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now)
 {
     uint32_t number = find_live(map, key, now);
@@ -608,6 +615,50 @@ void tg_map_clear(struct tg_map *map)
     }
 }
 
+static uint32_t value_offset(const struct tg_map_options *options)
+{
+    return (uint32_t)((offsetof(struct entry, key) + options->key_room + 7) & ~(size_t)7);
+}
+
+static uint32_t stride_of(const struct tg_map_options *options)
+{
+    return (value_offset(options) + options->value_size + 7) & ~7u;
+}
+
+static uint64_t slots_of(uint64_t max_entries)
+{
+    return max_entries + max_entries / 3 + 1;
+}
+
+/* What a piece of memory takes at most: large ones are whole pages, small ones have the allocator's
+ * header. */
+static uint64_t piece(uint64_t size)
+{
+    return size >= PIECE_OF_PAGES ? (size + 16 + PAGE - 1) / PAGE * PAGE : size + 16;
+}
+
+/* What a map of so many entries takes at most. */
+static uint64_t memory_of(const struct tg_map_options *options, uint64_t entries)
+{
+    uint64_t sum = piece(sizeof(struct tg_map)) + piece(slots_of(entries) * sizeof(uint64_t));
+    for (unsigned i = 0; i < SEGMENTS && segment_start(i) < entries; i++) {
+        uint64_t count = TG_MIN((uint64_t)SEGMENT_BASE << i, entries - segment_start(i));
+        sum += piece(count * stride_of(options));
+    }
+    return sum;
+}
+
+uint32_t tg_map_entries_within(const struct tg_map_options *options, uint64_t bytes)
+{
+    uint64_t stride = stride_of(options);
+    uint64_t entries = TG_MIN(bytes / stride, (uint64_t)TG_MAP_ENTRIES_MAX);
+    /* Three entries have four slots; what is too much after that is dropped step by step. */
+    entries = entries * stride * 3 / (3 * stride + 4 * sizeof(uint64_t));
+    for (uint64_t sum; entries > 0 && (sum = memory_of(options, entries)) > bytes;)
+        entries -= TG_MIN(entries, (sum - bytes) / stride + 1);
+    return (uint32_t)entries;
+}
+
 struct tg_map *tg_map_new(const struct tg_map_options *options)
 {
     tg_assert(options->max_entries >= 1 && options->max_entries <= TG_MAP_ENTRIES_MAX);
@@ -617,9 +668,9 @@ struct tg_map *tg_map_new(const struct tg_map_options *options)
     if (map == NULL)
         return NULL;
     map->options = *options;
-    map->value_at = (uint32_t)((offsetof(struct entry, key) + options->key_room + 7) & ~(size_t)7);
-    map->stride = (map->value_at + options->value_size + 7) & ~7u;
-    map->slots = (uint64_t)options->max_entries + options->max_entries / 3 + 1;
+    map->value_at = value_offset(options);
+    map->stride = stride_of(options);
+    map->slots = slots_of(options->max_entries);
     map->index_bytes = (size_t)map->slots * sizeof(*map->index);
     map->index = take_memory(map, map->index_bytes);
     map->free = map->young = map->old = NONE;

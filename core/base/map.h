@@ -126,6 +126,10 @@ enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *va
 enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
                           const struct tg_map_terms *terms, uint64_t now, void **value) TG_MUST_USE;
 
+/* The entry of `value`, which tg_map_get() or tg_map_obtain() has just given, lives for `ttl` from
+ * now, whatever it was given before. */
+void tg_map_renew(struct tg_map *map, void *value, uint64_t ttl, uint64_t now);
+
 /* Drops `key`; false when there was none. */
 bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now);
 
@@ -146,6 +150,11 @@ const struct tg_map_stats *tg_map_stats(const struct tg_map *map);
 
 /* Bytes that the map holds now: segments and index. */
 size_t tg_map_memory(const struct tg_map *map);
+
+/* The most entries, at most TG_MAP_ENTRIES_MAX, with which a map of these options (max_entries
+ * aside) never holds more than `bytes` by itself, index and full pages included; 0: not even one.
+ */
+uint32_t tg_map_entries_within(const struct tg_map_options *options, uint64_t bytes);
 
 /* Name of a reason for metrics, static storage. */
 const char *tg_map_reason_name(enum tg_map_reason reason);
