@@ -86,6 +86,7 @@ static void free_entry(struct tg_vm_entry *entry, bool started)
         tg_vm_free(&entry->vm);
     tg_zone_unref(&entry->dict);
     tg_zone_unref(&entry->cache);
+    tg_zone_unref(&entry->limit);
     tg_mem_free(TG_MEM_PLUGIN, entry->configured);
     for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++) {
         free_stand_ins(entry->stand_ins[i].access);
@@ -127,6 +128,8 @@ static enum tg_err open_own_zones(struct tg_vm_entry *entry)
         err = tg_zones_open(zones, TG_ZONE_DICT, tg_fmt_str(&f), plugin->dict, &entry->dict);
     if (err == TG_OK && plugin->cache != 0)
         err = tg_zones_open(zones, TG_ZONE_CACHE, tg_fmt_str(&f), plugin->cache, &entry->cache);
+    if (err == TG_OK && plugin->limit != 0)
+        err = tg_zones_open(zones, TG_ZONE_LIMIT, tg_fmt_str(&f), plugin->limit, &entry->limit);
     return err;
 }
 
@@ -169,8 +172,8 @@ static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snap
             continue;
         widen(entry, instance);
         entry->configuring = &entry->stand_ins[instance->nth];
-        enum tg_err err =
-            tg_vm_configure(entry->vm, instance->conf, &entry->configured[instance->nth], error);
+        enum tg_err err = tg_vm_configure(entry->vm, instance->conf, instance->scope,
+                                          &entry->configured[instance->nth], error);
         entry->configuring = NULL;
         if (err != TG_OK)
             return err;
