@@ -113,7 +113,7 @@ local function tightest(compiled, asked)
   local least, found
   for i, limit in ipairs(compiled) do
     local verdict = asked[i] and asked[i].verdict
-    local share = verdict and verdict.remaining / limit.limit
+    local share = verdict and verdict.remaining / limit.most
     if share and (not least or share < least) then least, found = share, i end
   end
   return found
@@ -140,7 +140,7 @@ local function tell(compiled, ctx, asked)
   local i = compiled.headers["x-ratelimit"] and tightest(compiled, asked)
   if i then
     local verdict = asked[i].verdict
-    resp:set_header("x-ratelimit-limit", ("%d"):format(compiled[i].limit))
+    resp:set_header("x-ratelimit-limit", ("%d"):format(compiled[i].most))
     resp:set_header("x-ratelimit-remaining", ("%d"):format(verdict.remaining))
     resp:set_header("x-ratelimit-reset", until_more(verdict))
   end

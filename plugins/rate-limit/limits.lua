@@ -82,7 +82,8 @@ end
 --- A limit for use: `place` tells instances apart, `zone` is nil for the plugin's own.
 function limits.compile(limit, name, place, zone)
   local compiled = {
-    name = name, limit = limit.limit, cost = limit.cost, absent = limit.absent,
+    name = name, cost = limit.cost, absent = limit.absent,
+    most = HAS_BURST[limit.algorithm] and limit.burst or limit.limit, -- at once
     key = keys.compile(type(limit.key) == "table" and limit.key or { limit.key }, limit.absent),
     prefix = ("%s\0%s\0"):format(limit.shared and "" or place, name),
   }
