@@ -21,8 +21,8 @@
  * hash: no raw key over 64 bytes is ever kept.
  *
  * Memory: entry = 24 bytes + key_room + value, rounded up to 8. Entries are allocated in segments
- * of doubling size as they come (and given back when the map is empty); the index, 10.7 bytes per
- * entry of the cap, is mapped at creation and becomes resident as it is touched.
+ * of doubling size as they come (and given back when the map is empty); the index, 5.3 bytes per
+ * entry of the cap, is made at creation; a large one becomes resident as it is touched.
  *
  * Time is in microseconds of any clock that does not go back, always the caller's `now`.
  * Threads: one at a time; base/shared_map.h is for many. Cost: O(1), one hash, about two cache
@@ -111,6 +111,10 @@ struct tg_map *tg_map_new(const struct tg_map_options *options) TG_MUST_USE;
 
 /* Clears and frees `*map` (NULL is fine) and nulls it. */
 void tg_map_free(struct tg_map **map);
+
+/* Has the memory fetched in which a look-up of `key` begins: for who has something else to do
+ * first. Any thread, whatever others do with the map meanwhile. */
+void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key);
 
 /* The value of `key`, aligned to 8, or NULL. Counts as a use. Valid until the next call that may
  * add or drop entries; an expired entry is dropped on the way. */

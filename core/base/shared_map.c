@@ -98,6 +98,7 @@ static struct shard *shard_of(struct tg_shared_map *shared, struct tg_map_key ke
 struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key)
 {
     struct shard *shard = shard_of(shared, key);
+    tg_map_prefetch(shard->map, key);
     tg_assert(pthread_mutex_lock(&shard->lock) == 0);
     return shard->map;
 }
