@@ -15,7 +15,7 @@
  * 100 ns, and every further shard costs room that its neighbours cannot use.
  *
  * Bounded. The table holds no more than `bytes`, entries, index and all. It is the bounded map of
- * base/map.h with its LRU, at 66.7 bytes a key: a key that is not asked for goes when its state
+ * base/map.h with its LRU, at 61.3 bytes a key: a key that is not asked for goes when its state
  * says nothing any more (at the latest one period, for a sliding window two, for a bucket the time
  * to fill, after its last grant), or earlier under pressure, which is counted: tg_map_stats.left.
  * So a key that is idle for an hour is gone unless its limit remembers longer than that. Where work
