@@ -10,7 +10,6 @@
 --          as `on_error` of the instance says: by default it is refused with 503.
 
 local S = require "tidegate.schema"
-local tg = require "tidegate"
 local keys = require "keys"
 local limits = require "limits"
 
@@ -36,7 +35,8 @@ end
 -- The fields of one limit, which also stand by themselves where there is one only.
 local function limit_fields()
   return {
-    limit = S.int { min = 1, max = 4294967295 }:doc "requests, or units of cost, that are let through in `per`",
+    limit = S.int { min = 1, max = 4294967295 }
+      :doc "requests, or units of cost, that are let through in `per`",
     per = S.duration { min = "1ms", max = "366d" }:optional():doc "the period; not for what is in flight",
     key = S.one_of { one = key_type(), several = S.list(key_type(), { min = 1, max = 8, unique = true }) }
       :default "ip":doc "what is counted by itself, or a list of these: every combination",
@@ -64,7 +64,9 @@ local function check_names(list)
   local seen = {}
   for i, limit in ipairs(list) do
     local name = name_of(limit, i, #list)
-    if seen[name] then return nil, ("two limits are called %q; counters need names of their own"):format(name) end
+    if seen[name] then
+      return nil, ("two limits are called %q; counters need names of their own"):format(name)
+    end
     seen[name] = true
   end
   return true

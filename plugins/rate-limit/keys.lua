@@ -37,7 +37,8 @@ local WITH_NAME = {
   end end,
 }
 
-local HINT = '"consumer", "ip", "ip/24", "ip/24/56", "route", "service", "header:NAME", "shared:PLUGIN.KEY" or "all"'
+local HINT = '"consumer", "ip", "ip/24", "ip/24/56", "route", "service", "header:NAME", ' ..
+  '"shared:PLUGIN.KEY" or "all"'
 
 -- Prefix lengths of "ip", "ip/24" and "ip/24/56"; nil for any other text.
 local function prefix_lengths(text)

@@ -29,14 +29,18 @@ end
 
 local function check_rate(limit)
   local most = HAS_BURST[limit.algorithm] and (limit.burst or limit.limit) or limit.limit
-  if not limit.per then return nil, ('per is missing: %d in how long? write per = "1m"'):format(limit.limit) end
+  if not limit.per then
+    return nil, ('per is missing: %d in how long? write per = "1m"'):format(limit.limit)
+  end
   if limit.burst and not HAS_BURST[limit.algorithm] then
     return nil, ('burst goes with algorithm = "bucket" or "gcra", not with "%s"'):format(limit.algorithm)
   end
   if limit.algorithm == "log" and limit.limit > 128 then
     return nil, 'limit: a log is for at most 128; "sliding" counts more'
   end
-  if limit.cost > most then return nil, ("cost: %d is more than is ever granted (%d)"):format(limit.cost, most) end
+  if limit.cost > most then
+    return nil, ("cost: %d is more than is ever granted (%d)"):format(limit.cost, most)
+  end
   if math.max(limit.limit, most) * limit.per > PRODUCT then
     return nil, "limit: so many in so long a time cannot be counted; take a shorter period"
   end

@@ -130,7 +130,8 @@ describe("rate-limit", function()
 
   it("counts combinations, whose parts no client can shift", function()
     start(use 'limit = 1, per = "1m", key = { "header:x-a", "header:x-b" }')
-    for _, pair in ipairs { { "1", "2" }, { "1", "3" }, { "", "12" }, { "12", "" }, { "1:=", "2" }, { "1", ":=2" } } do
+    for _, pair in ipairs { { "1", "2" }, { "1", "3" }, { "", "12" }, { "12", "" }, { "1:=", "2" },
+                            { "1", ":=2" } } do
       assert_grants(1, "/a", nil, { ["x-a"] = pair[1], ["x-b"] = pair[2] })
     end
   end)
@@ -172,7 +173,9 @@ return P]] }
   end)
 
   describe("of a request without the key", function()
-    local function with(absent) return use(('limit = 1, per = "1m", key = "consumer", absent = %q'):format(absent)) end
+    local function with(absent)
+      return use(('limit = 1, per = "1m", key = "consumer", absent = %q'):format(absent))
+    end
 
     it("counts the address", function()
       start(use 'limit = 1, per = "1m", key = "consumer"')

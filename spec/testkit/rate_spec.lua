@@ -66,11 +66,17 @@ model.gcra = model.bucket
 
 -- How each is asked for; `burst` is of those that have one.
 local ASK = {
-  fixed = function(r, cost) return "window", { limit = r.limit, per = r.per, kind = "fixed", cost = cost } end,
+  fixed = function(r, cost)
+    return "window", { limit = r.limit, per = r.per, kind = "fixed", cost = cost }
+  end,
   sliding = function(r, cost) return "window", { limit = r.limit, per = r.per, cost = cost } end,
   log = function(r, cost) return "window", { limit = r.limit, per = r.per, kind = "log", cost = cost } end,
-  bucket = function(r, cost) return "bucket", { rate = r.limit, per = r.per, burst = r.burst, cost = cost } end,
-  gcra = function(r, cost) return "gcra", { limit = r.limit, per = r.per, burst = r.burst, cost = cost } end,
+  bucket = function(r, cost)
+    return "bucket", { rate = r.limit, per = r.per, burst = r.burst, cost = cost }
+  end,
+  gcra = function(r, cost)
+    return "gcra", { limit = r.limit, per = r.per, burst = r.burst, cost = cost }
+  end,
 }
 
 describe("tg.limit", function()
