@@ -74,8 +74,10 @@ static uint64_t wait_sliding(const struct tg_rate_rule *rule, const struct tg_ra
         return TG_RATE_NEVER;
     /* In this window, when less of the one before counts; else in the next, where this one is it.
      */
-    if (state->now + cost <= rule->limit)
+    if (state->now + cost <= rule->limit) {
+        tg_assert(before > 0); /* or it would have been granted */
         return per - (rule->limit - state->now - cost) * per / before - passed;
+    }
     uint64_t now = TG_MIN(state->now, rule->limit);
     return per - passed + per - (rule->limit - cost) * per / now;
 }
