@@ -11,6 +11,12 @@ local keys = {}
 
 local PLAIN = {
   consumer = function(ctx) return ctx.consumer.name end,
+  -- One of the consumer's credentials, which are numbered for each: "key:1".
+  credential = function(ctx)
+    local consumer = ctx.consumer
+    local credential = consumer.credential
+    return credential and consumer.name .. "\0" .. credential
+  end,
   route = function(ctx) return ctx.route.name end,
   service = function(ctx) return ctx.service.name end,
   all = function() return "" end,
@@ -37,8 +43,8 @@ local WITH_NAME = {
   end end,
 }
 
-local HINT = '"consumer", "ip", "ip/24", "ip/24/56", "route", "service", "header:NAME", ' ..
-  '"shared:PLUGIN.KEY" or "all"'
+local HINT = '"consumer", "credential", "ip", "ip/24", "ip/24/56", "route", "service", ' ..
+  '"header:NAME", "shared:PLUGIN.KEY" or "all"'
 
 -- Prefix lengths of "ip", "ip/24" and "ip/24/56"; nil for any other text.
 local function prefix_lengths(text)
@@ -61,7 +67,7 @@ function keys.read(text)
     if name:find "^[%w_-]+%.[%w_.-]+$" then return true end
     return nil, ('%q is no value of a plugin; write "shared:PLUGIN.KEY"'):format(name)
   end
-  if kind == "claim" or text == "credential" then
+  if kind == "claim" then
     return nil, ("%q is reserved: no plugin authenticates in a way that has it yet"):format(text)
   end
   return nil, ("%q is no key; write %s"):format(text, HINT)

@@ -157,6 +157,25 @@ describe("rate-limit", function()
     assert.equal(429, (ask("/a")))
   end)
 
+  it("counts consumers, and each of their keys", function()
+    local keys = { ONE = "acme-key-one-00", TWO = "acme-key-two-00", OTHER = "umbrella-key-00" }
+    local text = CONFIG:format('tg.use "key-auth" {}', use 'limit = 3, per = "1m", key = "consumer"',
+      use 'limit = 1, per = "1m", key = "credential"') .. [[
+tg.consumer "acme" { credentials = { key = { tg.secret "env:ONE", tg.secret "env:TWO" } } }
+tg.consumer "umbrella" { credentials = { key = { tg.secret "env:OTHER" } } }
+]]
+    gw = t.gateway("gateway.lua", { files = { ["gateway.lua"] = text }, env = keys })
+    finally(function() gw:close() end)
+    for _, name in ipairs { "back", "other" } do gw:upstream(name, { 200 }) end
+    local function with(key) return { ["x-api-key"] = key } end
+    assert_grants(1, "/b", nil, with "acme-key-one-00")
+    assert_grants(1, "/b", nil, with "acme-key-two-00")
+    assert_grants(1, "/b", nil, with "umbrella-key-00")
+    assert.equal(200, (ask("/a", "10.0.0.1", with "acme-key-one-00")))
+    assert_grants(2, "/a", "10.0.0.2", with "acme-key-two-00")
+    assert_grants(3, "/a", nil, with "umbrella-key-00")
+  end)
+
   it("counts what another plugin found out", function()
     local files = { ["gateway.lua"] = CONFIG:format("", 'tg.use "./plan.lua" {}, ' ..
       use 'limit = 1, per = "1m", key = "shared:plan.team", absent = "skip"', ""),
