@@ -49,8 +49,8 @@
 --   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
 --             routes and elsewhere; consumers with the same share one
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,
---               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes), timers,
---               events, http }
+--               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
+--               timers, events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a

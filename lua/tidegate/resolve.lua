@@ -26,7 +26,8 @@ resolve.__index = resolve
 
 local ROOTS = { listener = "listeners", service = "services", route = "routes", consumer = "consumers",
                 ["zone.dict"] = "zones", ["zone.cache"] = "zones", ["zone.limit"] = "zones" }
-local ORDER = { "zone.dict", "zone.cache", "zone.limit", "global", "listener", "service", "route", "consumer" }
+local ORDER = { "zone.dict", "zone.cache", "zone.limit",
+                "global", "listener", "service", "route", "consumer" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
