@@ -17,9 +17,11 @@
 #include "cli/reload.h"
 #include "cli/sockets.h"
 #include "event/worker.h"
+#include "gateway/gate.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
 #include "observe/sink.h"
+#include "store/sweeper.h"
 
 #include <unistd.h>
 
@@ -34,6 +36,7 @@ struct keeper {
     ev_io orders;
     struct tg_timer drain_timer;
     ev_async reaper;             /* snapshots wait to be freed */
+    struct tg_sweeper sweeper;   /* of the workers' zones */
     struct tg_snapshot *current; /* one reference */
     struct tg_reload reload;     /* that is under way */
     bool serving;                /* the first configuration is in force */
@@ -339,12 +342,17 @@ static enum tg_err start(struct keeper *k)
     if (err == TG_OK)
         err = tg_crew_new(k->boot, &k->self.loop, k->metrics, &crew_events, k, &k->crew);
     if (err == TG_OK)
+        err = tg_sweeper_init(&k->sweeper, &k->self.loop, tg_crew_gateway(k->crew)->zones);
+    if (err == TG_OK)
         tg_crew_reload(k->crew, k->current, true);
+    else if (k->crew != NULL)
+        tg_crew_stop(k->crew);
     return err;
 }
 
 static void end(struct keeper *k)
 {
+    tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);
     tg_reload_end(&k->reload);

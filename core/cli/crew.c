@@ -359,6 +359,11 @@ static enum tg_err start_all(struct tg_crew *crew)
     return TG_OK;
 }
 
+struct tg_gateway *tg_crew_gateway(struct tg_crew *crew)
+{
+    return &crew->gateway;
+}
+
 enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
                         struct tg_crew **out)

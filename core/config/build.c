@@ -201,6 +201,14 @@ static void build_settings(lua_State *L, struct build *b, int tree)
 
 /* ---- Zones ----------------------------------------------------------------------------------- */
 
+static enum tg_zone_kind zone_kind(struct tg_str name)
+{
+    enum tg_zone_kind kind = TG_ZONE_DICT;
+    while (!tg_str_eq(name, tg_str_c(tg_zone_kind_name(kind))))
+        kind++;
+    return kind;
+}
+
 static void build_zones(lua_State *L, struct build *b, int tree)
 {
     uint32_t count = push_list(L, tree, "zones");
@@ -210,8 +218,7 @@ static void build_zones(lua_State *L, struct build *b, int tree)
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
         zones[i].name = str_field(L, b, table, "name");
-        bool is_dict = tg_str_eq(str_field(L, b, table, "kind"), TG_STR("dict"));
-        zones[i].kind = is_dict ? TG_ZONE_DICT : TG_ZONE_CACHE;
+        zones[i].kind = zone_kind(str_field(L, b, table, "kind"));
         zones[i].size = count_field(L, table, "size", 0);
         zones[i].stale = time_field(L, table, "stale", 0);
         lua_pop(L, 1);
@@ -324,6 +331,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
     plugin->wants_decode = bool_field(L, table, "decode");
     plugin->dict = count_field(L, table, "dict", 0);
+    plugin->limit = count_field(L, table, "limit", 0);
     plugin->cache = count_field(L, table, "cache", 0);
     plugin->wants_timers = bool_field(L, table, "timers");
     plugin->wants_events = bool_field(L, table, "events");
@@ -383,8 +391,10 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->nth = b->plugins[plugin - 1].instance_count++;
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
+    instance->scope = str_field(L, b, table, "identity");
     instance->when = build_condition(L, table, "when");
     encode_conf(L, b, table, instance);
+    instance->digest = digest_add(instance->digest, instance->scope);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");
     int own = lua_gettop(L);

@@ -74,8 +74,9 @@ struct tg_plugin_conf {
     bool wants_request_body;         /* needs.body */
     bool wants_response_body;
     bool wants_decode; /* needs.decode: its body_filter gets no compressed bodies */
-    uint64_t dict;     /* needs.dict, needs.cache: sizes of its own zones, 0: none */
+    uint64_t dict;     /* needs.dict, needs.cache, needs.limit: sizes of its own zones, 0: none */
     uint64_t cache;
+    uint64_t limit;
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
     bool wants_http; /* needs.http */
@@ -86,11 +87,13 @@ struct tg_plugin_conf {
 struct tg_instance_conf {
     const struct tg_plugin_conf *plugin;
     struct tg_str id;
-    uint32_t index;       /* in snapshot->instances */
-    uint32_t nth;         /* among its plugin's, from 0 */
-    struct tg_str conf;   /* normalised configuration, script/marshal encoding */
-    uint64_t digest;      /* of what that encodes; equal for equal configurations */
-    struct tg_str where;  /* "gateway.lua:65", for messages */
+    uint32_t index;      /* in snapshot->instances */
+    uint32_t nth;        /* among its plugin's, from 0 */
+    struct tg_str conf;  /* normalised configuration, script/marshal encoding */
+    struct tg_str where; /* "gateway.lua:65", for messages */
+    struct tg_str scope; /* "routes.orders", with its id "routes.orders#id": its plugin has no other
+                            of this name; stays over reloads */
+    uint64_t digest;     /* of conf and scope; equal where they are */
     struct tg_expr *when; /* NULL: always; freed with the snapshot */
     enum tg_on_error on_error;
     uint64_t memory, churn, cpu, wall, body; /* limits: of settings, plugin and instance */
@@ -177,7 +180,7 @@ struct tg_listener_conf {
     const struct tg_chains *chains;
 };
 
-/* A zone that plugins share: tg.zone.dict, tg.zone.cache. What is in it outlives the snapshot. */
+/* A zone that plugins share: tg.zone.dict, .cache, .limit. What is in it outlives the snapshot. */
 struct tg_zone_conf {
     struct tg_str name;
     enum tg_zone_kind kind;

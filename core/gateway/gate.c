@@ -12,18 +12,22 @@ enum tg_err tg_gateway_init(struct tg_gateway *gateway)
     gateway->connections = 0;
     gateway->dev = false;
     gateway->addresses = NULL;
+    gateway->addresses_watch.map = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
     enum tg_err err = TG_E_NOMEM;
     if (gateway->zones != NULL && gateway->bus != NULL)
         err = tg_client_addresses_new(&gateway->addresses);
-    if (err != TG_OK)
+    if (err == TG_OK)
+        tg_map_watch_add(&gateway->addresses_watch, TG_STR("client_addresses"), gateway->addresses);
+    else
         tg_gateway_release(gateway);
     return err;
 }
 
 void tg_gateway_release(struct tg_gateway *gateway)
 {
+    tg_map_watch_remove(&gateway->addresses_watch);
     tg_client_addresses_free(&gateway->addresses);
     tg_zones_free(&gateway->zones);
     tg_bus_free(&gateway->bus);

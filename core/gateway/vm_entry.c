@@ -133,6 +133,7 @@ static void free_entry(struct tg_vm_entry *entry, bool started)
         tg_vm_free(&entry->vm);
     tg_zone_unref(&entry->dict);
     tg_zone_unref(&entry->cache);
+    tg_zone_unref(&entry->limit);
     record_unref(&entry->record);
     tg_mem_free(TG_MEM_PLUGIN, entry->configured);
     for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++) {
@@ -177,6 +178,8 @@ static enum tg_err open_own_zones(struct tg_vm_entry *entry)
         err = tg_zones_open(zones, TG_ZONE_DICT, tg_fmt_str(&f), plugin->dict, &entry->dict);
     if (err == TG_OK && plugin->cache != 0)
         err = tg_zones_open(zones, TG_ZONE_CACHE, tg_fmt_str(&f), plugin->cache, &entry->cache);
+    if (err == TG_OK && plugin->limit != 0)
+        err = tg_zones_open(zones, TG_ZONE_LIMIT, tg_fmt_str(&f), plugin->limit, &entry->limit);
     return err;
 }
 
@@ -226,8 +229,8 @@ static enum tg_err configure_all(struct tg_vm_entry *entry, struct tg_vm_error *
     for (uint32_t i = 0; i < plugin->instance_count && err == TG_OK; i++) {
         uint32_t place = tg_vm_set_place(entry->host.set, plugin->index, i);
         entry->configuring = &entry->stand_ins[place];
-        err = tg_vm_configure(entry->vm, plugin->instances[i]->conf, &entry->configured[place],
-                              error);
+        err = tg_vm_configure(entry->vm, plugin->instances[i]->conf, plugin->instances[i]->scope,
+                              &entry->configured[place], error);
         entry->configuring = NULL;
     }
     return err;

@@ -78,8 +78,9 @@ struct tg_vm_entry {
     struct tg_stand_ins *configuring; /* of the instance whose configure() runs; NULL: none does */
     /* Bounds in the background: the widest that one of the plugin's instances has. */
     uint64_t memory, churn, cpu, wall;
-    struct tg_zone *dict; /* needs.dict, needs.cache: one reference each; NULL: not declared */
+    struct tg_zone *dict; /* needs.dict, .cache, .limit: one reference each; NULL: not declared */
     struct tg_zone *cache;
+    struct tg_zone *limit;
     struct tg_list activators; /* of struct tg_activator; owned */
     struct tg_task room;       /* tells them that an activation has ended */
     uint32_t background;       /* activations that run */

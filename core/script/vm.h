@@ -80,9 +80,10 @@ enum tg_err tg_vm_new(const struct tg_vm_options *options, struct tg_vm **out,
 /* Runs init(plugin) where there is one and freezes the globals. Once, before any activation. */
 enum tg_err tg_vm_start(struct tg_vm *vm, struct tg_vm_error *error) TG_MUST_USE;
 
-/* Makes an instance: `conf` is a blob of marshal.h (borrowed); *ref receives the registry reference
- * of its table, for lua_rawgeti(). */
-enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, int *ref,
+/* Makes an instance: `conf` is a blob of marshal.h (borrowed); configure() gets its table and
+ * `scope` (borrowed), a text that is the instance's alone among those of the plugin; *ref receives
+ * the registry reference of the table, for lua_rawgeti(). */
+enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, struct tg_str scope, int *ref,
                             struct tg_vm_error *error) TG_MUST_USE;
 
 /* Drops an instance (or any registry reference of this VM); *ref becomes LUA_NOREF. */

@@ -48,15 +48,15 @@
 --               canary = { service, chains, header, value, percent, key },
 --               mirror = { service, percent, max_body },
 --               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
---   zones     { kind ("dict", "cache"), name, size, stale }
+--   zones     { kind ("dict", "cache", "limit"), name, size, stale }
 --   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
 --               plugins (index in consumer_plugins) }
 --   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
 --             routes and elsewhere; consumers with the same share one
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,
---               phases, when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers,
---               events, http }
---   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
+--               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
+--               timers, events, http }
+--   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
 --   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a
 --             route's chains hold the rest.

@@ -16,7 +16,8 @@ local quote = require("tidegate.scalars").quote
 local language = {}
 
 local NAMED = { listener = "a listener", service = "a service", route = "a route", consumer = "a consumer",
-                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
+                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone",
+                ["zone.limit"] = "a limit zone" }
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
 local NAME = { pattern = "^[%w_][%w_.-]*$", hint = 'letters, digits, ".", "_" and "-", at most %d' }
 -- People are consumers too, and called as in their own system.

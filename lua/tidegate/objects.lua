@@ -214,6 +214,8 @@ end
 
 objects.zone_dict = S.record { size = objects.zone_size():doc "memory for all its entries" }
 
+objects.zone_limit = S.record { size = objects.zone_size():doc "memory for all its keys, 62 bytes each" }
+
 objects.zone_cache = S.record {
   size = objects.zone_size():doc "memory for all its entries",
   stale = S.duration { max = "30d" }:optional()

@@ -26,8 +26,9 @@ local resolve = {}
 resolve.__index = resolve
 
 local ROOTS = { listener = "listeners", service = "services", route = "routes", consumer = "consumers",
-                ["zone.dict"] = "zones", ["zone.cache"] = "zones" }
-local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route", "consumer" }
+                ["zone.dict"] = "zones", ["zone.cache"] = "zones", ["zone.limit"] = "zones" }
+local ORDER = { "zone.dict", "zone.cache", "zone.limit",
+                "global", "listener", "service", "route", "consumer" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
@@ -155,7 +156,7 @@ end
 function resolve.types_of(kinds)
   return { global = objects.plugins, listener = objects.listener, service = objects.service,
            route = objects.route, ["zone.dict"] = objects.zone_dict, ["zone.cache"] = objects.zone_cache,
-           consumer = objects.consumer(kinds) }
+           ["zone.limit"] = objects.zone_limit, consumer = objects.consumer(kinds) }
 end
 
 -- Checks all declarations; each sound one gets `checked`.
@@ -524,7 +525,7 @@ end
 
 function resolve:zones()
   local list = {}
-  for _, kind in ipairs { "dict", "cache" } do
+  for _, kind in ipairs { "dict", "cache", "limit" } do
     for _, declaration in ipairs(each_checked(self, "zone." .. kind)) do
       local value = declaration.checked
       list[#list + 1] = { kind = kind, name = declaration.name, size = value.size, stale = value.stale }
@@ -574,8 +575,8 @@ function resolve:plugins(operator)
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases, when = loaded.when,
       place = plugin.place(loaded),
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
-      dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
-      events = loaded.needs.events, http = loaded.needs.http,
+      dict = loaded.needs.dict, cache = loaded.needs.cache, limit = loaded.needs.limit,
+      timers = loaded.needs.timers, events = loaded.needs.events, http = loaded.needs.http,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end
@@ -588,6 +589,7 @@ function resolve:instance_list()
     list[i] = {
       plugin = instance.plugin.index, id = instance.id, when = instance.when, conf = instance.checked,
       on_error = instance.on_error, limits = instance.limits, scope = instance.scope,
+      identity = instance.id and instance.scope .. "#" .. instance.id or instance.scope,
       where = self.session.cite(instance.where),
     }
   end

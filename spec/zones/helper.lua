@@ -49,6 +49,7 @@ tg.listener "http" { address = "127.0.0.1:@PORT@" }
 tg.zone.dict "gates" { size = "64KiB" }
 tg.zone.dict "shared" { size = "1MiB" }
 tg.zone.cache "pages" { size = "1MiB" }
+tg.zone.limit "quota" { size = "1MiB" }
 tg.route "all" { paths = { "/*" }, plugins = { tg.use "./probe.lua" {} } }
 ]]
 

@@ -106,8 +106,10 @@ static void test_instances_are_configured(void **state)
     (void)state;
     bench_open(&b, "return { configure = function(conf) return { twice = conf.limit * 2 } end,\n"
                    "access = function(conf) return conf.limit + conf.compiled.twice end }");
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(one.p, one.n), &refs[0], &b.error), TG_OK);
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(two.p, two.n), &refs[1], &b.error), TG_OK);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(one.p, one.n), TG_STR("s"), &refs[0], &b.error),
+                     TG_OK);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(two.p, two.n), TG_STR("s"), &refs[1], &b.error),
+                     TG_OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(tg_run_init(&b.run, b.vm, NULL, bench_ref(&b, "access")), TG_OK);
         lua_rawgeti(b.run.L, LUA_REGISTRYINDEX, refs[i]);
@@ -129,10 +131,11 @@ static void test_instances_that_fail(void **state)
     int ref;
     (void)state;
     bench_open(&b, "return { configure = function(conf) error('limit is missing') end }");
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(number.p, number.n), &ref, &b.error),
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(number.p, number.n), TG_STR("s"), &ref, &b.error),
                      TG_E_SCRIPT);
     assert_non_null(strstr(b.error.text, "configuration is not a table"));
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(table.p, table.n), &ref, &b.error), TG_E_SCRIPT);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(table.p, table.n), TG_STR("s"), &ref, &b.error),
+                     TG_E_SCRIPT);
     assert_string_equal(b.error.text, "plugins/t/init.lua:1: limit is missing");
     assert_int_equal(ref, LUA_NOREF);
     tg_blob_release(&number);
