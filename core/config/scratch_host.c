@@ -12,6 +12,7 @@
 #include "base/embed.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "config/build_tls.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
 #include "route/build.h"
@@ -425,6 +426,8 @@ static const luaL_Reg functions[] = {
     {"check_value_regex", check_value_regex},
     {"check_expr", check_expr},
     {"build_routes", build_routes},
+    {"check_tls", tg_build_tls_check},
+    {"certificate_end", tg_build_tls_expiry},
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host)

@@ -22,6 +22,7 @@
 
 struct tg_route_table;
 struct tg_expr;
+struct tg_tls_context;
 
 /* The phases that a request passes, in order. "certificate" comes with TLS. */
 enum tg_phase {
@@ -109,6 +110,8 @@ struct tg_service_conf {
     const struct tg_target_conf *targets;
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
+    struct tg_tls_context *tls; /* NULL: clear text; one reference */
+    int proxy_protocol;         /* version of the PROXY header that origins get; 0: none */
     uint32_t keepalive; /* idle connections per target and worker */
     uint64_t keepalive_timeout;
     const struct tg_str *tags;
@@ -121,6 +124,7 @@ struct tg_route_conf {
     const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
+    bool client_cert; /* only clients whose certificate was verified: 403 for others */
     const struct tg_str *tags;
     uint32_t tag_count;
     /* What the route asks for instead of its service's; equal to the service's where it is silent.
@@ -142,6 +146,11 @@ struct tg_listener_conf {
     bool allow_connect;
     bool merge_slashes;  /* how paths are normalised: http/uri.h */
     bool answer_options; /* OPTIONS that no route takes: Allow instead of 405 */
+    bool proxy_protocol;        /* a PROXY header comes first, from trusted networks alone */
+    bool redirects;             /* to https, all requests */
+    uint16_t redirect_port;     /* of https there */
+    struct tg_tls_context *tls; /* NULL: clear text; one reference */
+    struct tg_str hsts;         /* value of Strict-Transport-Security; empty: none */
     /* Global and listener instances: rewrite for every request, the other phases for a request that
      * no route takes. The access chain is empty. */
     const struct tg_chains *chains;

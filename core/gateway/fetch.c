@@ -10,6 +10,7 @@
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 #include "http/h1_write.h"
+#include "net/proxy_header.h"
 
 #define FETCH_MAGIC 0x0fe7c400u
 
@@ -142,13 +143,19 @@ static void send_request(struct tg_fetch *fetch)
 
 static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
 {
+    static const struct tg_addr nobody;
     uint64_t now = tg_loop_now(loop_of(fetch));
     uint64_t left = fetch->deadline > now ? fetch->deadline - now : 1;
     struct tg_pool_target target = {
         .addr = tg_target_addr(fetch->service, fetch->index),
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
+        .tls = fetch->service->tls,
         .fresh = fresh,
     };
+    char room[TG_PROXY_HEADER_MAX];
+    if (fetch->service->proxy_protocol > 0) /* the gateway speaks for itself */
+        target.preface = tg_str(room, tg_proxy_header_write(room, fetch->service->proxy_protocol,
+                                                            &target.addr, &nobody));
     bool connected;
     fetch->connected = false;
     fetch->attempts++;

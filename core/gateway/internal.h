@@ -22,9 +22,11 @@ static inline uint64_t tg_request_now(const struct tg_request *r)
 
 /* ---- request.c ---- */
 
-/* A request whose head is about to be parsed; NULL: no memory. */
+/* A request whose head is about to be parsed; NULL: no memory. `tls`: what its connection agreed
+ * on; NULL: it is in clear. */
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
-                                  struct tg_stream *stream, const struct tg_addr *peer);
+                                  struct tg_stream *stream, const struct tg_addr *peer,
+                                  struct tg_tls_facts *tls);
 
 /* Its head is good: on it goes. / It is not: the answer is `status`. */
 void tg_request_start(struct tg_request *r);
@@ -57,6 +59,9 @@ void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
 
 /* 204 with the Allow list, to OPTIONS; 200 with the head of a TRACE. */
 void tg_answer_options(struct tg_request *r, struct tg_str allow);
+/* 308 to the same place at https. */
+void tg_answer_https(struct tg_request *r);
+
 void tg_answer_trace(struct tg_request *r);
 
 /* ---- proxy.c ---- */

@@ -1,7 +1,8 @@
 /* proxy.c: the exchange with the origin: lease a connection, send the request, wait for the answer.
  *
  * What fails and what becomes of it:
- *   connecting           another target, each once; then 502, or 504 when time was up
+ *   connecting           another target, each once; then 502, or 504 when time was up. A handshake
+ *                        that fails, or a certificate that is not accepted, is no connection
  *   a kept connection    died before a byte of the answer came, nothing of a body was sent and the
  *                        method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
  *   before the head      502 (closed, reset, broken framing), 504 (time)
@@ -11,6 +12,7 @@
 #include "gateway/internal.h"
 #include "gateway/target.h"
 
+#include "net/proxy_header.h"
 #include "observe/metrics.h"
 
 #define CONTINUE_WAIT TG_USEC_PER_SEC
@@ -43,7 +45,11 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
         tg_answer_error(r, 503, "no_resources");
         return;
     }
-    if (r->upstream.connected == 0)
+    if (err == TG_E_UNTRUSTED)
+        tg_answer_error(r, 502, "upstream_untrusted");
+    else if (err == TG_E_TLS)
+        tg_answer_error(r, 502, "upstream_tls_failed");
+    else if (r->upstream.connected == 0)
         tg_answer_error(r, 502, "upstream_unreachable");
     else
         tg_answer_error(r, 502,
@@ -237,6 +243,15 @@ static void on_connected(struct tg_h1_client *client)
     start_exchange(client->owner);
 }
 
+/* Who the client is, for an origin that reads PROXY headers. */
+static size_t write_preface(const struct tg_request *r, char room[TG_PROXY_HEADER_MAX])
+{
+    struct tg_addr local = r->listener->addr;
+    if (local.u.any.sa_family != r->client.u.any.sa_family)
+        local = (struct tg_addr){0};
+    return tg_proxy_header_write(room, r->service->proxy_protocol, &r->client, &local);
+}
+
 static void connect_next(struct tg_request *r, bool fresh)
 {
     uint64_t timeout =
@@ -244,9 +259,13 @@ static void connect_next(struct tg_request *r, bool fresh)
     uint64_t now = tg_request_now(r);
     struct tg_pool_target target = {
         .connect_timeout = TG_MIN(timeout, r->deadline > now ? r->deadline - now : 1),
+        .tls = r->service->tls,
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
     };
     bool connected;
+    char room[TG_PROXY_HEADER_MAX];
+    if (r->service->proxy_protocol > 0)
+        target.preface = tg_str(room, write_preface(r, room));
     target.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
     r->upstream.called = true;

@@ -8,6 +8,7 @@
 #include "gateway/routing.h"
 
 #include "base/assert.h"
+#include "net/tls_conn.h"
 #include "observe/metrics.h"
 #include "route/method.h"
 
@@ -73,6 +74,7 @@ static void on_free(struct tg_task *task)
     r->magic = 0;
     tg_list_remove(&r->link);
     tg_vm_set_unref(&r->vms);
+    tg_tls_facts_unref(&r->tls);
     struct tg_arena arena = r->arena; /* the request is in it */
     tg_arena_release(&arena);
     tg_gate_check_drained(gate);
@@ -87,7 +89,8 @@ static void on_read_later(struct tg_task *task)
 }
 
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
-                                  struct tg_stream *stream, const struct tg_addr *peer)
+                                  struct tg_stream *stream, const struct tg_addr *peer,
+                                  struct tg_tls_facts *tls)
 {
     struct tg_worker *worker = gate->worker;
     struct tg_arena arena;
@@ -107,7 +110,8 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     r->peer = r->client = *peer;
     r->started = worker->loop.clock.mono;
     r->started_real = worker->loop.clock.real;
-    r->scheme = TG_STR("http");
+    r->scheme = tls != NULL ? TG_STR("https") : TG_STR("http");
+    r->tls = tls != NULL ? tg_tls_facts_ref(tls) : NULL;
     r->edits_end = &r->edits;
     r->measured = tg_accounting_choose(&gate->accounting);
     tg_rand_id(&worker->rand, r->id);
@@ -137,6 +141,10 @@ static const struct tg_str all_methods = {"GET, HEAD, POST, PUT, PATCH, DELETE, 
 static bool answered_early(struct tg_request *r)
 {
     enum tg_method method = r->in.method;
+    if (r->listener->redirects) {
+        tg_answer_https(r);
+        return true;
+    }
     if ((method == TG_METHOD_TRACE && !r->listener->allow_trace) ||
         (method == TG_METHOD_CONNECT && !r->listener->allow_connect)) {
         tg_answer_wrong_method(r, all_methods);
@@ -263,7 +271,10 @@ static void route(struct tg_request *r)
         return;
     }
     strip_prefix(r);
-    run_access(r);
+    if (r->route->client_cert && (r->tls == NULL || !r->tls->verified))
+        tg_answer_error(r, 403, "client_certificate_required");
+    else
+        run_access(r);
 }
 
 static void after_access(struct tg_request *r)

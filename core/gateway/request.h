@@ -37,6 +37,7 @@
 
 struct tg_wait;
 struct tg_decode;
+struct tg_tls_facts;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -207,6 +208,7 @@ struct tg_request {
     struct tg_str scheme;      /* "http" or "https", as trusted proxies tell it */
     struct tg_str client_host; /* host as trusted proxies tell it, else in.authority */
     bool trusted;              /* the peer is a trusted proxy */
+    struct tg_tls_facts *tls;  /* of the connection; NULL: clear text; one reference */
 
     /* where it goes */
     const struct tg_route_conf *route; /* NULL: none */

@@ -44,7 +44,9 @@ bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)
 
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting)
 {
-    enum tg_metric_id id = connecting             ? TG_METRIC_UPSTREAM_FAILED_CONNECT
+    bool tls = err == TG_E_TLS || err == TG_E_UNTRUSTED;
+    enum tg_metric_id id = tls                    ? TG_METRIC_UPSTREAM_FAILED_TLS
+                           : connecting           ? TG_METRIC_UPSTREAM_FAILED_CONNECT
                            : err == TG_E_TIMEOUT  ? TG_METRIC_UPSTREAM_FAILED_TIMEOUT
                            : err == TG_E_PROTOCOL ? TG_METRIC_UPSTREAM_FAILED_PROTOCOL
                                                   : TG_METRIC_UPSTREAM_FAILED_CLOSED;

@@ -19,6 +19,8 @@
 static const char intermediate_ciphers[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+static const char modern_ciphers[] =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char groups[] = "X25519:P-256:P-384";
 
 static enum tg_err refuse(struct tg_tls_problem *why, const char *field, const char *text)
@@ -93,6 +95,7 @@ static SSL_CTX *new_ctx(const SSL_METHOD *method, enum tg_tls_profile profile, i
     SSL_CTX_set_read_ahead(ctx, 1); /* head and body of a record in one system call */
     if (SSL_CTX_set_min_proto_version(ctx, TG_MAX(least, min_version)) != 1 ||
         SSL_CTX_set_cipher_list(ctx, intermediate_ciphers) != 1 ||
+        SSL_CTX_set_ciphersuites(ctx, modern_ciphers) != 1 ||
         SSL_CTX_set1_groups_list(ctx, groups) != 1) {
         SSL_CTX_free(ctx);
         return NULL;
@@ -123,6 +126,7 @@ static enum tg_err trust(SSL_CTX *ctx, struct tg_str text, STACK_OF(X509) * *lis
     X509_STORE *store = err == TG_OK ? X509_STORE_new() : NULL;
     if (err != TG_OK || store == NULL) {
         why->field = "ca";
+        why->certificate = 0;
         return err != TG_OK ? err : TG_E_NOMEM;
     }
     for (int i = 0; i < sk_X509_num(*list); i++)
@@ -196,9 +200,11 @@ static enum tg_err collect_claims(const struct tg_tls_server_options *o, struct 
     for (uint32_t i = 0; i < o->certificate_count; i++) {
         const struct tg_tls_certificate *c = &o->certificates[i];
         struct tg_tls_credentials credentials;
+        why->certificate = i + 1;
         enum tg_err err = tg_tls_credentials_read(c->cert, c->key, &credentials, why);
         if (err != TG_OK)
             return err;
+        why->certificate = 0;
         uint32_t before = claims->count;
         claims->certificate = i;
         claims->kind = tg_tls_key_kind(credentials.leaf);
@@ -288,6 +294,7 @@ static enum tg_err new_set(struct sets *sets, const struct claim *first, uint32_
         err = ask_clients(ctx, o, why);
     for (uint32_t i = 0; i < n && err == TG_OK; i++) {
         const struct tg_tls_certificate *c = &o->certificates[first[i].certificate];
+        why->certificate = first[i].certificate + 1;
         err = use_credentials(ctx, c->cert, c->key, why);
     }
     if (err != TG_OK)
@@ -305,6 +312,7 @@ static enum tg_err refuse_twins(const struct claim *first, uint32_t n, struct tg
             if (first[i].kind != first[j].kind || first[i].certificate == first[j].certificate)
                 continue;
             why->field = "cert";
+            why->certificate = first[i].certificate + 1;
             snprintf(why->text, sizeof(why->text),
                      "certificates[%u] and certificates[%u] are both %s and for %s; a name takes "
                      "one of each kind",

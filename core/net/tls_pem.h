@@ -25,7 +25,8 @@ struct tg_tls_credentials {
 
 /* Why something was not taken. */
 struct tg_tls_problem {
-    const char *field; /* "cert", "key" or "ca": what is to blame; static */
+    const char *field;    /* "cert", "key" or "ca": what is to blame; static */
+    uint32_t certificate; /* of a listener: which one, from 1; 0: none of them */
     char text[TG_TLS_REASON_MAX];
 };
 

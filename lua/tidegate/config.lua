@@ -15,6 +15,9 @@
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
 --                conflicts { first, second (names), host, path }, or nil, why, the index of a route that is
 --                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
+--              check_tls(kind ("server", "client"), table as tls.lua reads it) -> nothing, or why not, the field and
+--                the number of the certificate (0: none)
+--              certificate_end(PEM) -> when it expires, and the time now, in seconds since 1970
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
@@ -26,9 +29,10 @@
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
 --               admin = { listen = { path or host and port, text } } or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
---               allow_connect, merge_slashes, answer_options, chain }
+--               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
+--               redirect_port, hsts, chain }
 --   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
---               pool = { max_idle, idle_timeout }, tags }
+--               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
 --   zones     { kind ("dict", "cache"), name, size, stale }
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,

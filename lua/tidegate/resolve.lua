@@ -17,6 +17,7 @@ local matching = require "tidegate.matching"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
+local tls = require "tidegate.tls"
 local quote = require("tidegate.scalars").quote
 
 local resolve = {}
@@ -339,6 +340,7 @@ function resolve:consistency()
     check_strip_prefix(self, declaration)
   end
   check_addresses(self, listeners)
+  tls.check(self.session, listeners, each_checked(self, "service"), root_of)
   check_route_conflicts(self, routes)
   if #declared_names(self.session, "listener") == 0 then
     self.session.diagnostics:error {
@@ -404,6 +406,8 @@ function resolve:listeners()
     local value = declaration.checked
     list[#list + 1] = {
       name = declaration.name, address = value.address, trusted = value.trusted,
+      tls = value.tls, proxy_protocol = value.proxy_protocol, redirects = value.redirect ~= nil,
+      redirect_port = value.redirect_port, hsts = tls.hsts_text(value.hsts),
       allow_trace = value.allow_trace, allow_connect = value.allow_connect,
       merge_slashes = value.merge_slashes, answer_options = value.answer_options,
       chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
@@ -421,7 +425,8 @@ function resolve:services()
     end
     list[#list + 1] = {
       name = declaration.name, builtin = value.builtin, targets = targets, timeout = value.timeout,
-      pool = value.pool, tags = value.tags, plugins = value.plugins,
+      pool = value.pool, tags = value.tags, plugins = value.plugins, tls = value.tls,
+      proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end
   return list
