@@ -220,11 +220,9 @@ static void build_zones(lua_State *L, struct build *b, int tree)
 /* ---- Plugins --------------------------------------------------------------------------------- */
 
 static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",
-    [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter",
-    [TG_PHASE_LOG] = "log",
+    [TG_PHASE_CERTIFICATE] = "certificate", [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",           [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter", [TG_PHASE_LOG] = "log",
 };
 
 static unsigned phase_mask(lua_State *L, int table)
@@ -515,6 +513,7 @@ static void build_listener_tls(lua_State *L, struct build *b, int table,
         .listener = listener->name,
         .ticket_life = limits->ticket_life,
         .sessions = (uint32_t)limits->tls_sessions,
+        .asks_plugins = listener->chains->phase[TG_PHASE_CERTIFICATE].n > 0,
     };
     struct tg_tls_problem why = {0};
     lua_getfield(L, table, "tls");

@@ -1,5 +1,5 @@
-/* build_tls.c: see build_tls.h. Slices point into strings that the tables hold; arrays are Lua's, so
- * that a raise loses nothing. */
+/* build_tls.c: see build_tls.h. Slices point into strings that the tables hold; arrays are Lua's,
+ * so that a raise loses nothing. */
 #include "base/banned.h"
 #include "config/build_tls.h"
 
@@ -37,7 +37,8 @@ static int version_of(struct tg_str text)
     return tg_str_eq(text, TG_STR("1.3")) ? TLS1_3_VERSION : TLS1_2_VERSION;
 }
 
-/* Pushes the list in a field, and an array of as many elements of `size` bytes, which it returns. */
+/* Pushes the list in a field, and an array of as many elements of `size` bytes, which it returns.
+ */
 static void *push_array(lua_State *L, int table, const char *name, size_t size, uint32_t *count)
 {
     lua_getfield(L, table, name);

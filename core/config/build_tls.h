@@ -27,8 +27,8 @@ enum tg_err tg_build_tls_server(lua_State *L, int index, const struct tg_build_t
 enum tg_err tg_build_tls_client(lua_State *L, int index, struct tg_tls_context **out,
                                 struct tg_tls_problem *why) TG_MUST_USE;
 
-/* For the check: (kind, table), "server" or "client", to nothing, or why not, the field to blame and
- * the number of the certificate (0: none). */
+/* For the check: (kind, table), "server" or "client", to nothing, or why not, the field to blame
+ * and the number of the certificate (0: none). */
 int tg_build_tls_check(lua_State *L);
 
 /* For the check: (PEM) to the time at which its first certificate ends, in seconds since 1970, and

@@ -24,8 +24,9 @@ struct tg_route_table;
 struct tg_expr;
 struct tg_tls_context;
 
-/* The phases that a request passes, in order. "certificate" comes with TLS. */
+/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first. */
 enum tg_phase {
+    TG_PHASE_CERTIFICATE,
     TG_PHASE_REWRITE,
     TG_PHASE_ACCESS,
     TG_PHASE_HEADER_FILTER,
@@ -112,7 +113,7 @@ struct tg_service_conf {
     uint64_t connect_timeout, response_timeout, io_timeout;
     struct tg_tls_context *tls; /* NULL: clear text; one reference */
     int proxy_protocol;         /* version of the PROXY header that origins get; 0: none */
-    uint32_t keepalive; /* idle connections per target and worker */
+    uint32_t keepalive;         /* idle connections per target and worker */
     uint64_t keepalive_timeout;
     const struct tg_str *tags;
     uint32_t tag_count;
@@ -151,8 +152,8 @@ struct tg_listener_conf {
     uint16_t redirect_port;     /* of https there */
     struct tg_tls_context *tls; /* NULL: clear text; one reference */
     struct tg_str hsts;         /* value of Strict-Transport-Security; empty: none */
-    /* Global and listener instances: rewrite for every request, the other phases for a request that
-     * no route takes. The access chain is empty. */
+    /* Global and listener instances: certificate for every TLS handshake, rewrite for every
+     * request, the other phases for a request that no route takes. The access chain is empty. */
     const struct tg_chains *chains;
 };
 

@@ -4,6 +4,7 @@
  * what is looked at belongs to the header as long as it is not whole. */
 #include "base/banned.h"
 #include "gateway/arrival.h"
+#include "gateway/internal.h"
 
 #include "base/assert.h"
 #include "net/proxy_header.h"
@@ -32,6 +33,10 @@ struct arrival {
     struct tg_list link; /* in gate->arrivals */
     struct tg_task free_later;
     struct tg_tls_hooks hooks;
+    struct tg_handshake handshake; /* what plugins see */
+    struct tg_request *request;    /* of the certificate phase; NULL: it is over, or was not yet */
+    bool asked;                    /* the plugins have had their say: */
+    bool refused;
     uint32_t dropped;
     uint32_t head_n;
     char head[TG_PROXY_HEADER_MAX];
@@ -59,6 +64,9 @@ static void on_free(struct tg_task *task)
 static void end(struct arrival *a)
 {
     a->over = true;
+    if (a->request != NULL)
+        tg_request_end_handshake(a->request);
+    a->request = NULL;
     tg_conn_close(&a->conn);
     atomic_fetch_sub_explicit(&a->gate->gateway->handshakes, 1, memory_order_relaxed);
     tg_loop_defer(&a->gate->worker->loop, &a->free_later);
@@ -102,6 +110,43 @@ static void answer_http(struct arrival *a)
     tg_conn_shutdown(&a->conn);
     tg_conn_set_reading(&a->conn, true); /* until it has read that, or has enough */
     tg_conn_set_deadline(&a->conn, tg_loop_now(&a->gate->worker->loop) + FAREWELL);
+}
+
+/* The certificate phase came to its end. */
+static void settle_hello(struct arrival *a, enum tg_step step)
+{
+    a->asked = true;
+    a->refused = step == TG_STEP_STOP;
+    tg_request_end_handshake(a->request);
+    a->request = NULL;
+}
+
+static void on_step(struct tg_handshake *h, int step)
+{
+    struct arrival *a = TG_CONTAINER_OF(h, struct arrival, handshake);
+    tg_magic_check(a, ARRIVAL_MAGIC);
+    settle_hello(a, (enum tg_step)step);
+    tg_conn_resume(&a->conn);
+}
+
+static enum tg_tls_verdict on_hello(void *owner, struct tg_transport *t, int *alert)
+{
+    struct arrival *a = owner;
+    tg_magic_check(a, ARRIVAL_MAGIC);
+    if (!a->asked) {
+        a->handshake = (struct tg_handshake){.transport = t, .on_step = on_step};
+        a->request = tg_request_new_handshake(a->gate, a->listener, &a->peer, &a->handshake,
+                                              tg_tls_facts_of(t));
+        *alert = SSL_AD_INTERNAL_ERROR;
+        if (a->request == NULL)
+            return TG_TLS_REFUSE;
+        enum tg_step step = tg_plugins_run(a->request, TG_PHASE_CERTIFICATE);
+        if (step == TG_STEP_WAIT)
+            return TG_TLS_WAIT;
+        settle_hello(a, step);
+    }
+    *alert = a->handshake.alert != 0 ? a->handshake.alert : SSL_AD_INTERNAL_ERROR;
+    return a->refused ? TG_TLS_REFUSE : TG_TLS_GO_ON;
 }
 
 static void handshake_failed(struct arrival *a, enum tg_err err)
@@ -314,6 +359,7 @@ enum tg_err tg_arrival_open(struct tg_gate *gate, const struct tg_listener_conf 
     a->snapshot = tg_snapshot_ref(gate->snapshot);
     a->events = events;
     a->owner = owner;
+    a->hooks = (struct tg_tls_hooks){.on_hello = on_hello, .owner = a};
     tg_task_init(&a->free_later, on_free);
     tg_list_push_back(&gate->arrivals, &a->link);
     tg_conn_set_deadline(&a->conn, tg_loop_now(&gate->worker->loop) +

@@ -221,9 +221,8 @@ static const struct tg_stream_events stream_events = {
 static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
 {
     struct tg_client *c = client_of(server);
-    struct tg_request *r =
-        tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer,
-                       tg_tls_facts_of(server->conn.transport));
+    struct tg_request *r = tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer,
+                                          tg_tls_facts_of(server->conn.transport));
     if (r == NULL)
         return NULL;
     server->stream.events = &stream_events;

@@ -28,6 +28,15 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
                                   struct tg_stream *stream, const struct tg_addr *peer,
                                   struct tg_tls_facts *tls);
 
+/* What plugins see of a handshake, in place of a request: it has a listener, a peer and `tls`, and
+ * passes the certificate phase alone. NULL: no memory. `h` is borrowed until the end, which the
+ * caller brings about, not while a plugin runs. */
+struct tg_request *tg_request_new_handshake(struct tg_gate *gate,
+                                            const struct tg_listener_conf *listener,
+                                            const struct tg_addr *peer, struct tg_handshake *h,
+                                            struct tg_tls_facts *tls);
+void tg_request_end_handshake(struct tg_request *r);
+
 /* Its head is good: on it goes. / It is not: the answer is `status`. */
 void tg_request_start(struct tg_request *r);
 void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason);

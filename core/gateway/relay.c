@@ -100,7 +100,8 @@ static enum tg_err add_own_fields(struct tg_request *r)
 {
     enum tg_err err = add_date(r);
     if (err == TG_OK && r->listener->hsts.n > 0 && r->tls != NULL)
-        err = tg_fields_set(&r->resp.fields, TG_STR("Strict-Transport-Security"), r->listener->hsts);
+        err =
+            tg_fields_set(&r->resp.fields, TG_STR("Strict-Transport-Security"), r->listener->hsts);
     return err;
 }
 

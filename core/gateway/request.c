@@ -16,6 +16,7 @@
  */
 
 static const char *const state_names[TG_REQUEST_STATES] = {
+    [TG_REQUEST_HANDSHAKE] = "handshake",
     [TG_REQUEST_REWRITE] = "rewrite",
     [TG_REQUEST_ACCESS] = "access",
     [TG_REQUEST_CONNECT] = "connect",
@@ -32,6 +33,7 @@ static const char *const state_names[TG_REQUEST_STATES] = {
 void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
 {
     static const unsigned allowed[TG_REQUEST_STATES] = {
+        [TG_REQUEST_HANDSHAKE] = BIT(DONE),
         [TG_REQUEST_REWRITE] = BIT(ACCESS) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_ACCESS] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_CONNECT] = BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(LOG),
@@ -58,8 +60,8 @@ const char *tg_source_name(enum tg_source source)
 
 const char *tg_phase_name(enum tg_phase phase)
 {
-    static const char *const names[TG_PHASES] = {"rewrite", "access", "header_filter",
-                                                 "body_filter", "log"};
+    static const char *const names[TG_PHASES] = {"certificate",   "rewrite",     "access",
+                                                 "header_filter", "body_filter", "log"};
     return names[phase];
 }
 
@@ -123,6 +125,34 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     tg_list_push_back(&gate->requests, &r->link);
     tg_metric_inc(worker->cells, TG_METRIC_REQUESTS_OPEN);
     return r;
+}
+
+/* ---- A handshake -------------------------------------------------------------------------------
+ */
+
+struct tg_request *tg_request_new_handshake(struct tg_gate *gate,
+                                            const struct tg_listener_conf *listener,
+                                            const struct tg_addr *peer, struct tg_handshake *h,
+                                            struct tg_tls_facts *tls)
+{
+    struct tg_request *r = tg_request_new(gate, listener, NULL, peer, tls);
+    if (r == NULL)
+        return NULL;
+    tg_metric_dec(gate->worker->cells, TG_METRIC_REQUESTS_OPEN); /* it is none */
+    r->state = TG_REQUEST_HANDSHAKE;
+    r->handshake = h;
+    r->deadline = r->started + r->snapshot->settings.limits.handshake_timeout;
+    return r;
+}
+
+void tg_request_end_handshake(struct tg_request *r)
+{
+    tg_assert(r->state == TG_REQUEST_HANDSHAKE);
+    tg_plugins_cancel(r);
+    tg_request_set_state(r, TG_REQUEST_DONE);
+    r->handshake = NULL;
+    tg_plugins_end(r);
+    tg_loop_defer(&r->gate->worker->loop, &r->free_later);
 }
 
 /* ---- The way -----------------------------------------------------------------------------------
@@ -320,6 +350,10 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
 {
     if (step == TG_STEP_WAIT)
         return;
+    if (phase == TG_PHASE_CERTIFICATE) {
+        r->handshake->on_step(r->handshake, step);
+        return;
+    }
     if (phase == TG_PHASE_LOG) {
         end(r);
         return;

@@ -277,7 +277,8 @@ static const char *opening_problem(int sys_errno)
     case EEXIST:
         return "there is a file of that name which is not a socket";
     case ENAMETOOLONG:
-        return "the path of a unix socket has at most 107 bytes, the configuration's folder included";
+        return "the path of a unix socket has at most 107 bytes, the configuration's folder "
+               "included";
     default:
         return strerror(sys_errno);
     }

@@ -13,9 +13,10 @@
  *
  * Sockets are non-blocking, close-on-exec, and have TCP_NODELAY, which accepted connections
  * inherit. IPv6 sockets take IPv6 only (IPV6_V6ONLY), so "0.0.0.0:80" and "[::]:80" stand side by
- * side. A unix socket ("unix:PATH") has no SO_REUSEPORT: its sockets are copies of one descriptor, of
- * which whoever is free accepts. The file of a socket that nobody serves is replaced; the set that
- * made a file removes it. A queue holds TG_LISTEN_BACKLOG connections, or net.core.somaxconn where that is less.
+ * side. A unix socket ("unix:PATH") has no SO_REUSEPORT: its sockets are copies of one descriptor,
+ * of which whoever is free accepts. The file of a socket that nobody serves is replaced; the set
+ * that made a file removes it. A queue holds TG_LISTEN_BACKLOG connections, or net.core.somaxconn
+ * where that is less.
  *
  * Threads: one owner. Whoever serves a socket must have stopped before commit closes it.
  * Memory: a few hundred bytes a listener, TG_MEM_OTHER.
@@ -62,8 +63,9 @@ void tg_listen_set_release(struct tg_listen_set *set);
 struct tg_listen *tg_listen_set_find(const struct tg_listen_set *set, struct tg_str key);
 
 /* Names the listener `key` as wanted. Where there is none, `count` sockets (1 to
- * TG_LISTEN_SOCKETS_MAX) are opened on `addr` (where the key is no path); port 0 takes any free port, the same for all of
- * them. An address on which another process listens is refused, though SO_REUSEPORT would share it.
+ * TG_LISTEN_SOCKETS_MAX) are opened on `addr` (where the key is no path); port 0 takes any free
+ * port, the same for all of them. An address on which another process listens is refused, though
+ * SO_REUSEPORT would share it.
  *
  * On failure the set is as before, and `reason` holds one line such as "cannot listen on
  * 127.0.0.1:80: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)". */

@@ -61,9 +61,10 @@ static enum tg_err read_v1_line(struct tg_str line, struct tg_proxy_header *out)
     struct tg_str to = word(&line);
     struct tg_str from_digits = word(&line);
     if (tg_str_find(from, '[', 0) < from.n || tg_str_find(to, '[', 0) < to.n ||
-        tg_addr_parse_ip(from, &out->client) != TG_OK || tg_addr_parse_ip(to, &out->local) != TG_OK ||
-        !read_port(from_digits, &from_port) || !read_port(line, &to_port) ||
-        !set_port(&out->client, from_port, family) || !set_port(&out->local, to_port, family))
+        tg_addr_parse_ip(from, &out->client) != TG_OK ||
+        tg_addr_parse_ip(to, &out->local) != TG_OK || !read_port(from_digits, &from_port) ||
+        !read_port(line, &to_port) || !set_port(&out->client, from_port, family) ||
+        !set_port(&out->local, to_port, family))
         return TG_E_PROTOCOL;
     return TG_OK;
 }
@@ -156,8 +157,8 @@ static void write_v1(struct tg_fmt *f, const struct tg_addr *client, const struc
         tg_fmt_lit(f, "PROXY UNKNOWN\r\n");
         return;
     }
-    tg_fmt_add(f, client->u.any.sa_family == AF_INET ? TG_STR("PROXY TCP4 ")
-                                                     : TG_STR("PROXY TCP6 "));
+    tg_fmt_add(f,
+               client->u.any.sa_family == AF_INET ? TG_STR("PROXY TCP4 ") : TG_STR("PROXY TCP6 "));
     tg_fmt_add(f, tg_addr_ip_text(client, room));
     tg_fmt_char(f, ' ');
     tg_fmt_add(f, tg_addr_ip_text(local, room));

@@ -1,5 +1,5 @@
-/* proxy_header.h: the PROXY protocol, versions 1 and 2: a load balancer's word on who the client is,
- * in front of what the client says.
+/* proxy_header.h: the PROXY protocol, versions 1 and 2: a load balancer's word on who the client
+ * is, in front of what the client says.
  *
  *   v1   "PROXY TCP4 192.0.2.7 10.0.0.1 56324 443\r\n", at most 107 bytes
  *   v2   12 bytes of signature, version and command, family, length, addresses, extensions

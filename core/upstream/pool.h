@@ -31,11 +31,11 @@ void tg_pool_free(struct tg_pool **pool);
 
 /* How to reach a target. */
 struct tg_pool_target {
-    struct tg_addr addr; /* len 0: the built-in echo origin */
-    uint64_t connect_timeout;           /* TCP and TLS together */
-    struct tg_tls_context *tls;         /* NULL: clear text */
-    struct tg_str tls_name;             /* what the certificate is for; empty: the address */
-    struct tg_str preface;              /* sent first, in clear: a PROXY header; empty: none */
+    struct tg_addr addr;        /* len 0: the built-in echo origin */
+    uint64_t connect_timeout;   /* TCP and TLS together */
+    struct tg_tls_context *tls; /* NULL: clear text */
+    struct tg_str tls_name;     /* what the certificate is for; empty: the address */
+    struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
     bool fresh; /* never an idle connection: the last one failed before it answered */
 };
 

@@ -39,7 +39,7 @@
 --               when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events,
 --               http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
---   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
+--   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a
 --             route's chains hold the rest.
 

@@ -243,13 +243,14 @@ end
 local function phases_that_never_run(self, declaration)
   for _, instance in ipairs(declaration.checked.plugins) do
     local phases = instance.plugin and instance.plugin.phases
-    if phases and phases.rewrite and not phases.access and not instance.warned then
+    local early = phases and (phases.certificate and "certificate" or phases.rewrite and "rewrite")
+    if early and not phases.access and not instance.warned then
       instance.warned = true
       local where = instance.where
       self.session:warn(where, {
         code = "phase_never_runs", path = instance.path,
-        message = ("its rewrite phase does not run on a %s"):format(declaration.kind),
-        hint = "rewrite runs before routing; attach the plugin globally or to a listener",
+        message = ("its %s phase does not run on a %s"):format(early, declaration.kind),
+        hint = early .. " runs before routing; attach the plugin globally or to a listener",
       })
     end
   end
@@ -398,7 +399,7 @@ local function chain_index(self, scopes, leave_out)
 end
 
 local BEFORE_ROUTING = { access = true }
-local AFTER_ROUTING = { rewrite = true }
+local AFTER_ROUTING = { certificate = true, rewrite = true }
 
 function resolve:listeners()
   local list, global = {}, self:global_instances()
