@@ -25,7 +25,7 @@ diagnostics.CODES = {
   unreadable_file = "TG1101", missing_environment = "TG1102", bad_include = "TG1103", bad_secret = "TG1104",
   wrong_type = "TG1201", bad_value = "TG1202", missing_field = "TG1203", unknown_field = "TG1204",
   out_of_range = "TG1205", rule = "TG1206", deprecated = "TG1207", no_variant = "TG1208",
-  bad_check = "TG1209",
+  bad_check = "TG1209", expired_certificate = "TG1210",
   unknown_name = "TG1301", duplicate_name = "TG1302", conflict = "TG1303", nothing_to_serve = "TG1304",
   unknown_plugin = "TG1401", plugin_syntax = "TG1402", plugin_shape = "TG1403", plugin_global = "TG1404",
   plugin_require = "TG1405", duplicate_plugin = "TG1406",
