@@ -66,11 +66,11 @@ void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
 
-/* 204 with the Allow list, to OPTIONS; 200 with the head of a TRACE. */
-void tg_answer_options(struct tg_request *r, struct tg_str allow);
 /* 308 to the same place at https. */
 void tg_answer_https(struct tg_request *r);
 
+/* 204 with the Allow list, to OPTIONS; 200 with the head of a TRACE. */
+void tg_answer_options(struct tg_request *r, struct tg_str allow);
 void tg_answer_trace(struct tg_request *r);
 
 /* ---- proxy.c ---- */
