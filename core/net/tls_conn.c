@@ -246,8 +246,10 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
                      EVP_MAC_CTX *mac, int encrypts)
 {
     struct tls *tls = SSL_get_app_data(ssl);
-    return tg_tls_shared_ticket(tls->shared, tls->context->ticket_life, now(tls), name, iv, cipher,
-                                mac, encrypts);
+    int result = tg_tls_shared_ticket(tls->shared, tls->context->ticket_life, now(tls), name, iv,
+                                      cipher, mac, encrypts);
+    /* In TLS 1.3 clients use a ticket once (RFC 8446, C.4): who shows one gets the next. */
+    return result == 1 && !encrypts && SSL_version(ssl) == TLS1_3_VERSION ? 2 : result;
 }
 
 void tg_tls_hook_server(SSL_CTX *ctx, const struct tg_tls_context *context)

@@ -60,7 +60,8 @@ end
 local function make(dir, name, wish)
   make_key(dir, name, wish.rsa)
   local subject = "/CN=" .. (wish.cn or wish.names and wish.names[1] or name)
-  local extension = wish.names and "subjectAltName=" .. subject_names(wish.names) or "nsComment=spec"
+  local extension = wish.names and "subjectAltName=" .. subject_names(wish.names) or
+                    "basicConstraints=critical,CA:TRUE"
   openssl(dir, "req", "-new", "-key", name .. ".key", "-out", name .. ".csr", "-subj", subject, "-addext",
     extension)
   local argv = { "x509", "-req", "-in", name .. ".csr", "-copy_extensions", "copy", "-out", name .. ".pem",
