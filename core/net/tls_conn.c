@@ -12,6 +12,7 @@
 #include "net/client_hello.h"
 #include "net/conn.h"
 #include "net/tls_internal.h"
+#include "observe/metrics.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -348,6 +349,9 @@ static enum tg_err greet(struct tg_transport *t)
     tls->done = true;
     t->more = SSL_has_pending(tls->ssl) == 1;
     note_facts(tls);
+    if (!tls->context->is_server)
+        tg_metric_inc(tls->worker->cells, tls->facts->resumed ? TG_METRIC_UPSTREAM_TLS_RESUMED
+                                                              : TG_METRIC_UPSTREAM_TLS_FULL);
     return TG_OK;
 }
 
