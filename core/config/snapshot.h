@@ -145,8 +145,8 @@ struct tg_listener_conf {
     uint32_t trusted_count;
     bool allow_trace;
     bool allow_connect;
-    bool merge_slashes;  /* how paths are normalised: http/uri.h */
-    bool answer_options; /* OPTIONS that no route takes: Allow instead of 405 */
+    bool merge_slashes;         /* how paths are normalised: http/uri.h */
+    bool answer_options;        /* OPTIONS that no route takes: Allow instead of 405 */
     bool proxy_protocol;        /* a PROXY header comes first, from trusted networks alone */
     bool redirects;             /* to https, all requests */
     uint16_t redirect_port;     /* of https there */
