@@ -164,6 +164,7 @@ static void handshake_failed(struct arrival *a, enum tg_err err)
     lose(a);
 }
 
+/* Only now, when the client has said something: who stays silent costs no more than a socket. */
 static void begin_tls(struct arrival *a)
 {
     struct tg_transport *t =
@@ -196,7 +197,7 @@ static void admit(struct arrival *a)
     if (!a->admitted)
         lose(a);
     else if (a->listener->tls != NULL)
-        begin_tls(a);
+        tg_conn_set_reading(&a->conn, true); /* its first bytes begin the handshake */
     else
         finish(a);
 }
@@ -271,6 +272,8 @@ static void on_readable(struct tg_conn *conn)
     tg_magic_check(a, ARRIVAL_MAGIC);
     if (a->stripped)
         drop_input(a);
+    else if (a->admitted)
+        begin_tls(a);
     else
         read_header(a);
 }

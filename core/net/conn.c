@@ -267,7 +267,11 @@ enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
     conn->transport = transport;
     if (transport != NULL)
         transport->conn = conn;
-    update_interest(conn, out.size > 0 ? EV_READ | EV_WRITE : EV_READ);
+    /* Not ev_io_set(): libev would take the descriptor for a new one, and the kernel be asked
+     * twice. */
+    ev_io_modify(&conn->io, out.size > 0 ? EV_READ | EV_WRITE : EV_READ);
+    conn->io.events &= ~EV__IOFDSET;
+    ev_io_start(conn->worker->loop.ev, &conn->io);
     return TG_OK;
 }
 
@@ -386,6 +390,19 @@ static ssize_t send_pieces(int fd, struct iovec *iov, int count)
                           : sendmsg(fd, &msg, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     return sent;
+}
+
+enum tg_err tg_conn_queue_raw(struct tg_conn *conn, const char *p, size_t n)
+{
+    return tg_buf_append(&conn->out, p, n);
+}
+
+enum tg_err tg_conn_flush_raw(struct tg_conn *conn)
+{
+    if (conn->out.size == 0)
+        return TG_OK;
+    enum tg_err err = send_queued(conn);
+    return err == TG_E_AGAIN ? TG_OK : err; /* the greeting waits for room */
 }
 
 enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)

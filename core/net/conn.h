@@ -118,6 +118,10 @@ void tg_conn_set_deadline(struct tg_conn *conn, uint64_t deadline);
 enum tg_err tg_conn_recv_raw(struct tg_conn *conn, char *p, size_t cap, size_t *n) TG_MUST_USE;
 enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
 
+/* The same in two steps, while it greets: what was queued leaves in one piece. */
+enum tg_err tg_conn_queue_raw(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
+enum tg_err tg_conn_flush_raw(struct tg_conn *conn) TG_MUST_USE;
+
 /* Local and peer address of the socket. */
 void tg_conn_peer(const struct tg_conn *conn, struct tg_addr *out);
 void tg_conn_local(const struct tg_conn *conn, struct tg_addr *out);

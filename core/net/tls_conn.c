@@ -59,7 +59,10 @@ static int bio_write(BIO *bio, const char *p, size_t n, size_t *written)
 {
     struct tls *tls = BIO_get_data(bio);
     struct iovec iov = {(void *)(uintptr_t)p, n};
-    tls->raw = tg_conn_send_raw(tls->transport.conn, &iov, 1);
+    if (!tls->done)
+        tls->raw = tg_conn_queue_raw(tls->transport.conn, p, n);
+    else
+        tls->raw = tg_conn_send_raw(tls->transport.conn, &iov, 1);
     *written = tls->raw == TG_OK ? n : 0;
     return tls->raw == TG_OK;
 }
@@ -336,12 +339,14 @@ static enum tg_err greet(struct tg_transport *t)
     struct tls *tls = tls_of(t);
     ERR_clear_error();
     int result = SSL_do_handshake(tls->ssl);
-    if (result != 1) {
-        int why = SSL_get_error(tls->ssl, result);
-        if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_CLIENT_HELLO_CB)
-            return TG_E_AGAIN;
+    int why = result == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, result);
+    enum tg_err err = tg_conn_flush_raw(t->conn); /* alerts and tickets too */
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_CLIENT_HELLO_CB)
+        return err == TG_OK ? TG_E_AGAIN : err;
+    if (why != SSL_ERROR_NONE)
         return explain(tls);
-    }
+    if (err != TG_OK)
+        return err;
     if (!tls->context->is_server && !is_pinned(tls)) {
         tls->problem = "its public key is none of those that are pinned";
         return TG_E_UNTRUSTED;
@@ -461,8 +466,8 @@ static void free_tls(struct tg_transport **t, bool quietly)
 {
     struct tls *tls = tls_of(*t);
     *t = NULL;
-    /* Where bytes wait, the record would not reach the peer. */
-    if (!quietly && tg_conn_pending(tls->transport.conn) == 0)
+    /* Where bytes wait, or the peer has gone, the record would not reach it. */
+    if (!quietly && tg_conn_pending(tls->transport.conn) == 0 && !tls->transport.conn->eof)
         shutdown_tls(&tls->transport);
     else if (tls->ssl != NULL && tls->done && !quietly)
         SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN); /* the session stays good */

@@ -24,6 +24,8 @@ static void check(const char *p, const struct tg_proxy_header *header)
     }
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tg_proxy_header header;

@@ -2,7 +2,7 @@
 --
 -- A template is the server's own configuration with marks: @PORT@ (where it listens), @ORIGIN@ (the
 -- origin's port), @DIR@ (the run's temporary directory), @PEERS@ (the templates' directory), @BODY@
--- (the origin's answer, 1 KiB). Gateways run on the gateway core, origins on the load core. A server is
+-- (the origin's answer, 1 KiB), @TLS@ (a second port, for TLS; also server.tls_port). Gateways run on the gateway core, origins on the load core. A server is
 -- { name, port, pid }; main.lua ends those that a scenario started when the scenario is over.
 
 local client = require "lib.client"
@@ -70,18 +70,19 @@ function servers.start(bench, kind, template, options)
   if kind == "tidegate" and not bench.tidegate then
     return nil
   end
-  local port = client.free_port()
+  local port, tls_port = client.free_port(), client.free_port()
   local path = ("%s/%d-%s"):format(bench.dir, port, template)
   local file = assert(io.open(path, "w"))
   file:write(render(bench, template, {
     PORT = tostring(port),
+    TLS = tostring(tls_port),
     ORIGIN = options.origin and tostring(options.origin.port),
     DIR = bench.dir,
     PEERS = bench.here .. "/peers",
     BODY = ("tidegate "):rep(114):sub(1, 1024),
   }))
   file:close()
-  local server = { name = options.name or kind, port = port }
+  local server = { name = options.name or kind, port = port, tls_port = tls_port }
   server.pid = process.spawn(COMMANDS[kind](bench, path), {
     core = options.core or bench.gateway_core,
     stdout = path .. ".out",
