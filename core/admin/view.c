@@ -177,6 +177,7 @@ static unsigned write_config(const struct tg_admin *admin, struct tg_fmt *f)
     tg_json_field_u64(&j, "plugins", s->plugin_count);
     tg_json_field_u64(&j, "instances", s->instance_count);
     tg_json_field_u64(&j, "zones", s->zone_count);
+    tg_json_field_u64(&j, "consumers", s->consumer_count);
     return end(&j, 200);
 }
 

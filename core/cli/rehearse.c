@@ -128,7 +128,7 @@ static void explain(const struct stage *stage, enum tg_err err, FILE *out)
     struct tg_str why = tg_str(stage->why.text, stage->why.n);
     if (why.n == 0)
         why = tg_str_c(tg_err_text(err));
-    fprintf(out, "%.*s\n", TG_STR_ARG(why));
+    fprintf(out, "%.*s [TG1407]\n", TG_STR_ARG(why));
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
         const struct tg_plugin_conf *plugin = &snapshot->plugins[i];
         bool quoted = quote_line(why, plugin->chunkname, plugin->source, out);

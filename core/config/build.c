@@ -17,6 +17,8 @@
 #include "base/hash.h"
 #include "config/build_tls.h"
 #include "net/listen.h"
+#include "consumer/declared.h"
+#include "config/build_traffic.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -188,6 +190,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     settings->server_name = str_field(L, b, table, "server_name");
     settings->admin_listen = build_admin(L, b, table);
     build_limits(L, table, &settings->limits);
+    settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
     bool known = tg_log_level_from(tg_str_c(lua_tostring(L, -1)), &settings->log_level);
@@ -301,6 +304,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->name = str_field(L, b, table, "name");
     plugin->version = str_field(L, b, table, "version");
     plugin->stage = str_field(L, b, table, "stage");
+    plugin->place = (uint32_t)count_field(L, table, "place", 0);
     plugin->chunkname = str_field(L, b, table, "chunkname");
     plugin->source = str_field(L, b, table, "source");
     build_modules(L, b, table, plugin);
@@ -348,7 +352,7 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
     lua_pop(L, 1);
     if (err != TG_OK)
-        luaL_error(L, "%s: %s", where.p, why);
+        luaL_error(L, "%s: %s [TG1408]", where.p, why);
     struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
     if (conf.p == NULL)
@@ -583,6 +587,7 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
 
     service->name = str_field(L, b, table, "name");
     service->builtin_echo = tg_str_eq(str_field(L, b, table, "builtin"), TG_STR("echo"));
+    service->path = str_field(L, b, table, "path");
     build_targets(L, b, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
@@ -635,7 +640,7 @@ static const struct tg_chains *const *route_chains(lua_State *L, struct build *b
 
 static void build_route(lua_State *L, struct build *b, int table, struct tg_route_conf *route)
 {
-    static const struct tg_service_conf none = {0};
+    struct tg_build_traffic traffic = {b->snapshot, b->services, b->chains, b->chain_count};
     uint64_t service = count_field(L, table, "service", 0);
 
     tg_assert(service <= b->snapshot->service_count);
@@ -646,12 +651,12 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->client_cert = bool_field(L, table, "client_cert");
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
-    const struct tg_service_conf *from = route->service != NULL ? route->service : &none;
+    tg_build_route_traffic(L, &traffic, table, route);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
-    route->connect_timeout = time_field(L, timeout, "connect", from->connect_timeout);
-    route->response_timeout = time_field(L, timeout, "response", from->response_timeout);
-    route->io_timeout = time_field(L, timeout, "idle", from->io_timeout);
+    route->connect_timeout = time_field(L, timeout, "connect", 0);
+    route->response_timeout = time_field(L, timeout, "response", 0);
+    route->io_timeout = time_field(L, timeout, "idle", 0);
     lua_pop(L, 1);
 }
 
@@ -669,6 +674,151 @@ static void build_routes(lua_State *L, struct build *b, int tree)
     b->snapshot->routes = routes;
     b->snapshot->route_count = count;
     b->snapshot->table = tg_scratch_take_table(b->scratch);
+    lua_pop(L, 1);
+}
+
+/* ---- Consumers ------------------------------------------------------------------------------- */
+
+static void build_consumer_plugins(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "consumer_plugins");
+    int list = lua_gettop(L);
+    struct tg_consumer_plugins *plugins = take(L, b, count, sizeof(*plugins));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int table = push_item(L, list, i);
+        plugins[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        plugins[i].route_count = push_list(L, table, "routes");
+        struct tg_consumer_route *routes =
+            take(L, b, plugins[i].route_count, sizeof(plugins[i].routes[0]));
+        for (uint32_t r = 0; r < plugins[i].route_count; r++) {
+            int item = push_item(L, table + 1, r);
+            uint64_t route = count_field(L, item, "route", 0);
+            tg_assert(route >= 1 && route <= b->snapshot->route_count);
+            routes[r].route = (uint32_t)route - 1;
+            routes[r].chains = chains_at(b, count_field(L, item, "chain", 0));
+            lua_pop(L, 1);
+        }
+        plugins[i].routes = routes;
+        lua_settop(L, list);
+    }
+    b->snapshot->consumer_plugins = plugins;
+    lua_pop(L, 1);
+}
+
+/* The string in a field, borrowed from the table; empty for nil. */
+static struct tg_str peek_field(lua_State *L, int table, const char *name)
+{
+    struct tg_str s = {"", 0};
+
+    lua_getfield(L, table, name);
+    if (!lua_isnil(L, -1))
+        s.p = lua_tolstring(L, -1, &s.n);
+    lua_pop(L, 1);
+    return s;
+}
+
+/* The list of strings in a field. The array is a userdata that is left on the stack. */
+static const struct tg_str *peek_list(lua_State *L, int table, const char *name, uint32_t *count)
+{
+    *count = push_list(L, table, name);
+    int list = lua_gettop(L);
+    struct tg_str *strings = lua_newuserdata(L, (*count + 1) * sizeof(*strings));
+
+    for (uint32_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, list, (int)i + 1);
+        strings[i].p = lua_tolstring(L, -1, &strings[i].n);
+        lua_pop(L, 1);
+    }
+    return strings;
+}
+
+/* Pushes the consumer's credentials of a kind: a list, or nil; returns how many. */
+static uint32_t push_credentials(lua_State *L, int table, int kind)
+{
+    lua_getfield(L, table, "credentials");
+    lua_getfield(L, -1, tg_credential_kind_info((enum tg_credential_kind)kind)->name);
+    lua_remove(L, -2);
+    return lua_isnil(L, -1) ? 0 : (uint32_t)lua_objlen(L, -1);
+}
+
+static void count_credentials(lua_State *L, int list, struct tg_declared_counts *counts)
+{
+    for (uint32_t i = 0; i < counts->consumers; i++) {
+        int table = push_item(L, list, i);
+        for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+            counts->credentials[kind] += push_credentials(L, table, kind);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void must_add(lua_State *L, enum tg_err err)
+{
+    tg_assert(err == TG_OK || err == TG_E_NOMEM); /* the configuration has been checked */
+    if (err != TG_OK)
+        luaL_error(L, OUT_OF_MEMORY);
+}
+
+/* Raises when what the consumer at `table` knows of itself cannot cross to plugins. */
+static void encode_metadata(lua_State *L, int table, struct tg_str name, struct tg_blob *blob)
+{
+    static const struct tg_marshal_options options = {
+        .root = "metadata", .nodes = 4096, .bytes = (size_t)64 << 10, .tag = TG_MEM_CONFIG};
+    char why[256];
+
+    lua_getfield(L, table, "metadata");
+    if (!lua_isnil(L, -1) &&
+        tg_marshal_encode(L, lua_gettop(L), &options, blob, why, sizeof(why)) != TG_OK)
+        luaL_error(L, "consumers.%s.%s", name.p, why);
+    lua_pop(L, 1);
+}
+
+static void build_consumer(lua_State *L, int table, struct tg_declared *declared)
+{
+    struct tg_consumer_spec spec = {.name = peek_field(L, table, "name")};
+    struct tg_blob metadata = {0};
+
+    spec.id = peek_field(L, table, "id");
+    spec.custom_id = peek_field(L, table, "custom_id");
+    spec.plugins = (uint32_t)count_field(L, table, "plugins", 0);
+    spec.groups = peek_list(L, table, "groups", &spec.group_count);
+    spec.tags = peek_list(L, table, "tags", &spec.tag_count);
+    encode_metadata(L, table, spec.name, &metadata);
+    spec.metadata = tg_str(metadata.p, metadata.n);
+    enum tg_err err = tg_declared_add(declared, &spec);
+    tg_blob_release(&metadata);
+    must_add(L, err);
+    for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+        uint32_t count = push_credentials(L, table, kind);
+        int list = lua_gettop(L);
+        for (uint32_t i = 0; i < count; i++) {
+            struct tg_str value;
+            lua_rawgeti(L, list, (int)i + 1);
+            value.p = lua_tolstring(L, -1, &value.n);
+            must_add(L, tg_declared_add_credential(declared, (enum tg_credential_kind)kind, value));
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void build_consumers(lua_State *L, struct build *b, int tree)
+{
+    struct tg_declared_counts counts = {.consumers = push_list(L, tree, "consumers")};
+    int list = lua_gettop(L);
+
+    count_credentials(L, list, &counts);
+    struct tg_declared *declared = tg_declared_new(&counts);
+    if (declared == NULL)
+        luaL_error(L, OUT_OF_MEMORY);
+    b->snapshot->consumers = tg_declared_store(declared); /* now: it goes with the snapshot */
+    b->snapshot->consumer_count = counts.consumers;
+    for (uint32_t i = 0; i < counts.consumers; i++) {
+        build_consumer(L, push_item(L, list, i), declared);
+        lua_settop(L, list);
+    }
     lua_pop(L, 1);
 }
 
@@ -692,6 +842,8 @@ static int build_all(lua_State *L)
     build_listeners(L, b, 2);
     build_services(L, b, 2);
     build_routes(L, b, 2);
+    build_consumer_plugins(L, b, 2);
+    build_consumers(L, b, 2);
     return 0;
 }
 

@@ -17,7 +17,8 @@ static _Atomic uint64_t revisions;
 static void explain(enum tg_err err, const char *path, FILE *diagnostics)
 {
     if (err == TG_E_NOMEM || err == TG_E_UNAVAILABLE)
-        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s\n", path, tg_err_text(err));
+        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s [TG1011]\n", path,
+                      tg_err_text(err));
 }
 
 enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
@@ -42,30 +43,4 @@ enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *
     explain(err, path, diagnostics);
     tg_scratch_free(&scratch);
     return err;
-}
-
-static void write_count(FILE *out, const char *separator, uint32_t count, const char *noun)
-{
-    (void)fprintf(out, "%s%u %s%s", separator, count, noun, count == 1 ? "" : "s");
-}
-
-int tg_config_check(const char *path, FILE *out,
-                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out))
-{
-    struct tg_snapshot *snapshot;
-
-    if (tg_config_load(path, out, &snapshot) != TG_OK)
-        return 1;
-    if (rehearse != NULL && rehearse(snapshot, out) != TG_OK) {
-        tg_snapshot_unref(&snapshot);
-        return 1;
-    }
-    (void)fprintf(out, "%s is valid: ", path);
-    write_count(out, "", snapshot->listener_count, "listener");
-    write_count(out, ", ", snapshot->service_count, "service");
-    write_count(out, ", ", snapshot->route_count, "route");
-    write_count(out, ", ", snapshot->plugin_count, "plugin");
-    (void)fputc('\n', out);
-    tg_snapshot_unref(&snapshot);
-    return 0;
 }

@@ -25,10 +25,4 @@ enum tg_err tg_config_load(const char *path, FILE *diagnostics,
 enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
                                 FILE *diagnostics, struct tg_snapshot **out) TG_MUST_USE;
 
-/* `tidegate check`: loads the file, writes the mistakes or what it holds to `out`, and drops it.
- * `rehearse` (NULL: nothing) tries what only the layers above can, and writes what is wrong. The
- * exit status: 0 when it loads, 1 otherwise. */
-int tg_config_check(const char *path, FILE *out,
-                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out)) TG_MUST_USE;
-
 #endif

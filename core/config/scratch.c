@@ -229,12 +229,13 @@ static int evaluate(lua_State *L)
 }
 
 /* A message of our own, for what Lua cannot tell any more. */
-static void write_bound(struct tg_scratch *scratch, const char *what, const char *hint)
+static void write_bound(struct tg_scratch *scratch, const char *what, const char *code,
+                        const char *hint)
 {
     (void)fprintf(scratch->host.out,
-                  "%s: the configuration %s to evaluate\n      = %s\n\n"
+                  "%s: the configuration %s to evaluate [%s]\n      = %s\n\n"
                   "1 error in 1 file — configuration not loaded\n",
-                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, hint);
+                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, code, hint);
 }
 
 static enum tg_err explain_late(struct tg_scratch *scratch)
@@ -243,7 +244,7 @@ static enum tg_err explain_late(struct tg_scratch *scratch)
 
     (void)snprintf(what, sizeof(what), "takes longer than %g s",
                    (double)scratch->bounds.time / (double)TG_USEC_PER_SEC);
-    write_bound(scratch, what, "look for a loop that does not end");
+    write_bound(scratch, what, "TG1008", "look for a loop that does not end");
     return TG_E_TIMEOUT;
 }
 
@@ -252,7 +253,7 @@ static enum tg_err explain_large(struct tg_scratch *scratch)
     char what[64];
 
     (void)snprintf(what, sizeof(what), "needs more than %zu MiB", scratch->bounds.memory >> 20);
-    write_bound(scratch, what, "look for a table or a string that grows without end");
+    write_bound(scratch, what, "TG1009", "look for a table or a string that grows without end");
     return TG_E_LIMIT;
 }
 
@@ -268,26 +269,89 @@ static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
     const char *message = status == LUA_ERRRUN ? lua_tostring(scratch->L, -1) : NULL;
     if (message == NULL || strcmp(message, "not enough memory") == 0)
         return TG_E_NOMEM;
-    (void)fprintf(scratch->host.out, "%s: internal error: %s\n", scratch->path, message);
+    (void)fprintf(scratch->host.out, "%s: internal error: %s [TG1010]\n", scratch->path, message);
     return TG_E_SCRIPT;
+}
+
+/* Runs `function` with `arg` in protected mode and within the bounds; its status. */
+static int run_bounded(struct tg_scratch *scratch, lua_CFunction function, void *arg)
+{
+    lua_State *L = scratch->L;
+
+    scratch->deadline = tg_clock_mono_now() + scratch->bounds.time;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    (void)tg_alloc_enforce(scratch->alloc, true);
+    int status = lua_cpcall(L, function, arg);
+    (void)tg_alloc_enforce(scratch->alloc, false);
+    lua_sethook(L, NULL, 0, 0);
+    return status;
 }
 
 enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *diagnostics)
 {
-    lua_State *L = scratch->L;
+    enum tg_err err = TG_OK;
 
     scratch->path = path;
     scratch->host.out = diagnostics;
-    scratch->deadline = tg_clock_mono_now() + scratch->bounds.time;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
-    (void)tg_alloc_enforce(scratch->alloc, true);
-    int status = lua_cpcall(L, evaluate, scratch);
-    (void)tg_alloc_enforce(scratch->alloc, false);
-    lua_sethook(L, NULL, 0, 0);
-    enum tg_err err = TG_OK;
+    int status = run_bounded(scratch, evaluate, scratch);
     if (status != 0 || !scratch->loaded || scratch->late)
         err = explain_failure(scratch, status);
-    lua_settop(L, 0);
+    lua_settop(scratch->L, 0);
+    return err;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+struct asking {
+    struct tg_scratch *scratch;
+    const struct tg_scratch_call *call;
+    int status;
+};
+
+static void write_text(lua_State *L, int index, FILE *file)
+{
+    size_t n;
+    const char *text = lua_tolstring(L, index, &n);
+
+    if (text != NULL)
+        (void)fwrite(text, 1, n, file);
+}
+
+/* Protected: the function of the module, with the request and the host. */
+static int ask(lua_State *L)
+{
+    struct asking *asking = lua_touserdata(L, 1);
+    const struct tg_scratch_call *call = asking->call;
+
+    open_libraries(L);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, call->module);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "answer");
+    lua_newtable(L);
+    call->fill(L, call->arg);
+    tg_scratch_host_push(L, &asking->scratch->host);
+    lua_call(L, 2, 3);
+    asking->status = (int)lua_tointeger(L, -3);
+    write_text(L, -2, call->out);
+    write_text(L, -1, call->err);
+    return 0;
+}
+
+enum tg_err tg_scratch_ask(struct tg_scratch *scratch, const struct tg_scratch_call *call,
+                           const char *path, int *status)
+{
+    struct asking asking = {scratch, call, 0};
+    enum tg_err err = TG_OK;
+
+    scratch->path = path;
+    scratch->host.out = call->err;
+    scratch->host.keeps_builder = true;
+    int failed = run_bounded(scratch, ask, &asking);
+    if (failed != 0 || scratch->late)
+        err = explain_failure(scratch, failed);
+    lua_settop(scratch->L, 0);
+    *status = asking.status;
     return err;
 }
 

@@ -45,6 +45,23 @@ void tg_scratch_set_files(struct tg_scratch *scratch, const struct tg_config_fil
 enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path,
                             FILE *diagnostics) TG_MUST_USE;
 
+/* A module of lua/tidegate/inspect/ that is asked about configurations: its function `answer` gets
+ * a table of what is asked and the host, and returns a status and two texts, for stdout and stderr.
+ */
+struct tg_scratch_call {
+    const char *module;                    /* "tidegate.inspect.routes" */
+    void (*fill)(lua_State *L, void *arg); /* sets fields of the table at the top; may raise */
+    void *arg;
+    FILE *out;
+    FILE *err; /* also gets what the bounds end, and the script's print */
+};
+
+/* Calls it, within the bounds, and tells its status. Errors as those of tg_scratch_load(), all
+ * written but TG_E_NOMEM. `path` (borrowed) names the file where no line can be told. Instead of a
+ * load, once. */
+enum tg_err tg_scratch_ask(struct tg_scratch *scratch, const struct tg_scratch_call *call,
+                           const char *path, int *status) TG_MUST_USE;
+
 /* The VM, borrowed; its stack is empty. */
 lua_State *tg_scratch_state(struct tg_scratch *scratch);
 

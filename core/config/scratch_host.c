@@ -15,8 +15,12 @@
 #include "config/build_tls.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
+#include "consumer/kind.h"
+#include "config/traffic.h"
 #include "route/build.h"
 #include "route/expr.h"
+#include "route/order.h"
+#include "route/regex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -240,6 +244,25 @@ static void push_limits(lua_State *L)
     }
 }
 
+/* ---- Credentials ----------------------------------------------------------------------------- */
+
+static void push_credentials(lua_State *L)
+{
+    lua_createtable(L, TG_CREDENTIAL_KINDS, 0);
+    for (int i = 0; i < TG_CREDENTIAL_KINDS; i++) {
+        const struct tg_credential_kind_info *info =
+            tg_credential_kind_info((enum tg_credential_kind)i);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, info->name);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, info->secret);
+        lua_setfield(L, -2, "secret");
+        lua_pushstring(L, info->doc);
+        lua_setfield(L, -2, "doc");
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
 /* ---- Routes ---------------------------------------------------------------------------------- */
 
 static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_problem *problem)
@@ -325,6 +348,89 @@ static int check_expr(lua_State *L)
     return 2;
 }
 
+/* Appends a name to the list at the top. */
+static void append(lua_State *L, struct tg_str name)
+{
+    lua_pushlstring(L, name.p, name.n);
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+}
+
+/* The groups of a regular expression: those without a name go by their number. Nothing is pushed
+ * while the expression is held. */
+static void append_groups(lua_State *L, struct tg_str pattern)
+{
+    struct tg_route_regex *regex = NULL;
+    struct tg_route_problem problem;
+    char names[TG_ROUTE_CAPTURES_MAX][TG_ROUTE_NAME_MAX + 1];
+    unsigned count = 0;
+
+    enum tg_err err = tg_route_regex_new(pattern, true, &regex, &problem);
+    if (err == TG_E_NOMEM)
+        luaL_error(L, "not enough memory");
+    if (err != TG_OK)
+        return; /* told where paths are checked */
+    for (unsigned group = 1; group <= tg_route_regex_groups(regex); group++) {
+        struct tg_str name = tg_route_regex_group_name(regex, group);
+        if (name.n > 0)
+            snprintf(names[count++], sizeof(names[0]), "%.*s", TG_STR_ARG(name));
+        else
+            snprintf(names[count++], sizeof(names[0]), "%u", group);
+    }
+    tg_route_regex_unref(&regex);
+    for (unsigned i = 0; i < count; i++)
+        append(L, tg_str_c(names[i]));
+}
+
+/* path_captures(pattern) -> list of the names that it captures, in order. */
+static int path_captures(lua_State *L)
+{
+    struct tg_route_path path;
+    struct tg_route_problem problem;
+    size_t at = 0;
+
+    lua_newtable(L);
+    if (tg_route_path_parse(checked_str(L, 1), &path, &problem) != TG_OK)
+        return 1;
+    if (path.regex.n > 0)
+        append_groups(L, path.regex);
+    while (at < path.names_n) {
+        size_t n = (unsigned char)path.names[at];
+        append(L, tg_str(path.names + at + 1, n));
+        at += 1 + n;
+    }
+    return 1;
+}
+
+/* read_template(text, "path", "query", "host" or "body") -> list of the names in it, or nil, why it
+ * is none and a hint. */
+static int read_template(lua_State *L)
+{
+    static const char *const kinds[] = {
+        [TG_TEMPLATE_PATH] = "path",
+        [TG_TEMPLATE_QUERY] = "query",
+        [TG_TEMPLATE_HOST] = "host",
+        [TG_TEMPLATE_BODY] = "body",
+        NULL,
+    };
+    struct tg_template_parts parts;
+    struct tg_template_problem problem;
+    int kind = luaL_checkoption(L, 2, NULL, kinds);
+
+    if (tg_template_parse((enum tg_template_kind)kind, checked_str(L, 1), &parts, &problem) !=
+        TG_OK) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s (at byte %d)", problem.text, (int)problem.at + 1);
+        lua_pushstring(L, problem.hint);
+        return 3;
+    }
+    lua_newtable(L);
+    for (uint32_t i = 0; i < parts.n; i++) {
+        if (parts.v[i].is_name)
+            append(L, parts.v[i].text);
+    }
+    return 1;
+}
+
 /* Adds the route at the top of the stack, whose handle is its index, counted from 0. False with
  * `*problem` set when it is refused. */
 static bool add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t index,
@@ -407,7 +513,57 @@ static int build_routes(lua_State *L)
         set_str(L, "path", found.list[i].path);
         lua_rawseti(L, -2, (int)i + 1);
     }
-    tg_route_builder_free(&host->builder);
+    if (!host->keeps_builder)
+        tg_route_builder_free(&host->builder);
+    return 1;
+}
+
+struct listings {
+    struct tg_route_listing *list;
+    size_t count;
+};
+
+static void on_listing(void *arg, const struct tg_route_listing *listing)
+{
+    struct listings *listings = arg;
+
+    listings->list[listings->count++] = *listing;
+}
+
+static void count_listing(void *arg, const struct tg_route_listing *listing)
+{
+    (void)listing;
+    ++*(size_t *)arg;
+}
+
+/* route_order() -> list of { route, host, path, priority, auto_head } in order of precedence. The
+ * listings are a userdata, so that nothing is lost when Lua raises. */
+static int route_order(lua_State *L)
+{
+    struct tg_scratch_host *host = host_of(L);
+    struct listings all = {.count = 0};
+    size_t count = 0;
+
+    if (host->builder == NULL)
+        return 0;
+    if (tg_route_order(host->builder, count_listing, &count) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    all.list = lua_newuserdata(L, (count + 1) * sizeof(*all.list));
+    if (tg_route_order(host->builder, on_listing, &all) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_createtable(L, 0, 5);
+        lua_pushinteger(L, (lua_Integer)(uintptr_t)all.list[i].handle + 1);
+        lua_setfield(L, -2, "route");
+        lua_pushinteger(L, all.list[i].priority);
+        lua_setfield(L, -2, "priority");
+        lua_pushboolean(L, all.list[i].auto_head);
+        lua_setfield(L, -2, "auto_head");
+        set_str(L, "host", all.list[i].host);
+        set_str(L, "path", all.list[i].path);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
     return 1;
 }
 
@@ -425,9 +581,12 @@ static const luaL_Reg functions[] = {
     {"check_path", check_path},
     {"check_value_regex", check_value_regex},
     {"check_expr", check_expr},
+    {"path_captures", path_captures},
+    {"read_template", read_template},
     {"build_routes", build_routes},
     {"check_tls", tg_build_tls_check},
     {"certificate_end", tg_build_tls_expiry},
+    {"route_order", route_order},
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host)
@@ -446,7 +605,7 @@ void tg_scratch_host_release(struct tg_scratch_host *host)
 
 void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
 {
-    lua_createtable(L, 0, TG_COUNT_OF(functions) + 1);
+    lua_createtable(L, 0, TG_COUNT_OF(functions) + 2);
     for (size_t i = 0; i < TG_COUNT_OF(functions); i++) {
         lua_pushlightuserdata(L, host);
         lua_pushcclosure(L, functions[i].func, 1);
@@ -454,4 +613,12 @@ void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
     }
     push_limits(L);
     lua_setfield(L, -2, "limits");
+    push_credentials(L);
+    lua_setfield(L, -2, "credentials");
+    lua_createtable(L, TG_FACTS, 0);
+    for (int fact = 0; fact < TG_FACTS; fact++) {
+        lua_pushstring(L, tg_answer_fact_names[fact]);
+        lua_rawseti(L, -2, fact + 1);
+    }
+    lua_setfield(L, -2, "answer_facts");
 }

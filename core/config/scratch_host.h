@@ -33,6 +33,7 @@ struct tg_scratch_host {
     int fd;                              /* the file being read, or -1 */
     glob_t matches;                      /* of the last glob */
     struct tg_route_builder *builder;    /* of the last build_routes */
+    bool keeps_builder;                  /* route_order will be asked */
     struct tg_route_table *table;        /* what it built; owned until somebody takes it */
 };
 

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "net/tls_context.h"
+#include "consumer/store.h"
 #include "route/expr.h"
 #include "route/table.h"
 
@@ -103,6 +104,7 @@ static void free_snapshot(struct tg_snapshot *snapshot)
     struct tg_listener_conf *listeners = (void *)(uintptr_t)snapshot->listeners;
     struct tg_service_conf *services = (void *)(uintptr_t)snapshot->services;
     tg_route_table_free(&snapshot->table);
+    tg_consumer_store_free(&snapshot->consumers);
     for (uint32_t i = 0; i < snapshot->instance_count; i++)
         free_condition(snapshot->instances[i].when);
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {

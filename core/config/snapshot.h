@@ -20,6 +20,13 @@
 #include "observe/log.h"
 #include "store/zone.h"
 
+struct tg_consumer_store;
+struct tg_answers_conf; /* these: config/traffic.h */
+struct tg_canary_conf;
+struct tg_mirror_conf;
+struct tg_redirect_conf;
+struct tg_rewrite_conf;
+struct tg_split_conf;
 struct tg_route_table;
 struct tg_expr;
 struct tg_tls_context;
@@ -59,6 +66,7 @@ struct tg_plugin_conf {
     uint32_t export_count;
     uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
     uint32_t index;  /* in snapshot->plugins */
+    uint32_t place;  /* stage and priority as one number: lower runs earlier */
     uint32_t instance_count;         /* that use it */
     unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
     struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
@@ -98,6 +106,17 @@ struct tg_chains {
     bool decodes; /* a body_filter of these belongs to a plugin that wants_decode */
 };
 
+/* What consumers with equal plugins share: which instances are theirs. They are put among those of
+ * the request's route when somebody is authenticated: gateway/consumer.h. */
+struct tg_consumer_plugins {
+    const struct tg_chains *chains; /* on all routes but these */
+    const struct tg_consumer_route {
+        uint32_t route; /* index in snapshot->routes, ascending */
+        const struct tg_chains *chains;
+    } * routes;
+    uint32_t route_count;
+};
+
 struct tg_target_conf {
     struct tg_addr addr;
     struct tg_str name; /* "10.0.0.11:9000", canonical: the key by which connections are kept */
@@ -107,7 +126,8 @@ struct tg_target_conf {
 struct tg_service_conf {
     struct tg_str name;
     uint32_t index;
-    bool builtin_echo; /* answered by the gateway itself */
+    bool builtin_echo;  /* answered by the gateway itself */
+    struct tg_str path; /* in front of every path that goes there; empty: none */
     const struct tg_target_conf *targets;
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
@@ -122,15 +142,22 @@ struct tg_service_conf {
 struct tg_route_conf {
     struct tg_str name;
     uint32_t index;
-    const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
+    const struct tg_service_conf *service; /* NULL: `split`, `redirect` or plugins must answer; 404
+                                            * if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
     bool client_cert; /* only clients whose certificate was verified: 403 for others */
     const struct tg_str *tags;
     uint32_t tag_count;
-    /* What the route asks for instead of its service's; equal to the service's where it is silent.
-     */
+    /* What the route asks for instead of its service's; 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout;
+    const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */
+    const struct tg_redirect_conf *redirect;
+    const struct tg_split_conf *split;
+    const struct tg_canary_conf *canary;
+    bool chooses_late; /* split or canary need to know whose the request is */
+    const struct tg_mirror_conf *mirror;
+    const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by
      * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */
     const struct tg_chains *const *chains;
@@ -171,6 +198,7 @@ struct tg_settings {
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
     struct tg_limits limits;
+    const struct tg_answers_conf *answers; /* NULL: none */
 };
 
 struct tg_snapshot {
@@ -186,6 +214,10 @@ struct tg_snapshot {
     uint32_t route_count;
     const struct tg_zone_conf *zones;
     uint32_t zone_count;
+    struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
+    uint32_t consumer_count;
+    const struct tg_consumer_plugins
+        *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;

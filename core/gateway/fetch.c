@@ -7,10 +7,10 @@
 #include "gateway/fetch.h"
 
 #include "base/assert.h"
+#include "gateway/internal.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 #include "http/h1_write.h"
-#include "net/proxy_header.h"
 
 #define FETCH_MAGIC 0x0fe7c400u
 
@@ -100,13 +100,26 @@ static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
 
 /* ---- Sending ---- */
 
+/* Path and query, with the service's own path in front. */
+static void write_target(const struct tg_fetch *fetch, struct tg_fmt *f)
+{
+    struct tg_str target = tg_fmt_str(&fetch->target);
+    struct tg_str path = tg_str_sub(target, 0, tg_str_find(target, '?', 0));
+    if (fetch->service->path.n == 0) {
+        tg_fmt_add(f, target);
+        return;
+    }
+    tg_rewrite_join(f, fetch->service->path, path, path);
+    tg_fmt_add(f, tg_str_sub(target, path.n, target.n));
+}
+
 static enum tg_framing write_head(const struct tg_fetch *fetch, struct tg_fmt *f)
 {
     bool told = fetch->body.p != NULL || fetch->method == TG_METHOD_POST ||
                 fetch->method == TG_METHOD_PUT || fetch->method == TG_METHOD_PATCH;
     tg_fmt_add(f, fetch->method_name);
     tg_fmt_char(f, ' ');
-    tg_fmt_add(f, tg_fmt_str(&fetch->target));
+    write_target(fetch, f);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
     tg_h1_write_field(f, TG_STR("Host"), tg_target_name(fetch->service, fetch->index));
     tg_fmt_add(f, tg_fmt_str(&fetch->fields));
@@ -130,7 +143,8 @@ static void send_request(struct tg_fetch *fetch)
         .io = fetch->service->io_timeout,
         .deadline = fetch->deadline,
     };
-    size_t size = 256 + fetch->method_name.n + fetch->target.n + fetch->fields.n;
+    size_t size =
+        256 + fetch->method_name.n + fetch->service->path.n + fetch->target.n + fetch->fields.n;
     fetch->connected = true;
     tg_h1_client_begin(fetch->client, &fetch->arena, fetch->method, &limits, &events, fetch);
     struct tg_fmt *f = tg_h1_client_stage(fetch->client, size);
@@ -143,19 +157,15 @@ static void send_request(struct tg_fetch *fetch)
 
 static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
 {
-    static const struct tg_addr nobody;
     uint64_t now = tg_loop_now(loop_of(fetch));
     uint64_t left = fetch->deadline > now ? fetch->deadline - now : 1;
     struct tg_pool_target target = {
         .addr = tg_target_addr(fetch->service, fetch->index),
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
-        .tls = fetch->service->tls,
         .fresh = fresh,
     };
     char room[TG_PROXY_HEADER_MAX];
-    if (fetch->service->proxy_protocol > 0) /* the gateway speaks for itself */
-        target.preface = tg_str(room, tg_proxy_header_write(room, fetch->service->proxy_protocol,
-                                                            &target.addr, &nobody));
+    tg_target_dress(fetch->service, NULL, NULL, &target, room);
     bool connected;
     fetch->connected = false;
     fetch->attempts++;

@@ -6,6 +6,7 @@
 #include "gateway/background.h"
 #include "gateway/client.h"
 #include "net/tls_shared.h"
+#include "gateway/mirror.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
@@ -42,6 +43,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     *gate = (struct tg_gate){.worker = worker, .gateway = gateway, .date_second = UINT64_MAX};
     tg_list_init(&gate->requests);
     tg_list_init(&gate->arrivals);
+    tg_list_init(&gate->mirrors);
     tg_list_init(&gate->clients);
     tg_list_init(&gate->acceptors);
     tg_list_init(&gate->background);
@@ -82,6 +84,7 @@ void tg_gate_release(struct tg_gate *gate)
 {
     tg_assert(tg_list_is_empty(&gate->requests) && tg_list_is_empty(&gate->clients) &&
               tg_list_is_empty(&gate->acceptors));
+    tg_mirrors_stop(gate);
     tg_background_retire_all(gate->vms);
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);

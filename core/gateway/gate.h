@@ -42,6 +42,8 @@ struct tg_gate {
     struct tg_accounting accounting;
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list arrivals;      /* of connections that are no clients yet: arrival.h */
+    struct tg_list mirrors;       /* of struct tg_mirror */
+    uint32_t mirror_count;        /* in there */
     struct tg_list clients;       /* of struct tg_client */
     struct tg_list acceptors;     /* of struct tg_acceptor */
     bool stopped;                 /* no background work begins any more */

@@ -532,6 +532,12 @@ static bool holds(const struct tg_expr *when, struct tg_request *r)
     return when == NULL || tg_expr_test(when, fetch_field, r);
 }
 
+/* Who cannot be recognised is left to the plugin's function. */
+static bool recognises(const struct tg_stand_in *made, struct tg_request *r)
+{
+    return made->by.header.p == NULL || tg_request_recognise(r, &made->by) == TG_OK;
+}
+
 /* The edits that are this phase of the instance; NULL: its function is. */
 static const struct tg_edits *stand_in_for(struct tg_request *r)
 {
@@ -542,7 +548,7 @@ static const struct tg_edits *stand_in_for(struct tg_request *r)
         made = of->access;
     else if (p->phase == TG_PHASE_HEADER_FILTER)
         made = of->header_filter;
-    while (made != NULL && !holds(made->when, r))
+    while (made != NULL && !(holds(made->when, r) && recognises(made, r)))
         made = made->next;
     return made != NULL ? made->edits : NULL;
 }
@@ -705,12 +711,12 @@ static const struct tg_chain *chain_of(const struct tg_request *r)
     return &r->chains->phase[r->plugins.phase];
 }
 
+/* The chain is looked up at each turn: another takes its place when a plugin authenticates. */
 static enum tg_step run_chain(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    const struct tg_chain *chain = chain_of(r);
-    while (p->next < chain->n) {
-        const struct tg_instance_conf *instance = chain->v[p->next++];
+    while (p->next < chain_of(r)->n) {
+        const struct tg_instance_conf *instance = chain_of(r)->v[p->next++];
         enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
         if (step != TG_STEP_NEXT)
             return step;

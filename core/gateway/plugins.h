@@ -50,10 +50,12 @@ extern struct tg_plugin_host tg_plugin_host;
 
 enum tg_step { TG_STEP_NEXT, TG_STEP_WAIT, TG_STEP_STOP };
 
-/* Who looks on: for tests and tracing. All functions are given; none may call back. */
+/* Who looks on: for tests and tracing. All functions but on_route are given; none may call back. */
 struct tg_gate_observer {
     /* Whether `instance` takes part in this phase of `r`, which it otherwise would. */
     bool (*wants)(void *arg, const struct tg_request *r, const struct tg_instance_conf *instance);
+    /* Its route is known, and no plugin of it has run: it may be authenticated. NULL: not told. */
+    void (*on_route)(void *arg, struct tg_request *r);
     /* The plugin of r->plugins is entered; it has left with `outcome`. */
     void (*on_enter)(void *arg, const struct tg_request *r);
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome);

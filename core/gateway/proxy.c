@@ -10,9 +10,9 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/mirror.h"
 #include "gateway/target.h"
 
-#include "net/proxy_header.h"
 #include "observe/metrics.h"
 
 #define CONTINUE_WAIT TG_USEC_PER_SEC
@@ -65,6 +65,8 @@ static void let_go(struct tg_request *r)
 
 void tg_proxy_release(struct tg_request *r)
 {
+    if (r->mirror != NULL)
+        tg_mirror_drop(r);
     if (r->origin != NULL)
         let_go(r);
 }
@@ -125,14 +127,21 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
     return framing;
 }
 
+static void send_piece(struct tg_request *r, struct tg_str data)
+{
+    r->body_seen = true;
+    if (r->mirror != NULL)
+        tg_mirror_body(r, data);
+    tg_h1_client_send_body(r->origin, data);
+}
+
 /* What was collected for a plugin goes first. */
 static void send_collected(struct tg_request *r)
 {
     struct iovec piece;
     while (r->body.buf.size > 0) {
         tg_buf_iov(&r->body.buf, &piece, 1);
-        r->body_seen = true;
-        tg_h1_client_send_body(r->origin, tg_str(piece.iov_base, piece.iov_len));
+        send_piece(r, tg_str(piece.iov_base, piece.iov_len));
         tg_buf_consume(&r->body.buf, piece.iov_len);
     }
 }
@@ -141,6 +150,8 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     r->out_ended = true;
     tg_h1_client_send_end(r->origin, trailers);
+    if (r->mirror != NULL)
+        tg_mirror_end(r);
 }
 
 /* Reads the client's body as long as the origin takes it. */
@@ -169,12 +180,13 @@ static void send_request(struct tg_request *r)
     struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
     tg_forward_write(r, f);
     enum tg_framing framing = write_framing(r, f);
+    if (r->route->mirror != NULL)
+        tg_mirror_begin(r);
     tg_h1_client_set_framing(r->origin, framing);
     if (framing == TG_FRAMING_NONE) {
         send_end(r, NULL);
     } else if (r->out.body_set) {
-        tg_h1_client_send_body(r->origin, r->out.body);
-        r->body_seen = true;
+        send_piece(r, r->out.body);
         send_end(r, NULL);
     } else if (r->in_ended) {
         send_collected(r);
@@ -201,8 +213,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
 {
     if (!r->connected || r->out_ended)
         return; /* the answer came early: the rest of the body has no reader */
-    r->body_seen = true;
-    tg_h1_client_send_body(r->origin, data);
+    send_piece(r, data);
     if (tg_h1_client_pending(r->origin) > 0)
         r->stream->ops->read_body(r->stream, false);
 }
@@ -211,6 +222,14 @@ void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     if (r->connected && !r->out_ended)
         send_end(r, trailers);
+}
+
+/* A time that a plugin, else the route, else the service asks for. */
+static uint64_t first_of(uint64_t plugin, uint64_t route, uint64_t service)
+{
+    if (plugin > 0)
+        return plugin;
+    return route > 0 ? route : service;
 }
 
 /* ---- Connecting --------------------------------------------------------------------------------
@@ -224,8 +243,9 @@ static void start_exchange(struct tg_request *r)
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
-        .response = r->out.response_timeout > 0 ? r->out.response_timeout : route->response_timeout,
-        .io = r->out.io_timeout > 0 ? r->out.io_timeout : route->io_timeout,
+        .response = first_of(r->out.response_timeout, route->response_timeout,
+                             r->service->response_timeout),
+        .io = first_of(r->out.io_timeout, route->io_timeout, r->service->io_timeout),
         .deadline = r->deadline,
     };
     r->connected = true;
@@ -243,29 +263,18 @@ static void on_connected(struct tg_h1_client *client)
     start_exchange(client->owner);
 }
 
-/* Who the client is, for an origin that reads PROXY headers. */
-static size_t write_preface(const struct tg_request *r, char room[TG_PROXY_HEADER_MAX])
-{
-    struct tg_addr local = r->listener->addr;
-    if (local.u.any.sa_family != r->client.u.any.sa_family)
-        local = (struct tg_addr){0};
-    return tg_proxy_header_write(room, r->service->proxy_protocol, &r->client, &local);
-}
-
 static void connect_next(struct tg_request *r, bool fresh)
 {
     uint64_t timeout =
-        r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
+        first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
     uint64_t now = tg_request_now(r);
     struct tg_pool_target target = {
         .connect_timeout = TG_MIN(timeout, r->deadline > now ? r->deadline - now : 1),
-        .tls = r->service->tls,
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
     };
     bool connected;
     char room[TG_PROXY_HEADER_MAX];
-    if (r->service->proxy_protocol > 0)
-        target.preface = tg_str(room, write_preface(r, room));
+    tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
     target.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
     r->upstream.called = true;

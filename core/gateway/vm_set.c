@@ -51,7 +51,8 @@ static void free_stand_ins(struct tg_stand_in *first)
 }
 
 enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
-                                 struct tg_expr *when, const struct tg_edits *edits)
+                                 struct tg_expr *when, const struct tg_edits *edits,
+                                 const struct tg_recognition *by)
 {
     struct tg_stand_ins *of = entry->configuring;
     struct tg_stand_in **end = phase == TG_PHASE_ACCESS ? &of->access : &of->header_filter;
@@ -62,7 +63,9 @@ enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
     *end = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(**end));
     if (*end == NULL)
         return TG_E_NOMEM;
-    **end = (struct tg_stand_in){NULL, when, edits};
+    **end = (struct tg_stand_in){.when = when, .edits = edits};
+    if (by != NULL)
+        (*end)->by = *by;
     return TG_OK;
 }
 

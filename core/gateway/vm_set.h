@@ -11,6 +11,7 @@
 #define TG_GATEWAY_VM_SET_H
 
 #include "event/loop.h"
+#include "gateway/consumer.h"
 #include "gateway/plugins.h"
 #include "script/quarantine.h"
 #include "store/zone.h"
@@ -24,7 +25,8 @@ enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
 struct tg_stand_in {
     struct tg_stand_in *next;
     struct tg_expr *when;         /* owned; NULL: for all */
-    const struct tg_edits *edits; /* in the VM */
+    const struct tg_edits *edits; /* in the VM, as is the header's name */
+    struct tg_recognition by;
 };
 
 /* Of one instance; the first whose condition holds, of at most TG_STAND_INS_MAX. */
@@ -78,10 +80,12 @@ struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry);
 void tg_vm_entry_unref(struct tg_vm_entry **entry);
 
 /* While `entry` configures an instance: from now on `edits` are its `phase` (access or
- * header_filter) for requests of which `when` holds, unless an earlier one is. `when` is taken on
- * TG_OK. TG_E_LIMIT: the instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
+ * header_filter) for requests of which `when` holds, and, with `by` (NULL: nothing; copied), whose
+ * consumer it recognises, unless an earlier one is. `when` is taken on TG_OK. TG_E_LIMIT: the
+ * instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
 enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
-                                 struct tg_expr *when, const struct tg_edits *edits) TG_MUST_USE;
+                                 struct tg_expr *when, const struct tg_edits *edits,
+                                 const struct tg_recognition *by) TG_MUST_USE;
 
 /* An activation in `entry` was killed: some in a short time cost the plugin its VM, too many shut
  * it out for a while. */

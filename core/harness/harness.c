@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "event/watchdog.h"
 #include "gateway/client.h"
+#include "gateway/consumer.h"
 #include "gateway/vm_set.h"
 #include "harness/coverage.h"
 #include "harness/pipe.h"
@@ -52,6 +53,7 @@ struct tg_harness {
     struct tg_list dials;
     struct tg_list confined;
     uint32_t dial_count;
+    char *consumer;          /* whose all requests are; NULL: nobody's. Owned */
     unsigned pending;        /* events of this round */
     enum tg_phase phase;     /* the only one, or TG_PHASES */
     uint64_t entered_cpu;    /* us of the thread, at the last on_enter */
@@ -130,6 +132,18 @@ static void on_failed(void *arg, const struct tg_request *r, struct tg_str what,
 {
     struct tg_harness *h = arg;
     h->events->on_failed(h->arg, r, what, kill);
+}
+
+/* Requests are those of the consumer that the spec named. */
+static void on_route(void *arg, struct tg_request *r)
+{
+    const struct tg_harness *h = arg;
+    const struct tg_consumer *consumer;
+    if (h->consumer == NULL)
+        return;
+    if (tg_consumer_find(r->snapshot->consumers, tg_str_c(h->consumer), &consumer) == TG_OK &&
+        tg_request_authenticate(r, consumer, TG_STR("test")) != TG_OK)
+        tg_log_kv(TG_LOG_ERROR, "harness", "no memory to authenticate the request");
 }
 
 static void on_end(void *arg, const struct tg_request *r)
@@ -347,6 +361,16 @@ static char *copy(struct tg_str s)
     return p;
 }
 
+enum tg_err tg_harness_set_consumer(struct tg_harness *harness, struct tg_str name)
+{
+    char *mine = name.p != NULL ? copy(name) : NULL;
+    if (name.p != NULL && mine == NULL)
+        return TG_E_NOMEM;
+    tg_mem_free(TG_MEM_OTHER, harness->consumer);
+    harness->consumer = mine;
+    return TG_OK;
+}
+
 static void forget_confined(struct confined *c)
 {
     tg_list_remove(&c->link);
@@ -378,8 +402,14 @@ enum tg_err tg_harness_confine(struct tg_harness *harness, struct tg_str id,
 
 static void wire(struct tg_harness *h)
 {
-    h->observer =
-        (struct tg_gate_observer){wants, on_enter, on_leave, on_stood_in, on_failed, on_end, h};
+    h->observer = (struct tg_gate_observer){.wants = wants,
+                                            .on_route = on_route,
+                                            .on_enter = on_enter,
+                                            .on_leave = on_leave,
+                                            .on_stood_in = on_stood_in,
+                                            .on_failed = on_failed,
+                                            .on_end = on_end,
+                                            .arg = h};
     h->dialer = (struct tg_pool_dialer){dial, h};
     h->tap = (struct tg_log_tap){on_line, h};
     h->gate.observer = &h->observer;
@@ -467,5 +497,6 @@ void tg_harness_free(struct tg_harness **harness)
     tg_gateway_release(&h->gateway);
     tg_worker_release(&h->worker);
     tg_mem_free(TG_MEM_OTHER, h->states);
+    tg_mem_free(TG_MEM_OTHER, h->consumer);
     tg_mem_free(TG_MEM_OTHER, h);
 }

@@ -85,6 +85,10 @@ enum tg_err tg_harness_settle_dial(struct tg_harness *harness, uint32_t id, enum
 /* Only `phase` of plugins runs; TG_PHASES: all. */
 void tg_harness_set_phase(struct tg_harness *harness, enum tg_phase phase);
 
+/* Requests are those of the declared consumer called `name` (copied) from their access phase on, as
+ * if a plugin had authenticated them; p == NULL: nobody's. TG_E_NOMEM. */
+enum tg_err tg_harness_set_consumer(struct tg_harness *harness, struct tg_str name) TG_MUST_USE;
+
 /* Whether on_wrote is told: plugins' tables are compared around each stretch that they run. The
  * comparison costs more than most plugins. TG_E_NOMEM. */
 enum tg_err tg_harness_watch_state(struct tg_harness *harness, bool on) TG_MUST_USE;

@@ -458,6 +458,17 @@ static int harness_settle(lua_State *L)
     return 1;
 }
 
+/* consumer(name or nil) */
+static int harness_consumer(lua_State *L)
+{
+    struct tg_harness *h = check_harness(L);
+    size_t n = 0;
+    const char *name = luaL_optlstring(L, 2, NULL, &n);
+    if (tg_harness_set_consumer(h, tg_str(name, n)) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    return 0;
+}
+
 /* only(phase or nil) */
 static int harness_only(lua_State *L)
 {
@@ -604,6 +615,7 @@ static const luaL_Reg harness_methods[] = {
     {"connect", harness_connect},
     {"settle", harness_settle},
     {"only", harness_only},
+    {"consumer", harness_consumer},
     {"confine", harness_confine},
     {"vm", harness_vm},
     {"collect", harness_collect},

@@ -7,9 +7,14 @@
 --              getenv(name) -> string or nil
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
+--              credentials: list of { name, secret, doc }: the kinds that consumers may have
 --              bundled_names() -> list of names, for suggestions; optional
 --              check_host(pattern), check_path(pattern), check_expr(text) -> why it is none, and a hint; else
 --                nothing
+--              path_captures(pattern) -> list of names that a path captures, in order
+--              read_template(text, "path", "query", "host" or "body") -> list of the names in a template, or
+--                nil, why it is none, and a hint
+--              answer_facts: list of names that templates of answers may use
 --              check_value_regex(pattern) -> why a value cannot be matched by it, and a hint; else nothing
 --              build_routes(list of { name, hosts, paths, methods, priority, conditions = { { source, name,
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
@@ -18,6 +23,8 @@
 --              check_tls(kind ("server", "client"), table as tls.lua reads it) -> nothing, or why not, the field and
 --                the number of the certificate (0: none)
 --              certificate_end(PEM) -> when it expires, and the time now, in seconds since 1970
+--              route_order() -> what the last build_routes made of the routes, in order of precedence: list
+--                of { route (index), host, path, priority, auto_head }; optional
 --              print(text): where the script's print goes; optional
 --              compile_regex(pattern) -> why it does not compile, or nil; optional
 -- Invariants Nothing is half loaded: a tree comes back only when nothing is wrong. The script is evaluated
@@ -27,17 +34,30 @@
 --
 -- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
---               admin = { listen = { path or host and port, text } } or nil }
+--               admin = { listen = { path or host and port, text } } or nil, responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
 --               redirect_port, hsts, chain }
---   services  { name, builtin, targets = { { address, weight }… }, timeout = { connect, response, idle },
+--   services  { name, path or nil, builtin, targets = { { address, weight }… },
+--               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
---   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener) }
+--   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert, timeout, chains (one a
+--               listener),
+--               and each of these or nil:
+--               rewrite = { path, prefix, query, host, strip (what the pattern matched) },
+--               redirect = { status, scheme, host, port, path, prefix, query },
+--               split = { choices = { { service, weight, chains }… }, key = { by, name } },
+--               canary = { service, chains, header, value, percent, key },
+--               mirror = { service, percent, max_body },
+--               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache"), name, size, stale }
---   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, phases,
---               when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers, events,
---               http }
+--   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
+--               plugins (index in consumer_plugins) }
+--   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
+--             routes and elsewhere; consumers with the same share one
+--   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,
+--               phases, when = { phase = condition }, body, exports, heap, dict, cache (sizes), timers,
+--               events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, where }
 --   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
 --             listener's chain holds what runs before routing and for a request that no route takes; a
@@ -45,6 +65,7 @@
 
 local diagnostics = require "tidegate.diagnostics"
 local language = require "tidegate"
+local model = require "tidegate.inspect.model"
 local resolve = require "tidegate.resolve"
 local schema = require "tidegate.schema"
 local script = require "tidegate.script"
@@ -127,7 +148,8 @@ local function check_determinism(options, first)
 end
 
 --- Loads a configuration.
--- @tparam table options path of the config file, and host
+-- @tparam table options path of the config file, and host; with `inspect` the tree has a `model` of what the
+--   configuration says (inspect/model.lua), and what is probably not meant is warned of as well
 -- @treturn table|nil the tree
 -- @treturn table the diagnostics; they may hold warnings when there is a tree
 function config.load(options)
@@ -136,8 +158,15 @@ function config.load(options)
   -- After an error in the script, what is missing may be missing only because of it.
   if not ran then return nil, reports end
   check_determinism(options, session)
-  local tree = resolve.new(session):tree(options.host.limits)
+  local resolver = resolve.new(session)
+  resolver.keeps = options.inspect
+  local tree = resolver:tree(options.host.limits, options.host.credentials)
   if reports.errors > 0 then return nil, reports end
+  if options.inspect then
+    local order = options.host.route_order and options.host.route_order()
+    tree.model = model.complete(resolver.model, tree, order)
+    require("tidegate.inspect.lint").run(tree.model, session) -- only here: a reload does not pay for it
+  end
   return tree, reports
 end
 

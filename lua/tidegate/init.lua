@@ -15,18 +15,22 @@ local quote = require("tidegate.scalars").quote
 
 local language = {}
 
-local NAMED = { listener = "a listener", service = "a service", route = "a route",
+local NAMED = { listener = "a listener", service = "a service", route = "a route", consumer = "a consumer",
                 ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
-local NAME = "^[%w_][%w_.-]*$"
+local NAME = { pattern = "^[%w_][%w_.-]*$", hint = 'letters, digits, ".", "_" and "-", at most %d' }
+-- People are consumers too, and called as in their own system.
+local CONSUMER_NAME = { pattern = "^[%w_][%w_.@+:-]*$",
+                        hint = 'letters, digits, ".", "_", "-", "@", "+" and ":", at most %d' }
 local LONGEST_NAME = 128
 local NO_OPTIONS = {}
 
 local function check_name(session, where, kind, name)
-  if name:find(NAME) and #name <= LONGEST_NAME then return end
+  local rule = kind == "consumer" and CONSUMER_NAME or NAME
+  if name:find(rule.pattern) and #name <= LONGEST_NAME then return end
   session:report(where, {
     code = "bad_call", message = ("%s is not a name for %s"):format(quote(name), NAMED[kind]),
-    hint = ('letters, digits, ".", "_" and "-", at most %d'):format(LONGEST_NAME),
+    hint = rule.hint:format(LONGEST_NAME),
   })
 end
 
@@ -146,8 +150,45 @@ local function file(session)
   end
 end
 
-local function secret_text(session, origin)
+-- The values of a file of NAME=VALUE lines by their names; read once for a configuration.
+local function named_secrets(session, origin, path)
+  local located = session:locate(path)
+  local values = session.secret_files[located]
+  if values then return values end
+  values = {}
+  session.secret_files[located] = values
+  local text, number = read_or_report(session, "secret", origin, path, "bad_secret") or "", 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local name, value = line:match "^%s*([^=#%s][^=]*)=%s*(.-)%s*$"
+    name = name and name:gsub("%s+$", "")
+    local wrong = not name and line:find "^%s*[^#%s]" and "is not NAME=VALUE" or
+                  values[name] and ("names %s again"):format(quote(name))
+    if wrong then
+      session:report(session:where("secret", origin), {
+        code = "bad_secret", message = ("line %d of %s %s"):format(number, located, wrong) })
+    elseif name then
+      values[name] = value
+    end
+  end
+  return values
+end
+
+-- One value of such a file.
+local function named_secret(session, origin, path, name)
+  local values = named_secrets(session, origin, path)
+  if values[name] or next(values) == nil then return values[name] end
+  local names = {}
+  for known in pairs(values) do names[#names + 1] = known end
+  local near = suggest.nearest(name, names)
+  session:report(session:where("secret", origin), {
+    code = "bad_secret", message = ("%s has no line for %s"):format(session:locate(path), quote(name)),
+    hint = near and ("did you mean %s?"):format(quote(near)) or nil })
+end
+
+local function secret_text(session, origin, name)
   local kind, rest = origin:match "^(%l+):(.+)$"
+  if kind == "file" and name then return named_secret(session, origin, rest, name) end
   if kind == "env" then
     local value = session.host.getenv(rest)
     if value then return value end
@@ -166,9 +207,12 @@ local function secret_text(session, origin)
 end
 
 local function secret(session)
-  return function(origin)
+  return function(origin, name)
     if type(origin) ~= "string" then error('tg.secret takes "env:NAME" or "file:PATH"', 2) end
-    local text = secret_text(session, origin)
+    if name ~= nil and (type(name) ~= "string" or not origin:find "^file:") then
+      error('the name of a line goes with a file: tg.secret("file:PATH", "NAME")', 2)
+    end
+    local text = secret_text(session, origin, name)
     if not text then return session:unknown() end
     return session:handle { kind = "secret", noun = "a secret", text = "***", secret = text }
   end

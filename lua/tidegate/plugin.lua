@@ -395,17 +395,23 @@ local function is_unique(self, instance, loaded)
   return false
 end
 
-local function rank_of(stage)
+--- Place of a stage in their order, from 1.
+function plugin.rank(stage)
   for rank, name in ipairs(plugin.STAGES) do
     if name == stage then return rank end
   end
+end
+
+--- Stage and priority as one number: lower runs earlier.
+function plugin.place(loaded)
+  return loaded.rank * 10000 - loaded.priority
 end
 
 -- Makes the record of a plugin from its checked table.
 local function record(found, value, modules)
   return {
     name = value.name, version = value.version, chunkname = found.file, source = found.text,
-    modules = modules, stage = value.stage, rank = rank_of(value.stage),
+    modules = modules, stage = value.stage, rank = plugin.rank(value.stage),
     priority = value.priority, schema = value.schema, phases = phases_of(value), when = value.when,
     needs = value.needs, limits = value.limits, exports = value.exports,
   }

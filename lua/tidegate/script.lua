@@ -56,7 +56,7 @@ function script.new(path, host, diagnostics)
     path = path, dir = path:match "^(.*/)[^/]*$" or "", host = host, diagnostics = diagnostics,
     chunks = {}, modules = {}, loading = {}, depth = 0, calls = {},
     objects = objects, handles = handle_behaviour(objects),
-    declarations = {}, by_name = {}, instances = {}, pending = {},
+    declarations = {}, by_name = {}, instances = {}, pending = {}, secret_files = {},
   }, script)
 end
 
@@ -244,13 +244,22 @@ local function split_message(self, message)
   end
 end
 
-local CODES_BY_TEXT = { ["undeclared global"] = "undeclared_global" }
-
-local function code_of(message)
-  for text, code in pairs(CODES_BY_TEXT) do
-    if message:find(text, 1, true) then return code end
+-- Where on its line a failure stands, as far as its text tells: the name that it is about, or the token
+-- that the compiler stumbled over. Column and width are nil where the line has no such thing, or more than
+-- one.
+local function place_in_line(self, file, line, message)
+  local source = self.diagnostics:source(file)
+  if not source or not line then return nil end
+  local name = message:match '^undeclared global "([%w_]+)"' or message:match 'has no function "([%w_]+)"' or
+               message:match "^tg[%w.]*%.([%w_]+) " or message:match "^([%w_]+) is not available"
+  local token
+  if name then token = source:name_on_line(line, name) else
+    local near = message:match "near '(.+)'$"
+    token = near and source:only_on_line(line, near)
   end
-  return "runtime"
+  if not token then return nil end
+  local at, column, width = source:position(token)
+  if at == line then return column, width end
 end
 
 -- Runs in the failing stack: keeps the message and the line of the script, whatever was thrown.
@@ -261,8 +270,10 @@ function script:failure(thrown)
   if not file then file, line = self:current_line() end
   message = rest or message
   local near = message:match "did you mean \"([^\"]+)\"%?$"
+  local column, width = place_in_line(self, file, line, message)
   self.diagnostics:error {
-    code = code_of(message), file = file, line = line,
+    code = message:find "^undeclared global" and "undeclared_global" or "runtime",
+    file = file, line = line, column = column, width = width,
     message = near and message:gsub("; did you mean.*$", "") or message,
     hint = near and ("did you mean %q?"):format(near) or nil,
   }
@@ -288,7 +299,9 @@ function script:compile(file, text)
   local chunk, why = load((text:gsub("^#[^\n]*", "")), "@" .. file, "t", self:environment())
   if chunk then return chunk end
   local _, line, message = split_message(self, why)
-  self.diagnostics:error { code = "syntax", file = file, line = line, message = message or why }
+  local column, width = place_in_line(self, file, line, message or "")
+  self.diagnostics:error { code = "syntax", file = file, line = line, column = column, width = width,
+                           message = message or why }
 end
 
 -- Runs a compiled chunk; true and its value, or false when it failed (reported).
@@ -349,8 +362,12 @@ end
 
 --- `tg.include`: runs the files that a pattern below the config's folder names, in alphabetical order.
 function script:include(pattern)
+  local function refuse(message)
+    self:report(self:where("include", pattern), { code = "bad_include", message = message })
+    error(REPORTED, 0)
+  end
   if type(pattern) ~= "string" or not is_below(pattern) then
-    error("tg.include takes a path below the config's folder", 3)
+    refuse "tg.include takes a path below the config's folder"
   end
   local files = { self:locate(pattern) }
   if pattern:find "[*?%[]" then
@@ -359,7 +376,7 @@ function script:include(pattern)
   end
   for _, file in ipairs(files) do
     local text, why = self.host.read_file(file)
-    if not text then error(("cannot read %s: %s"):format(file, why), 3) end
+    if not text then refuse(("cannot read %s: %s"):format(file, why)) end
     self:enter(file, text)
   end
 end

@@ -43,14 +43,14 @@ local function logs(path)
   return text
 end
 
-local function wait_for(server, path)
+local function wait_for(server, path, headers)
   local why
   local ready = process.wait_until(START_DEADLINE, function()
     if process.ended(server.pid) then
       return "gone"
     end
     local answer
-    answer, why = client.fetch(server.port, "/")
+    answer, why = client.fetch(server.port, "/", headers)
     if answer and answer.status ~= 200 then
       answer, why = nil, "status " .. tostring(answer.status)
     end
@@ -64,7 +64,8 @@ local function wait_for(server, path)
 end
 
 --- Starts a server and waits until it answers. kind: "nginx", "haproxy" or "tidegate"; template: a file
--- in peers/; options: name (default: kind), origin (a server), core (default: the gateways').
+-- in peers/; options: name (default: kind), origin (a server), core (default: the gateways'), headers (of the
+-- request that it answers when it is ready).
 -- Returns nil when the kind is tidegate and there is no binary: the scenario then measures the peers.
 function servers.start(bench, kind, template, options)
   if kind == "tidegate" and not bench.tidegate then
@@ -88,7 +89,7 @@ function servers.start(bench, kind, template, options)
     stdout = path .. ".out",
     stderr = path .. ".err",
   })
-  wait_for(server, path)
+  wait_for(server, path, options.headers)
   return server
 end
 

@@ -292,6 +292,39 @@ static void test_the_same_conditions_however_written_are_a_conflict(void **state
     assert_false(conflict(x, y, 2));
 }
 
+static size_t bytes_with(unsigned routes)
+{
+    struct tg_route_builder *b = tg_route_builder_new();
+    struct tg_str values[] = {TG_STR("a"), TG_STR("b")}, hosts;
+    const struct tg_route_condition condition = {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE,
+                                                 TG_STR("x-a"), values, 2};
+    struct tg_route_table *table = NULL;
+    struct tg_route_refusal refusal;
+    assert_non_null(b);
+    for (unsigned i = 0; i < routes; i++) {
+        char host[16];
+        snprintf(host, sizeof(host), "h%u", i);
+        hosts = tg_str_c(host);
+        struct tg_route_spec spec = {.name = hosts,
+                                     .hosts = &hosts,
+                                     .host_count = 1,
+                                     .conditions = &condition,
+                                     .condition_count = 1};
+        assert_int_equal(tg_route_builder_add(b, &spec, &refusal), TG_OK);
+    }
+    assert_int_equal(tg_route_table_build(b, NULL, NULL, &table), TG_OK);
+    size_t bytes = tg_route_table_bytes(table);
+    tg_route_table_free(&table);
+    tg_route_builder_free(&b);
+    return bytes;
+}
+
+static void test_equal_conditions_are_kept_once(void **state)
+{
+    (void)state; /* a node of 32 bytes, an entry of 32, the name of the host; the slots are there */
+    assert_int_equal(bytes_with(2) - bytes_with(1), 32 + 32 + 2);
+}
+
 static void test_every_failed_allocation_leaves_nothing(void **state)
 {
     struct tg_str values[] = {TG_STR("a"), TG_STR("b")}, regex = TG_STR("^a"), sni = TG_STR("a.b");
@@ -337,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_a_value_that_costs_too_much_is_neither_yes_nor_no),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_the_same_conditions_however_written_are_a_conflict),
+        cmocka_unit_test(test_equal_conditions_are_kept_once),
         cmocka_unit_test(test_every_failed_allocation_leaves_nothing),
     };
     return cmocka_run_group_tests_name("route conditions", tests, NULL, NULL);
