@@ -193,3 +193,24 @@ describe("a configuration", function()
     assert.contains("warning: listeners.https.tls.certificates[1].cert: old.pem: the certificate expired on", r.out)
   end)
 end)
+
+describe("examples/tls", function()
+  it("serves, redirects, and speaks TLS to its origin", function()
+    local held, port = require("support.socket").reserve_port()
+    require("posix.unistd").close(held)
+    local g = gateway.start({
+      file = "examples/tls/gateway.lua",
+      files = { ["api.pem"] = FILES["main.pem"], ["api.key"] = FILES["main.key"] },
+      edit = function(text)
+        return (text:gsub("8080", port):gsub("8443", "@PORT@"))
+      end,
+    })
+    local r = tls.curl(g, "--cacert", "api.pem", "-i", "https://127.0.0.1:@PORT@/inner")
+    assert.contains("HTTP/1.1 200 OK", r.out)
+    assert.contains("Strict-Transport-Security: max-age=3600", r.out)
+    assert.contains('["Via","1.1 tidegate"],["Via","1.1 tidegate"]', r.out)
+    r = tls.curl(g, "-i", ("http://127.0.0.1:%d/a?b=c"):format(port))
+    assert.contains(("Location: https://127.0.0.1:%d/a?b=c"):format(g.port), r.out)
+    g:stop()
+  end)
+end)
