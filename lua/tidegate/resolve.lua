@@ -501,8 +501,8 @@ function resolve:listeners()
     local value = declaration.checked
     list[#list + 1] = {
       name = declaration.name, address = value.address, trusted = value.trusted,
-      tls = value.tls, proxy_protocol = value.proxy_protocol, redirects = value.redirect ~= nil,
-      redirect_port = value.redirect_port, hsts = tls.hsts_text(value.hsts),
+      tls = value.tls, proxy_protocol = value.proxy_protocol or nil, redirects = value.redirect and true,
+      redirect_port = value.redirect and value.redirect_port, hsts = tls.hsts_text(value.hsts),
       allow_trace = value.allow_trace, allow_connect = value.allow_connect,
       merge_slashes = value.merge_slashes, answer_options = value.answer_options,
       chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
