@@ -20,6 +20,7 @@
 
 struct tg_crew;
 struct tg_gate;
+struct tg_gateway;
 struct tg_metrics;
 
 struct tg_crew_events {
@@ -39,8 +40,12 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_crew **out) TG_MUST_USE;
 
 /* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
- * taken. Until then boot->sockets must not change. */
-void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot);
+ * taken. Until then boot->sockets must not change. Without `adopt` all prepare, and then drop what
+ * they made: on_reloaded tells whether they could. */
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot, bool adopt);
+
+/* What the workers share: borrowed, for as long as the crew is there. */
+struct tg_gateway *tg_crew_gateway(struct tg_crew *crew);
 
 /* Calls visit(of, gate) on the thread of every worker that still runs, each between two rounds of
  * its loop, then done(of) on the keeper's; from inside this call when no worker runs. One question

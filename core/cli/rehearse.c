@@ -32,8 +32,10 @@ static void play(struct stage *stage)
 {
     struct tg_vm_set *vms;
     stage->err = tg_vm_set_new(&stage->gate, stage->snapshot, &vms, &stage->why);
-    if (stage->err == TG_OK)
-        tg_vm_set_unref(&vms);
+    if (stage->err != TG_OK)
+        return;
+    stage->err = tg_vm_set_make_all(vms, &stage->why);
+    tg_vm_set_unref(&vms);
 }
 
 static void *run(void *arg)

@@ -149,34 +149,37 @@ static void build_limits(lua_State *L, int table, struct tg_limits *limits)
     lua_pop(L, 1);
 }
 
-/* "unix:" and a path; a relative one goes below the configuration's folder. */
-static struct tg_str socket_path(lua_State *L, struct build *b, const char *path)
+void tg_build_push_admin(lua_State *L, const char *config)
 {
-    const char *slash = path[0] != '/' ? strrchr(b->path, '/') : NULL;
-    lua_pushliteral(L, "unix:");
-    lua_pushlstring(L, b->path, slash != NULL ? (size_t)(slash + 1 - b->path) : 0);
-    lua_pushstring(L, path);
-    lua_concat(L, 3);
-    struct tg_str text = copy_at(L, b, -1);
-    lua_pop(L, 1);
-    return text;
+    const char *slash = strrchr(config, '/');
+    int admin = lua_gettop(L);
+    lua_getfield(L, admin, "listen");
+    lua_getfield(L, -1, "path");
+    const char *path = lua_tostring(L, -1);
+    if (path != NULL && path[0] != '/' && slash != NULL) {
+        lua_pushliteral(L, "unix:");
+        lua_pushlstring(L, config, (size_t)(slash + 1 - config));
+        lua_pushstring(L, path);
+        lua_concat(L, 3);
+    } else {
+        lua_getfield(L, -2, "text");
+    }
+    lua_replace(L, admin + 1);
+    lua_settop(L, admin + 1);
 }
 
 /* What settings.admin names. */
 static struct tg_str build_admin(lua_State *L, struct build *b, int table)
 {
-    struct tg_str none = {"", 0};
+    struct tg_str listen = {"", 0};
     lua_getfield(L, table, "admin");
-    if (lua_isnil(L, -1)) {
+    if (!lua_isnil(L, -1)) {
+        b->snapshot->settings.admin_write = bool_field(L, lua_gettop(L), "write");
+        tg_build_push_admin(L, b->path);
+        listen = copy_at(L, b, -1);
         lua_pop(L, 1);
-        return none;
     }
-    lua_getfield(L, -1, "listen");
-    lua_getfield(L, -1, "path");
-    const char *path = lua_tostring(L, -1);
-    lua_getfield(L, -2, "text");
-    struct tg_str listen = path != NULL ? socket_path(L, b, path) : copy_at(L, b, -1);
-    lua_pop(L, 4);
+    lua_pop(L, 1);
     return listen;
 }
 
@@ -200,6 +203,14 @@ static void build_settings(lua_State *L, struct build *b, int tree)
 
 /* ---- Zones ----------------------------------------------------------------------------------- */
 
+static enum tg_zone_kind zone_kind(struct tg_str name)
+{
+    enum tg_zone_kind kind = TG_ZONE_DICT;
+    while (!tg_str_eq(name, tg_str_c(tg_zone_kind_name(kind))))
+        kind++;
+    return kind;
+}
+
 static void build_zones(lua_State *L, struct build *b, int tree)
 {
     uint32_t count = push_list(L, tree, "zones");
@@ -209,8 +220,7 @@ static void build_zones(lua_State *L, struct build *b, int tree)
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
         zones[i].name = str_field(L, b, table, "name");
-        bool is_dict = tg_str_eq(str_field(L, b, table, "kind"), TG_STR("dict"));
-        zones[i].kind = is_dict ? TG_ZONE_DICT : TG_ZONE_CACHE;
+        zones[i].kind = zone_kind(str_field(L, b, table, "kind"));
         zones[i].size = count_field(L, table, "size", 0);
         zones[i].stale = time_field(L, table, "stale", 0);
         lua_pop(L, 1);
@@ -267,6 +277,8 @@ static uint64_t digest_of(const struct tg_plugin_conf *plugin)
 {
     uint64_t digest = digest_add(digest_add(0, plugin->name), plugin->source);
 
+    digest = digest_add(digest_add(digest, plugin->version), plugin->chunkname);
+
     for (uint32_t i = 0; i < plugin->module_count; i++)
         digest = digest_add(digest_add(digest, plugin->modules[i].name), plugin->modules[i].source);
     return digest;
@@ -319,6 +331,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
     plugin->wants_decode = bool_field(L, table, "decode");
     plugin->dict = count_field(L, table, "dict", 0);
+    plugin->limit = count_field(L, table, "limit", 0);
     plugin->cache = count_field(L, table, "cache", 0);
     plugin->wants_timers = bool_field(L, table, "timers");
     plugin->wants_events = bool_field(L, table, "events");
@@ -342,7 +355,7 @@ static void build_plugins(lua_State *L, struct build *b, int tree)
 }
 
 /* Encodes the configuration of the instance at `table` for the plugin VMs. */
-static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struct tg_str where)
+static void encode_conf(lua_State *L, struct build *b, int table, struct tg_instance_conf *instance)
 {
     const struct tg_marshal_options options = {.root = "conf", .tag = TG_MEM_CONFIG};
     struct tg_blob blob;
@@ -352,12 +365,12 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
     lua_pop(L, 1);
     if (err != TG_OK)
-        luaL_error(L, "%s: %s [TG1408]", where.p, why);
-    struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+        luaL_error(L, "%s: %s [TG1408]", instance->where.p, why);
+    instance->conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+    instance->digest = tg_marshal_digest(tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
-    if (conf.p == NULL)
+    if (instance->conf.p == NULL)
         luaL_error(L, OUT_OF_MEMORY);
-    return conf;
 }
 
 static enum tg_on_error on_error_of(struct tg_str name)
@@ -378,8 +391,10 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->nth = b->plugins[plugin - 1].instance_count++;
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
+    instance->scope = str_field(L, b, table, "identity");
     instance->when = build_condition(L, table, "when");
-    instance->conf = encode_conf(L, b, table, instance->where);
+    encode_conf(L, b, table, instance);
+    instance->digest = digest_add(instance->digest, instance->scope);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");
     int own = lua_gettop(L);
@@ -389,6 +404,21 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->cpu = time_field(L, own, "cpu", limits->plugin_cpu);
     instance->wall = time_field(L, own, "wall", limits->plugin_wall);
     lua_pop(L, 1);
+}
+
+/* Lists each plugin's instances. */
+static void list_instances(lua_State *L, struct build *b)
+{
+    const struct tg_instance_conf ***lists = take(L, b, b->snapshot->plugin_count, sizeof(*lists));
+
+    for (uint32_t i = 0; i < b->snapshot->plugin_count; i++) {
+        lists[i] = take(L, b, b->plugins[i].instance_count, sizeof(*lists[i]));
+        b->plugins[i].instances = lists[i];
+    }
+    for (uint32_t i = 0; i < b->snapshot->instance_count; i++) {
+        const struct tg_instance_conf *instance = &b->instances[i];
+        lists[instance->plugin->index][instance->nth] = instance;
+    }
 }
 
 static void build_instances(lua_State *L, struct build *b, int tree)
@@ -404,6 +434,7 @@ static void build_instances(lua_State *L, struct build *b, int tree)
         build_instance(L, b, push_item(L, list, i), &b->instances[i]);
         lua_pop(L, 1);
     }
+    list_instances(L, b);
     lua_pop(L, 1);
 }
 
@@ -455,6 +486,19 @@ static const struct tg_chains *chains_at(struct build *b, uint64_t index)
 {
     tg_assert(index >= 1 && index <= b->chain_count);
     return &b->chains[index - 1];
+}
+
+/* "unix:" and a path; a relative one goes below the configuration's folder. */
+static struct tg_str socket_path(lua_State *L, struct build *b, const char *path)
+{
+    const char *slash = path[0] != '/' ? strrchr(b->path, '/') : NULL;
+    lua_pushliteral(L, "unix:");
+    lua_pushlstring(L, b->path, slash != NULL ? (size_t)(slash + 1 - b->path) : 0);
+    lua_pushstring(L, path);
+    lua_concat(L, 3);
+    struct tg_str text = copy_at(L, b, -1);
+    lua_pop(L, 1);
+    return text;
 }
 
 /* The key of a listener on a unix socket, of bounded length. */

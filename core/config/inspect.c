@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "config/load.h"
 #include "config/scratch.h"
+#include "config/sources.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -30,10 +31,14 @@ int tg_inspect(const struct tg_inspect *question, FILE *out, FILE *err)
 
     (void)snprintf(module, sizeof(module), "tidegate.inspect.%s", question->what);
     const struct tg_scratch_call call = {module, question->fill, question->arg, out, err};
-    enum tg_err made = tg_scratch_new(&bounds, &scratch);
-    if (made == TG_OK)
+    struct tg_sources *sources = tg_sources_new();
+    enum tg_err made = sources != NULL ? tg_scratch_new(&bounds, &scratch) : TG_E_NOMEM;
+    if (made == TG_OK) {
+        tg_scratch_read_from(scratch, NULL, sources);
         made = tg_scratch_ask(scratch, &call, question->path, &status);
+    }
     tg_scratch_free(&scratch);
+    tg_sources_unref(&sources);
     if (made == TG_OK)
         return status;
     if (made == TG_E_NOMEM || made == TG_E_UNAVAILABLE)

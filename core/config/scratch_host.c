@@ -3,8 +3,6 @@
  * Functions return results as lua/tidegate/config.lua describes them. Lua raises by longjmp; see
  * the header for how nothing is lost by that. While the route builder works, nothing here calls
  * Lua: conflicts are noted in C and pushed afterwards.
- *
- * Only regular files are read, opened without blocking: a FIFO or a device would hold the keeper.
  */
 #include "base/banned.h"
 #include "config/scratch_host.h"
@@ -13,20 +11,18 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "config/build_tls.h"
+#include "config/digest.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
 #include "consumer/kind.h"
 #include "config/traffic.h"
+#include "config/sources.h"
 #include "route/build.h"
 #include "route/expr.h"
 #include "route/order.h"
 #include "route/regex.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -55,87 +51,66 @@ static int fail(lua_State *L, const char *why)
     return 2;
 }
 
-static void close_file(struct tg_scratch_host *host)
+/* ---- The world ------------------------------------------------------------------------------- */
+
+/* What the sources say of the thing that argument 1 names; argument 2 tells that it is a secret. */
+static const struct tg_source_item *ask(lua_State *L, enum tg_source_kind kind)
 {
-    if (host->fd >= 0)
-        (void)close(host->fd);
-    host->fd = -1;
+    const struct tg_source_item *source = NULL;
+    bool secret = lua_toboolean(L, 2);
+    enum tg_err err = tg_sources_get(host_of(L)->sources, kind, checked_str(L, 1), secret, &source);
+
+    if (err == TG_E_LIMIT)
+        luaL_error(L, "the configuration reads more than 64 MiB, or more than 65536 files and "
+                      "variables");
+    if (err != TG_OK)
+        luaL_error(L, "not enough memory");
+    return source;
 }
 
-/* ---- Files and environment ------------------------------------------------------------------- */
-
-/* All of the descriptor's `n` bytes into `room`; false when it ends early or fails. */
-static bool read_all(int fd, char *room, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = read(fd, room, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        room += got;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
-static int fail_errno(lua_State *L, int number)
-{
-    char room[128];
-
-    return fail(L, strerror_r(number, room, sizeof(room)));
-}
-
-/* read_file(path) -> text, or nil and why. */
+/* read_file(path, secret) -> text, or nil and why. */
 static int read_file(lua_State *L)
 {
     struct tg_scratch_host *host = host_of(L);
     const char *path = luaL_checkstring(L, 1);
     struct tg_str text;
-    struct stat info;
 
     if (host->files != NULL && host->files->find(host->files->arg, tg_str_c(path), &text)) {
         lua_pushlstring(L, text.p, text.n);
         return 1;
     }
-    close_file(host);
-    host->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (host->fd < 0 || fstat(host->fd, &info) != 0)
-        return fail_errno(L, errno);
-    if (!S_ISREG(info.st_mode))
-        return fail(L, "not a regular file");
-    size_t n = (size_t)info.st_size;
-    if (n > TG_SCRATCH_FILE_MAX)
-        return fail(L, "larger than 16 MiB");
-    char *room = lua_newuserdata(L, n + 1);
-    if (!read_all(host->fd, room, n))
-        return fail(L, "it changed while it was read");
-    close_file(host);
-    lua_pushlstring(L, room, n);
+    const struct tg_source_item *source = ask(L, TG_SOURCE_FILE);
+    if (source->absent)
+        return fail(L, source->text.p);
+    lua_pushlstring(L, source->text.p, source->text.n);
     return 1;
 }
 
 /* glob(pattern) -> list of paths. */
 static int glob_paths(lua_State *L)
 {
-    struct tg_scratch_host *host = host_of(L);
-    const char *pattern = luaL_checkstring(L, 1);
+    const struct tg_source_item *source = ask(L, TG_SOURCE_GLOB);
+    struct tg_str rest = source->absent ? TG_STR("") : source->text;
+    int count = 0;
 
-    globfree(&host->matches);
-    host->matches = (glob_t){0};
-    (void)glob(pattern, GLOB_NOSORT, NULL, &host->matches);
-    lua_createtable(L, (int)host->matches.gl_pathc, 0);
-    for (size_t i = 0; i < host->matches.gl_pathc; i++) {
-        lua_pushstring(L, host->matches.gl_pathv[i]);
-        lua_rawseti(L, -2, (int)i + 1);
+    lua_newtable(L);
+    while (rest.n > 0) {
+        struct tg_str path = tg_str_c(rest.p);
+        lua_pushlstring(L, path.p, path.n);
+        lua_rawseti(L, -2, ++count);
+        rest = tg_str_sub(rest, path.n + 1, rest.n);
     }
     return 1;
 }
 
-/* getenv(name) -> value or nil. */
+/* getenv(name, secret) -> value or nil. */
 static int get_env(lua_State *L)
 {
-    lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    const struct tg_source_item *source = ask(L, TG_SOURCE_ENV);
+
+    if (source->absent)
+        return 0;
+    lua_pushlstring(L, source->text.p, source->text.n);
     return 1;
 }
 
@@ -567,6 +542,25 @@ static int route_order(lua_State *L)
     return 1;
 }
 
+/* ---- The script ------------------------------------------------------------------------------ */
+
+/* script_line() -> file and line of the innermost function of a file on the stack, or nothing.
+ * Trusted chunks are named "=...". */
+static int script_line(lua_State *L)
+{
+    lua_Debug frame;
+
+    for (int level = 1; lua_getstack(L, level, &frame) == 1; level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.source[0] != '@')
+            continue;
+        lua_pushstring(L, frame.source + 1);
+        lua_pushinteger(L, frame.currentline);
+        return 2;
+    }
+    return 0;
+}
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
@@ -587,18 +581,18 @@ static const luaL_Reg functions[] = {
     {"check_tls", tg_build_tls_check},
     {"certificate_end", tg_build_tls_expiry},
     {"route_order", route_order},
+    {"script_line", script_line},
+    {"digest", tg_digest_values},
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host)
 {
-    *host = (struct tg_scratch_host){.fd = -1};
+    *host = (struct tg_scratch_host){.out = NULL};
 }
 
 void tg_scratch_host_release(struct tg_scratch_host *host)
 {
-    close_file(host);
-    globfree(&host->matches);
-    host->matches = (glob_t){0};
+    tg_sources_unref(&host->sources);
     tg_route_builder_free(&host->builder);
     tg_route_table_free(&host->table);
 }

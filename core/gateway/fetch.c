@@ -54,6 +54,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
     fetch->arena = arena;
     fetch->gate = gate;
     fetch->entry = tg_vm_entry_ref(entry);
+    fetch->snapshot = tg_snapshot_ref(entry->host.set->snapshot);
     entry->fetches++;
     tg_fmt_init_arena(&fetch->target, &fetch->arena, 128);
     tg_fmt_init_arena(&fetch->fields, &fetch->arena, 256);
@@ -81,6 +82,7 @@ void tg_fetch_free(struct tg_fetch **fetch)
     tg_task_cancel(&taken->read_later);
     tg_buf_release(&taken->received);
     taken->entry->fetches--;
+    tg_snapshot_unref(&taken->snapshot);
     tg_vm_entry_unref(&taken->entry);
     tg_loop_defer(loop_of(taken), &taken->free_later);
 }

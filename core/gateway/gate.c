@@ -11,21 +11,26 @@
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
+    gateway->dev = false;
     gateway->addresses = NULL;
     gateway->handshakes = 0;
     gateway->tls = tg_tls_shared_new();
+    gateway->addresses_watch.map = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
     enum tg_err err = TG_E_NOMEM;
     if (gateway->zones != NULL && gateway->bus != NULL && gateway->tls != NULL)
         err = tg_client_addresses_new(&gateway->addresses);
-    if (err != TG_OK)
+    if (err == TG_OK)
+        tg_map_watch_add(&gateway->addresses_watch, TG_STR("client_addresses"), gateway->addresses);
+    else
         tg_gateway_release(gateway);
     return err;
 }
 
 void tg_gateway_release(struct tg_gateway *gateway)
 {
+    tg_map_watch_remove(&gateway->addresses_watch);
     tg_client_addresses_free(&gateway->addresses);
     tg_tls_shared_free(&gateway->tls);
     tg_zones_free(&gateway->zones);
@@ -69,6 +74,7 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
         return TG_E_NOMEM;
     }
     tg_mem_free(TG_MEM_CONFIG, gate->turns);
+    tg_vm_set_take_over(vms, gate->vms);
     tg_background_retire_all(gate->vms);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
@@ -159,4 +165,9 @@ const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate)
 struct tg_runner *tg_gate_runner(struct tg_gate *gate)
 {
     return &gate->runner;
+}
+
+bool tg_gate_is_dev(const struct tg_gate *gate)
+{
+    return gate->gateway->dev;
 }

@@ -15,6 +15,7 @@
 #include "gateway/accounting.h"
 #include "gateway/plugins.h"
 #include "gateway/request.h"
+#include "observe/map_watch.h"
 #include "store/bus.h"
 #include "store/lock.h"
 #include "upstream/pool.h"
@@ -27,8 +28,10 @@ struct tg_gateway {
     _Atomic uint64_t handshakes;     /* of clients: arrivals under way */
     struct tg_tls_shared *tls;       /* ticket keys, sessions of origins; owned */
     struct tg_shared_map *addresses; /* connections per client address; owned */
-    struct tg_zones *zones;          /* what plugins share; owned */
-    struct tg_bus *bus;              /* what they tell each other; owned */
+    struct tg_map_watch addresses_watch;
+    struct tg_zones *zones; /* what plugins share; owned */
+    struct tg_bus *bus;     /* what they tell each other; owned */
+    bool dev;               /* answers tell what failed: set before the first request */
 };
 
 struct tg_gate {

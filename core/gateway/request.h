@@ -195,6 +195,7 @@ struct tg_plugin_run {
     struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
     bool failed;             /* ctx:fail() ended the phase */
     struct tg_str failure;   /* what it said; in the arena */
+    struct tg_str shown; /* what failed, for the client (run --dev); in the arena, or p == NULL */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);

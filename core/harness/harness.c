@@ -10,6 +10,7 @@
 #include "harness/harness.h"
 
 #include "base/assert.h"
+#include "config/follow.h"
 #include "event/watchdog.h"
 #include "gateway/client.h"
 #include "gateway/consumer.h"
@@ -316,13 +317,31 @@ const struct tg_clock *tg_harness_clock(const struct tg_harness *harness)
 /* ---- Configuration -----------------------------------------------------------------------------
  */
 
-enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot,
+/* The VMs that `snapshot` needs beside those that it keeps. */
+static enum tg_err make_vms(struct tg_harness *h, struct tg_snapshot *snapshot,
+                            struct tg_vm_set **vms, struct tg_vm_error *error)
+{
+    enum tg_err err = tg_vm_set_new(&h->gate, snapshot, vms, error);
+    if (err != TG_OK)
+        return err;
+    err = tg_vm_set_make_all(*vms, error);
+    if (err != TG_OK)
+        tg_vm_set_unref(vms);
+    return err;
+}
+
+enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot, bool anew,
                              struct tg_vm_error *error)
 {
     struct tg_vm_set *vms;
+    const struct tg_snapshot *now = harness->gate.snapshot;
+    enum tg_err err = TG_OK;
     error->n = 0;
     enter(harness);
-    enum tg_err err = tg_vm_set_new(&harness->gate, snapshot, &vms, error);
+    if (now != NULL && now != snapshot && !anew)
+        err = tg_snapshot_follow(snapshot, now);
+    if (err == TG_OK)
+        err = make_vms(harness, snapshot, &vms, error);
     if (err == TG_OK)
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
     if (err == TG_OK)

@@ -352,12 +352,12 @@ static int harness_close(lua_State *L)
     return 0;
 }
 
-/* adopt(snapshot) -> true; or nil, why */
+/* adopt(snapshot, anew) -> true; or nil, why */
 static int harness_adopt(lua_State *L)
 {
     struct tg_harness *h = check_harness(L);
     struct tg_vm_error error;
-    if (tg_harness_adopt(h, check_snapshot(L, 2), &error) == TG_OK) {
+    if (tg_harness_adopt(h, check_snapshot(L, 2), lua_toboolean(L, 3), &error) == TG_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }

@@ -69,7 +69,8 @@ local function entry_of(t)
   return t.entry or scalars.types[t.kind]
 end
 
-local REF_NOUNS = { ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
+local REF_NOUNS = { ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone",
+                    ["zone.limit"] = "a limit zone" }
 
 local COMPOSITE_NOUNS = {
   list = "a list", map = "a table", record = "a table", secret = "a secret", any = "plain data",

@@ -16,7 +16,8 @@ local quote = require("tidegate.scalars").quote
 local language = {}
 
 local NAMED = { listener = "a listener", service = "a service", route = "a route", consumer = "a consumer",
-                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
+                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone",
+                ["zone.limit"] = "a limit zone" }
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
 local NAME = { pattern = "^[%w_][%w_.-]*$", hint = 'letters, digits, ".", "_" and "-", at most %d' }
 -- People are consumers too, and called as in their own system.
@@ -24,6 +25,7 @@ local CONSUMER_NAME = { pattern = "^[%w_][%w_.@+:-]*$",
                         hint = 'letters, digits, ".", "_", "-", "@", "+" and ":", at most %d' }
 local LONGEST_NAME = 128
 local NO_OPTIONS = {}
+local TAKEN = { where = {} } -- stands for a declaration that is not kept
 
 local function check_name(session, where, kind, name)
   local rule = kind == "consumer" and CONSUMER_NAME or NAME
@@ -34,21 +36,24 @@ local function check_name(session, where, kind, name)
   })
 end
 
--- Records a declaration; false when its name is taken.
+-- Records a declaration, unless its name is taken.
 local function declare(session, declaration)
   local kind, name = declaration.kind, declaration.name
-  session.by_name[kind] = session.by_name[kind] or {}
-  local first = session.by_name[kind][name]
+  local names = session.by_name[kind] or {}
+  session.by_name[kind] = names
+  local first = names[name]
   if first then
     session:report(declaration.where, {
       code = "duplicate_name", message = ("%s %s is declared twice"):format(kind, quote(name)),
       hint = "first declared at " .. session.cite(first.where),
     })
-    return
+  elseif session.trail then
+    names[name] = TAKEN
+    session.trail:declared(session, declaration)
+  else
+    names[name] = declaration
+    session:add(declaration)
   end
-  session.by_name[kind][name] = declaration
-  session.declarations[#session.declarations + 1] = declaration
-  declaration.position = #session.declarations
 end
 
 -- Waits for the table of `tg.route "name"`; a script that never gives one is told so.
@@ -68,14 +73,15 @@ local function await_table(session, func, name, complete)
 end
 
 local function named(session, kind)
+  local func = kind:match "%w+$"
   return function(name)
     if type(name) ~= "string" then
       error(("tg.%s takes a name: tg.%s \"name\" { … }"):format(kind, kind), 2)
     end
     return await_table(session, kind, name, function(value)
-      local where = session:where(kind:match "%w+$", name)
-      check_name(session, where, kind, name)
-      declare(session, { kind = kind, name = name, value = value, where = where })
+      local declaration = session:declaration(kind, func, name, value)
+      check_name(session, declaration, kind, name)
+      declare(session, declaration)
       -- Nothing refers to a route, and there may be many.
       if kind == "route" then return nil end
       return session:handle { kind = kind, noun = NAMED[kind], text = name, name = name }
@@ -93,14 +99,17 @@ local function settings(session)
       return
     end
     session.settings = { kind = "settings", value = value, where = where }
+    session.admin_given = rawget(value, "admin")
+    if session.trail then session.trail:declared(session, session.settings) end
   end
 end
 
 local function global(session)
   return function(value)
     if type(value) ~= "table" then error("tg.global takes a list of plugins", 2) end
-    session.declarations[#session.declarations + 1] =
-      { kind = "global", name = "", value = value, where = session:where "global" }
+    local declaration = session:declaration("global", "global", "", value)
+    if session.trail then return session.trail:declared(session, declaration) end
+    session:add(declaration)
   end
 end
 
@@ -111,7 +120,12 @@ local function use(session)
     return await_table(session, "use", name, function(conf)
       local instance = { kind = "use", noun = "a plugin", name = name, options = options or NO_OPTIONS,
                          conf = conf, where = session:where("use", name) }
-      session.instances[#session.instances + 1] = instance
+      if session.trail then
+        session.trail:used(session, instance)
+        instance.conf, instance.options = nil, nil
+      else
+        session.instances[#session.instances + 1] = instance
+      end
       return session:handle(instance)
     end)
   end
@@ -132,7 +146,7 @@ local function env(session)
 end
 
 local function read_or_report(session, func, argument, path, code)
-  local text, why = session.host.read_file(session:locate(path))
+  local text, why = session.host.read_file(session:locate(path), func == "secret")
   if text then
     session.origins = session.origins or {} -- for messages about what stands in a file
     session.origins[func == "secret" and text:gsub("\r?\n$", "") or text] = session:locate(path)
@@ -190,7 +204,7 @@ local function secret_text(session, origin, name)
   local kind, rest = origin:match "^(%l+):(.+)$"
   if kind == "file" and name then return named_secret(session, origin, rest, name) end
   if kind == "env" then
-    local value = session.host.getenv(rest)
+    local value = session.host.getenv(rest, true)
     if value then return value end
     session:report(session:where("secret", origin), {
       code = "bad_secret", message = ("the environment has no variable %s"):format(rest) })

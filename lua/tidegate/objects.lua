@@ -232,6 +232,8 @@ end
 
 objects.zone_dict = S.record { size = objects.zone_size():doc "memory for all its entries" }
 
+objects.zone_limit = S.record { size = objects.zone_size():doc "memory for all its keys, 62 bytes each" }
+
 objects.zone_cache = S.record {
   size = objects.zone_size():doc "memory for all its entries",
   stale = S.duration { max = "30d" }:optional()
@@ -284,6 +286,8 @@ function objects.settings(limits)
     responses = traffic.responses,
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
+      write = S.bool():default(false)
+        :doc "reloads may be ordered through ADDRESS:PORT too, by whoever can connect",
     }:optional():doc "without it there is no admin listener",
   }
 end

@@ -104,6 +104,7 @@ local function shape(limits)
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
       cache = objects.zone_size():optional():doc "size of its own cache, for tg.cache()",
+      limit = objects.zone_size():optional():doc "size of its own counter table, for tg.limit",
       timers = S.bool():default(false):doc "sets timers while it serves requests",
       http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
@@ -115,6 +116,8 @@ local function shape(limits)
       :default {}:doc "instruments for ctx.metrics, by name",
     init = fn_type():optional(),
     configure = fn_type():optional(),
+    save = fn_type():optional(),
+    restore = fn_type():optional(),
     stop = fn_type():optional(),
   }
   for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end

@@ -27,8 +27,9 @@ local resolve = {}
 resolve.__index = resolve
 
 local ROOTS = { listener = "listeners", service = "services", route = "routes", consumer = "consumers",
-                ["zone.dict"] = "zones", ["zone.cache"] = "zones" }
-local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route", "consumer" }
+                ["zone.dict"] = "zones", ["zone.cache"] = "zones", ["zone.limit"] = "zones" }
+local ORDER = { "zone.dict", "zone.cache", "zone.limit",
+                "global", "listener", "service", "route", "consumer" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
@@ -111,8 +112,8 @@ end
 --- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model`
 -- afterwards.
 function resolve.new(session)
-  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {}, used = {} },
-                            resolve)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
+                              route_chains = {}, used = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -156,7 +157,7 @@ end
 function resolve.types_of(kinds)
   return { global = objects.plugins, listener = objects.listener, service = objects.service,
            route = objects.route, ["zone.dict"] = objects.zone_dict, ["zone.cache"] = objects.zone_cache,
-           consumer = objects.consumer(kinds) }
+           ["zone.limit"] = objects.zone_limit, consumer = objects.consumer(kinds) }
 end
 
 -- Checks all declarations; each sound one gets `checked`.
@@ -164,16 +165,16 @@ function resolve:objects(kinds)
   local types = resolve.types_of(kinds)
   self.types = types
   for _, kind in ipairs(ORDER) do
-    for _, declaration in ipairs(self.session.declarations) do
-      if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
+    for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+      declaration.checked = check(self, declaration, types[kind])
     end
   end
 end
 
 local function each_checked(self, kind)
   local list = {}
-  for _, declaration in ipairs(self.session.declarations) do
-    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
+  for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+    if declaration.checked then list[#list + 1] = declaration end
   end
   return list
 end
@@ -530,13 +531,26 @@ end
 
 function resolve:zones()
   local list = {}
-  for _, kind in ipairs { "dict", "cache" } do
+  for _, kind in ipairs { "dict", "cache", "limit" } do
     for _, declaration in ipairs(each_checked(self, "zone." .. kind)) do
       local value = declaration.checked
       list[#list + 1] = { kind = kind, name = declaration.name, size = value.size, stale = value.stale }
     end
   end
   return list
+end
+
+-- The chains of a route, one a listener. Routes of the same plugins share the list.
+local function route_chains(self, listeners, global, of_service, of_route)
+  local key = key_of { of_service, of_route }
+  local known = self.route_chains[key]
+  if known then return known end
+  local chains = {}
+  for i, listener in ipairs(listeners) do
+    chains[i] = chain_index(self, { global, listener.plugins, of_service, of_route }, AFTER_ROUTING)
+  end
+  self.route_chains[key] = chains
+  return chains
 end
 
 function resolve:routes(listeners, services)
@@ -546,11 +560,7 @@ function resolve:routes(listeners, services)
     local value = declaration.checked
     local service = value.service and index[value.service]
     local function chains_of(to)
-      local chains, of_service = {}, to and services[to].plugins or {}
-      for i, listener in ipairs(listeners) do
-        chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
-      end
-      return chains
+      return route_chains(self, listeners, global, to and services[to].plugins or {}, value.plugins)
     end
     -- The checked table becomes the tree's: with many routes a copy would count.
     value.name, value.service, value.chains = declaration.name, service or 0, chains_of(service)
@@ -571,8 +581,8 @@ function resolve:plugins(operator)
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases, when = loaded.when,
       place = plugin.place(loaded),
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
-      dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
-      events = loaded.needs.events, http = loaded.needs.http,
+      dict = loaded.needs.dict, cache = loaded.needs.cache, limit = loaded.needs.limit,
+      timers = loaded.needs.timers, events = loaded.needs.events, http = loaded.needs.http,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end
@@ -585,6 +595,7 @@ function resolve:instance_list()
     list[i] = {
       plugin = instance.plugin.index, id = instance.id, when = instance.when, conf = instance.checked,
       on_error = instance.on_error, limits = instance.limits, scope = instance.scope,
+      identity = instance.id and instance.scope .. "#" .. instance.id or instance.scope,
       where = self.session.cite(instance.where),
     }
   end

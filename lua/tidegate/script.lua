@@ -54,10 +54,20 @@ function script.new(path, host, diagnostics)
   local objects = setmetatable({}, { __mode = "k" })
   return setmetatable({
     path = path, dir = path:match "^(.*/)[^/]*$" or "", host = host, diagnostics = diagnostics,
-    chunks = {}, modules = {}, loading = {}, depth = 0, calls = {},
+    chunks = {}, modules = {}, loading = {}, depth = 0, sites = {},
     objects = objects, handles = handle_behaviour(objects),
-    declarations = {}, by_name = {}, instances = {}, pending = {}, secret_files = {},
+    declarations = {}, by_kind = {}, by_name = {}, instances = {}, pending = {}, secret_files = {},
   }, script)
+end
+
+--- Keeps a declaration, in the order of all and among those of its kind.
+function script:add(declaration)
+  local kind = declaration.kind
+  local of_kind = self.by_kind[kind] or {}
+  self.by_kind[kind] = of_kind
+  of_kind[#of_kind + 1] = declaration
+  self.declarations[#self.declarations + 1] = declaration
+  declaration.position = #self.declarations
 end
 
 -- What a handle stands for; nil for anything that is no handle of this session.
@@ -88,6 +98,7 @@ end
 
 -- The innermost line of the script on the stack; nil when the script is not running.
 function script:current_line()
+  if self.host.script_line then return self.host.script_line() end
   for level = 3, 200 do
     local info = debug.getinfo(level, "Sl")
     if not info then return nil end
@@ -96,15 +107,41 @@ function script:current_line()
   end
 end
 
+-- What the calls of `tg.<func>` on one line have in common; counts them.
+local function site_of(self, func)
+  local file, line = self:current_line()
+  local lines = self.sites[file or ""] or {}
+  self.sites[file or ""] = lines
+  local funcs = lines[line or 0] or {}
+  lines[line or 0] = funcs
+  local site = funcs[func] or { file = file, line = line, func = func, count = 0 }
+  funcs[func] = site
+  site.count = site.count + 1
+  return site
+end
+
 --- Where the running call of `tg.<func>` stands.
 -- @tparam string func
 -- @tparam[opt] string name its literal argument
 function script:where(func, name)
-  local file, line = self:current_line()
-  local key = ("%d:%s:%s"):format(line or 0, func, file or "")
-  local before = self.calls[key] or 0
-  self.calls[key] = before + 1
-  return { file = file, line = line, func = func, name = name, nth = before > 0 and before + 1 or nil }
+  local site = site_of(self, func)
+  local nth = site.count > 1 and site.count or nil
+  return { file = site.file, line = site.line, func = func, name = name, nth = nth }
+end
+
+--- A declaration by the running call of `tg.<func>`: its `name` and `value`, and all that `where` tells. A
+--  loop may make a hundred thousand of them, so what they share is in one place.
+function script:declaration(kind, func, name, value)
+  local site = site_of(self, func)
+  local nth = site.count > 1 and site.count or nil
+  site.of_declarations = site.of_declarations or {
+    __index = function(declaration, key)
+      if key == "where" then return declaration end
+      if key == "kind" then return kind end
+      return site[key]
+    end,
+  }
+  return setmetatable({ name = name, value = value, nth = nth }, site.of_declarations)
 end
 
 --- "gateway.lua:28", to cite a place in a message.

@@ -40,7 +40,7 @@ describe("a listener", function()
       assert.status(200, response)
       assert.contains('["X-Forwarded-For","127.0.0.1"]', response.body)
     end
-    g:signal("HUP")
+    g:reload(CONFIG:format("unix:gw.sock", "") .. "-- changed\n")
     g:wait_for_log("is in force (revision 2)")
     assert.status(200, client.get({ unix = path }, "/"))
     g:stop()

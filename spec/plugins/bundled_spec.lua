@@ -14,7 +14,7 @@ end
 local LEAST = {
   acl = '{ deny = { "staff" } }', cors = '{ origins = { "*" } }',
   ["ip-restriction"] = '{ deny = { "192.0.2.1" } }', redirect = '{ to = "/" }',
-  ["request-size-limit"] = '{ body = "1MiB" }',
+  ["rate-limit"] = '{ limit = 1, per = "1s" }', ["request-size-limit"] = '{ body = "1MiB" }',
 }
 
 -- Names of a record's fields, those of records in it included.

@@ -61,7 +61,7 @@ describe("a TLS session", function()
 
   it("outlives a reload", function()
     assert.equal(0, tls.s_client(g, "-tls1_2", "-sess_out", "session").code)
-    g:signal("HUP")
+    g:reload(CONFIG:format("") .. "-- changed\n")
     g:wait_for_log("is in force (revision 2)")
     assert.contains("Reused, TLSv1.2", tls.s_client(g, "-tls1_2", "-sess_in", "session").out)
   end)

@@ -145,8 +145,10 @@ end
 local HINTS = {
   service = "no route or plugin refers to it",
   ["zone.dict"] = "no plugin names it", ["zone.cache"] = "no plugin names it",
+  ["zone.limit"] = "no plugin names it",
 }
-local ROOTS = { service = "services.", ["zone.dict"] = "zones.", ["zone.cache"] = "zones." }
+local ROOTS = { service = "services.", ["zone.dict"] = "zones.", ["zone.cache"] = "zones.",
+                ["zone.limit"] = "zones." }
 
 local function unused_names(self, session)
   for _, kind in ipairs(model.KINDS) do

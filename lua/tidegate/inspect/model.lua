@@ -28,8 +28,8 @@ local MATCH = { paths = true }
 for _, field in ipairs(matching.FIELDS) do MATCH[field] = true end
 
 --- Kinds in the order in which people are told of them, and what one is called.
-model.KINDS = { "listener", "service", "route", "consumer", "zone.dict", "zone.cache" }
-model.NOUNS = { ["zone.dict"] = "zone", ["zone.cache"] = "zone" }
+model.KINDS = { "listener", "service", "route", "consumer", "zone.dict", "zone.cache", "zone.limit" }
+model.NOUNS = { ["zone.dict"] = "zone", ["zone.cache"] = "zone", ["zone.limit"] = "zone" }
 
 local function indices(list)
   local found = {}

@@ -21,7 +21,8 @@ local schema = {}
 local TITLES = {
   settings = "tg.settings", listener = "tg.listener", service = "tg.service", route = "tg.route",
   consumer = "tg.consumer",
-  ["zone.dict"] = "tg.zone.dict", ["zone.cache"] = "tg.zone.cache", use = "the second argument of tg.use",
+  ["zone.dict"] = "tg.zone.dict", ["zone.cache"] = "tg.zone.cache", ["zone.limit"] = "tg.zone.limit",
+  use = "the second argument of tg.use",
 }
 
 --- The schemas of the language: by name, and their names in order.

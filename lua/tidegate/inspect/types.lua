@@ -126,6 +126,7 @@ local LANGUAGE = [[
 ---@class tidegate.config.Zone
 ---@field dict fun(name: string): fun(fields: tidegate.config.zone_dict): tidegate.config.Handle
 ---@field cache fun(name: string): fun(fields: tidegate.config.zone_cache): tidegate.config.Handle
+---@field limit fun(name: string): fun(fields: tidegate.config.zone_limit): tidegate.config.Handle
 
 ---in a config file
 ---@class tidegate.Library

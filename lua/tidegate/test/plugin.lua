@@ -212,10 +212,11 @@ function plugin:alive()
   return self.world.core:vm(self.name).alive
 end
 
---- Reads the plugin from its file again and puts it in force, as a reload does: in a new VM, while requests
--- under way end in the old one. Raises when it does not load; the old one then stays.
+--- Reads the plugin from its file again and puts it in force, as a reload does that finds it changed: in a
+-- new VM, which gets what save() returned, while requests under way end in the old one. Raises when it does
+-- not load; the old one then stays.
 function plugin:reload()
-  local ok, why = self.world:adopt(load_world(self, 2))
+  local ok, why = self.world:adopt(load_world(self, 2), true)
   if not ok then error(why, 2) end
   return self
 end

@@ -145,7 +145,7 @@ static unsigned run_once(const struct sample *sample, struct tg_snapshot *snapsh
     assert_int_equal(tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &nobody, NULL, &h), TG_OK);
     sweep.growth = growth;
     tg_mem_fail_at(allocation);
-    enum tg_err err = tg_harness_adopt(h, snapshot, &error);
+    enum tg_err err = tg_harness_adopt(h, snapshot, false, &error);
     sweep.counted = UINT64_MAX;
     if (err != TG_OK) {
         assert_true(allocation != 0 || error.n > 0);
