@@ -112,6 +112,18 @@ static void answer_http(struct arrival *a)
     tg_conn_set_deadline(&a->conn, tg_loop_now(&a->gate->worker->loop) + FAREWELL);
 }
 
+/* The listener as the snapshot in force has it, whose plugins are those that run: a reload may have
+ * come since the connection was accepted. NULL: it is gone. */
+static const struct tg_listener_conf *listener_now(const struct arrival *a)
+{
+    const struct tg_snapshot *s = a->gate->snapshot;
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        if (tg_str_eq(s->listeners[i].address, a->listener->address))
+            return &s->listeners[i];
+    }
+    return NULL;
+}
+
 /* The certificate phase came to its end. */
 static void settle_hello(struct arrival *a, enum tg_step step)
 {
@@ -134,10 +146,12 @@ static enum tg_tls_verdict on_hello(void *owner, struct tg_transport *t, int *al
     struct arrival *a = owner;
     tg_magic_check(a, ARRIVAL_MAGIC);
     if (!a->asked) {
+        const struct tg_listener_conf *listener = listener_now(a);
         a->handshake = (struct tg_handshake){.transport = t, .on_step = on_step};
-        a->request = tg_request_new_handshake(a->gate, a->listener, &a->peer, &a->handshake,
-                                              tg_tls_facts_of(t));
         *alert = SSL_AD_INTERNAL_ERROR;
+        if (listener != NULL)
+            a->request = tg_request_new_handshake(a->gate, listener, &a->peer, &a->handshake,
+                                                  tg_tls_facts_of(t));
         if (a->request == NULL)
             return TG_TLS_REFUSE;
         enum tg_step step = tg_plugins_run(a->request, TG_PHASE_CERTIFICATE);

@@ -259,8 +259,10 @@ enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
     enum tg_err err = setup(conn, from->worker, fd, handler);
     if (err != TG_OK) {
         tg_buf_release(&out);
-        if (transport != NULL)
+        if (transport != NULL) {
+            tg_task_cancel(&transport->resume);
             transport->ops->free(&transport, true);
+        }
         return err;
     }
     conn->out = out;

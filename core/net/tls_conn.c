@@ -21,6 +21,9 @@
 #define RECORD_MAX 16384u
 #define SNI_MAX    255
 
+/* Bytes that may wait when reading makes more of them. */
+#define ANSWERS_MAX ((size_t)256 << 10)
+
 struct tls {
     struct tg_transport transport;
     uint32_t magic;
@@ -33,9 +36,10 @@ struct tls {
     struct tg_addr addr; /* of an origin */
     enum tg_err raw;     /* what the socket last said */
     const char *problem;
-    bool done;   /* the handshake is over */
-    bool heard;  /* the ClientHello was read */
-    bool chosen; /* a plugin chose the certificate */
+    bool done;    /* the handshake is over */
+    bool reading; /* SSL_read() is at work */
+    bool heard;   /* the ClientHello was read */
+    bool chosen;  /* a plugin chose the certificate */
     bool got_http;
     bool over; /* failed, or ended by the peer: nothing may be said any more */
 };
@@ -59,7 +63,11 @@ static int bio_write(BIO *bio, const char *p, size_t n, size_t *written)
 {
     struct tls *tls = BIO_get_data(bio);
     struct iovec iov = {(void *)(uintptr_t)p, n};
-    if (!tls->done)
+    /* A peer that asks for answers of TLS itself (new keys) and takes none shall not fill memory.
+     */
+    if (tls->reading && tg_conn_pending(tls->transport.conn) > ANSWERS_MAX)
+        tls->raw = TG_E_LIMIT;
+    else if (!tls->done)
         tls->raw = tg_conn_queue_raw(tls->transport.conn, p, n);
     else
         tls->raw = tg_conn_send_raw(tls->transport.conn, &iov, 1);
@@ -389,7 +397,10 @@ static enum tg_err read_tls(struct tg_transport *t, char *p, size_t cap, size_t 
     while (at < cap) {
         size_t got = 0;
         ERR_clear_error();
-        if (SSL_read_ex(tls->ssl, p + at, cap - at, &got) != 1) {
+        tls->reading = true;
+        bool read = SSL_read_ex(tls->ssl, p + at, cap - at, &got) == 1;
+        tls->reading = false;
+        if (!read) {
             int why = SSL_get_error(tls->ssl, 0);
             if (at == 0)
                 return read_failed(tls, why);
