@@ -20,8 +20,8 @@
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
 --                conflicts { first, second (names), host, path }, or nil, why, the index of a route that is
 --                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
---              check_tls(kind ("server", "client"), table as tls.lua reads it) -> nothing, or why not, the field and
---                the number of the certificate (0: none)
+--              check_tls(kind ("server", "client"), table as tls.lua reads it) -> nothing, or why not, the
+--                field and the number of the certificate (0: none)
 --              certificate_end(PEM) -> when it expires, and the time now, in seconds since 1970
 --              route_order() -> what the last build_routes made of the routes, in order of precedence: list
 --                of { route (index), host, path, priority, auto_head }; optional
@@ -62,9 +62,9 @@
 --               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
 --               timers, events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
---   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in running
---             order. A listener's chain holds what runs before routing and for a request that no route takes; a
---             route's chains hold the rest.
+--   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in
+--             running order. A listener's chain holds what runs before routing and for a request that no
+--             route takes; a route's chains hold the rest.
 
 local diagnostics = require "tidegate.diagnostics"
 local language = require "tidegate"

@@ -20,10 +20,12 @@ local function pem(noun)
     read = function(_, value, cx)
       local text = type(value) == "string" and value or cx.reveal(value)
       if type(text) ~= "string" then
-        return nil, ("expected %s, got a %s"):format(noun, type(value)), 'write tg.file "PATH" or tg.secret "file:PATH"'
+        return nil, ("expected %s, got a %s"):format(noun, type(value)),
+          'write tg.file "PATH" or tg.secret "file:PATH"'
       end
       if not text:find("-----BEGIN ", 1, true) then
-        return nil, ("this is not %s in PEM"):format(noun), 'write tg.file "PATH": the text, not the path, is wanted'
+        return nil, ("this is not %s in PEM"):format(noun),
+          'write tg.file "PATH": the text, not the path, is wanted'
       end
       return text
     end,

@@ -47,7 +47,8 @@ describe("a PROXY header", function()
     local v4 = "\192\0\2\9\10\0\0\1\0\80\1\187"
     assert.equal("192.0.2.9", told(V2 .. "\33\17\0\12" .. v4))
     assert.equal("192.0.2.9", told(V2 .. "\33\17\0\17" .. v4 .. "\4\0\2zz"))
-    assert.equal("2001:db8::5", told(V2 .. "\33\33\0\36\32\1\13\184" .. ("\0"):rep(11) .. "\5" .. ("\0"):rep(16) .. "\0\1\0\2"))
+    local v6 = "\32\1\13\184" .. ("\0"):rep(11) .. "\5" .. ("\0"):rep(16) .. "\0\1\0\2"
+    assert.equal("2001:db8::5", told(V2 .. "\33\33\0\36" .. v6))
   end)
 
   it("may speak of nobody", function()

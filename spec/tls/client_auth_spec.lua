@@ -44,6 +44,8 @@ local function auth(mode)
   return ('client_auth = { mode = "%s", ca = tg.file "ca.pem" }'):format(mode)
 end
 
+local ALICE = { "--cert", "alice.pem", "--key", "alice.key" }
+local MALLORY = { "--cert", "mallory.pem", "--key", "mallory.key" }
 local URL = "https://api.test:@PORT@/"
 
 describe("client certificates", function()
@@ -58,7 +60,7 @@ describe("client certificates", function()
   it("are shown to plugins, trusted or not, where they are optional", function()
     with(config(auth("optional")), function(_, get)
       assert.equal("nobody", get("").out)
-      assert.equal("CN=alice true true alice.partner.test", get("", "--cert", "alice.pem", "--key", "alice.key").out)
+      assert.equal("CN=alice true true alice.partner.test", get("", unpack(ALICE)).out)
       assert.equal("CN=mallory false true ", get("", "--cert", "mallory.pem", "--key", "mallory.key").out)
     end)
   end)
@@ -68,14 +70,14 @@ describe("client certificates", function()
       local refused = get("strict", "-w", "%{http_code}")
       assert.contains('"code":"client_certificate_required"', refused.out)
       assert.contains("403", refused.out)
-      assert.contains("403", get("strict", "-w", "%{http_code}", "--cert", "mallory.pem", "--key", "mallory.key").out)
+      assert.contains("403", get("strict", "-w", "%{http_code}", unpack(MALLORY)).out)
       assert.contains("CN=alice true", get("strict", "--cert", "alice.pem", "--key", "alice.key").out)
     end)
   end)
 
   it("may be required by a listener: the handshake fails without", function()
     with(config(auth("required")), function(g, get)
-      assert.equal("CN=alice true true alice.partner.test", get("", "--cert", "alice.pem", "--key", "alice.key").out)
+      assert.equal("CN=alice true true alice.partner.test", get("", unpack(ALICE)).out)
       assert.is_true(get("").code ~= 0)
       assert.is_true(get("", "--cert", "mallory.pem", "--key", "mallory.key").code ~= 0)
       g:wait_for_log("peer did not return a certificate")
@@ -84,7 +86,7 @@ describe("client certificates", function()
 
   it("are not asked for where nobody wants them", function()
     with(config(""), function(_, get)
-      assert.equal("nobody", get("", "--cert", "alice.pem", "--key", "alice.key").out)
+      assert.equal("nobody", get("", unpack(ALICE)).out)
       assert.contains("client_certificate_required", get("strict").out)
     end)
   end)
@@ -157,8 +159,8 @@ describe("the certificate phase", function()
 
   it("waits while a service is asked", function()
     local name = g.dir .. "/answer"
-    os.execute(("(curl -sk --connect-to ::127.0.0.1: https://fetched.test:%d/ > %s; echo done >> %s) &"):format(
-      g.port, name, name))
+    local command = "(curl -sk --connect-to ::127.0.0.1: https://fetched.test:%d/ > %s; echo done >> %s) &"
+    os.execute(command:format(g.port, name, name))
     local conn = o:accept()
     conn:request()
     conn:reply({ body = "yes" })

@@ -110,7 +110,8 @@ describe("TLS to an origin", function()
       assert.status(200, client.get(g.port, "/"))
     end)
     local other = ("A"):rep(43) .. "="
-    refuses("back", TRUST .. ('pins = { "sha256/%s" },'):format(other), "upstream_untrusted", "none of those that are pinned")
+    refuses("back", TRUST .. ('pins = { "sha256/%s" },'):format(other), "upstream_untrusted",
+      "none of those that are pinned")
   end)
 
   it("resumes sessions, whichever worker began them", function()
@@ -143,8 +144,9 @@ describe("an OpenSSL server as origin", function()
     local held, port = socket.reserve_port()
     require("posix.unistd").close(held)
     local g = gateway.start({ config = front_config(settings), files = FILES, vars = { ORIGIN = port } })
-    local server = process.spawn({ cwd = g.dir, argv = { "openssl", "s_server", "-accept", "127.0.0.1:" .. port, "-quiet",
-      "-cert", "back.pem", "-key", "back.key", "-tls1_2", "-HTTP" } })
+    local server = process.spawn({ cwd = g.dir, argv = { "openssl", "s_server",
+      "-accept", "127.0.0.1:" .. port, "-quiet", "-cert", "back.pem", "-key", "back.key",
+      "-tls1_2", "-HTTP" } })
     g:write("page", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     require("support.clock").wait_until(function()
       local probe = socket.try_connect({ port = port })
