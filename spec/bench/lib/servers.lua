@@ -3,7 +3,8 @@
 -- A template is the server's own configuration with marks: @PORT@ (where it listens), @ORIGIN@ (the
 -- origin's port), @DIR@ (the run's temporary directory), @PEERS@ (the templates' directory), @BODY@
 -- (the origin's answer, 1 KiB), @TLS@ (a second port, for TLS; also server.tls_port). Gateways run on the
--- gateway core, origins on the load core. A server is { name, port, tls_port, pid }; main.lua ends those that a scenario started when the scenario is over.
+-- gateway core, origins on the load core. A server is { name, port, tls_port, pid }; main.lua ends those that
+-- a scenario started when the scenario is over.
 
 local client = require "lib.client"
 local process = require "lib.process"
