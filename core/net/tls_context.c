@@ -54,7 +54,7 @@ static void free_context(struct tg_tls_context *context)
 {
     if (context->sets == NULL)
         SSL_CTX_free(context->main);
-    for (uint32_t i = 0; i < context->set_count; i++)
+    for (uint32_t i = 0; context->sets != NULL && i < context->set_count; i++)
         SSL_CTX_free(context->sets[i]);
     for (uint32_t i = 0; i < context->host_count; i++)
         tg_mem_free(TG_MEM_CONFIG, context->hosts[i].name);
@@ -216,7 +216,7 @@ static enum tg_err collect_claims(const struct tg_tls_server_options *o, struct 
             add_claim(claims, TG_STR("*"));
         tg_tls_credentials_release(&credentials);
     }
-    if (claims->failed)
+    if (claims->failed || claims->v == NULL)
         return TG_E_NOMEM;
     qsort(claims->v, claims->count, sizeof(*claims->v), compare_claims);
     return TG_OK;
