@@ -8,6 +8,7 @@
 
 #include "bind/object.h"
 
+#define C      (1u << TG_PHASE_CERTIFICATE)
 #define R      (1u << TG_PHASE_REWRITE)
 #define A      (1u << TG_PHASE_ACCESS)
 #define H      (1u << TG_PHASE_HEADER_FILTER)
@@ -20,7 +21,9 @@
 #define RAHBL  (RAHB | L)
 #define AHBL   (A | H | B | L)
 #define HBL    (H | B | L)
-#define IRAHBL (I | RAHBL)
+#define CRAHB  (C | RAHB)
+#define CRAHBL (C | RAHBL)
+#define IRAHBL (I | C | RAHBL) /* everywhere: the library belongs to no request */
 
 static const struct tg_api_scope_info scopes[] = {
 #define TG_API_SCOPE(ID, id, form, name, class, doc) {TG_FORM_##form, name, class, doc},
@@ -119,8 +122,13 @@ void tg_api_write_phases(unsigned phases, struct tg_fmt *out)
 }
 
 /* Why it is too late, or too early, for what `entry` does. */
-static const char *wrong_phase_reason(const struct tg_api_entry *entry, bool late)
+static const char *wrong_phase_reason(const struct tg_api_entry *entry, enum tg_phase phase,
+                                      bool late)
 {
+    if (late && entry->phases == C)
+        return "the handshake is over";
+    if (!late && phase == TG_PHASE_CERTIFICATE)
+        return "there is no request yet";
     if (!late && entry->scope == TG_SCOPE_UPSTREAM && entry->phases == A)
         return "the service is not known yet";
     if (!late && (entry->phases & A) != 0)
@@ -138,10 +146,10 @@ static const char *wrong_phase_reason(const struct tg_api_entry *entry, bool lat
 void tg_api_write_wrong_phase(const struct tg_api_entry *entry, enum tg_phase phase,
                               struct tg_fmt *out)
 {
-    bool late = (entry->phases & ((1u << phase) - 1) & RAHBL) != 0;
+    bool late = (entry->phases & ((1u << phase) - 1) & CRAHBL) != 0;
     tg_api_write_name(entry, out);
     tg_fmt_printf(out, " is not available in %s (%s)\n  available in: ", tg_phase_name(phase),
-                  wrong_phase_reason(entry, late));
+                  wrong_phase_reason(entry, phase, late));
     tg_api_write_phases(entry->phases, out);
     unsigned best = TG_PHASES; /* the nearest phase that would do */
     for (unsigned i = 0; i < TG_PHASES; i++) {

@@ -27,4 +27,8 @@ int tg_crypto_no_passphrase(char *room, int size, int writing, void *arg);
  * thread's queue of OpenSSL errors is emptied. */
 TG_NORETURN void tg_crypto_raise(lua_State *L);
 
+/* Pushes a table of what the certificate says, with `san` (DNS names) and `fingerprint` (SHA-256,
+ * hex); false, and nothing is pushed, where it cannot be read. Raises when memory is out. */
+bool tg_crypto_push_x509(lua_State *L, X509 *certificate);
+
 #endif

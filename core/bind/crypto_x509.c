@@ -74,14 +74,11 @@ static void add_names(X509 *certificate, struct facts *facts)
     GENERAL_NAMES_free(names);
 }
 
-static bool take_facts(struct tg_str pem, struct facts *facts)
+static bool take_facts_of(X509 *certificate, struct facts *facts)
 {
-    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
-    X509 *certificate =
-        bio != NULL ? PEM_read_bio_X509(bio, NULL, tg_crypto_no_passphrase, NULL) : NULL;
     unsigned n = sizeof(facts->fingerprint);
     bool taken =
-        certificate != NULL && write_name(X509_get_subject_name(certificate), facts->subject) &&
+        write_name(X509_get_subject_name(certificate), facts->subject) &&
         write_name(X509_get_issuer_name(certificate), facts->issuer) &&
         X509_digest(certificate, tg_crypto_digest(TG_DIGEST_SHA256), facts->fingerprint, &n) == 1;
     if (taken) {
@@ -90,6 +87,15 @@ static bool take_facts(struct tg_str pem, struct facts *facts)
         facts->not_after = to_seconds(X509_get0_notAfter(certificate));
         add_names(certificate, facts);
     }
+    return taken;
+}
+
+static bool take_facts(struct tg_str pem, struct facts *facts)
+{
+    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+    X509 *certificate =
+        bio != NULL ? PEM_read_bio_X509(bio, NULL, tg_crypto_no_passphrase, NULL) : NULL;
+    bool taken = certificate != NULL && take_facts_of(certificate, facts);
     X509_free(certificate);
     BIO_free(bio);
     ERR_clear_error();
@@ -108,26 +114,47 @@ static void set_number(lua_State *L, const char *name, double value)
     lua_setfield(L, -2, name);
 }
 
+/* Pushes what both forms of a certificate have, the DNS names as field `names`. */
+static void push_facts(lua_State *L, const struct facts *facts, const char *names)
+{
+    int count = 0;
+    lua_createtable(L, 0, 9);
+    set_text(L, "subject", facts->subject);
+    set_text(L, "issuer", facts->issuer);
+    set_text(L, "serial", facts->serial);
+    set_number(L, "not_before", facts->not_before);
+    set_number(L, "not_after", facts->not_after);
+    lua_newtable(L);
+    for (size_t at = 0; at < facts->names_n; at += strlen(facts->names + at) + 1) {
+        lua_pushstring(L, facts->names + at);
+        lua_rawseti(L, -2, ++count);
+    }
+    lua_setfield(L, -2, names);
+}
+
+bool tg_crypto_push_x509(lua_State *L, X509 *certificate)
+{
+    struct facts facts = {.names_n = 0};
+    char hex[2 * sizeof(facts.fingerprint) + 1];
+    bool taken = take_facts_of(certificate, &facts);
+    ERR_clear_error();
+    if (!taken)
+        return false;
+    push_facts(L, &facts, "san");
+    for (size_t i = 0; i < sizeof(facts.fingerprint); i++)
+        snprintf(hex + 2 * i, 3, "%02x", facts.fingerprint[i]);
+    set_text(L, "fingerprint", hex);
+    return true;
+}
+
 int tg_api_crypto_x509_parse(lua_State *L)
 {
     struct tg_str pem = tg_bind_arg_str(L, 1);
     struct facts facts = {.names_n = 0};
     if (pem.n > PEM_MAX || !take_facts(pem, &facts))
         return tg_bind_fail(L, "bad_input", "no certificate in PEM of at most 16 KiB");
-    lua_createtable(L, 0, 7);
-    set_text(L, "subject", facts.subject);
-    set_text(L, "issuer", facts.issuer);
-    set_text(L, "serial", facts.serial);
-    set_number(L, "not_before", facts.not_before);
-    set_number(L, "not_after", facts.not_after);
+    push_facts(L, &facts, "dns_names");
     lua_pushlstring(L, (const char *)facts.fingerprint, sizeof(facts.fingerprint));
     lua_setfield(L, -2, "fingerprint");
-    lua_newtable(L);
-    int count = 0;
-    for (size_t at = 0; at < facts.names_n; at += strlen(facts.names + at) + 1) {
-        lua_pushstring(L, facts.names + at);
-        lua_rawseti(L, -2, ++count);
-    }
-    lua_setfield(L, -2, "dns_names");
     return 1;
 }

@@ -47,7 +47,8 @@ void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapsh
         const struct tg_listen *listen = tg_listen_set_find(set, conf->address);
         if (listen != NULL && listen->added)
             tg_log(TG_LOG_INFO, "listen", "listening on %s (listener %.*s)",
-                   tg_addr_text(&listen->addr, room).p, TG_STR_ARG(conf->name));
+                   listen->addr.len > 0 ? tg_addr_text(&listen->addr, room).p : listen->key,
+                   TG_STR_ARG(conf->name));
     }
 }
 

@@ -15,6 +15,8 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "config/build_tls.h"
+#include "net/listen.h"
 #include "consumer/declared.h"
 #include "config/build_traffic.h"
 #include "route/expr.h"
@@ -231,11 +233,9 @@ static void build_zones(lua_State *L, struct build *b, int tree)
 /* ---- Plugins --------------------------------------------------------------------------------- */
 
 static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",
-    [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter",
-    [TG_PHASE_LOG] = "log",
+    [TG_PHASE_CERTIFICATE] = "certificate", [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",           [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter", [TG_PHASE_LOG] = "log",
 };
 
 static unsigned phase_mask(lua_State *L, int table)
@@ -488,16 +488,42 @@ static const struct tg_chains *chains_at(struct build *b, uint64_t index)
     return &b->chains[index - 1];
 }
 
+/* "unix:" and a path; a relative one goes below the configuration's folder. */
+static struct tg_str socket_path(lua_State *L, struct build *b, const char *path)
+{
+    const char *slash = path[0] != '/' ? strrchr(b->path, '/') : NULL;
+    lua_pushliteral(L, "unix:");
+    lua_pushlstring(L, b->path, slash != NULL ? (size_t)(slash + 1 - b->path) : 0);
+    lua_pushstring(L, path);
+    lua_concat(L, 3);
+    struct tg_str text = copy_at(L, b, -1);
+    lua_pop(L, 1);
+    return text;
+}
+
+/* The key of a listener on a unix socket, of bounded length. */
+static struct tg_str listener_path(lua_State *L, struct build *b, const char *path)
+{
+    struct tg_str text = socket_path(L, b, path);
+    if (text.n >= TG_LISTEN_KEY_MAX)
+        luaL_error(L, "%s: the path of a unix socket has at most 107 bytes", text.p);
+    return text;
+}
+
 /* ---- Listeners, services, routes ------------------------------------------------------------- */
 
 /* Reads the address in a field: its canonical text and what the kernel takes. */
 static struct tg_str build_address(lua_State *L, struct build *b, int table, struct tg_addr *addr)
 {
     lua_getfield(L, table, "address");
-    struct tg_str text = str_field(L, b, lua_gettop(L), "text");
-    if (tg_addr_parse(text, addr) != TG_OK)
+    int address = lua_gettop(L);
+    struct tg_str text = str_field(L, b, address, "text");
+    lua_getfield(L, address, "path");
+    if (!lua_isnil(L, -1))
+        text = listener_path(L, b, lua_tostring(L, -1));
+    else if (tg_addr_parse(text, addr) != TG_OK)
         luaL_error(L, "%s: not an address", text.p);
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     return text;
 }
 
@@ -518,12 +544,41 @@ static void build_trusted(lua_State *L, struct build *b, int table,
     lua_pop(L, 1);
 }
 
+static void refuse_tls(lua_State *L, struct tg_str name, enum tg_err err,
+                       const struct tg_tls_problem *why)
+{
+    if (err == TG_E_INVALID)
+        luaL_error(L, "%s: tls: %s: %s", name.p, why->field, why->text);
+    if (err != TG_OK)
+        luaL_error(L, OUT_OF_MEMORY);
+}
+
+static void build_listener_tls(lua_State *L, struct build *b, int table,
+                               struct tg_listener_conf *listener)
+{
+    const struct tg_limits *limits = &b->snapshot->settings.limits;
+    struct tg_build_tls rest = {
+        .listener = listener->name,
+        .ticket_life = limits->ticket_life,
+        .sessions = (uint32_t)limits->tls_sessions,
+        .asks_plugins = listener->chains->phase[TG_PHASE_CERTIFICATE].n > 0,
+    };
+    struct tg_tls_problem why = {0};
+    lua_getfield(L, table, "tls");
+    if (lua_istable(L, -1))
+        refuse_tls(L, listener->name,
+                   tg_build_tls_server(L, lua_gettop(L), &rest, &listener->tls, &why), &why);
+    lua_pop(L, 1);
+}
+
 static void build_listeners(lua_State *L, struct build *b, int tree)
 {
     uint32_t count = push_list(L, tree, "listeners");
     int list = lua_gettop(L);
     struct tg_listener_conf *listeners = take(L, b, count, sizeof(*listeners));
 
+    b->snapshot->listeners = listeners; /* now: their TLS is freed with the snapshot */
+    b->snapshot->listener_count = count;
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
         listeners[i].name = str_field(L, b, table, "name");
@@ -534,11 +589,14 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
         listeners[i].allow_connect = bool_field(L, table, "allow_connect");
         listeners[i].merge_slashes = bool_field(L, table, "merge_slashes");
         listeners[i].answer_options = bool_field(L, table, "answer_options");
+        listeners[i].proxy_protocol = bool_field(L, table, "proxy_protocol");
+        listeners[i].redirects = bool_field(L, table, "redirects");
+        listeners[i].redirect_port = (uint16_t)count_field(L, table, "redirect_port", 443);
+        listeners[i].hsts = str_field(L, b, table, "hsts");
         listeners[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        build_listener_tls(L, b, table, &listeners[i]);
         lua_pop(L, 1);
     }
-    b->snapshot->listeners = listeners;
-    b->snapshot->listener_count = count;
     lua_pop(L, 1);
 }
 
@@ -554,6 +612,16 @@ static void build_targets(lua_State *L, struct build *b, int table, struct tg_se
         lua_pop(L, 1);
     }
     service->targets = targets;
+    lua_pop(L, 1);
+}
+
+static void build_service_tls(lua_State *L, int table, struct tg_service_conf *service)
+{
+    struct tg_tls_problem why = {0};
+    lua_getfield(L, table, "tls");
+    if (lua_istable(L, -1))
+        refuse_tls(L, service->name, tg_build_tls_client(L, lua_gettop(L), &service->tls, &why),
+                   &why);
     lua_pop(L, 1);
 }
 
@@ -578,6 +646,8 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
     service->keepalive_timeout =
         time_field(L, pool, "idle_timeout", limits->upstream_keepalive_timeout);
     lua_pop(L, 2);
+    service->proxy_protocol = (int)count_field(L, table, "proxy_protocol", 0);
+    build_service_tls(L, table, service);
 }
 
 static void build_services(lua_State *L, struct build *b, int tree)
@@ -586,13 +656,13 @@ static void build_services(lua_State *L, struct build *b, int tree)
     int list = lua_gettop(L);
 
     b->services = take(L, b, count, sizeof(*b->services));
+    b->snapshot->services = b->services; /* now, as listeners */
+    b->snapshot->service_count = count;
     for (uint32_t i = 0; i < count; i++) {
         b->services[i].index = i;
         build_service(L, b, push_item(L, list, i), &b->services[i]);
         lua_pop(L, 1);
     }
-    b->snapshot->services = b->services;
-    b->snapshot->service_count = count;
     lua_pop(L, 1);
 }
 
@@ -622,6 +692,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->service = service > 0 ? &b->services[service - 1] : NULL;
     route->strip_prefix = str_field(L, b, table, "strip_prefix");
     route->preserve_host = bool_field(L, table, "preserve_host");
+    route->client_cert = bool_field(L, table, "client_cert");
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);

@@ -10,6 +10,7 @@
 #include "base/embed.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "config/build_tls.h"
 #include "config/digest.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
@@ -577,6 +578,8 @@ static const luaL_Reg functions[] = {
     {"path_captures", path_captures},
     {"read_template", read_template},
     {"build_routes", build_routes},
+    {"check_tls", tg_build_tls_check},
+    {"certificate_end", tg_build_tls_expiry},
     {"route_order", route_order},
     {"script_line", script_line},
     {"digest", tg_digest_values},

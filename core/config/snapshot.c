@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "net/tls_context.h"
 #include "consumer/store.h"
 #include "route/expr.h"
 #include "route/table.h"
@@ -104,6 +105,9 @@ static void free_condition(struct tg_expr *when)
 
 static void free_snapshot(struct tg_snapshot *snapshot)
 {
+    /* Const for everybody else: what they hold goes here. */
+    struct tg_listener_conf *listeners = (void *)(uintptr_t)snapshot->listeners;
+    struct tg_service_conf *services = (void *)(uintptr_t)snapshot->services;
     tg_route_table_free(&snapshot->table);
     tg_consumer_store_free(&snapshot->consumers);
     for (uint32_t i = 0; i < snapshot->instance_count; i++)
@@ -112,6 +116,10 @@ static void free_snapshot(struct tg_snapshot *snapshot)
         for (unsigned phase = 0; phase < TG_PHASES; phase++)
             free_condition(snapshot->plugins[i].when[phase]);
     }
+    for (uint32_t i = 0; i < snapshot->listener_count; i++)
+        tg_tls_context_unref(&listeners[i].tls);
+    for (uint32_t i = 0; i < snapshot->service_count; i++)
+        tg_tls_context_unref(&services[i].tls);
     while (snapshot->blocks != NULL) {
         struct tg_snapshot_block *block = snapshot->blocks;
         snapshot->blocks = block->next;

@@ -30,9 +30,11 @@ struct tg_rewrite_conf;
 struct tg_split_conf;
 struct tg_route_table;
 struct tg_expr;
+struct tg_tls_context;
 
-/* The phases that a request passes, in order. "certificate" comes with TLS. */
+/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first. */
 enum tg_phase {
+    TG_PHASE_CERTIFICATE,
     TG_PHASE_REWRITE,
     TG_PHASE_ACCESS,
     TG_PHASE_HEADER_FILTER,
@@ -135,7 +137,9 @@ struct tg_service_conf {
     const struct tg_target_conf *targets;
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
-    uint32_t keepalive; /* idle connections per target and worker */
+    struct tg_tls_context *tls; /* NULL: clear text; one reference */
+    int proxy_protocol;         /* version of the PROXY header that origins get; 0: none */
+    uint32_t keepalive;         /* idle connections per target and worker */
     uint64_t keepalive_timeout;
     const struct tg_str *tags;
     uint32_t tag_count;
@@ -148,6 +152,7 @@ struct tg_route_conf {
                                             * if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
+    bool client_cert; /* only clients whose certificate was verified: 403 for others */
     const struct tg_str *tags;
     uint32_t tag_count;
     /* What the route asks for instead of its service's; 0 where it is silent. */
@@ -173,10 +178,15 @@ struct tg_listener_conf {
     uint32_t trusted_count;
     bool allow_trace;
     bool allow_connect;
-    bool merge_slashes;  /* how paths are normalised: http/uri.h */
-    bool answer_options; /* OPTIONS that no route takes: Allow instead of 405 */
-    /* Global and listener instances: rewrite for every request, the other phases for a request that
-     * no route takes. The access chain is empty. */
+    bool merge_slashes;         /* how paths are normalised: http/uri.h */
+    bool answer_options;        /* OPTIONS that no route takes: Allow instead of 405 */
+    bool proxy_protocol;        /* a PROXY header comes first, from trusted networks alone */
+    bool redirects;             /* to https, all requests */
+    uint16_t redirect_port;     /* of https there */
+    struct tg_tls_context *tls; /* NULL: clear text; one reference */
+    struct tg_str hsts;         /* value of Strict-Transport-Security; empty: none */
+    /* Global and listener instances: certificate for every TLS handshake, rewrite for every
+     * request, the other phases for a request that no route takes. The access chain is empty. */
     const struct tg_chains *chains;
 };
 

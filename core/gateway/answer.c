@@ -162,6 +162,43 @@ void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow)
     tg_relay_start(r);
 }
 
+/* The path as the client wrote it, in whichever form it named the target. */
+static struct tg_str written_path(const struct tg_request *r)
+{
+    return r->in.raw_path.n > 0 ? r->in.raw_path : TG_STR("/");
+}
+
+void tg_answer_https(struct tg_request *r)
+{
+    struct tg_fmt f;
+    bool v6 = tg_str_find(r->in.host, ':', 0) < r->in.host.n && r->in.host.p[0] != '[';
+    if (r->in.host.n == 0 || r->in.method == TG_METHOD_CONNECT) {
+        tg_answer_refusal(r, 400, "this port redirects to https, and needs a host for that");
+        return;
+    }
+    tg_fmt_init_arena(&f, &r->arena, r->in.host.n + r->in.target.n + 32);
+    tg_fmt_lit(&f, "https://");
+    tg_fmt_add(&f, v6 ? TG_STR("[") : TG_STR(""));
+    tg_fmt_add(&f, r->in.host);
+    tg_fmt_add(&f, v6 ? TG_STR("]") : TG_STR(""));
+    if (r->listener->redirect_port != 443) {
+        tg_fmt_char(&f, ':');
+        tg_fmt_u64(&f, r->listener->redirect_port);
+    }
+    tg_fmt_add(&f, written_path(r));
+    if (r->in.query.p != NULL) {
+        tg_fmt_char(&f, '?');
+        tg_fmt_add(&f, r->in.query);
+    }
+    struct tg_str location = tg_fmt_str(&f);
+    if (location.p == NULL || !prepare(r, 308, TG_STR(""), TG_STR("")) ||
+        tg_fields_add(&r->resp.fields, TG_STR("Location"), location) != TG_OK) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
+    tg_relay_start(r);
+}
+
 void tg_answer_redirect(struct tg_request *r)
 {
     struct tg_str location;

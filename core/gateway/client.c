@@ -8,8 +8,10 @@
 
 #include "base/assert.h"
 #include "base/shared_map.h"
+#include "gateway/arrival.h"
 #include "gateway/internal.h"
 #include "http/h1_server.h"
+#include "net/tls_conn.h"
 #include "observe/metrics.h"
 
 #include <errno.h>
@@ -36,7 +38,7 @@ struct tg_acceptor {
     struct tg_gate *gate;
     struct tg_list link;                     /* in the gate's list while it accepts */
     const struct tg_listener_conf *listener; /* in the gate's snapshot */
-    char address[TG_ADDR_TEXT_MAX];          /* of the listener, terminated */
+    char address[TG_LISTEN_KEY_MAX];         /* of the listener, terminated */
     uint32_t refs;
     int fd; /* borrowed; -1: it accepts no more */
     ev_io io;
@@ -219,8 +221,8 @@ static const struct tg_stream_events stream_events = {
 static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
 {
     struct tg_client *c = client_of(server);
-    struct tg_request *r =
-        tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer);
+    struct tg_request *r = tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer,
+                                          tg_tls_facts_of(server->conn.transport));
     if (r == NULL)
         return NULL;
     server->stream.events = &stream_events;
@@ -277,46 +279,57 @@ static const struct tg_h1_server_events server_events = {
  */
 
 /* Counts the connection in; false, and counted as refused, when there are too many. */
-static bool admit(struct tg_gate *gate, const struct tg_addr *peer)
+static bool admit(struct tg_gate *gate)
 {
-    struct tg_gateway *g = gate->gateway;
-    uint64_t before = atomic_fetch_add_explicit(&g->connections, 1, memory_order_relaxed);
-    if (before >= gate->snapshot->settings.limits.connections) {
-        tg_limit_hit(connections);
-        tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_TOTAL);
-    } else if (!count_address(gate, peer)) {
-        tg_limit_hit(connections_per_address);
-        tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_ADDRESS);
-    } else {
+    uint64_t limit = gate->snapshot->settings.limits.connections;
+    if (atomic_fetch_add_explicit(&gate->gateway->connections, 1, memory_order_relaxed) < limit)
         return true;
-    }
-    atomic_fetch_sub_explicit(&g->connections, 1, memory_order_relaxed);
+    tg_limit_hit(connections);
+    tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_TOTAL);
+    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
     return false;
 }
 
-static enum tg_err open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
+/* The same for what its address has. */
+static bool admit_address(struct tg_gate *gate, const struct tg_addr *peer)
+{
+    if (count_address(gate, peer))
+        return true;
+    tg_limit_hit(connections_per_address);
+    tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_ADDRESS);
+    return false;
+}
+
+/* It will be none; `peer` is NULL where its address was not counted. */
+static void dismiss(struct tg_gate *gate, const struct tg_addr *peer)
+{
+    if (peer != NULL)
+        uncount_address(gate, peer);
+    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+}
+
+/* A client on the socket `fd`, or on what `conn` has; both counted in. */
+static enum tg_err serve(struct tg_acceptor *a, int fd, struct tg_conn *conn,
+                         const struct tg_addr *peer)
 {
     struct tg_gate *gate = a->gate;
-    if (!admit(gate, peer)) {
-        close(fd);
-        return TG_E_LIMIT;
-    }
     struct tg_client *c = tg_slab_lease(gate->worker->slab, sizeof(*c));
     enum tg_err err = TG_E_NOMEM;
     if (c == NULL) {
-        close(fd);
+        if (conn == NULL)
+            close(fd);
     } else {
         c->gate = gate;
         c->acceptor = a;
         c->peer = *peer;
         tg_task_init(&c->free_later, on_free);
-        err = tg_h1_server_open(&c->server, gate->worker, fd, &server_events);
+        err = conn != NULL ? tg_h1_server_adopt(&c->server, conn, &server_events)
+                           : tg_h1_server_open(&c->server, gate->worker, fd, &server_events);
     }
     if (err != TG_OK) {
         if (c != NULL)
             tg_slab_return(gate->worker->slab, c, sizeof(*c));
-        uncount_address(gate, peer);
-        atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+        dismiss(gate, peer);
         return err;
     }
     a->refs++;
@@ -324,6 +337,61 @@ static enum tg_err open_client(struct tg_acceptor *a, int fd, const struct tg_ad
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_ACCEPTED);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
     return TG_OK;
+}
+
+static bool arrival_admit(void *owner, const struct tg_addr *peer)
+{
+    return admit_address(((struct tg_acceptor *)owner)->gate, peer);
+}
+
+static void arrival_done(void *owner, struct tg_conn *conn, const struct tg_addr *peer)
+{
+    struct tg_acceptor *a = owner;
+    (void)serve(a, -1, conn, peer); /* served, or let go of */
+    unref_acceptor(a);
+}
+
+static void arrival_lost(void *owner, const struct tg_addr *peer)
+{
+    struct tg_acceptor *a = owner;
+    dismiss(a->gate, peer);
+    unref_acceptor(a);
+}
+
+static const struct tg_arrival_events arrival_events = {
+    .admit = arrival_admit,
+    .done = arrival_done,
+    .lost = arrival_lost,
+};
+
+static enum tg_err open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
+{
+    struct tg_gate *gate = a->gate;
+    if (!admit(gate)) {
+        close(fd);
+        return TG_E_LIMIT;
+    }
+    /* What is handed to us by hand, not by a socket of ours, has no steps to take. */
+    if (a->fd >= 0 && (a->listener->tls != NULL || a->listener->proxy_protocol)) {
+        a->refs++;
+        enum tg_err err = tg_arrival_open(gate, a->listener, fd, peer, &arrival_events, a);
+        if (err != TG_OK)
+            arrival_lost(a, NULL);
+        return err;
+    }
+    if (admit_address(gate, peer))
+        return serve(a, fd, NULL, peer);
+    close(fd);
+    dismiss(gate, NULL);
+    return TG_E_LIMIT;
+}
+
+static struct tg_addr local_peer(void)
+{
+    struct tg_addr addr = {.len = sizeof(addr.u.v4)};
+    addr.u.v4.sin_family = AF_INET;
+    addr.u.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return addr;
 }
 
 /* Takes up to `most` connections; false when the queue is empty or taking failed. */
@@ -336,6 +404,8 @@ static bool accept_some(struct tg_acceptor *a, int most)
         if (fd >= 0) {
             struct tg_addr peer;
             tg_addr_from_sockaddr((struct sockaddr *)&ss, len, &peer);
+            if (peer.len == 0) /* by a unix socket: from this machine */
+                peer = local_peer();
             (void)open_client(a, fd, &peer); /* refused and counted, or served */
             continue;
         }
@@ -366,7 +436,7 @@ static void on_pause_over(struct tg_timer *timer)
 /* An acceptor for `fd` with one reference, in no list; NULL: no memory. */
 static struct tg_acceptor *new_acceptor(struct tg_gate *gate, int fd, struct tg_str address)
 {
-    tg_assert(address.n < TG_ADDR_TEXT_MAX);
+    tg_assert(address.n < TG_LISTEN_KEY_MAX);
     struct tg_acceptor *a = tg_slab_lease(gate->worker->slab, sizeof(*a));
     if (a == NULL)
         return NULL;
@@ -478,12 +548,14 @@ void tg_acceptors_close(struct tg_gate *gate)
 
 void tg_clients_drain(struct tg_gate *gate)
 {
+    tg_arrivals_close(gate);
     TG_LIST_FOREACH(&gate->clients, it)
     tg_h1_server_drain(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
 }
 
 void tg_clients_close(struct tg_gate *gate)
 {
+    tg_arrivals_close(gate);
     TG_LIST_FOREACH(&gate->clients, it)
     tg_h1_server_close(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
 }

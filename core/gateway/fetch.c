@@ -166,6 +166,8 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
         .fresh = fresh,
     };
+    char room[TG_PROXY_HEADER_MAX];
+    tg_target_dress(fetch->service, NULL, NULL, &target, room);
     bool connected;
     fetch->connected = false;
     fetch->attempts++;

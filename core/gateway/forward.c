@@ -177,7 +177,7 @@ static void emit_forwarded(struct tg_request *r, struct out *out, struct tg_str 
         tg_fmt_lit(f, ";host=");
         forwarded_value(f, r->in.authority);
     }
-    tg_fmt_lit(f, ";proto=http");
+    tg_fmt_add(f, r->tls != NULL ? TG_STR(";proto=https") : TG_STR(";proto=http"));
     end(out);
 }
 
@@ -196,8 +196,10 @@ static void emit_x_forwarded(struct tg_request *r, struct out *out)
     f = begin(out, TG_STR("X-Forwarded-Port"));
     if (port.n > 0)
         tg_fmt_add(f, port);
-    else
+    else if (r->listener->addr.len > 0)
         tg_fmt_u64(f, tg_addr_port(&r->listener->addr));
+    else /* a unix socket has none: what the scheme means */
+        tg_fmt_u64(f, r->tls != NULL ? 443 : 80);
     end(out);
     emit_forwarded(r, out, peer);
 }
@@ -390,6 +392,8 @@ void tg_forward_trust(struct tg_request *r)
     uint16_t port;
     if (proto != NULL && tg_str_eq_nocase(proto->value, TG_STR("https")))
         r->scheme = TG_STR("https");
+    else if (proto != NULL && tg_str_eq_nocase(proto->value, TG_STR("http")))
+        r->scheme = TG_STR("http");
     if (host != NULL && tg_uri_split_authority(host->value, &name, &port) == TG_OK)
         r->client_host = host->value;
 }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "gateway/background.h"
 #include "gateway/client.h"
+#include "net/tls_shared.h"
 #include "gateway/mirror.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
@@ -12,11 +13,13 @@ enum tg_err tg_gateway_init(struct tg_gateway *gateway)
     gateway->connections = 0;
     gateway->dev = false;
     gateway->addresses = NULL;
+    gateway->handshakes = 0;
+    gateway->tls = tg_tls_shared_new();
     gateway->addresses_watch.map = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
     enum tg_err err = TG_E_NOMEM;
-    if (gateway->zones != NULL && gateway->bus != NULL)
+    if (gateway->zones != NULL && gateway->bus != NULL && gateway->tls != NULL)
         err = tg_client_addresses_new(&gateway->addresses);
     if (err == TG_OK)
         tg_map_watch_add(&gateway->addresses_watch, TG_STR("client_addresses"), gateway->addresses);
@@ -29,6 +32,7 @@ void tg_gateway_release(struct tg_gateway *gateway)
 {
     tg_map_watch_remove(&gateway->addresses_watch);
     tg_client_addresses_free(&gateway->addresses);
+    tg_tls_shared_free(&gateway->tls);
     tg_zones_free(&gateway->zones);
     tg_bus_free(&gateway->bus);
 }
@@ -43,6 +47,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
 {
     *gate = (struct tg_gate){.worker = worker, .gateway = gateway, .date_second = UINT64_MAX};
     tg_list_init(&gate->requests);
+    tg_list_init(&gate->arrivals);
     tg_list_init(&gate->mirrors);
     tg_list_init(&gate->clients);
     tg_list_init(&gate->acceptors);
@@ -54,6 +59,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     gate->pool = tg_pool_new(worker);
     if (gate->pool == NULL)
         return TG_E_NOMEM;
+    tg_pool_set_tls(gate->pool, gateway->tls);
     tg_bus_join(gateway->bus, &gate->mailbox, &worker->loop, on_message, gate);
     return TG_OK;
 }
@@ -103,7 +109,7 @@ void tg_gate_release(struct tg_gate *gate)
 void tg_gate_check_drained(struct tg_gate *gate)
 {
     if (!gate->worker->draining || gate->on_drained == NULL || !tg_list_is_empty(&gate->clients) ||
-        !tg_list_is_empty(&gate->requests))
+        !tg_list_is_empty(&gate->requests) || !tg_list_is_empty(&gate->arrivals))
         return;
     tg_background_retire_all(gate->vms); /* queues send what they have */
     if (gate->on_drained == NULL ||      /* told meanwhile */

@@ -21,9 +21,12 @@
 #include "upstream/pool.h"
 
 struct tg_shared_map;
+struct tg_tls_shared;
 
 struct tg_gateway {
     _Atomic uint64_t connections;    /* of clients, open now */
+    _Atomic uint64_t handshakes;     /* of clients: arrivals under way */
+    struct tg_tls_shared *tls;       /* ticket keys, sessions of origins; owned */
     struct tg_shared_map *addresses; /* connections per client address; owned */
     struct tg_map_watch addresses_watch;
     struct tg_zones *zones; /* what plugins share; owned */
@@ -41,6 +44,7 @@ struct tg_gate {
     struct tg_runner runner;
     struct tg_accounting accounting;
     struct tg_list requests;      /* of struct tg_request */
+    struct tg_list arrivals;      /* of connections that are no clients yet: arrival.h */
     struct tg_list mirrors;       /* of struct tg_mirror */
     uint32_t mirror_count;        /* in there */
     struct tg_list clients;       /* of struct tg_client */

@@ -25,9 +25,20 @@ static inline uint64_t tg_request_now(const struct tg_request *r)
 
 /* ---- request.c ---- */
 
-/* A request whose head is about to be parsed; NULL: no memory. */
+/* A request whose head is about to be parsed; NULL: no memory. `tls`: what its connection agreed
+ * on; NULL: it is in clear. */
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
-                                  struct tg_stream *stream, const struct tg_addr *peer);
+                                  struct tg_stream *stream, const struct tg_addr *peer,
+                                  struct tg_tls_facts *tls);
+
+/* What plugins see of a handshake, in place of a request: it has a listener, a peer and `tls`, and
+ * passes the certificate phase alone. NULL: no memory. `h` is borrowed until the end, which the
+ * caller brings about, not while a plugin runs. */
+struct tg_request *tg_request_new_handshake(struct tg_gate *gate,
+                                            const struct tg_listener_conf *listener,
+                                            const struct tg_addr *peer, struct tg_handshake *h,
+                                            struct tg_tls_facts *tls);
+void tg_request_end_handshake(struct tg_request *r);
 
 /* Its head is good: on it goes. / It is not: the answer is `status`. */
 void tg_request_start(struct tg_request *r);
@@ -57,6 +68,9 @@ void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail
 
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
+
+/* 308 to the same place at https. */
+void tg_answer_https(struct tg_request *r);
 
 /* 204 with the Allow list, to OPTIONS; 200 with the head of a TRACE. */
 void tg_answer_options(struct tg_request *r, struct tg_str allow);

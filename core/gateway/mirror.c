@@ -182,6 +182,8 @@ static void dial(struct tg_mirror *m, uint32_t index)
         .addr = tg_target_addr(m->service, index),
         .connect_timeout = m->service->connect_timeout,
     };
+    char room[TG_PROXY_HEADER_MAX];
+    tg_target_dress(m->service, NULL, NULL, &target, room);
     bool connected;
     if (tg_pool_lease(m->gate->pool, &target, &events, m, &m->client, &connected) != TG_OK)
         finish(m, TG_METRIC_MIRROR_FAILED);

@@ -189,7 +189,8 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
     if (p->phase == TG_PHASE_LOG || p->instance->on_error == TG_ON_ERROR_SKIP)
         return TG_STEP_NEXT;
     r->error = code;
-    if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER)
+    if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER ||
+        p->phase == TG_PHASE_CERTIFICATE)
         return break_off(r);
     return answer_failure(r, status, code);
 }

@@ -1,7 +1,8 @@
 /* proxy.c: the exchange with the origin: lease a connection, send the request, wait for the answer.
  *
  * What fails and what becomes of it:
- *   connecting           another target, each once; then 502, or 504 when time was up
+ *   connecting           another target, each once; then 502, or 504 when time was up. A handshake
+ *                        that fails, or a certificate that is not accepted, is no connection
  *   a kept connection    died before a byte of the answer came, nothing of a body was sent and the
  *                        method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
  *   before the head      502 (closed, reset, broken framing), 504 (time)
@@ -44,7 +45,11 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
         tg_answer_error(r, 503, "no_resources");
         return;
     }
-    if (r->upstream.connected == 0)
+    if (err == TG_E_UNTRUSTED)
+        tg_answer_error(r, 502, "upstream_untrusted");
+    else if (err == TG_E_TLS)
+        tg_answer_error(r, 502, "upstream_tls_failed");
+    else if (r->upstream.connected == 0)
         tg_answer_error(r, 502, "upstream_unreachable");
     else
         tg_answer_error(r, 502,
@@ -268,6 +273,8 @@ static void connect_next(struct tg_request *r, bool fresh)
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
     };
     bool connected;
+    char room[TG_PROXY_HEADER_MAX];
+    tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
     target.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
     r->upstream.called = true;

@@ -95,6 +95,16 @@ static enum tg_err add_date(struct tg_request *r)
     return tg_fields_add(&r->resp.fields, TG_STR("Date"), tg_gate_date(r->gate));
 }
 
+/* What the gateway itself says in every head. */
+static enum tg_err add_own_fields(struct tg_request *r)
+{
+    enum tg_err err = add_date(r);
+    if (err == TG_OK && r->listener->hsts.n > 0 && r->tls != NULL)
+        err =
+            tg_fields_set(&r->resp.fields, TG_STR("Strict-Transport-Security"), r->listener->hsts);
+    return err;
+}
+
 void tg_relay_send(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
@@ -107,7 +117,7 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
-    if (add_date(r) != TG_OK) {
+    if (add_own_fields(r) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;
     }

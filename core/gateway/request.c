@@ -8,6 +8,7 @@
 #include "gateway/routing.h"
 
 #include "base/assert.h"
+#include "net/tls_conn.h"
 #include "observe/metrics.h"
 #include "route/method.h"
 
@@ -15,6 +16,7 @@
  */
 
 static const char *const state_names[TG_REQUEST_STATES] = {
+    [TG_REQUEST_HANDSHAKE] = "handshake",
     [TG_REQUEST_REWRITE] = "rewrite",
     [TG_REQUEST_ACCESS] = "access",
     [TG_REQUEST_CONNECT] = "connect",
@@ -31,6 +33,7 @@ static const char *const state_names[TG_REQUEST_STATES] = {
 void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
 {
     static const unsigned allowed[TG_REQUEST_STATES] = {
+        [TG_REQUEST_HANDSHAKE] = BIT(DONE),
         [TG_REQUEST_REWRITE] = BIT(ACCESS) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_ACCESS] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_CONNECT] = BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(LOG),
@@ -57,8 +60,8 @@ const char *tg_source_name(enum tg_source source)
 
 const char *tg_phase_name(enum tg_phase phase)
 {
-    static const char *const names[TG_PHASES] = {"rewrite", "access", "header_filter",
-                                                 "body_filter", "log"};
+    static const char *const names[TG_PHASES] = {"certificate",   "rewrite",     "access",
+                                                 "header_filter", "body_filter", "log"};
     return names[phase];
 }
 
@@ -73,6 +76,7 @@ static void on_free(struct tg_task *task)
     r->magic = 0;
     tg_list_remove(&r->link);
     tg_vm_set_unref(&r->vms);
+    tg_tls_facts_unref(&r->tls);
     struct tg_arena arena = r->arena; /* the request is in it */
     tg_arena_release(&arena);
     tg_gate_check_drained(gate);
@@ -87,7 +91,8 @@ static void on_read_later(struct tg_task *task)
 }
 
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
-                                  struct tg_stream *stream, const struct tg_addr *peer)
+                                  struct tg_stream *stream, const struct tg_addr *peer,
+                                  struct tg_tls_facts *tls)
 {
     struct tg_worker *worker = gate->worker;
     struct tg_arena arena;
@@ -107,7 +112,8 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     r->peer = r->client = *peer;
     r->started = worker->loop.clock.mono;
     r->started_real = worker->loop.clock.real;
-    r->scheme = TG_STR("http");
+    r->scheme = tls != NULL ? TG_STR("https") : TG_STR("http");
+    r->tls = tls != NULL ? tg_tls_facts_ref(tls) : NULL;
     r->edits_end = &r->edits;
     r->measured = tg_accounting_choose(&gate->accounting);
     tg_rand_id(&worker->rand, r->id);
@@ -119,6 +125,34 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     tg_list_push_back(&gate->requests, &r->link);
     tg_metric_inc(worker->cells, TG_METRIC_REQUESTS_OPEN);
     return r;
+}
+
+/* ---- A handshake -------------------------------------------------------------------------------
+ */
+
+struct tg_request *tg_request_new_handshake(struct tg_gate *gate,
+                                            const struct tg_listener_conf *listener,
+                                            const struct tg_addr *peer, struct tg_handshake *h,
+                                            struct tg_tls_facts *tls)
+{
+    struct tg_request *r = tg_request_new(gate, listener, NULL, peer, tls);
+    if (r == NULL)
+        return NULL;
+    tg_metric_dec(gate->worker->cells, TG_METRIC_REQUESTS_OPEN); /* it is none */
+    r->state = TG_REQUEST_HANDSHAKE;
+    r->handshake = h;
+    r->deadline = r->started + r->snapshot->settings.limits.handshake_timeout;
+    return r;
+}
+
+void tg_request_end_handshake(struct tg_request *r)
+{
+    tg_assert(r->state == TG_REQUEST_HANDSHAKE);
+    tg_plugins_cancel(r);
+    tg_request_set_state(r, TG_REQUEST_DONE);
+    r->handshake = NULL;
+    tg_plugins_end(r);
+    tg_loop_defer(&r->gate->worker->loop, &r->free_later);
 }
 
 /* ---- The way -----------------------------------------------------------------------------------
@@ -137,6 +171,10 @@ static const struct tg_str all_methods = {"GET, HEAD, POST, PUT, PATCH, DELETE, 
 static bool answered_early(struct tg_request *r)
 {
     enum tg_method method = r->in.method;
+    if (r->listener->redirects) {
+        tg_answer_https(r);
+        return true;
+    }
     if ((method == TG_METHOD_TRACE && !r->listener->allow_trace) ||
         (method == TG_METHOD_CONNECT && !r->listener->allow_connect)) {
         tg_answer_wrong_method(r, all_methods);
@@ -265,6 +303,10 @@ static void route(struct tg_request *r)
         return;
     }
     r->matched = match.matched;
+    if (r->route->client_cert && (r->tls == NULL || !r->tls->verified)) {
+        tg_answer_error(r, 403, "client_certificate_required");
+        return;
+    }
     if ((r->route->split != NULL || r->route->canary != NULL) && !r->route->chooses_late)
         tg_shape_choose(r);
     if (rewrite(r))
@@ -318,6 +360,10 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
 {
     if (step == TG_STEP_WAIT)
         return;
+    if (phase == TG_PHASE_CERTIFICATE) {
+        r->handshake->on_step(r->handshake, step);
+        return;
+    }
     if (phase == TG_PHASE_LOG) {
         end(r);
         return;

@@ -9,6 +9,7 @@
  *                                      |                          |      ^
  *                                      +---------> TUNNEL --------+------+
  *
+ *   HANDSHAKE      of a connection, not of a request: the certificate phase, then DONE
  *   REWRITE        head known; plugins of global and listener scope; then routing
  *   ACCESS         route known; plugins of the route
  *   CONNECT        waiting for a connection to the origin
@@ -38,6 +39,8 @@
 struct tg_consumer;
 struct tg_wait;
 struct tg_decode;
+struct tg_tls_facts;
+struct tg_transport;
 struct tg_mirror;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
@@ -49,6 +52,7 @@ struct tg_vm_set;
 struct tg_h1_client;
 
 enum tg_request_state {
+    TG_REQUEST_HANDSHAKE, /* no request yet: plugins look at a connection's ClientHello */
     TG_REQUEST_REWRITE,
     TG_REQUEST_ACCESS,
     TG_REQUEST_CONNECT,
@@ -59,6 +63,14 @@ enum tg_request_state {
     TG_REQUEST_LOG,
     TG_REQUEST_DONE,
     TG_REQUEST_STATES
+};
+
+/* A TLS handshake that plugins have a say in: the part of gateway/arrival that they see. */
+struct tg_handshake {
+    struct tg_transport *transport;
+    int alert; /* of ctx.tls:reject(); 0: none */
+    /* The chain, which waited, came to `step`, an enum tg_step. */
+    void (*on_step)(struct tg_handshake *h, int step);
 };
 
 /* Where the answer came from: ctx.resp.source. */
@@ -208,11 +220,13 @@ struct tg_request {
 
     /* what the client sent; never changes */
     struct tg_request_head in;
-    struct tg_addr peer;       /* the other end of the connection */
-    struct tg_addr client;     /* the client as trusted proxies tell it, else peer */
-    struct tg_str scheme;      /* "http" or "https", as trusted proxies tell it */
-    struct tg_str client_host; /* host as trusted proxies tell it, else in.authority */
-    bool trusted;              /* the peer is a trusted proxy */
+    struct tg_addr peer;            /* the other end of the connection */
+    struct tg_addr client;          /* the client as trusted proxies tell it, else peer */
+    struct tg_str scheme;           /* "http" or "https", as trusted proxies tell it */
+    struct tg_str client_host;      /* host as trusted proxies tell it, else in.authority */
+    bool trusted;                   /* the peer is a trusted proxy */
+    struct tg_handshake *handshake; /* in the certificate phase, else NULL; borrowed */
+    struct tg_tls_facts *tls;       /* of the connection; NULL: clear text; one reference */
 
     /* where it goes */
     const struct tg_route_conf *route; /* NULL: none */

@@ -7,6 +7,7 @@
 #include "config/snapshot.h"
 #include "gateway/param.h"
 #include "http/uri.h"
+#include "net/tls_conn.h"
 
 struct pair {
     struct tg_str name;
@@ -129,6 +130,10 @@ static bool fetch(void *arg, enum tg_route_source source, struct tg_str name, un
         *value = f->r->scheme;
         return nth == 0;
     case TG_ROUTE_SNI:
+        if (f->r->tls == NULL || f->r->tls->sni.p == NULL)
+            return false;
+        *value = f->r->tls->sni;
+        return nth == 0;
     case TG_ROUTE_SOURCES:
         break;
     }

@@ -44,9 +44,26 @@ bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)
 
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting)
 {
-    enum tg_metric_id id = connecting             ? TG_METRIC_UPSTREAM_FAILED_CONNECT
+    bool tls = err == TG_E_TLS || err == TG_E_UNTRUSTED;
+    enum tg_metric_id id = tls                    ? TG_METRIC_UPSTREAM_FAILED_TLS
+                           : connecting           ? TG_METRIC_UPSTREAM_FAILED_CONNECT
                            : err == TG_E_TIMEOUT  ? TG_METRIC_UPSTREAM_FAILED_TIMEOUT
                            : err == TG_E_PROTOCOL ? TG_METRIC_UPSTREAM_FAILED_PROTOCOL
                                                   : TG_METRIC_UPSTREAM_FAILED_CLOSED;
     tg_metric_inc(gate->worker->cells, id);
+}
+
+void tg_target_dress(const struct tg_service_conf *service, const struct tg_addr *client,
+                     const struct tg_addr *local, struct tg_pool_target *target,
+                     char room[TG_PROXY_HEADER_MAX])
+{
+    static const struct tg_addr nobody;
+    int version = service->proxy_protocol;
+    target->tls = service->tls;
+    if (version == 0)
+        return;
+    bool told = client != NULL && local != NULL;
+    size_t n =
+        tg_proxy_header_write(room, version, told ? client : &nobody, told ? local : &nobody);
+    target->preface = tg_str(room, n);
 }

@@ -7,6 +7,7 @@
 #define TG_GATEWAY_TARGET_H
 
 #include "gateway/gate.h"
+#include "net/proxy_header.h"
 
 /* The index of the target that is next: in turn, each as often as its weight says. */
 uint32_t tg_target_pick(struct tg_gate *gate, const struct tg_service_conf *service);
@@ -24,5 +25,12 @@ bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err);
 
 /* Counts a failure. */
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting);
+
+/* How connections to the service are made, besides where to: TLS, and a PROXY header in `room`
+ * (which lives as long as `target` is used) that speaks of `client`, who came to `local`; NULL: the
+ * gateway speaks for itself. */
+void tg_target_dress(const struct tg_service_conf *service, const struct tg_addr *client,
+                     const struct tg_addr *local, struct tg_pool_target *target,
+                     char room[TG_PROXY_HEADER_MAX]);
 
 #endif

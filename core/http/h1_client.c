@@ -297,7 +297,10 @@ static void on_readable(struct tg_conn *conn)
     size_t n;
     tg_magic_check(c, CLIENT_MAGIC);
     if (c->state == TG_H1_CLIENT_IDLE) {
-        fail(c, TG_E_CLOSED, NULL); /* the origin ended it, or speaks out of turn */
+        char byte;
+        if (tg_conn_read(conn, &byte, 1, &n) !=
+            TG_E_AGAIN)                 /* more than a word between transports */
+            fail(c, TG_E_CLOSED, NULL); /* the origin ended it, or speaks out of turn */
         return;
     }
     size_t size = c->head_done ? c->limits.buffer : HEAD_BUFFER;
@@ -357,7 +360,7 @@ static void on_connected(struct tg_conn *conn, enum tg_err err)
     struct tg_h1_client *c = TG_CONTAINER_OF(conn, struct tg_h1_client, conn);
     tg_magic_check(c, CLIENT_MAGIC);
     if (err != TG_OK) {
-        fail(c, err, NULL);
+        fail(c, err, tg_conn_problem(conn));
         return;
     }
     c->report.run = on_report;

@@ -573,19 +573,36 @@ static const struct tg_conn_handler conn_handler = {
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *worker, int fd,
-                              const struct tg_h1_server_events *events)
+static void prepare(struct tg_h1_server *server, const struct tg_h1_server_events *events)
 {
     *server = (struct tg_h1_server){.magic = SERVER_MAGIC, .events = events};
     server->stream.ops = &tg_h1_server_ops;
     tg_task_init(&server->soon, on_soon);
-    enum tg_err err = tg_conn_open(&server->conn, worker, fd, &conn_handler);
+}
+
+/* The connection stands, or not. */
+static enum tg_err begin(struct tg_h1_server *server, enum tg_err err)
+{
     if (err != TG_OK)
         return err;
-    server->limits = events->limits(server);
+    server->limits = server->events->limits(server);
     server->since = now(server);
     tg_h1_server_settle(server);
     return TG_OK;
+}
+
+enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *worker, int fd,
+                              const struct tg_h1_server_events *events)
+{
+    prepare(server, events);
+    return begin(server, tg_conn_open(&server->conn, worker, fd, &conn_handler));
+}
+
+enum tg_err tg_h1_server_adopt(struct tg_h1_server *server, struct tg_conn *from,
+                               const struct tg_h1_server_events *events)
+{
+    prepare(server, events);
+    return begin(server, tg_conn_adopt(&server->conn, from, &conn_handler));
 }
 
 void tg_h1_server_drain(struct tg_h1_server *server)

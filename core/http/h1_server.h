@@ -79,7 +79,6 @@ struct tg_h1_server {
     const struct tg_limits *limits; /* of the exchange */
     uint64_t since;                 /* us: when the state, or the last read in it, began */
     uint64_t requests;
-    struct tg_fmt stage; /* head and first bytes that wait to leave together, in the arena */
     enum tg_method method;
     enum tg_framing out_framing;
     uint64_t out_left; /* TG_FRAMING_LENGTH: bytes still to come; then of `discarding` */
@@ -102,6 +101,10 @@ _Static_assert(sizeof(struct tg_h1_server) <= 424,
 /* Takes over the accepted socket `fd`, also on failure. */
 enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *worker, int fd,
                               const struct tg_h1_server_events *events) TG_MUST_USE;
+
+/* The same on what `from` has: its socket, its transport, what is queued in it (net/conn.h). */
+enum tg_err tg_h1_server_adopt(struct tg_h1_server *server, struct tg_conn *from,
+                               const struct tg_h1_server_events *events) TG_MUST_USE;
 
 /* Closes an idle connection at once, others as soon as their exchange is over: the process drains.
  */

@@ -8,8 +8,9 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#define CONN_MAGIC 0xc0ffee01u
-#define FLUSH_IOV  16
+#define CONN_MAGIC  0xc0ffee01u
+#define FLUSH_IOV   16
+#define PREFACE_MAX 512
 
 static void update_interest(struct tg_conn *conn, int events)
 {
@@ -26,18 +27,8 @@ static int interest(const struct tg_conn *conn)
     return ev_is_active(&conn->io) ? conn->io.events & (EV_READ | EV_WRITE) : 0;
 }
 
-static void finish_connect(struct tg_conn *conn)
-{
-    int error = 0;
-    socklen_t len = sizeof(error);
-    conn->connecting = false;
-    tg_assert(getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0);
-    update_interest(conn, error == 0 ? EV_READ : 0);
-    conn->handler->on_connected(conn, tg_err_from_errno(error));
-}
-
-/* Sends queued bytes; false when the connection failed and was reported. */
-static bool flush(struct tg_conn *conn)
+/* Sends queued bytes: TG_OK, all are gone; TG_E_AGAIN; else the connection failed. */
+static enum tg_err send_queued(struct tg_conn *conn)
 {
     struct iovec iov[FLUSH_IOV];
     while (conn->out.size > 0) {
@@ -46,18 +37,79 @@ static bool flush(struct tg_conn *conn)
         ssize_t sent = sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
-        if (sent < 0 && errno == EAGAIN)
-            return true;
-        if (sent < 0) {
-            conn->handler->on_failed(conn, tg_err_from_errno(errno));
-            return false;
-        }
+        if (sent < 0)
+            return tg_err_from_errno(errno);
         conn->sent_at = tg_loop_now(&conn->worker->loop);
         tg_buf_consume(&conn->out, (size_t)sent);
     }
     update_interest(conn, interest(conn) & ~EV_WRITE);
-    conn->handler->on_drained(conn);
-    return tg_conn_is_open(conn);
+    return TG_OK;
+}
+
+/* False when the connection failed and was reported, or is closed. */
+static bool flush(struct tg_conn *conn)
+{
+    enum tg_err err = send_queued(conn);
+    if (err == TG_E_AGAIN)
+        return true;
+    if (err == TG_OK)
+        conn->handler->on_drained(conn);
+    else
+        conn->handler->on_failed(conn, err);
+    return err == TG_OK && tg_conn_is_open(conn);
+}
+
+/* The owner may use the connection, or learns why not. */
+static void be_connected(struct tg_conn *conn, enum tg_err err)
+{
+    int events = conn->out.size > 0 ? EV_READ | EV_WRITE : EV_READ;
+    conn->connecting = conn->greeting = false;
+    update_interest(conn, err == TG_OK ? events : 0);
+    conn->handler->on_connected(conn, err);
+}
+
+/* A step of the transport's greeting. */
+static void greet(struct tg_conn *conn)
+{
+    enum tg_err err = conn->transport->ops->greet(conn->transport);
+    if (err != TG_E_AGAIN) {
+        be_connected(conn, err);
+        return;
+    }
+    int reading = conn->transport->parked ? 0 : EV_READ;
+    update_interest(conn, reading | (conn->out.size > 0 ? EV_WRITE : 0));
+}
+
+static void go_on_greeting(struct tg_conn *conn, int events)
+{
+    enum tg_err err = events & EV_WRITE && conn->out.size > 0 ? send_queued(conn) : TG_OK;
+    if (err != TG_OK && err != TG_E_AGAIN)
+        be_connected(conn, err);
+    else if (events & EV_READ && !conn->transport->parked)
+        greet(conn);
+}
+
+/* The socket stands: what was to go first goes, then the transport greets. */
+static void stand(struct tg_conn *conn)
+{
+    enum tg_err err = send_queued(conn); /* a new socket takes a preface whole */
+    conn->connecting = false;
+    conn->greeting = err == TG_OK && conn->transport != NULL;
+    if (conn->greeting)
+        greet(conn);
+    else
+        be_connected(conn, err == TG_E_AGAIN ? TG_E_SYSTEM : err);
+}
+
+static void finish_connect(struct tg_conn *conn)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    tg_assert(getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0);
+    if (error != 0)
+        be_connected(conn, tg_err_from_errno(error));
+    else
+        stand(conn);
 }
 
 /* Bytes or an end arrived that nobody asked for: look without taking, and stop watching. */
@@ -83,6 +135,10 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events)
         finish_connect(conn);
         return;
     }
+    if (conn->greeting) {
+        go_on_greeting(conn, events);
+        return;
+    }
     if ((events & EV_WRITE) && conn->out.size > 0 && !flush(conn))
         return;
     if (!(events & EV_READ))
@@ -91,6 +147,16 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events)
         conn->handler->on_readable(conn);
     else
         unwanted_read(conn);
+}
+
+/* The transport holds bytes that the kernel has handed over already. */
+static void on_resume(struct tg_task *task)
+{
+    struct tg_transport *t = TG_CONTAINER_OF(task, struct tg_transport, resume);
+    struct tg_conn *conn = t->conn;
+    tg_magic_check(conn, CONN_MAGIC);
+    if (t->more && conn->want_read && !conn->greeting)
+        conn->handler->on_readable(conn);
 }
 
 static void on_timer(struct tg_timer *timer)
@@ -107,7 +173,8 @@ static enum tg_err setup(struct tg_conn *conn, struct tg_worker *worker, int fd,
     conn->fd = fd;
     conn->worker = worker;
     conn->handler = handler;
-    conn->want_read = conn->connecting = conn->eof = false;
+    conn->transport = NULL;
+    conn->want_read = conn->connecting = conn->greeting = conn->eof = false;
     tg_buf_init(&conn->out, worker->slab);
     ev_io_init(&conn->io, on_io, fd, 0);
     conn->io.data = conn;
@@ -153,10 +220,86 @@ enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
     return TG_OK;
 }
 
-void tg_conn_close(struct tg_conn *conn)
+void tg_conn_secure(struct tg_conn *conn, struct tg_transport *transport)
 {
-    if (conn->fd < 0 || conn->magic != CONN_MAGIC)
+    transport->conn = conn;
+    tg_task_init(&transport->resume, on_resume);
+    conn->transport = transport;
+    if (conn->connecting)
         return;
+    conn->greeting = true;
+    greet(conn);
+}
+
+void tg_conn_resume(struct tg_conn *conn)
+{
+    tg_assert(conn->greeting);
+    conn->transport->parked = false;
+    greet(conn);
+}
+
+enum tg_err tg_conn_preface(struct tg_conn *conn, const char *p, size_t n)
+{
+    tg_assert(conn->connecting && n <= PREFACE_MAX);
+    return tg_buf_append(&conn->out, p, n);
+}
+
+enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
+                          const struct tg_conn_handler *handler)
+{
+    struct tg_transport *transport = from->transport;
+    struct tg_buf out = from->out;
+    int fd = from->fd;
+    from->transport = NULL;
+    tg_buf_init(&from->out, from->worker->slab);
+    from->fd = -1;
+    ev_io_stop(from->worker->loop.ev, &from->io);
+    tg_timer_release(&from->timer);
+    from->magic = 0;
+    enum tg_err err = setup(conn, from->worker, fd, handler);
+    if (err != TG_OK) {
+        tg_buf_release(&out);
+        if (transport != NULL) {
+            tg_task_cancel(&transport->resume);
+            transport->ops->free(&transport, true);
+        }
+        return err;
+    }
+    conn->out = out;
+    conn->transport = transport;
+    if (transport != NULL)
+        transport->conn = conn;
+    /* Not ev_io_set(): libev would take the descriptor for a new one, and the kernel be asked
+     * twice. */
+    ev_io_modify(&conn->io, out.size > 0 ? EV_READ | EV_WRITE : EV_READ);
+    conn->io.events &= ~EV__IOFDSET;
+    ev_io_start(conn->worker->loop.ev, &conn->io);
+    return TG_OK;
+}
+
+/* `quietly`: without a proper end. */
+static void drop_transport(struct tg_conn *conn, bool quietly)
+{
+    if (conn->transport == NULL)
+        return;
+    tg_task_cancel(&conn->transport->resume);
+    conn->transport->ops->free(&conn->transport, quietly || conn->greeting);
+}
+
+void tg_conn_strip(struct tg_conn *conn)
+{
+    drop_transport(conn, true);
+    conn->greeting = false;
+}
+
+const char *tg_conn_problem(const struct tg_conn *conn)
+{
+    return conn->transport != NULL ? conn->transport->ops->problem(conn->transport) : NULL;
+}
+
+static void close_conn(struct tg_conn *conn, bool quietly)
+{
+    drop_transport(conn, quietly);
     ev_io_stop(conn->worker->loop.ev, &conn->io);
     tg_timer_release(&conn->timer);
     tg_buf_release(&conn->out);
@@ -165,12 +308,19 @@ void tg_conn_close(struct tg_conn *conn)
     conn->magic = 0;
 }
 
+void tg_conn_close(struct tg_conn *conn)
+{
+    if (conn->fd >= 0 && conn->magic == CONN_MAGIC)
+        close_conn(conn, false);
+}
+
 void tg_conn_reset(struct tg_conn *conn)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
-    if (conn->fd >= 0 && conn->magic == CONN_MAGIC)
-        setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    tg_conn_close(conn);
+    if (conn->fd < 0 || conn->magic != CONN_MAGIC)
+        return;
+    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close_conn(conn, true);
 }
 
 bool tg_conn_is_open(const struct tg_conn *conn)
@@ -181,11 +331,25 @@ bool tg_conn_is_open(const struct tg_conn *conn)
 void tg_conn_set_reading(struct tg_conn *conn, bool on)
 {
     conn->want_read = on;
-    if (on && !conn->connecting)
-        update_interest(conn, interest(conn) | EV_READ);
+    if (!on || conn->connecting || conn->greeting)
+        return;
+    update_interest(conn, interest(conn) | EV_READ);
+    if (conn->transport != NULL && conn->transport->more)
+        tg_loop_defer(&conn->worker->loop, &conn->transport->resume);
 }
 
 enum tg_err tg_conn_read(struct tg_conn *conn, char *p, size_t cap, size_t *n)
+{
+    struct tg_transport *t = conn->transport;
+    if (TG_LIKELY(t == NULL))
+        return tg_conn_recv_raw(conn, p, cap, n);
+    enum tg_err err = t->ops->read(t, p, cap, n);
+    if (t->more)
+        tg_loop_defer(&conn->worker->loop, &t->resume);
+    return err;
+}
+
+enum tg_err tg_conn_recv_raw(struct tg_conn *conn, char *p, size_t cap, size_t *n)
 {
     ssize_t got;
     do {
@@ -230,7 +394,26 @@ static ssize_t send_pieces(int fd, struct iovec *iov, int count)
     return sent;
 }
 
+enum tg_err tg_conn_queue_raw(struct tg_conn *conn, const char *p, size_t n)
+{
+    return tg_buf_append(&conn->out, p, n);
+}
+
+enum tg_err tg_conn_flush_raw(struct tg_conn *conn)
+{
+    if (conn->out.size == 0)
+        return TG_OK;
+    enum tg_err err = send_queued(conn);
+    return err == TG_E_AGAIN ? TG_OK : err; /* the greeting waits for room */
+}
+
 enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
+{
+    struct tg_transport *t = conn->transport;
+    return TG_LIKELY(t == NULL) ? tg_conn_send_raw(conn, iov, count) : t->ops->write(t, iov, count);
+}
+
+enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count)
 {
     size_t total = 0;
     ssize_t sent = 0;
@@ -253,6 +436,8 @@ enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
 
 void tg_conn_shutdown(struct tg_conn *conn)
 {
+    if (conn->transport != NULL)
+        conn->transport->ops->shutdown(conn->transport);
     shutdown(conn->fd, SHUT_WR);
 }
 

@@ -19,16 +19,18 @@
 #include "base/buf.h"
 #include "event/worker.h"
 #include "net/addr.h"
+#include "net/transport.h"
 
 struct tg_conn;
 
 struct tg_conn_handler {
-    void (*on_readable)(struct tg_conn *conn);                 /* bytes, end or error: read */
-    void (*on_drained)(struct tg_conn *conn);                  /* the queue is empty again */
-    void (*on_gone)(struct tg_conn *conn, enum tg_err e);      /* peer left while nobody read */
-    void (*on_failed)(struct tg_conn *conn, enum tg_err e);    /* queued bytes could not be sent */
-    void (*on_timeout)(struct tg_conn *conn);                  /* tg_conn_set_deadline() passed */
-    void (*on_connected)(struct tg_conn *conn, enum tg_err e); /* after tg_conn_connect() */
+    void (*on_readable)(struct tg_conn *conn);              /* bytes, end or error: read */
+    void (*on_drained)(struct tg_conn *conn);               /* the queue is empty again */
+    void (*on_gone)(struct tg_conn *conn, enum tg_err e);   /* peer left while nobody read */
+    void (*on_failed)(struct tg_conn *conn, enum tg_err e); /* queued bytes could not be sent */
+    void (*on_timeout)(struct tg_conn *conn);               /* tg_conn_set_deadline() passed */
+    /* After tg_conn_connect() or tg_conn_secure(): it may be used, or why not. */
+    void (*on_connected)(struct tg_conn *conn, enum tg_err e);
 };
 
 struct tg_conn {
@@ -36,6 +38,7 @@ struct tg_conn {
     int fd;
     struct tg_worker *worker; /* borrowed */
     const struct tg_conn_handler *handler;
+    struct tg_transport *transport; /* NULL: the bare socket; owned */
 
     /* private */
     ev_io io;
@@ -43,6 +46,7 @@ struct tg_conn {
     struct tg_buf out;
     bool want_read;
     bool connecting;
+    bool greeting;    /* connected, and the transport is not ready */
     bool eof;         /* the peer has ended its side */
     uint64_t sent_at; /* us of the loop's clock: when the kernel last took queued bytes */
 };
@@ -55,6 +59,29 @@ enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
 enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
                             const struct tg_addr *addr,
                             const struct tg_conn_handler *handler) TG_MUST_USE;
+
+/* Goes through `transport` (taken over) from now on: once the connection stands, it greets, and
+ * on_connected tells the outcome, perhaps from within this call. Nothing was read or written yet
+ * but by tg_conn_preface(). */
+void tg_conn_secure(struct tg_conn *conn, struct tg_transport *transport);
+
+/* The greeting goes on, which was parked; on_connected may follow from within. */
+void tg_conn_resume(struct tg_conn *conn);
+
+/* Bytes that go first, in clear, as soon as the connection stands: at most 512, copied. Before
+ * tg_conn_secure(). */
+enum tg_err tg_conn_preface(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
+
+/* Opens `conn` on what `from` has: socket, transport and what is queued. `from` is closed, also on
+ * failure, and nobody is told. */
+enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
+                          const struct tg_conn_handler *handler) TG_MUST_USE;
+
+/* Drops the transport and goes on with the bare socket, for a last word to who spoke no TLS. */
+void tg_conn_strip(struct tg_conn *conn);
+
+/* Why the transport failed, static text; NULL where there is nothing to say. */
+const char *tg_conn_problem(const struct tg_conn *conn);
 
 /* Closes at once and drops what is queued; no callback follows. Allowed on a closed one. */
 void tg_conn_close(struct tg_conn *conn);
@@ -75,7 +102,7 @@ enum tg_err tg_conn_read(struct tg_conn *conn, char *p, size_t cap, size_t *n) T
  * TG_OK, or the error of the connection, which the owner closes. `iov` is changed. */
 enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
 
-/* Bytes queued and not taken by the kernel yet. */
+/* Bytes queued and not taken by the kernel yet (of TLS: as they are sent). */
 static inline size_t tg_conn_pending(const struct tg_conn *conn)
 {
     return conn->out.size;
@@ -86,6 +113,14 @@ void tg_conn_shutdown(struct tg_conn *conn);
 
 /* on_timeout at `deadline` (us of the loop's clock); 0: never. */
 void tg_conn_set_deadline(struct tg_conn *conn, uint64_t deadline);
+
+/* For transports: the socket itself, as tg_conn_read() and tg_conn_write() without one. */
+enum tg_err tg_conn_recv_raw(struct tg_conn *conn, char *p, size_t cap, size_t *n) TG_MUST_USE;
+enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
+
+/* The same in two steps, while it greets: what was queued leaves in one piece. */
+enum tg_err tg_conn_queue_raw(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
+enum tg_err tg_conn_flush_raw(struct tg_conn *conn) TG_MUST_USE;
 
 /* Local and peer address of the socket. */
 void tg_conn_peer(const struct tg_conn *conn, struct tg_addr *out);

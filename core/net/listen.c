@@ -16,7 +16,9 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void tg_listen_set_init(struct tg_listen_set *set)
@@ -24,8 +26,25 @@ void tg_listen_set_init(struct tg_listen_set *set)
     *set = (struct tg_listen_set){0};
 }
 
+static bool is_path(struct tg_str key)
+{
+    return tg_str_starts(key, TG_STR("unix:"));
+}
+
+/* Removes the file of a unix socket, unless it has become somebody else's. */
+static void remove_file(struct tg_listen *listen)
+{
+    struct stat st;
+    const char *path = listen->key + sizeof("unix:") - 1;
+    if (listen->inode != 0 && lstat(path, &st) == 0 && st.st_ino == listen->inode &&
+        st.st_dev == listen->device)
+        unlink(path);
+    listen->inode = 0;
+}
+
 static void close_sockets(struct tg_listen *listen)
 {
+    remove_file(listen);
     while (listen->count > 0)
         close(listen->fds[--listen->count]);
 }
@@ -178,6 +197,69 @@ static bool open_sockets(struct tg_listen *listen, uint32_t count)
     return true;
 }
 
+/* ---- Unix sockets ------------------------------------------------------------------------------
+ */
+
+/* Whether somebody accepts on the socket's file; where that is not known, it is not removed. */
+static bool is_served(const struct sockaddr_un *un)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    bool refused =
+        connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    return !refused;
+}
+
+/* Makes room for the socket's file; false and errno where something stands in the way. */
+static bool clear_path(const struct sockaddr_un *un)
+{
+    struct stat st;
+    if (lstat(un->sun_path, &st) != 0)
+        return true; /* nothing there; what else is wrong, bind() will say */
+    errno = EEXIST;
+    if (!S_ISSOCK(st.st_mode))
+        return false;
+    errno = EADDRINUSE;
+    if (is_served(un))
+        return false;
+    return unlink(un->sun_path) == 0;
+}
+
+/* Opens one socket at the path and copies it. */
+static bool open_path(struct tg_listen *l, uint32_t count)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct stat st;
+    const char *path = l->key + sizeof("unix:") - 1;
+    errno = ENAMETOOLONG;
+    if (strlen(path) >= sizeof(un.sun_path))
+        return false;
+    memcpy(un.sun_path, path, strlen(path) + 1);
+    if (!clear_path(&un))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    l->fds[l->count++] = fd;
+    if (bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
+        return false;
+    if (lstat(path, &st) == 0) {
+        l->device = st.st_dev;
+        l->inode = st.st_ino;
+    }
+    if (listen(fd, TG_LISTEN_BACKLOG) != 0)
+        return false;
+    while (l->count < count) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            return false;
+        l->fds[l->count++] = copy;
+    }
+    return true;
+}
+
 /* What `sys_errno` of an opening means, and what helps. */
 static const char *opening_problem(int sys_errno)
 {
@@ -192,6 +274,11 @@ static const char *opening_problem(int sys_errno)
         return "the system has this address family switched off";
     case EMFILE:
         return "too many open files (raise the limit of the service, `ulimit -Hn`)";
+    case EEXIST:
+        return "there is a file of that name which is not a socket";
+    case ENAMETOOLONG:
+        return "the path of a unix socket has at most 107 bytes, the configuration's folder "
+               "included";
     default:
         return strerror(sys_errno);
     }
@@ -216,7 +303,7 @@ enum tg_err tg_listen_set_open(struct tg_listen_set *set, struct tg_str key,
         return opening_failed(key, ENOMEM, reason);
     listen->addr = *addr;
     listen->wanted = true;
-    if (open_sockets(listen, count))
+    if (is_path(key) ? open_path(listen, count) : open_sockets(listen, count))
         return TG_OK;
     int saved = errno;
     close_sockets(listen);

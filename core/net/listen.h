@@ -13,7 +13,10 @@
  *
  * Sockets are non-blocking, close-on-exec, and have TCP_NODELAY, which accepted connections
  * inherit. IPv6 sockets take IPv6 only (IPV6_V6ONLY), so "0.0.0.0:80" and "[::]:80" stand side by
- * side. A queue holds TG_LISTEN_BACKLOG connections, or net.core.somaxconn where that is less.
+ * side. A unix socket ("unix:PATH") has no SO_REUSEPORT: its sockets are copies of one descriptor,
+ * of which whoever is free accepts. The file of a socket that nobody serves is replaced; the set
+ * that made a file removes it. A queue holds TG_LISTEN_BACKLOG connections, or net.core.somaxconn
+ * where that is less.
  *
  * Threads: one owner. Whoever serves a socket must have stopped before commit closes it.
  * Memory: a few hundred bytes a listener, TG_MEM_OTHER.
@@ -24,14 +27,20 @@
 #include "base/err.h"
 #include "net/addr.h"
 
+#include <sys/stat.h>
+
 #define TG_LISTEN_BACKLOG     4096
 #define TG_LISTEN_SOCKETS_MAX 128 /* sockets of one listener */
+#define TG_LISTEN_KEY_MAX     128 /* room for a listener's key, with the NUL */
 #define TG_LISTEN_REASON_MAX  256 /* room for the words of a failure, with the NUL */
 
 /* One listener. Fields are read by anybody, written by this unit only. */
 struct tg_listen {
     char *key;           /* the address as the config writes it, terminated; owned */
-    struct tg_addr addr; /* where the sockets are bound: with the real port where 0 was asked */
+    struct tg_addr addr; /* where the sockets are bound: with the real port where 0 was asked; of a
+                            unix socket: none */
+    dev_t device;        /* of the file that was made for a unix socket, with its inode; 0: none */
+    ino_t inode;
     int fds[TG_LISTEN_SOCKETS_MAX];
     uint32_t count;
     bool added;  /* since the last commit */
@@ -54,8 +63,9 @@ void tg_listen_set_release(struct tg_listen_set *set);
 struct tg_listen *tg_listen_set_find(const struct tg_listen_set *set, struct tg_str key);
 
 /* Names the listener `key` as wanted. Where there is none, `count` sockets (1 to
- * TG_LISTEN_SOCKETS_MAX) are opened on `addr`; port 0 takes any free port, the same for all of
- * them. An address on which another process listens is refused, though SO_REUSEPORT would share it.
+ * TG_LISTEN_SOCKETS_MAX) are opened on `addr` (where the key is no path); port 0 takes any free
+ * port, the same for all of them. An address on which another process listens is refused, though
+ * SO_REUSEPORT would share it.
  *
  * On failure the set is as before, and `reason` holds one line such as "cannot listen on
  * 127.0.0.1:80: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)". */

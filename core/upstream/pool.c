@@ -3,6 +3,7 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "net/tls_conn.h"
 #include "observe/metrics.h"
 #include "upstream/echo.h"
 
@@ -13,6 +14,7 @@ struct site {
     struct tg_list link; /* in its bucket */
     struct tg_list idle; /* of struct pooled, last used first */
     struct tg_addr addr;
+    uint64_t tls; /* number of the settings; 0: clear text */
     uint32_t idle_count;
     uint32_t open_count;
 };
@@ -23,10 +25,12 @@ struct pooled {
     struct site *site;
     struct tg_list link; /* in site->idle */
     struct tg_task free_later;
+    bool single; /* for one exchange */
 };
 
 struct tg_pool {
     struct tg_worker *worker;
+    struct tg_tls_shared *tls;           /* borrowed; NULL: sessions are not kept */
     const struct tg_pool_dialer *dialer; /* borrowed; NULL: the network */
     struct tg_list buckets[BUCKETS];     /* of struct site */
     struct tg_list echoes;               /* far ends of connections to the echo origin */
@@ -62,19 +66,21 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     return &pool->buckets[hash % BUCKETS];
 }
 
-static struct site *find_site(struct tg_pool *pool, const struct tg_addr *addr)
+static struct site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
+    const struct tg_addr *addr = &target->addr;
+    uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
     {
         struct site *site = TG_LIST_ENTRY(it, struct site, link);
-        if (tg_addr_eq(&site->addr, addr))
+        if (site->tls == tls && tg_addr_eq(&site->addr, addr))
             return site;
     }
     struct site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
     if (site == NULL)
         return NULL;
-    *site = (struct site){.addr = *addr};
+    *site = (struct site){.addr = *addr, .tls = tls};
     tg_list_init(&site->idle);
     tg_list_push_front(bucket, &site->link);
     return site;
@@ -159,12 +165,49 @@ void tg_pool_free(struct tg_pool **poolp)
 /* ---- Leases ------------------------------------------------------------------------------------
  */
 
+void tg_pool_set_tls(struct tg_pool *pool, struct tg_tls_shared *shared)
+{
+    pool->tls = shared;
+}
+
+/* What goes first on a new connection, and TLS on it. On failure it is closed. */
+static enum tg_err dress(struct tg_pool *pool, struct tg_h1_client *client,
+                         const struct tg_pool_target *target)
+{
+    enum tg_err err = TG_OK;
+    struct tg_transport *t = NULL;
+    if (target->preface.n > 0)
+        err = tg_conn_preface(&client->conn, target->preface.p, target->preface.n);
+    if (err == TG_OK && target->tls != NULL) {
+        t = tg_tls_connect(target->tls, pool->tls, pool->worker, &target->addr, target->tls_name);
+        err = t != NULL ? TG_OK : TG_E_NOMEM;
+    }
+    if (err != TG_OK)
+        tg_h1_client_close(client);
+    else if (t != NULL)
+        tg_conn_secure(&client->conn, t);
+    return err;
+}
+
+static enum tg_err dial(struct tg_pool *pool, struct tg_h1_client *client,
+                        const struct tg_pool_target *target,
+                        const struct tg_h1_client_events *events, void *owner)
+{
+    uint64_t timeout = target->connect_timeout;
+    if (target->addr.len == 0)
+        return tg_echo_open(pool->worker, &pool->echoes, client, events, owner);
+    if (pool->dialer != NULL)
+        return pool->dialer->dial(pool->dialer->arg, client, &target->addr, timeout, events, owner);
+    enum tg_err err =
+        tg_h1_client_open(client, pool->worker, &target->addr, timeout, events, owner);
+    return err == TG_OK ? dress(pool, client, target) : err;
+}
+
 static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
                                const struct tg_pool_target *target,
                                const struct tg_h1_client_events *events, void *owner,
                                struct tg_h1_client **out)
 {
-    enum tg_err err;
     struct pooled *p = tg_slab_lease(pool->worker->slab, sizeof(*p));
     if (p == NULL)
         return TG_E_NOMEM;
@@ -172,14 +215,8 @@ static enum tg_err connect_new(struct tg_pool *pool, struct site *site,
     p->site = site;
     tg_list_init(&p->link);
     tg_task_init(&p->free_later, on_free);
-    if (target->addr.len == 0)
-        err = tg_echo_open(pool->worker, &pool->echoes, &p->client, events, owner);
-    else if (pool->dialer != NULL)
-        err = pool->dialer->dial(pool->dialer->arg, &p->client, &target->addr,
-                                 target->connect_timeout, events, owner);
-    else
-        err = tg_h1_client_open(&p->client, pool->worker, &target->addr, target->connect_timeout,
-                                events, owner);
+    p->single = target->preface.n > 0;
+    enum tg_err err = dial(pool, &p->client, target, events, owner);
     if (err != TG_OK) {
         tg_slab_return(pool->worker->slab, p, sizeof(*p));
         return err;
@@ -196,11 +233,11 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
                           const struct tg_h1_client_events *events, void *owner,
                           struct tg_h1_client **out, bool *connected)
 {
-    struct site *site = find_site(pool, &target->addr);
+    struct site *site = find_site(pool, target);
     if (site == NULL)
         return TG_E_NOMEM;
     *connected = false;
-    if (!target->fresh && !tg_list_is_empty(&site->idle)) {
+    if (!target->fresh && target->preface.n == 0 && !tg_list_is_empty(&site->idle)) {
         struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
         take_from_idle(p);
         *out = &p->client;
@@ -222,7 +259,7 @@ void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client, uint32_t
     struct pooled *p = TG_CONTAINER_OF(*client, struct pooled, client);
     *client = NULL;
     tg_assert(p->pool == pool);
-    if (!tg_h1_client_is_reusable(&p->client) || p->site->idle_count >= keep ||
+    if (p->single || !tg_h1_client_is_reusable(&p->client) || p->site->idle_count >= keep ||
         pool->worker->draining) {
         discard(p);
         return;

@@ -1,6 +1,7 @@
 /* pool.h: connections to origins, one pool per worker.
  *
- * Connections are kept per target address, the last used first, and carry one exchange at a time.
+ * Connections are kept per target address and TLS settings, the last used first, and carry one
+ * exchange at a time. One that began with a preface belongs to who it tells of, and is not kept.
  * A pool outlives snapshots: a reload that keeps a target keeps its connections.
  *
  *             lease: none idle            connected             return, reusable
@@ -19,6 +20,8 @@
 #include "http/h1_client.h"
 
 struct tg_pool;
+struct tg_tls_context;
+struct tg_tls_shared;
 
 /* A pool for `worker` (borrowed). NULL: no memory. */
 struct tg_pool *tg_pool_new(struct tg_worker *worker) TG_MUST_USE;
@@ -28,8 +31,11 @@ void tg_pool_free(struct tg_pool **pool);
 
 /* How to reach a target. */
 struct tg_pool_target {
-    struct tg_addr addr; /* len 0: the built-in echo origin */
-    uint64_t connect_timeout;
+    struct tg_addr addr;        /* len 0: the built-in echo origin */
+    uint64_t connect_timeout;   /* TCP and TLS together */
+    struct tg_tls_context *tls; /* NULL: clear text */
+    struct tg_str tls_name;     /* what the certificate is for; empty: the address */
+    struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
     bool fresh; /* never an idle connection: the last one failed before it answered */
 };
 
@@ -40,6 +46,9 @@ struct tg_pool_dialer {
                         uint64_t timeout, const struct tg_h1_client_events *events, void *owner);
     void *arg;
 };
+
+/* Where sessions with origins are kept (borrowed); without, each handshake is a full one. */
+void tg_pool_set_tls(struct tg_pool *pool, struct tg_tls_shared *shared);
 
 /* From now on connections are made by `dialer` (borrowed); NULL: on the network. The echo origin
  * stays what it is. */

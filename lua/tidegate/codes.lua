@@ -93,6 +93,9 @@ mistakes against that one are reported instead.]] },
   { name = "bad_check", number = "TG1209", title = "a schema's own check failed", text = [[
 A function given to :check() in the plugin's schema raised an error instead of answering. That is a
 mistake of the plugin; the value may be right.]] },
+  { name = "expired_certificate", number = "TG1216", title = "a certificate that has expired", text = [[
+The gateway starts and shows it, since the other names of the listener may be well; clients that look at
+the date will refuse it. Put a new certificate in its place and reload.]] },
 
   { name = "unknown_name", number = "TG1301", title = "a name that nothing bears", text = [[
 A service, zone or plugin is named that is not declared. Names are resolved when the whole file has been

@@ -20,6 +20,9 @@
 --                kind, values }… }, networks, scheme, sni }; from priority on they may be nil) -> list of
 --                conflicts { first, second (names), host, path }, or nil, why, the index of a route that is
 --                refused, and a hint or nil; the host keeps the table of the last call, that of the tree
+--              check_tls(kind ("server", "client"), table as tls.lua reads it) -> nothing, or why not, the
+--                field and the number of the certificate (0: none)
+--              certificate_end(PEM) -> when it expires, and the time now, in seconds since 1970
 --              route_order() -> what the last build_routes made of the routes, in order of precedence: list
 --                of { route (index), host, path, priority, auto_head }; optional
 --              print(text): where the script's print goes; optional
@@ -36,11 +39,13 @@
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
 --               admin = { listen = { path or host and port, text }, write } or nil, responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
---               allow_connect, merge_slashes, answer_options, chain }
+--               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
+--               redirect_port, hsts, chain }
 --   services  { name, path or nil, builtin, targets = { { address, weight }… },
 --               timeout = { connect, response, idle },
---               pool = { max_idle, idle_timeout }, tags }
---   routes    { name, paths, service, strip_prefix, preserve_host, tags, timeout, chains (one a listener),
+--               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
+--   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert, timeout, chains (one a
+--               listener),
 --               and each of these or nil:
 --               rewrite = { path, prefix, query, host, strip (what the pattern matched) },
 --               redirect = { status, scheme, host, port, path, prefix, query },
@@ -57,9 +62,9 @@
 --               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
 --               timers, events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
---   chains    { rewrite, access, header_filter, body_filter, log }: lists of instances in running order. A
---             listener's chain holds what runs before routing and for a request that no route takes; a
---             route's chains hold the rest.
+--   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in
+--             running order. A listener's chain holds what runs before routing and for a request that no
+--             route takes; a route's chains hold the rest.
 
 local diagnostics = require "tidegate.diagnostics"
 local language = require "tidegate"

@@ -147,7 +147,11 @@ end
 
 local function read_or_report(session, func, argument, path, code)
   local text, why = session.host.read_file(session:locate(path), func == "secret")
-  if text then return text end
+  if text then
+    session.origins = session.origins or {} -- for messages about what stands in a file
+    session.origins[func == "secret" and text:gsub("\r?\n$", "") or text] = session:locate(path)
+    return text
+  end
   session:report(session:where(func, argument), {
     code = code, message = ("cannot read %s: %s"):format(session:locate(path), why),
   })

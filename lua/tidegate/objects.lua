@@ -9,6 +9,7 @@
 local S = require "tidegate.schema"
 local ip = require "tidegate.ip"
 local matching = require "tidegate.matching"
+local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
 local quote = require("tidegate.scalars").quote
@@ -39,8 +40,21 @@ local function read_endpoint(value, name_message, lowest_port)
   return { host = canonical, port = port, text = text }
 end
 
+local SOCKET_PATH_MAX = 107 -- bytes that a unix socket's address has for it
+
+-- The path of "unix:PATH"; a relative one is below the folder of the configuration.
+local function read_socket(value, path, hint)
+  if path == "" then return nil, "a unix socket needs a path", hint end
+  if #path > SOCKET_PATH_MAX or path:find "%z" then
+    return nil, ("the path of a unix socket has at most %d bytes"):format(SOCKET_PATH_MAX), hint
+  end
+  return { path = path, text = value }
+end
+
 -- Port 0 lets the system choose a free one.
 local listen_address = text_type("an address with a port", function(_, value)
+  local path = value:match "^unix:(.*)$"
+  if path then return read_socket(value, path, 'a path: "unix:run/gateway.sock"') end
   return read_endpoint(value, "%s is a host name; a listener needs an address", 0)
 end)
 
@@ -49,9 +63,6 @@ local target_address = text_type("an address with a port", function(_, value)
 end)
 
 local ADMIN_HINT = 'a socket of its own, "unix:run/admin.sock", or "127.0.0.1:9901"'
-local SOCKET_PATH_MAX = 107 -- bytes that a unix socket's address has for it
-
--- A relative path of a socket is below the folder of the configuration.
 local admin_address = text_type("an address", function(_, value)
   local path = value:match "^unix:(.*)$"
   if not path then
@@ -61,11 +72,7 @@ local admin_address = text_type("an address", function(_, value)
     end
     return endpoint, why, hint
   end
-  if path == "" then return nil, "a unix socket needs a path", ADMIN_HINT end
-  if #path > SOCKET_PATH_MAX or path:find "%z" then
-    return nil, ("the path of a unix socket has at most %d bytes"):format(SOCKET_PATH_MAX), ADMIN_HINT
-  end
-  return { path = path, text = value }
+  return read_socket(value, path, ADMIN_HINT)
 end)
 
 -- Host and path patterns are read by the route table itself, through the host: one truth about what matches.
@@ -118,7 +125,13 @@ end
 local tags = S.list(S.string { min = 1, max = 128 }, { max = 64, unique = true }):default {}
 
 objects.listener = S.record {
-  address = listen_address:doc "where to listen",
+  address = listen_address:doc "where to listen: ADDRESS:PORT or unix:PATH",
+  tls = tls.listener:optional():doc "speak TLS; without it, clear text",
+  proxy_protocol = S.bool():default(false)
+    :doc "every connection begins with a PROXY header, from a trusted network",
+  redirect = S.enum { "https" }:optional():doc "answer every request with a redirect to https",
+  redirect_port = S.port():default(443):doc "the port of https there",
+  hsts = tls.hsts:optional():doc "tell browsers to come by https alone",
   trusted = S.list(S.cidr(), { max = 1024 }):default {}
     :doc "networks whose Forwarded and X-Forwarded-* headers are believed",
   allow_trace = S.bool():default(false):doc "pass TRACE on instead of refusing it",
@@ -135,6 +148,9 @@ objects.service = S.record {
   }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
   path = traffic.service_path,
   builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
+  tls = tls.service:optional():doc "speak TLS with the origin; without it, clear text",
+  proxy_protocol = S.enum { "v1", "v2" }:optional()
+    :doc "tell the origin who the client is in a PROXY header; each request has its own connection then",
   timeout = timeout_type(),
   pool = S.record {
     max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
@@ -166,6 +182,8 @@ objects.route = S.record {
   strip_prefix = strip_prefix:optional()
     :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
+  client_cert = S.enum { "required" }:optional()
+    :doc "clients must have shown a certificate that is trusted; others get a 403",
   timeout = timeout_type(),
   plugins = objects.plugins,
   tags = tags,

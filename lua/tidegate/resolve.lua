@@ -19,6 +19,7 @@ local model = require "tidegate.inspect.model"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
+local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local quote = require("tidegate.scalars").quote
 
@@ -303,13 +304,14 @@ end
 local function phases_that_never_run(self, declaration)
   for _, instance in ipairs(declaration.checked.plugins) do
     local phases = instance.plugin and instance.plugin.phases
-    if phases and phases.rewrite and not phases.access and not instance.warned then
+    local early = phases and (phases.certificate and "certificate" or phases.rewrite and "rewrite")
+    if early and not phases.access and not instance.warned then
       instance.warned = true
       local where = instance.where
       self.session:warn(where, {
         code = "phase_never_runs", path = instance.path,
-        message = ("its rewrite phase does not run on a %s"):format(declaration.kind),
-        hint = "rewrite runs before routing; attach the plugin globally or to a listener",
+        message = ("its %s phase does not run on a %s"):format(early, declaration.kind),
+        hint = early .. " runs before routing; attach the plugin globally or to a listener",
       })
     end
   end
@@ -429,6 +431,7 @@ function resolve:consistency()
     check_traffic(self, declaration)
   end
   check_addresses(self, listeners)
+  tls.check(self.session, listeners, each_checked(self, "service"), root_of)
   check_route_conflicts(self, routes)
   if #declared_names(self.session, "listener") == 0 then
     self.session.diagnostics:error {
@@ -486,7 +489,7 @@ local function chain_index(self, scopes, leave_out)
 end
 
 local BEFORE_ROUTING = { access = true }
-local AFTER_ROUTING = { rewrite = true }
+local AFTER_ROUTING = { certificate = true, rewrite = true }
 
 --- The same for a consumer's own plugins.
 function resolve:chain_index(scopes)
@@ -499,6 +502,8 @@ function resolve:listeners()
     local value = declaration.checked
     list[#list + 1] = {
       name = declaration.name, address = value.address, trusted = value.trusted,
+      tls = value.tls, proxy_protocol = value.proxy_protocol or nil, redirects = value.redirect and true,
+      redirect_port = value.redirect and value.redirect_port, hsts = tls.hsts_text(value.hsts),
       allow_trace = value.allow_trace, allow_connect = value.allow_connect,
       merge_slashes = value.merge_slashes, answer_options = value.answer_options,
       chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
@@ -517,7 +522,8 @@ function resolve:services()
     list[#list + 1] = {
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
       targets = targets, timeout = value.timeout,
-      pool = value.pool, tags = value.tags, plugins = value.plugins,
+      pool = value.pool, tags = value.tags, plugins = value.plugins, tls = value.tls,
+      proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end
   return list

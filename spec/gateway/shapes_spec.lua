@@ -1,5 +1,5 @@
--- ctx.tls and ctx.consumer: there for every request, with nothing in them yet, so that a plugin which
--- looks at them runs wherever it is put.
+-- ctx.tls and ctx.consumer: there for every request, with nothing in them in clear text and for nobody, so that a
+-- plugin which looks at them runs wherever it is put.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
@@ -58,7 +58,7 @@ describe("ctx.tls and ctx.consumer", function()
     start([[
       local tries = {
         early = function(ctx) return ctx.consumer end,
-        unknown = function(ctx) return ctx.tls.cipher end,
+        unknown = function(ctx) return ctx.tls.issuer end,
         write = function(ctx) ctx.consumer.name = "me" end,
         argument = function(ctx) return ctx.consumer:in_group() end,
       }
@@ -76,7 +76,7 @@ describe("ctx.tls and ctx.consumer", function()
     local early = client.get(g.port, "/early").body
     assert.contains("ctx.consumer is not available in rewrite", early)
     assert.contains("no route is known yet", early)
-    assert.contains("cipher", client.get(g.port, "/unknown").body)
+    assert.contains("issuer", client.get(g.port, "/unknown").body)
     assert.is_not.equal("nil", client.get(g.port, "/write").body)
     assert.contains("ctx.consumer:in_group(): argument 1 (group)", client.get(g.port, "/argument").body)
   end)

@@ -73,9 +73,11 @@ tg.global { tg.use "access-log" {}, tg.use "request-id" {} }
     assert.same({ scope = "routes.a", where = "gateway.lua:4", conf = { limit = 5 } },
                 { scope = tree.instances[3].scope, where = tree.instances[3].where,
                   conf = tree.instances[3].conf })
-    assert.same({ rewrite = { 2 }, access = {}, header_filter = { 2 }, body_filter = {}, log = { 1 } },
+    assert.same({ certificate = {}, rewrite = { 2 }, access = {}, header_filter = { 2 }, body_filter = {},
+                  log = { 1 } },
                 tree.chains[tree.listeners[1].chain])
-    assert.same({ rewrite = {}, access = { 3 }, header_filter = { 2 }, body_filter = {}, log = { 1 } },
+    assert.same({ certificate = {}, rewrite = {}, access = { 3 }, header_filter = { 2 }, body_filter = {},
+                  log = { 1 } },
                 tree.chains[tree.routes[1].chains[1]])
   end)
 
@@ -215,8 +217,8 @@ local CASES = {
       "allowed: 256B–1MiB" },
   { "a listener by name", 'tg.listener "x" { address = "localhost:80" }',
     { 'gateway.lua:4:19: listeners.x.address: "localhost" is a host name; a listener needs an address' } },
-  { "a listener with TLS", 'tg.listener "x" { address = "127.0.0.1:1", tls = {} }',
-    { "gateway.lua:4:44: listeners.x.tls: unknown field" } },
+  { "TLS without a certificate", 'tg.listener "x" { address = "127.0.0.1:1", tls = {} }',
+    { "gateway.lua:4:44: listeners.x.tls.certificates: missing" } },
   { "an address taken twice",
     'tg.listener "x" { address = "0.0.0.0:80" }\ntg.listener "y" { address = "0.0.0.0:80" }',
     { "gateway.lua:5:19: listeners.y.address: listener \"x\" has the address 0.0.0.0:80 already" },

@@ -51,7 +51,7 @@ local function command(bench, server, options)
     argv[#argv + 1] = "-H"
     argv[#argv + 1] = header
   end
-  argv[#argv + 1] = ("http://127.0.0.1:%d%s"):format(server.port, options.path or "/")
+  argv[#argv + 1] = (server.url or ("http://127.0.0.1:%d"):format(server.port)) .. (options.path or "/")
   if options.keys then
     argv[#argv + 1] = "--"
     argv[#argv + 1] = bench.here

@@ -2,8 +2,9 @@
 --
 -- A template is the server's own configuration with marks: @PORT@ (where it listens), @ORIGIN@ (the
 -- origin's port), @DIR@ (the run's temporary directory), @PEERS@ (the templates' directory), @BODY@
--- (the origin's answer, 1 KiB). Gateways run on the gateway core, origins on the load core. A server is
--- { name, port, pid }; main.lua ends those that a scenario started when the scenario is over.
+-- (the origin's answer, 1 KiB), @TLS@ (a second port, for TLS; also server.tls_port). Gateways run on the
+-- gateway core, origins on the load core. A server is { name, port, tls_port, pid }; main.lua ends those that
+-- a scenario started when the scenario is over.
 
 local client = require "lib.client"
 local process = require "lib.process"
@@ -72,11 +73,12 @@ function servers.start(bench, kind, template, options)
   if kind == "tidegate" and not bench.tidegate then
     return nil
   end
-  local port = client.free_port()
+  local port, tls_port = client.free_port(), client.free_port()
   local path = ("%s/%d-%s"):format(bench.dir, port, template)
   local file = assert(io.open(path, "w"))
   local marks = {
     PORT = tostring(port),
+    TLS = tostring(tls_port),
     ORIGIN = options.origin and tostring(options.origin.port),
     DIR = bench.dir,
     PEERS = bench.here .. "/peers",
@@ -85,7 +87,7 @@ function servers.start(bench, kind, template, options)
   for name, value in pairs(options.marks or {}) do marks[name] = value end
   file:write(render(bench, template, marks))
   file:close()
-  local server = { name = options.name or kind, port = port }
+  local server = { name = options.name or kind, port = port, tls_port = tls_port }
   server.pid = process.spawn(COMMANDS[kind](bench, path), {
     core = options.core == nil and bench.gateway_core or options.core,
     stdout = path .. ".out",

@@ -93,7 +93,7 @@ static inline struct tg_request *fixture_request(struct fixture *f)
 {
     struct tg_addr peer;
     assert_int_equal(tg_addr_parse(TG_STR("192.0.2.7:4711"), &peer), TG_OK);
-    struct tg_request *r = tg_request_new(&f->gate, &f->listener, &f->stream, &peer);
+    struct tg_request *r = tg_request_new(&f->gate, &f->listener, &f->stream, &peer, NULL);
     assert_non_null(r);
     r->in.method_name = TG_STR("GET");
     r->in.minor = 1;

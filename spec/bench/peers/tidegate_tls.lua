@@ -1,0 +1,10 @@
+-- Tidegate as a proxy that ends TLS: one worker, no plugins.
+local tg = require "tidegate"
+
+tg.settings { workers = 1 }
+tg.listener "http" { address = "127.0.0.1:@PORT@" }
+tg.listener "https" { address = "127.0.0.1:@TLS@", tls = {
+  certificates = { { cert = tg.file "@DIR@/bench.pem", key = tg.file "@DIR@/bench.key" } },
+} }
+tg.service "origin" { targets = { { "127.0.0.1:@ORIGIN@" } } }
+tg.route "all" { paths = { "/*" }, service = "origin" }

@@ -1,0 +1,79 @@
+-- TLS from clients, ECDSA P-256: full handshakes (1.3), resumed ones (1.2, by ticket), and keep-alive
+-- requests.
+--
+-- Handshakes are those of `openssl s_time`, one after the other, each on a connection of its own that
+-- sends no request; it prints how many there were. Its own work is on the load core.
+
+local load = require "lib.load"
+local process = require "lib.process"
+local stats = require "lib.stats"
+
+local HEADERS = { "User-Agent: bench", "Accept: */*" }
+
+local scenario = {
+  figures = {
+    "tls.handshake_cpu_us", "tls.nginx_handshake_cpu_us", "tls.handshake_cpu_vs_nginx",
+    "tls.resumed_cpu_us", "tls.nginx_resumed_cpu_us", "tls.resumed_cpu_vs_nginx",
+    "tls.proxy_cpu_us", "tls.nginx_proxy_cpu_us", "tls.proxy_cpu_vs_nginx",
+  },
+}
+
+local function make_certificate(bench)
+  process.run({ "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+    "-nodes", "-keyout", bench.dir .. "/bench.key", "-out", bench.dir .. "/bench.pem", "-days", "2",
+    "-subj", "/CN=bench.test" }, { dir = bench.dir, core = bench.load_core, deadline = 10 })
+end
+
+-- CPU time of the server for one handshake, in us.
+local function handshake_cost(bench, server, kind)
+  local before = process.cpu(server.pid)
+  local argv = { "openssl", "s_time", "-connect", "127.0.0.1:" .. server.tls_port, "-time",
+                 tostring(bench.seconds), kind == "full" and "-new" or "-reuse",
+                 kind == "full" and "-tls1_3" or "-tls1_2" }
+  local text = process.run(argv, { dir = bench.dir, core = bench.load_core, deadline = bench.seconds + 10 })
+  local count = tonumber(text:match("(%d+) connections in %d+ real seconds"))
+  if not count or count == 0 then
+    error(("%s: no handshakes: %s"):format(server.name, text), 0)
+  end
+  local cost = (process.cpu(server.pid) - before) / count * 1e6
+  bench:note("%s: %d %s handshakes, %.1f us each", server.name, count, kind, cost)
+  return cost
+end
+
+local function handshakes(bench, servers, kind)
+  local samples = {}
+  for _, server in ipairs(servers) do
+    samples[server.name] = {}
+  end
+  for round = 1, bench.rounds do
+    for _, server in ipairs(servers) do
+      samples[server.name][round] = handshake_cost(bench, server, kind)
+    end
+  end
+  return samples
+end
+
+local function report(bench, what, samples)
+  bench:report(("tls.nginx_%s_cpu_us"):format(what), "us", samples.nginx)
+  if samples.tidegate then
+    bench:report(("tls.%s_cpu_us"):format(what), "us", samples.tidegate)
+    bench:report(("tls.%s_cpu_vs_nginx"):format(what), "ratio", stats.ratios(samples.tidegate, samples.nginx))
+  end
+end
+
+function scenario.run(bench)
+  make_certificate(bench)
+  local origin = bench:origin()
+  local servers = {
+    bench:start("nginx", "nginx_tls.conf", { origin = origin }),
+    bench:start("tidegate", "tidegate_tls.lua", { origin = origin }), -- nil without a binary
+  }
+  for _, server in ipairs(servers) do
+    server.url = ("https://127.0.0.1:%d"):format(server.tls_port)
+  end
+  report(bench, "handshake", handshakes(bench, servers, "full"))
+  report(bench, "resumed", handshakes(bench, servers, "resumed"))
+  report(bench, "proxy", load.interleave(bench, servers, HEADERS))
+end
+
+return scenario
