@@ -1,6 +1,6 @@
 -- What a route does with a request besides handing it on. `build/tidegate run examples/traffic/gateway.lua`
--- serves it on 127.0.0.1:8080. Behind each line stands a piece of what comes back: the target that the built-in
--- origin was asked for, a header, or a text.
+-- serves it on 127.0.0.1:8080. Behind each line stands a piece of what comes back: the target that the
+-- built-in origin was asked for, a header, or a text.
 --
 -- curl http://127.0.0.1:8080/shop/list?page=2                    "target":"/v2/list?page=2"
 -- curl http://127.0.0.1:8080/users/7/orders/9                    "target":"/v2/orders/of/7?order=9"

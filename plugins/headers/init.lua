@@ -90,7 +90,7 @@ local function rename(list, from, to)
   end
 end
 
-local function edit(edits, ctx, from, to)
+local function edit(edits, from, to)
   to:edit(edits.before)
   rename(edits.renames, from, to)
   to:edit(edits.after)
@@ -98,12 +98,12 @@ end
 
 --- Edits what goes to the origin, unless prepared edits do.
 function P.access(conf, ctx)
-  edit(conf.compiled.request, ctx, ctx.req, ctx.upstream)
+  edit(conf.compiled.request, ctx.req, ctx.upstream)
 end
 
 --- Edits what goes to the client, unless prepared edits do.
 function P.header_filter(conf, ctx)
-  edit(conf.compiled.response, ctx, ctx.resp, ctx.resp)
+  edit(conf.compiled.response, ctx.resp, ctx.resp)
 end
 
 return P

@@ -66,8 +66,8 @@ end
 
 --- Starts a server and waits until it answers. kind: "nginx", "haproxy" or "tidegate"; template: a file
 -- in peers/; options: name (default: kind), origin (a server), core (default: the gateways'; false: any),
--- headers (of the request that it answers when it is ready), deadline (seconds for it to serve), marks (more of
--- them).
+-- headers (of the request that it answers when it is ready), deadline (seconds for it to serve), marks (more
+-- of them).
 -- Returns nil when the kind is tidegate and there is no binary: the scenario then measures the peers.
 function servers.start(bench, kind, template, options)
   if kind == "tidegate" and not bench.tidegate then
