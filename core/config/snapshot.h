@@ -19,6 +19,7 @@
 #include "net/addr.h"
 #include "observe/log.h"
 #include "store/zone.h"
+#include "upstream/balance.h"
 
 struct tg_route_table;
 struct tg_expr;
@@ -96,21 +97,14 @@ struct tg_chains {
     bool decodes; /* a body_filter of these belongs to a plugin that wants_decode */
 };
 
-struct tg_target_conf {
-    struct tg_addr addr;
-    struct tg_str name; /* "10.0.0.11:9000", canonical: the key by which connections are kept */
-    uint32_t weight;    /* 1..1000 */
-};
-
 struct tg_service_conf {
     struct tg_str name;
     uint32_t index;
-    bool builtin_echo; /* answered by the gateway itself */
-    const struct tg_target_conf *targets;
+    bool builtin_echo;                       /* answered by the gateway itself */
+    const struct tg_balance_target *targets; /* their names are the keys of what is known of them */
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
-    uint32_t keepalive; /* idle connections per target and worker */
-    uint64_t keepalive_timeout;
+    struct tg_policy policy;
     const struct tg_str *tags;
     uint32_t tag_count;
 };
@@ -160,6 +154,7 @@ struct tg_settings {
     enum tg_log_level log_level;
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
+    struct tg_place place;      /* where the gateway is; empty: not said */
     struct tg_limits limits;
 };
 

@@ -30,6 +30,7 @@
 #define TG_FETCHES_MAX 32
 
 struct tg_vm_entry;
+struct tg_targets;
 
 struct tg_fetch {
     uint32_t magic;
@@ -57,9 +58,14 @@ struct tg_fetch {
 
     /* private */
     struct tg_gate *gate;
-    struct tg_vm_entry *entry; /* one reference */
+    struct tg_vm_entry *entry;  /* one reference */
+    struct tg_targets *targets; /* one reference */
+    struct tg_try try;
+    uint64_t sent_at; /* us */
     struct tg_h1_client *client;
     uint32_t index; /* of the target */
+    uint32_t tried[TG_TRIES_MAX];
+    uint32_t tried_count;
     uint32_t attempts;
     uint64_t body_seen; /* bytes of the response's body */
     struct tg_task read_later;

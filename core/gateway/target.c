@@ -4,24 +4,66 @@
 
 #include "observe/metrics.h"
 
-uint32_t tg_target_pick(struct tg_gate *gate, const struct tg_service_conf *service)
+/* ---- Balancers ---------------------------------------------------------------------------------
+ */
+
+/* The balancer of a service, from its targets. */
+static struct tg_balance *make_balance(struct tg_gate *gate, const struct tg_snapshot *snapshot,
+                                       const struct tg_service_conf *service)
 {
-    uint32_t total = 0;
-    if (service->target_count < 2)
-        return 0;
-    for (uint32_t i = 0; i < service->target_count; i++)
-        total += service->targets[i].weight;
-    /* Requests that began before a reload look services up in their own snapshot: the turn counts
-     * are those of the one in force, and may be of another service; any turn will do. */
-    uint32_t slot = service->index < gate->snapshot->service_count ? service->index : 0;
-    uint32_t at = gate->turns[slot]++ % total;
-    for (uint32_t i = 0; i < service->target_count; i++) {
-        if (at < service->targets[i].weight)
-            return i;
-        at -= service->targets[i].weight;
-    }
-    return 0;
+    struct tg_balance_options options = {
+        .registry = gate->gateway->registry,
+        .service = service->name,
+        .policy = &service->policy,
+        .place = snapshot->settings.place,
+        .now = tg_loop_now(&gate->worker->loop),
+    };
+    return tg_balance_new(&options, service->targets, service->target_count);
 }
+
+enum tg_err tg_targets_new(struct tg_gate *gate, const struct tg_snapshot *snapshot,
+                           struct tg_targets **out)
+{
+    uint32_t n = snapshot->service_count;
+    struct tg_targets *targets =
+        tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*targets) + n * sizeof(targets->balances[0]));
+    if (targets == NULL)
+        return TG_E_NOMEM;
+    targets->refs = 1;
+    targets->n = n;
+    targets->loop = &gate->worker->loop;
+    for (uint32_t i = 0; i < n; i++) {
+        if (snapshot->services[i].target_count == 0)
+            continue;
+        targets->balances[i] = make_balance(gate, snapshot, &snapshot->services[i]);
+        if (targets->balances[i] == NULL) {
+            tg_targets_unref(&targets);
+            return TG_E_NOMEM;
+        }
+    }
+    *out = targets;
+    return TG_OK;
+}
+
+struct tg_targets *tg_targets_ref(struct tg_targets *targets)
+{
+    targets->refs++;
+    return targets;
+}
+
+void tg_targets_unref(struct tg_targets **targets)
+{
+    struct tg_targets *taken = *targets;
+    *targets = NULL;
+    if (taken == NULL || --taken->refs > 0)
+        return;
+    for (uint32_t i = 0; i < taken->n; i++)
+        tg_balance_free(&taken->balances[i], tg_loop_now(taken->loop));
+    tg_mem_free(TG_MEM_CONFIG, taken);
+}
+
+/* ---- Targets -----------------------------------------------------------------------------------
+ */
 
 struct tg_addr tg_target_addr(const struct tg_service_conf *service, uint32_t index)
 {

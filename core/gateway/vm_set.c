@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "gateway/background.h"
 #include "gateway/gate.h"
+#include "gateway/target.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "route/expr.h"
@@ -286,6 +287,8 @@ void tg_vm_entry_note_kill(struct tg_vm_entry *entry, enum tg_kill reason)
 static enum tg_err make_all(struct tg_vm_set *set, struct tg_vm_error *error)
 {
     const struct tg_snapshot *snapshot = set->snapshot;
+    if (tg_targets_new(set->gate, snapshot, &set->targets) != TG_OK)
+        return out_of_memory(error);
     for (uint32_t i = 0; i < snapshot->zone_count; i++) {
         const struct tg_zone_conf *zone = &snapshot->zones[i];
         if (tg_zones_open(set->gate->gateway->zones, zone->kind, zone->name, zone->size,
@@ -307,6 +310,7 @@ static void free_set(struct tg_vm_set *set)
         tg_vm_entry_unref(&set->entries[i]);
     for (uint32_t i = 0; set->zones != NULL && i < set->snapshot->zone_count; i++)
         tg_zone_unref(&set->zones[i]);
+    tg_targets_unref(&set->targets);
     tg_mem_free(TG_MEM_PLUGIN, set->zones);
     tg_mem_free(TG_MEM_PLUGIN, set->entries);
     tg_mem_free(TG_MEM_PLUGIN, set->quarantines);

@@ -15,6 +15,8 @@
 #include "script/quarantine.h"
 #include "store/zone.h"
 
+struct tg_targets;
+
 enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
 
 #define TG_STAND_INS_MAX 16 /* for one phase of one instance */
@@ -70,8 +72,9 @@ struct tg_vm_set {
     struct tg_vm_entry **entries;      /* one reference each; NULL: not made */
     struct tg_quarantine *quarantines; /* of snapshot->plugins, as are the tallies; owned */
     struct tg_plugin_tally *tallies;
-    struct tg_zone **zones; /* of snapshot->zones; one reference each */
-    struct tg_task rebuild; /* while it waits it holds a reference to the set */
+    struct tg_zone **zones;     /* of snapshot->zones; one reference each */
+    struct tg_targets *targets; /* balancers of snapshot->services; one reference */
+    struct tg_task rebuild;     /* while it waits it holds a reference to the set */
 };
 
 struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry);

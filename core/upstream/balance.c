@@ -157,6 +157,16 @@ struct tg_fleet *tg_balance_fleet(struct tg_balance *balance)
     return balance->fleet;
 }
 
+const struct tg_policy *tg_balance_policy(const struct tg_balance *balance)
+{
+    return balance->policy;
+}
+
+uint32_t tg_balance_count(const struct tg_balance *balance)
+{
+    return balance->n;
+}
+
 /* ---- The lists ---------------------------------------------------------------------------------
  */
 

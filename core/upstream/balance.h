@@ -79,5 +79,7 @@ uint32_t tg_balance_usable(struct tg_balance *balance, uint64_t now, bool *panic
 
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index);
 struct tg_fleet *tg_balance_fleet(struct tg_balance *balance);
+const struct tg_policy *tg_balance_policy(const struct tg_balance *balance);
+uint32_t tg_balance_count(const struct tg_balance *balance); /* of targets */
 
 #endif

@@ -37,7 +37,8 @@ enum tg_check_kind { TG_CHECK_NONE, TG_CHECK_HTTP, TG_CHECK_TCP };
 struct tg_check_conf {
     enum tg_check_kind kind;
     struct tg_str method, path, host; /* host empty: the target's own */
-    uint16_t status_min, status_max;  /* of a healthy answer */
+    uint16_t statuses[16];            /* of a healthy answer */
+    uint32_t status_count;            /* 0: 200 to 399 */
     struct tg_str body;               /* that it contains; empty: any */
     uint64_t every, timeout;          /* us */
     double jitter;                    /* share of `every`, 0..1 */
