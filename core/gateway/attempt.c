@@ -12,6 +12,11 @@
 #include "base/hash.h"
 #include "observe/metrics.h"
 
+/* Methods that lua/tidegate/upstream.lua has for a default too. */
+#define IDEMPOTENT                                                                                 \
+    (1u << TG_METHOD_GET | 1u << TG_METHOD_HEAD | 1u << TG_METHOD_PUT | 1u << TG_METHOD_DELETE |   \
+     1u << TG_METHOD_OPTIONS)
+
 static const struct tg_retry_conf *rules(const struct tg_request *r)
 {
     return r->out.retry != NULL ? r->out.retry : &r->service->policy.retry;
@@ -22,8 +27,48 @@ static struct tg_balance *balance_of(const struct tg_request *r)
     return r->vms->targets->balances[r->service->index];
 }
 
+const char *tg_attempt_label(const struct tg_attempt *attempt)
+{
+    if (attempt->stale)
+        return "stale";
+    if (attempt->error == TG_OK && attempt->class == TG_RETRY_NEVER)
+        return NULL;
+    return tg_retry_label(attempt->class);
+}
+
+struct tg_retry_conf tg_request_retry(const struct tg_request *r)
+{
+    struct tg_retry_conf retry = r->service != NULL ? *rules(r) : (struct tg_retry_conf){0};
+    if (!retry.given)
+        retry = (struct tg_retry_conf){.given = true,
+                                       .attempts = 1,
+                                       .on = 1u << TG_RETRY_CONNECT | 1u << TG_RETRY_RESET,
+                                       .methods = IDEMPOTENT,
+                                       .budget = 0.2,
+                                       .backoff = 25 * TG_USEC_PER_MSEC,
+                                       .backoff_most = 250 * TG_USEC_PER_MSEC,
+                                       .buffer = 64 * 1024};
+    return retry;
+}
+
+enum tg_err tg_request_set_retry(struct tg_request *r, const struct tg_retry_conf *retry)
+{
+    struct tg_retry_conf *own = tg_arena_alloc(&r->arena, sizeof(*own));
+    if (own == NULL)
+        return TG_E_NOMEM;
+    *own = *retry;
+    r->out.retry = own;
+    return TG_OK;
+}
+
 /* ---- Keys --------------------------------------------------------------------------------------
  */
+
+/* The same in every process, so that several gateways agree. */
+static uint64_t hash_of(struct tg_str key)
+{
+    return tg_hash_keyed((struct tg_hash_key){0, 0}, key.p, key.n);
+}
 
 /* The value of a cookie; p == NULL: there is none. */
 static struct tg_str cookie(const struct tg_request *r, struct tg_str name)
@@ -67,13 +112,13 @@ static uint64_t key_of(const struct tg_request *r)
         key = cookie(r, conf->name);
     if (key.p == NULL)
         key.p = (const char *)tg_addr_ip_bytes(&r->client, &key.n);
-    return tg_attempt_hash(key);
+    return hash_of(key);
 }
 
-/* The same in every process, so that several gateways agree. */
-uint64_t tg_attempt_hash(struct tg_str key)
+void tg_request_set_hash_key(struct tg_request *r, struct tg_str key)
 {
-    return tg_hash_keyed((struct tg_hash_key){0, 0}, key.p, key.n);
+    r->out.hash_key = hash_of(key);
+    r->out.hash_key_set = true;
 }
 
 /* ---- One after the other -----------------------------------------------------------------------

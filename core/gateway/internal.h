@@ -101,9 +101,6 @@ void tg_attempt_keep(struct tg_request *r, struct tg_str data);
 /* Until when this attempt must have its head, us. */
 uint64_t tg_attempt_deadline(const struct tg_request *r);
 
-/* A key for a hashing balancer. */
-uint64_t tg_attempt_hash(struct tg_str key);
-
 /* ---- forward.c ---- */
 
 /* The field list for the origin, built once and kept in out.fields; TG_E_NOMEM. */

@@ -342,6 +342,15 @@ enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUS
 /* Sends the request to another declared service. TG_E_NOT_FOUND. */
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;
 
+/* The key by which a hashing balancer chooses the target. */
+void tg_request_set_hash_key(struct tg_request *r, struct tg_str key);
+
+/* How attempts may follow one another: as things are (defaults where nothing is configured), and
+ * from now on. TG_E_NOMEM. */
+struct tg_retry_conf tg_request_retry(const struct tg_request *r);
+enum tg_err tg_request_set_retry(struct tg_request *r,
+                                 const struct tg_retry_conf *retry) TG_MUST_USE;
+
 /* ---- Waiting: for core/bind; each is followed by `return tg_run_suspend(L)` ---- */
 
 /* What gateway/wait.h says of tg_wait_begin(), for the plugin that runs. */
@@ -379,6 +388,9 @@ const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
 /* The exchange is to be broken off: ctx:abort(). Takes effect when the plugin that runs has ended
  * (STOP): the client sees an incomplete answer. */
 void tg_request_abort(struct tg_request *r);
+
+/* What was wrong with an attempt: its class, "stale", or NULL. */
+const char *tg_attempt_label(const struct tg_attempt *attempt);
 
 const char *tg_request_state_name(enum tg_request_state state);
 const char *tg_source_name(enum tg_source source);
