@@ -4,7 +4,7 @@
  * While a reload is under way no further order is read: the set of sockets is being used.
  *
  * The keeper has what a worker has but a thread: a loop, a slab and metric cells. The admin
- * listener lives on them. */
+ * listener and the checks of origins live on them. */
 #include "base/banned.h"
 #include "cli/boot.h"
 
@@ -17,6 +17,7 @@
 #include "cli/reload.h"
 #include "cli/sockets.h"
 #include "event/worker.h"
+#include "gateway/checks.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
 #include "observe/sink.h"
@@ -27,6 +28,7 @@ struct keeper {
     struct tg_metrics *metrics;
     struct tg_crew *crew;
     struct tg_admin *admin;
+    struct tg_checker *checker;
     ev_io orders;
     struct tg_timer drain_timer;
     struct tg_snapshot *current; /* one reference */
@@ -66,6 +68,7 @@ static void end_reload(struct keeper *k, enum tg_err err, const char *reason)
     if (err == TG_OK) {
         tg_listen_set_commit(k->boot->sockets);
         tg_admin_commit(k->admin, k->coming);
+        tg_checks_follow(k->checker, k->coming);
         tg_snapshot_unref(&k->current);
         k->current = k->coming;
         k->coming = NULL;
@@ -113,6 +116,7 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     k->failed = err;
     if (err == TG_OK) {
         k->serving = true;
+        tg_checks_follow(k->checker, k->current);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
         ev_io_start(k->self.loop.ev, &k->orders);
         tg_control_ready(k->boot->control_fd);
@@ -241,13 +245,18 @@ static enum tg_err start(struct keeper *k)
     err = start_admin(k);
     if (err == TG_OK)
         err = tg_crew_new(k->boot, &k->self.loop, k->metrics, &crew_events, k, &k->crew);
-    if (err == TG_OK)
-        tg_crew_reload(k->crew, k->current);
+    if (err != TG_OK)
+        return err;
+    k->checker = tg_checker_new(&k->self, tg_crew_registry(k->crew), NULL);
+    if (k->checker == NULL)
+        return TG_E_NOMEM;
+    tg_crew_reload(k->crew, k->current);
     return err;
 }
 
 static void end(struct keeper *k)
 {
+    tg_checker_free(&k->checker);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);
     tg_snapshot_unref(&k->coming);

@@ -265,6 +265,11 @@ static void on_ended(struct tg_task *task)
         crew->events->on_ended(crew->arg);
 }
 
+struct tg_registry *tg_crew_registry(struct tg_crew *crew)
+{
+    return crew->gateway.registry;
+}
+
 void tg_crew_drain(struct tg_crew *crew)
 {
     for (uint32_t i = 0; i < crew->count && !crew->draining; i++)

@@ -21,6 +21,7 @@
 struct tg_crew;
 struct tg_gate;
 struct tg_metrics;
+struct tg_registry;
 
 struct tg_crew_events {
     /* The reload is over: TG_OK, or `reason` (one line) says why everything stayed. */
@@ -37,6 +38,9 @@ struct tg_crew_events {
 enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
                         struct tg_crew **out) TG_MUST_USE;
+
+/* What is known of origins; borrowed, as long as the crew. */
+struct tg_registry *tg_crew_registry(struct tg_crew *crew);
 
 /* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
  * taken. Until then boot->sockets must not change. */
