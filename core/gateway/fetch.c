@@ -67,8 +67,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
 static void let_go(struct tg_fetch *fetch)
 {
     if (fetch->client != NULL)
-        tg_pool_return(fetch->gate->pool, &fetch->client, fetch->service->policy.pool.max_idle,
-                       fetch->service->policy.pool.idle_timeout);
+        tg_pool_return(fetch->gate->pool, &fetch->client, &fetch->service->policy.pool);
 }
 
 void tg_fetch_free(struct tg_fetch **fetch)
@@ -153,6 +152,11 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
         .addr = tg_target_addr(fetch->service, fetch->index),
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
         .fresh = fresh,
+        .careful = !tg_method_is_idempotent(fetch->method),
+        .conf = &fetch->service->policy.pool,
+        .origin = fetch->try.origin,
+        .request = fetch->entry->host.plugin->name,
+        .route = TG_STR("tg.http"),
     };
     bool connected;
     fetch->connected = false;
@@ -196,7 +200,9 @@ enum tg_err tg_fetch_start(struct tg_fetch *fetch)
 
 static void on_connected(struct tg_h1_client *client)
 {
-    send_request(client->owner);
+    struct tg_fetch *fetch = client->owner;
+    tg_pool_note_connected(fetch->gate->pool, client);
+    send_request(fetch);
 }
 
 /* Interim answers mean nothing to a plugin (RFC 9110, 15.2). */

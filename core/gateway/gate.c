@@ -5,6 +5,8 @@
 #include "base/assert.h"
 #include "gateway/background.h"
 #include "gateway/client.h"
+#include "gateway/target.h"
+#include "gateway/vm_set.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
@@ -56,6 +58,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
 enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, struct tg_vm_set *vms)
 {
     tg_background_retire_all(gate->vms);
+    tg_targets_keep_warm(vms->targets, snapshot, gate->pool);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
     gate->vms = vms;

@@ -17,6 +17,7 @@
 static const struct tg_h1_client_events events;
 
 static void connect_next(struct tg_request *r, bool same);
+static void fail_to_lease(struct tg_request *r, enum tg_err err);
 
 /* ---- Failures ----------------------------------------------------------------------------------
  */
@@ -38,8 +39,8 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
     }
-    if (err == TG_E_NOMEM || err == TG_E_LIMIT) {
-        tg_answer_error(r, 503, "no_resources");
+    if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_UNAVAILABLE) {
+        tg_answer_error(r, 503, err == TG_E_UNAVAILABLE ? "pool_full" : "no_resources");
         return;
     }
     if (r->upstream.connected == 0)
@@ -51,13 +52,13 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
 
 static void let_go(struct tg_request *r)
 {
-    const struct tg_pool_conf *conf = &r->service->policy.pool;
     r->connected = false;
-    tg_pool_return(r->gate->pool, &r->origin, conf->max_idle, conf->idle_timeout);
+    tg_pool_return(r->gate->pool, &r->origin, &r->service->policy.pool);
 }
 
 void tg_proxy_release(struct tg_request *r)
 {
+    tg_pool_leave(r->gate->pool, &r->waiter);
     if (r->origin != NULL)
         let_go(r);
     tg_attempt_end(r);
@@ -85,8 +86,12 @@ static bool try_again(struct tg_request *r)
 
 void tg_proxy_again(struct tg_request *r)
 {
-    if (r->origin == NULL)
+    if (r->waiter.site != NULL) { /* no connection was free in time */
+        tg_pool_leave(r->gate->pool, &r->waiter);
+        fail_to_lease(r, TG_E_UNAVAILABLE);
+    } else if (r->origin == NULL) {
         connect_next(r, false);
+    }
 }
 
 static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
@@ -260,7 +265,9 @@ static void start_exchange(struct tg_request *r)
 
 static void on_connected(struct tg_h1_client *client)
 {
-    start_exchange(client->owner);
+    struct tg_request *r = client->owner;
+    tg_pool_note_connected(r->gate->pool, client);
+    start_exchange(r);
 }
 
 /* Nothing was sent: there is nobody to send it to. What an earlier attempt brought is the answer.
@@ -273,39 +280,64 @@ static void answer_nobody(struct tg_request *r, enum tg_err err, bool breaker)
         tg_answer_error(r, 503, breaker ? "breaker_open" : "no_healthy_target");
 }
 
-static void connect_next(struct tg_request *r, bool same)
+static void fail_to_lease(struct tg_request *r, enum tg_err err)
 {
-    bool breaker;
-    bool connected;
-    uint64_t now = tg_request_now(r);
-    tg_request_set_state(r, TG_REQUEST_CONNECT);
-    enum tg_err err = tg_attempt_begin(r, same, &breaker);
-    if (err != TG_OK) {
-        answer_nobody(r, err, breaker);
-        return;
-    }
-    uint64_t timeout =
-        r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
-    uint64_t deadline = tg_attempt_deadline(r);
-    struct tg_pool_target target = {
-        .addr = r->upstream.addr,
-        .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
-        .fresh = same || r->in.method == TG_METHOD_CONNECT,
-    };
-    err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
-    if (err == TG_OK) {
-        if (connected)
-            start_exchange(r);
-        return;
-    }
     tg_attempt_failed(r, err, false, false);
     log_failure(r, err, NULL);
     if (!try_again(r))
         answer_failure(r, err);
 }
 
+/* A connection for the attempt that is open, or a place in the queue for one. */
+static void lease(struct tg_request *r, bool fresh)
+{
+    bool connected;
+    uint64_t now = tg_request_now(r);
+    uint64_t deadline = tg_attempt_deadline(r);
+    uint64_t timeout =
+        r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
+    struct tg_pool_target target = {
+        .addr = r->upstream.addr,
+        .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
+        .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
+        .careful = !tg_method_is_idempotent(r->out.method),
+        .conf = &r->service->policy.pool,
+        .origin = r->out.target_set ? NULL : r->try.origin,
+        .waiter = &r->waiter,
+        .priority = r->route->priority,
+        .request = tg_str(r->id, sizeof(r->id)),
+        .route = r->route->name,
+    };
+    enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
+    if (err == TG_E_AGAIN)
+        err = tg_request_set_clock(r, TG_MIN(r->waiter.since + target.conf->wait, deadline));
+    else if (err == TG_OK && connected)
+        start_exchange(r);
+    if (err != TG_OK)
+        fail_to_lease(r, err);
+}
+
+static void on_turn(struct tg_pool_waiter *waiter)
+{
+    struct tg_request *r = TG_CONTAINER_OF(waiter, struct tg_request, waiter);
+    tg_request_clear_clock(r);
+    lease(r, false);
+}
+
+static void connect_next(struct tg_request *r, bool same)
+{
+    bool breaker;
+    tg_request_set_state(r, TG_REQUEST_CONNECT);
+    enum tg_err err = tg_attempt_begin(r, same, &breaker);
+    if (err == TG_OK)
+        lease(r, same);
+    else
+        answer_nobody(r, err, breaker);
+}
+
 void tg_proxy_start(struct tg_request *r)
 {
+    r->waiter.on_turn = on_turn;
     connect_next(r, false);
 }
 

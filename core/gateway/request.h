@@ -34,6 +34,7 @@
 #include "http/stream.h"
 #include "script/marshal.h"
 #include "script/run.h"
+#include "upstream/pool.h"
 #include "upstream/try.h"
 
 struct tg_wait;
@@ -239,14 +240,15 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool connected;              /* it may be written to */
     uint32_t target;             /* index in service->targets of the attempt */
-    struct tg_try try;           /* the attempt, as the origin is told of it */
-    bool retrying;               /* it holds a place in the budget of the service */
-    struct tg_buf replay;        /* what went of the client's body, for a repetition */
-    bool replayable;             /* all that went is there */
-    bool out_ended;              /* the request went out whole */
-    bool in_ended;               /* the client's body has come whole */
-    bool continue_sent;          /* 100 went to the client */
-    bool body_seen;              /* a byte of a body went to an origin */
+    struct tg_pool_waiter waiter;
+    struct tg_try try;    /* the attempt, as the origin is told of it */
+    bool retrying;        /* it holds a place in the budget of the service */
+    struct tg_buf replay; /* what went of the client's body, for a repetition */
+    bool replayable;      /* all that went is there */
+    bool out_ended;       /* the request went out whole */
+    bool in_ended;        /* the client's body has come whole */
+    bool continue_sent;   /* 100 went to the client */
+    bool body_seen;       /* a byte of a body went to an origin */
 
     /* the answer */
     enum tg_source source;

@@ -45,6 +45,24 @@ enum tg_err tg_targets_new(struct tg_gate *gate, const struct tg_snapshot *snaps
     return TG_OK;
 }
 
+void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *snapshot,
+                          struct tg_pool *pool)
+{
+    tg_pool_forget_warm(pool);
+    for (uint32_t i = 0; i < targets->n; i++) {
+        const struct tg_service_conf *service = &snapshot->services[i];
+        for (uint32_t t = 0; service->policy.pool.min_idle > 0 && t < service->target_count; t++) {
+            struct tg_pool_target target = {
+                .addr = service->targets[t].addr,
+                .connect_timeout = service->connect_timeout,
+                .conf = &service->policy.pool,
+                .origin = tg_balance_origin(targets->balances[i], t),
+            };
+            tg_pool_keep_warm(pool, &target);
+        }
+    }
+}
+
 struct tg_targets *tg_targets_ref(struct tg_targets *targets)
 {
     targets->refs++;

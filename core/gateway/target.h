@@ -23,6 +23,11 @@ struct tg_targets {
 /* With one reference, the caller's. TG_E_NOMEM. */
 enum tg_err tg_targets_new(struct tg_gate *gate, const struct tg_snapshot *snapshot,
                            struct tg_targets **out) TG_MUST_USE;
+/* Has `pool` keep connections ready where the services ask for it, and nowhere else. The snapshot,
+ * which they are of, and its targets must stay until the next call or the end of the pool. */
+void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *snapshot,
+                          struct tg_pool *pool);
+
 struct tg_targets *tg_targets_ref(struct tg_targets *targets);
 void tg_targets_unref(struct tg_targets **targets);
 

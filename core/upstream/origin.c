@@ -29,7 +29,7 @@ struct tg_registry *tg_registry_new(void)
 static void free_origin(struct tg_origin *origin)
 {
     tg_list_remove(&origin->link);
-    tg_list_remove(&origin->waiting);
+    tg_list_remove(&origin->unheld);
     pthread_mutex_destroy(&origin->lock);
     tg_mem_free(TG_MEM_CONNECTION, (char *)(uintptr_t)origin->name.p);
     tg_mem_free(TG_MEM_CONNECTION, origin);
@@ -168,7 +168,7 @@ static void expire_origin(struct tg_registry *registry, struct tg_origin *origin
 static void expire(struct tg_registry *registry, uint64_t now)
 {
     while (registry->unheld_count > 0) {
-        struct tg_origin *oldest = TG_LIST_ENTRY(registry->unheld.next, struct tg_origin, waiting);
+        struct tg_origin *oldest = TG_LIST_ENTRY(registry->unheld.next, struct tg_origin, unheld);
         if (now < oldest->left + TG_ORIGIN_KEEP && registry->unheld_count <= TG_ORIGINS_MAX)
             return;
         expire_origin(registry, oldest);
@@ -196,7 +196,7 @@ static struct tg_origin *find_origin(struct tg_fleet *fleet, struct tg_str name,
     origin->fleet = fleet;
     origin->since = first ? 0 : now;
     pthread_mutex_init(&origin->lock, NULL);
-    tg_list_init(&origin->waiting);
+    tg_list_init(&origin->unheld);
     tg_list_push_back(&fleet->origins, &origin->link);
     fleet->registry->unheld_count++; /* until the caller holds it */
     return origin;
@@ -211,10 +211,20 @@ struct tg_origin *tg_origin_ref(struct tg_fleet *fleet, struct tg_str name,
     if (origin != NULL) {
         if (origin->holders++ == 0)
             registry->unheld_count--;
-        tg_list_remove(&origin->waiting);
+        tg_list_remove(&origin->unheld);
         origin->addr = *addr;
     }
     expire(registry, now);
+    pthread_mutex_unlock(&registry->lock);
+    return origin;
+}
+
+struct tg_origin *tg_origin_hold(struct tg_origin *origin)
+{
+    struct tg_registry *registry = origin->fleet->registry;
+    pthread_mutex_lock(&registry->lock);
+    tg_assert(origin->holders > 0);
+    origin->holders++;
     pthread_mutex_unlock(&registry->lock);
     return origin;
 }
@@ -231,7 +241,7 @@ void tg_origin_unref(struct tg_origin **originp, uint64_t now)
     if (--origin->holders == 0) {
         origin->left = now;
         registry->unheld_count++;
-        tg_list_push_back(&registry->unheld, &origin->waiting);
+        tg_list_push_back(&registry->unheld, &origin->unheld);
         expire(registry, now);
     }
     pthread_mutex_unlock(&registry->lock);

@@ -46,6 +46,7 @@ struct tg_origin {
     _Atomic uint64_t since;      /* us: when it came into use; 0: it was there from the start */
     _Atomic uint32_t open;       /* connections of all workers */
     _Atomic uint32_t idle;
+    _Atomic uint32_t waiting;  /* requests that wait for a connection */
     _Atomic uint64_t requests; /* attempts that began */
     _Atomic uint64_t failures[TG_RETRY_CLASSES];
 
@@ -53,7 +54,7 @@ struct tg_origin {
     struct tg_str name;     /* owned */
     struct tg_addr addr;    /* of the target when it was last declared; the registry's lock */
     struct tg_list link;    /* in the fleet; the registry's lock */
-    struct tg_list waiting; /* in the registry's list of the unheld; its lock */
+    struct tg_list unheld;  /* in the registry's list of the unheld; its lock */
     uint32_t holders;       /* the registry's lock */
     uint64_t left;          /* us: when the last holder let go; the registry's lock */
 
@@ -105,6 +106,10 @@ void tg_fleet_unref(struct tg_fleet **fleet);
  * before that of the fleet. `now` is us of any worker's clock: they agree. */
 struct tg_origin *tg_origin_ref(struct tg_fleet *fleet, struct tg_str name,
                                 const struct tg_addr *addr, uint64_t now) TG_MUST_USE;
+
+/* One more hold on what the caller has reason to know: it is held, or it is under the fleet's. */
+struct tg_origin *tg_origin_hold(struct tg_origin *origin);
+
 void tg_origin_unref(struct tg_origin **origin, uint64_t now);
 
 /* Calls visit for every fleet under the registry's lock; visit may look at its origins. */
