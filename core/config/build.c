@@ -584,7 +584,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->service = service > 0 ? &b->services[service - 1] : NULL;
     route->strip_prefix = str_field(L, b, table, "strip_prefix");
     route->preserve_host = bool_field(L, table, "preserve_host");
-    route->priority = (uint32_t)count_field(L, table, "priority", 5);
+    route->queue_priority = (uint32_t)count_field(L, table, "queue_priority", 5);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     const struct tg_service_conf *from = route->service != NULL ? route->service : &none;

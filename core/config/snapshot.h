@@ -115,7 +115,7 @@ struct tg_route_conf {
     const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
-    uint32_t priority; /* 0..9, where requests wait for a connection; 9 comes first */
+    uint32_t queue_priority; /* 0..9, where requests wait for a connection; 9 comes first */
     const struct tg_str *tags;
     uint32_t tag_count;
     /* What the route asks for instead of its service's; equal to the service's where it is silent.

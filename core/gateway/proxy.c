@@ -304,7 +304,7 @@ static void lease(struct tg_request *r, bool fresh)
         .conf = &r->service->policy.pool,
         .origin = r->out.target_set ? NULL : r->try.origin,
         .waiter = &r->waiter,
-        .priority = r->route->priority,
+        .priority = r->route->queue_priority,
         .request = tg_str(r->id, sizeof(r->id)),
         .route = r->route->name,
     };

@@ -163,7 +163,8 @@ objects.route = S.record {
   service = S.ref "service":optional():doc "who answers; without one, a plugin must",
   strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
-  priority = S.int { min = 0, max = 9 }:optional():doc "where requests wait for a connection; 9 comes first, 5 unless said",
+  queue_priority = S.int { min = 0, max = 9 }:optional()
+    :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
   timeout = timeout_type(),
   plugins = objects.plugins,
   tags = tags,

@@ -14,9 +14,9 @@ describe("the pool", function()
 local tg = require "tidegate"
 tg.listener "http" { address = "127.0.0.1:8080" }
 tg.service "orders" { targets = { { "10.0.0.11:9000" } }, pool = { %s }, %s }
-tg.route "low" { paths = { "/low" }, service = "orders", priority = 1 }
+tg.route "low" { paths = { "/low" }, service = "orders", queue_priority = 1 }
 tg.route "all" { service = "orders" }
-tg.route "high" { paths = { "/high" }, service = "orders", priority = 9 }
+tg.route "high" { paths = { "/high" }, service = "orders", queue_priority = 9 }
 ]]):format(pool, more or "") } })
   end
 
