@@ -188,5 +188,6 @@ void tg_policy_build(lua_State *L, struct tg_snapshot *snapshot, int service,
     build_health(L, snapshot, service, policy);
     build_breaker(L, service, &policy->breaker);
     build_retry(L, service, &policy->retry);
+    policy->judges = policy->breaker.ratio > 0 || policy->outlier.failures > 0;
     build_pool(L, &snapshot->settings.limits, service, &policy->pool);
 }

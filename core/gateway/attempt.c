@@ -255,7 +255,9 @@ static bool afford(struct tg_request *r)
     if (!rules(r)->given || r->retrying || balance == NULL)
         return true;
     struct tg_fleet *fleet = tg_balance_fleet(balance);
-    uint32_t live = atomic_load_explicit(&fleet->in_flight, memory_order_relaxed);
+    uint32_t live =
+        atomic_load_explicit(&fleet->in_flight, memory_order_relaxed) +
+        atomic_load_explicit(&fleet->retries, memory_order_relaxed); /* may be pausing */
     r->retrying = tg_retry_begin(rules(r), &fleet->retries, live + 1);
     if (!r->retrying)
         tg_metric_inc(r->gate->worker->cells, TG_METRIC_UPSTREAM_RETRIES_REFUSED);

@@ -54,6 +54,7 @@ struct tg_balance {
     uint32_t usable;
     bool panic;
     bool fresh;
+    bool single;              /* there is one to choose from */
     uint32_t changes;         /* of the fleet, at the last refresh */
     uint64_t again_at;        /* us: the next refresh by time */
     uint8_t near[GROUPS_MAX]; /* groups, the nearest first */
@@ -258,6 +259,7 @@ static void refresh(struct tg_balance *b, uint64_t now)
     if (b->buckets != NULL)
         memset(b->buckets, 0xff, b->bucket_count * sizeof(*b->buckets));
     b->fresh = true;
+    b->single = at == 1;
 }
 
 static inline void keep_fresh(struct tg_balance *b, uint64_t now)
@@ -539,6 +541,10 @@ enum tg_err tg_balance_pick(struct tg_balance *balance, const struct tg_balance_
                             uint32_t *index)
 {
     keep_fresh(balance, ask->now);
+    if (balance->single) { /* nothing to choose */
+        *index = balance->slots[0].index;
+        return TG_OK;
+    }
     const struct slot *slot = pick_anywhere(balance, ask);
     if (slot == NULL && ask->tried_count > 0) {
         struct tg_balance_ask again = *ask;

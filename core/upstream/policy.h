@@ -64,6 +64,7 @@ struct tg_policy {
     struct tg_breaker_conf breaker;
     struct tg_retry_conf retry;
     struct tg_pool_conf pool;
+    bool judges; /* outcomes matter: there is a breaker or passive health */
 };
 
 #endif

@@ -6,19 +6,12 @@
 
 #define RELAXED memory_order_relaxed
 
-/* Chooses among the targets whose breakers let one more through. */
-static enum tg_err choose(struct tg_try *try, struct tg_balance *balance,
-                          const struct tg_balance_ask *ask)
+/* The breaker of the target at hand lets no more through: one of the others, if theirs do. */
+static enum tg_err choose_another(struct tg_try *try, struct tg_balance *balance,
+                                  const struct tg_balance_ask *ask)
 {
-    const struct tg_policy *policy = try->policy;
     uint32_t tried[2 * TG_TRIES_MAX];
     struct tg_balance_ask again = *ask;
-    enum tg_err err = tg_balance_pick(balance, ask, &try->index);
-    if (err != TG_OK)
-        return err;
-    try->origin = tg_balance_origin(balance, try->index);
-    if (tg_origin_allow(try->origin, policy, ask->now, &try->origin_probe))
-        return TG_OK;
     again.tried = tried;
     for (again.tried_count = 0; again.tried_count < ask->tried_count; again.tried_count++)
         tried[again.tried_count] = ask->tried[again.tried_count];
@@ -26,14 +19,27 @@ static enum tg_err choose(struct tg_try *try, struct tg_balance *balance,
         tried[again.tried_count++] = try->index;
         if (!tg_balance_has_other(balance, &again))
             break;
-        err = tg_balance_pick(balance, &again, &try->index);
+        enum tg_err err = tg_balance_pick(balance, &again, &try->index);
         if (err != TG_OK)
             return err;
         try->origin = tg_balance_origin(balance, try->index);
-        if (tg_origin_allow(try->origin, policy, ask->now, &try->origin_probe))
+        if (tg_origin_allow(try->origin, try->policy, ask->now, &try->origin_probe))
             return TG_OK;
     }
     return TG_E_UNAVAILABLE;
+}
+
+static enum tg_err choose(struct tg_try *try, struct tg_balance *balance,
+                          const struct tg_balance_ask *ask)
+{
+    enum tg_err err = tg_balance_pick(balance, ask, &try->index);
+    if (err != TG_OK)
+        return err;
+    try->origin = tg_balance_origin(balance, try->index);
+    if (!try->policy->judges ||
+        tg_origin_allow(try->origin, try->policy, ask->now, &try->origin_probe))
+        return TG_OK;
+    return choose_another(try, balance, ask);
 }
 
 /* The breaker of the service gets its place back: nothing was sent. */
@@ -56,7 +62,7 @@ enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
     try->policy = tg_balance_policy(balance);
     try->targets = tg_balance_count(balance);
     struct tg_fleet *fleet = tg_balance_fleet(balance);
-    if (!tg_fleet_allow(fleet, try->policy, ask->now, &try->fleet_probe)) {
+    if (try->policy->judges && !tg_fleet_allow(fleet, try->policy, ask->now, &try->fleet_probe)) {
         *breaker = true;
         return TG_E_UNAVAILABLE;
     }
@@ -91,9 +97,11 @@ static void log_changes(const struct tg_try *try, unsigned changes)
 
 static void record(struct tg_try *try, bool told, bool good, uint64_t latency, uint64_t now)
 {
+    try->told = true;
+    if (!try->policy->judges)
+        return;
     struct tg_outcome outcome = {told, good, latency, try->fleet_probe, try->origin_probe};
     unsigned changes = tg_origin_record(try->origin, try->policy, try->targets, now, &outcome);
-    try->told = true;
     if (TG_UNLIKELY(changes != TG_CHANGE_NONE))
         log_changes(try, changes);
 }

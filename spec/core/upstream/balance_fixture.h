@@ -89,6 +89,7 @@ static TG_UNUSED void eject(struct balance_fixture *f, uint32_t index)
 {
     struct tg_outcome bad = {.told = true};
     struct tg_origin *origin = tg_balance_origin(f->balance, index);
+    f->policy.judges = true;
     f->policy.outlier = (struct tg_outlier_conf){
         .failures = 1, .window = 10 * SEC, .eject = 30 * SEC, .eject_max = 300 * SEC, .max_out = 1};
     assert_int_equal(tg_origin_record(origin, &f->policy, f->n, f->now, &bad), TG_CHANGE_EJECTED);
