@@ -175,24 +175,39 @@ static struct tg_attempt *add_record(struct tg_request *r)
     return a;
 }
 
-enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
+/* The next target; where there is but one, nothing is asked. */
+static enum tg_err choose(struct tg_request *r, bool *breaker)
 {
     uint32_t tried[TG_TRIES_MAX];
-    *breaker = false;
-    if (!same && !r->out.target_set) {
+    struct tg_balance *balance = balance_of(r);
+    uint64_t now = tg_request_now(r);
+    enum tg_err err = TG_OK;
+    if (!tg_try_begin_single(&r->try, balance, now)) {
         struct tg_balance_ask ask = ask_of(r, tried);
-        enum tg_err err = tg_try_begin(&r->try, balance_of(r), &ask, breaker);
-        if (err != TG_OK)
-            return err;
-        r->target = r->try.index;
+        err = tg_try_begin(&r->try, balance, &ask, breaker);
     }
+    r->target = r->try.index;
+    return err;
+}
+
+enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
+{
+    *breaker = false;
+    enum tg_err err = same || r->out.target_set ? TG_OK : choose(r, breaker);
+    if (err != TG_OK)
+        return err;
     struct tg_attempt *a = add_record(r);
     if (a == NULL)
         return TG_E_NOMEM;
-    r->upstream.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
-    a->index = r->out.target_set ? UINT32_MAX : r->target;
-    a->target =
-        r->out.target_set ? text_of(r, &r->upstream.addr) : tg_target_name(r->service, r->target);
+    if (TG_UNLIKELY(r->out.target_set)) {
+        r->upstream.addr = r->out.target;
+        a->index = UINT32_MAX;
+        a->target = text_of(r, &r->upstream.addr);
+        return TG_OK;
+    }
+    r->upstream.addr = *tg_target_addr(r->service, r->target);
+    a->index = r->target;
+    a->target = tg_target_name(r->service, r->target);
     return TG_OK;
 }
 
@@ -322,11 +337,4 @@ void tg_attempt_keep(struct tg_request *r, struct tg_str data)
         return;
     r->replayable = false;
     tg_buf_release(&r->replay);
-}
-
-/* The time that this attempt has for the head. */
-uint64_t tg_attempt_deadline(const struct tg_request *r)
-{
-    uint64_t per_try = rules(r)->per_try;
-    return per_try > 0 ? TG_MIN(r->upstream.connect_start + per_try, r->deadline) : r->deadline;
 }

@@ -99,7 +99,12 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at);
 void tg_attempt_keep(struct tg_request *r, struct tg_str data);
 
 /* Until when this attempt must have its head, us. */
-uint64_t tg_attempt_deadline(const struct tg_request *r);
+static inline uint64_t tg_attempt_deadline(const struct tg_request *r)
+{
+    const struct tg_retry_conf *own = r->out.retry;
+    uint64_t per_try = own != NULL ? own->per_try : r->service->policy.retry.per_try;
+    return per_try > 0 ? TG_MIN(r->upstream.connect_start + per_try, r->deadline) : r->deadline;
+}
 
 /* ---- forward.c ---- */
 

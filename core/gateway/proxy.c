@@ -58,11 +58,13 @@ static void let_go(struct tg_request *r)
 
 void tg_proxy_release(struct tg_request *r)
 {
-    tg_pool_leave(r->gate->pool, &r->waiter);
+    if (r->waiter.site != NULL)
+        tg_pool_leave(r->gate->pool, &r->waiter);
     if (r->origin != NULL)
         let_go(r);
     tg_attempt_end(r);
-    tg_buf_release(&r->replay);
+    if (r->body_seen)
+        tg_buf_release(&r->replay);
 }
 
 /* Another attempt, if there may be one: now or after a pause. */
@@ -297,7 +299,7 @@ static void lease(struct tg_request *r, bool fresh)
     uint64_t timeout =
         r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
     struct tg_pool_target target = {
-        .addr = r->upstream.addr,
+        .addr = r->out.target_set ? &r->upstream.addr : tg_target_addr(r->service, r->target),
         .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
         .careful = !tg_method_is_idempotent(r->out.method),

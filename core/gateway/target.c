@@ -53,7 +53,7 @@ void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *
         const struct tg_service_conf *service = &snapshot->services[i];
         for (uint32_t t = 0; service->policy.pool.min_idle > 0 && t < service->target_count; t++) {
             struct tg_pool_target target = {
-                .addr = service->targets[t].addr,
+                .addr = &service->targets[t].addr,
                 .connect_timeout = service->connect_timeout,
                 .conf = &service->policy.pool,
                 .origin = tg_balance_origin(targets->balances[i], t),
@@ -83,18 +83,17 @@ void tg_targets_unref(struct tg_targets **targets)
 /* ---- Targets -----------------------------------------------------------------------------------
  */
 
-struct tg_addr tg_target_addr(const struct tg_service_conf *service, uint32_t index)
+const struct tg_addr *tg_target_addr(const struct tg_service_conf *service, uint32_t index)
 {
-    if (service->builtin_echo)
-        return (struct tg_addr){0};
-    return service->targets[index % service->target_count].addr;
+    static const struct tg_addr echo;
+    return service->builtin_echo ? &echo : &service->targets[index].addr;
 }
 
 struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index)
 {
     if (service->target_count == 0)
         return TG_STR("localhost");
-    return service->targets[index % service->target_count].name;
+    return service->targets[index].name;
 }
 
 bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)

@@ -31,8 +31,8 @@ void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *
 struct tg_targets *tg_targets_ref(struct tg_targets *targets);
 void tg_targets_unref(struct tg_targets **targets);
 
-/* Address of target `index` (modulo their number); len 0 for the built-in echo origin. */
-struct tg_addr tg_target_addr(const struct tg_service_conf *service, uint32_t index);
+/* Address of target `index`, the service's; len 0 for the built-in echo origin. */
+const struct tg_addr *tg_target_addr(const struct tg_service_conf *service, uint32_t index);
 
 /* "10.0.0.11:9000", or "localhost" for the built-in echo origin. */
 struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index);

@@ -537,6 +537,14 @@ static const struct slot *pick_anywhere(struct tg_balance *b, const struct tg_ba
     return NULL;
 }
 
+bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
+{
+    keep_fresh(balance, now);
+    if (balance->single)
+        *index = balance->slots[0].index;
+    return balance->single;
+}
+
 enum tg_err tg_balance_pick(struct tg_balance *balance, const struct tg_balance_ask *ask,
                             uint32_t *index)
 {

@@ -77,6 +77,9 @@ bool tg_balance_has_other(struct tg_balance *balance, const struct tg_balance_as
 /* Targets that may be used, and whether that is panic. */
 uint32_t tg_balance_usable(struct tg_balance *balance, uint64_t now, bool *panic);
 
+/* Whether there is but one target and nothing known of it takes it out: *index is it. */
+bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index);
+
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index);
 struct tg_fleet *tg_balance_fleet(struct tg_balance *balance);
 const struct tg_policy *tg_balance_policy(const struct tg_balance *balance);

@@ -19,6 +19,7 @@
 #define WARM    TG_USEC_PER_SEC         /* between two attempts to have connections ready */
 #define CAREFUL_AGE                                                                                \
     (100 * TG_USEC_PER_MSEC) /* idle time from which a careful lease asks the kernel */
+#define SHORTCUTS  16u
 #define HOLDER_MAX 40u
 #define RELAXED    memory_order_relaxed
 
@@ -58,8 +59,15 @@ struct pooled {
     struct tg_task free_later;
 };
 
+/* Where an address was found: its place in memory stands for it, until configurations change. */
+struct shortcut {
+    const struct tg_addr *addr;
+    struct tg_pool_site *site;
+};
+
 struct tg_pool {
     struct tg_worker *worker;
+    struct shortcut shortcuts[SHORTCUTS];
     const struct tg_pool_dialer *dialer; /* borrowed; NULL: the network */
     struct tg_list buckets[BUCKETS];     /* of struct tg_pool_site */
     struct tg_list leased;               /* of struct pooled */
@@ -134,7 +142,7 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     return &pool->buckets[hash % BUCKETS];
 }
 
-static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_addr *addr)
+static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_addr *addr)
 {
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
@@ -157,10 +165,25 @@ static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_addr
     return site;
 }
 
+static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_addr *addr)
+{
+    struct shortcut *s = &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % SHORTCUTS];
+    if (TG_LIKELY(s->addr == addr))
+        return s->site;
+    struct tg_pool_site *site = look_up_site(pool, addr);
+    if (site != NULL)
+        *s = (struct shortcut){addr, site};
+    return site;
+}
+
 static void drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
 {
     if (site->open_count > 0 || site->waiting_count > 0 || site->promised > 0 || site->warm)
         return;
+    for (unsigned i = 0; i < SHORTCUTS; i++) {
+        if (pool->shortcuts[i].site == site)
+            pool->shortcuts[i] = (struct shortcut){NULL, NULL};
+    }
     tg_list_remove(&site->link);
     tg_slab_return(pool->worker->slab, site, sizeof(*site));
     pool->sites--;
@@ -301,12 +324,12 @@ static uint64_t end_of_life(struct tg_pool *pool, const struct tg_pool_conf *con
 static enum tg_err dial(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target,
                         const struct tg_h1_client_events *events, void *owner)
 {
-    if (target->addr.len == 0)
+    if (target->addr->len == 0)
         return tg_echo_open(pool->worker, &pool->echoes, &p->client, events, owner);
     if (pool->dialer != NULL)
-        return pool->dialer->dial(pool->dialer->arg, &p->client, &target->addr,
+        return pool->dialer->dial(pool->dialer->arg, &p->client, target->addr,
                                   target->connect_timeout, events, owner);
-    return tg_h1_client_open(&p->client, pool->worker, &target->addr, target->connect_timeout,
+    return tg_h1_client_open(&p->client, pool->worker, target->addr, target->connect_timeout,
                              events, owner);
 }
 
@@ -366,9 +389,19 @@ static void copy_name(char to[HOLDER_MAX], struct tg_str from)
     to[n] = '\0';
 }
 
+static void copy_request(char to[HOLDER_MAX], struct tg_str id)
+{
+    if (id.n == TG_RAND_ID_LEN) { /* as it mostly is */
+        memcpy(to, id.p, TG_RAND_ID_LEN);
+        to[TG_RAND_ID_LEN] = '\0';
+    } else {
+        copy_name(to, id);
+    }
+}
+
 static void hand_out(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target)
 {
-    copy_name(p->request, target->request);
+    copy_request(p->request, target->request);
     copy_name(p->route, target->route);
     tg_list_push_front(&pool->leased, &p->link);
 }
@@ -434,7 +467,7 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
                           const struct tg_h1_client_events *events, void *owner,
                           struct tg_h1_client **out, bool *connected)
 {
-    struct tg_pool_site *site = find_site(pool, &target->addr);
+    struct tg_pool_site *site = find_site(pool, target->addr);
     if (site == NULL)
         return pool->sites >= TG_POOL_SITES_MAX ? TG_E_LIMIT : TG_E_NOMEM;
     *connected = false;
@@ -676,7 +709,7 @@ static void warm_up(struct tg_pool *pool, struct tg_pool_site *site)
 
 void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target)
 {
-    struct tg_pool_site *site = find_site(pool, &target->addr);
+    struct tg_pool_site *site = find_site(pool, target->addr);
     if (site == NULL)
         return;
     site->warm = target->conf->min_idle > 0;
@@ -695,6 +728,7 @@ static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
 
 void tg_pool_forget_warm(struct tg_pool *pool)
 {
+    memset(pool->shortcuts, 0, sizeof(pool->shortcuts));
     visit_sites(pool, cool_down);
 }
 

@@ -66,7 +66,8 @@ struct tg_pool_waiter {
 
 /* How to reach a target, and for whom. */
 struct tg_pool_target {
-    struct tg_addr addr; /* len 0: the built-in echo origin */
+    const struct tg_addr
+        *addr; /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
     uint64_t connect_timeout;
     bool fresh;   /* never an idle connection: the last one failed before it answered */
     bool careful; /* what is sent cannot be repeated */

@@ -52,6 +52,14 @@ static void give_back_probe(struct tg_try *try, struct tg_fleet *fleet)
     pthread_mutex_unlock(&fleet->lock);
 }
 
+static void count_in(struct tg_try *try)
+{
+    try->open = true;
+    atomic_fetch_add_explicit(&try->origin->fleet->in_flight, 1, RELAXED);
+    atomic_fetch_add_explicit(&try->origin->in_flight, 1, RELAXED);
+    atomic_fetch_add_explicit(&try->origin->requests, 1, RELAXED);
+}
+
 enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
                          const struct tg_balance_ask *ask, bool *breaker)
 {
@@ -73,11 +81,24 @@ enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
         try->origin = NULL;
         return err;
     }
-    try->open = true;
-    atomic_fetch_add_explicit(&fleet->in_flight, 1, RELAXED);
-    atomic_fetch_add_explicit(&try->origin->in_flight, 1, RELAXED);
-    atomic_fetch_add_explicit(&try->origin->requests, 1, RELAXED);
+    count_in(try);
     return TG_OK;
+}
+
+bool tg_try_begin_single(struct tg_try *try, struct tg_balance *balance, uint64_t now)
+{
+    uint32_t index;
+    if (balance == NULL || !tg_balance_is_single(balance, now, &index))
+        return false;
+    const struct tg_policy *policy = tg_balance_policy(balance);
+    if (policy->judges)
+        return false;
+    *try = (struct tg_try){.policy = policy,
+                           .origin = tg_balance_origin(balance, index),
+                           .targets = 1,
+                           .index = index};
+    count_in(try);
+    return true;
 }
 
 static void log_changes(const struct tg_try *try, unsigned changes)

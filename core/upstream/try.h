@@ -30,6 +30,9 @@ struct tg_try {
 enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
                          const struct tg_balance_ask *ask, bool *breaker) TG_MUST_USE;
 
+/* The same for a service with one target and no breaker; false: nothing has begun. */
+bool tg_try_begin_single(struct tg_try *try, struct tg_balance *balance, uint64_t now) TG_MUST_USE;
+
 /* A head with `status` is there, `latency` us after the request went. */
 void tg_try_answered(struct tg_try *try, unsigned status, uint64_t latency, uint64_t now);
 
