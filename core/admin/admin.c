@@ -111,6 +111,11 @@ void tg_admin_rollback(struct tg_admin *admin)
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
+void tg_admin_set_registry(struct tg_admin *admin, struct tg_registry *registry)
+{
+    admin->registry = registry;
+}
+
 void tg_admin_set_state(struct tg_admin *admin, enum tg_admin_state state)
 {
     admin->state = state;

@@ -7,6 +7,8 @@
  *     GET /config    what the configuration declares: names, addresses, counts; never a secret
  *     GET /limits    every bound of limits.def: value in force, default, hits
  *     GET /plugins   per plugin: VMs, kills, errors, quarantine; asked from the workers
+ *     GET /upstreams per service and target: state, load, latency, failures; of at most 1000
+ * targets
  *
  * It reads, and changes nothing. There is no authentication: who may connect may read, which is why
  * no configuration has a listener unless it asks for one, and a unix socket is for its owner alone.
@@ -35,6 +37,7 @@
 struct tg_admin;
 struct tg_gate;
 struct tg_metrics;
+struct tg_registry;
 struct tg_worker;
 
 /* What every answer says in Server: the mark by which those who ask know whom they reached. */
@@ -67,6 +70,9 @@ enum tg_err tg_admin_prepare(struct tg_admin *admin, const struct tg_snapshot *s
 void tg_admin_commit(struct tg_admin *admin, struct tg_snapshot *snapshot);
 
 void tg_admin_rollback(struct tg_admin *admin);
+
+/* Where what is known of origins stands from now on; borrowed. */
+void tg_admin_set_registry(struct tg_admin *admin, struct tg_registry *registry);
 
 /* What /readyz says. */
 void tg_admin_set_state(struct tg_admin *admin, enum tg_admin_state state);

@@ -2,6 +2,7 @@
  *
  *     admin.c    life, the listener's transactions, accepting
  *     client.c   a connection: which view is asked for, and its answer
+ *     upstreams.c   what is known of origins, as such a view
  *     view.c     the views: they write text into a builder and know nothing of HTTP
  *     census.c   what the workers tell
  *     door.c, address.c   the listening socket, and what it is called
@@ -17,6 +18,7 @@
 #include "base/fmt.h"
 #include "event/loop.h"
 #include "gateway/accounting.h"
+#include "upstream/origin.h"
 
 struct tg_admin {
     struct tg_admin_options options;
@@ -28,12 +30,17 @@ struct tg_admin {
     struct tg_admin_door coming;     /* of the transaction */
     bool changes;                    /* the transaction puts `coming` in the place of `door` */
     ev_io io;
-    struct tg_timer pause;    /* descriptors are out: try again later */
-    struct tg_limits limits;  /* of its connections */
-    struct tg_list clients;   /* of struct tg_admin_client */
-    uint32_t open;            /* how many there are */
-    struct tg_census *census; /* while the workers are asked; owned */
+    struct tg_timer pause;        /* descriptors are out: try again later */
+    struct tg_limits limits;      /* of its connections */
+    struct tg_list clients;       /* of struct tg_admin_client */
+    uint32_t open;                /* how many there are */
+    struct tg_census *census;     /* while the workers are asked; owned */
+    struct tg_registry *registry; /* what is known of origins; borrowed; NULL: nothing yet */
 };
+
+/* What is known of origins: the view /upstreams, and their part of /metrics. */
+unsigned tg_admin_write_upstreams(const struct tg_admin *admin, struct tg_fmt *f);
+void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f);
 
 /* Takes over the accepted socket, also on failure. */
 enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd) TG_MUST_USE;

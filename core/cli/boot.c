@@ -247,6 +247,7 @@ static enum tg_err start(struct keeper *k)
         err = tg_crew_new(k->boot, &k->self.loop, k->metrics, &crew_events, k, &k->crew);
     if (err != TG_OK)
         return err;
+    tg_admin_set_registry(k->admin, tg_crew_registry(k->crew));
     k->checker = tg_checker_new(&k->self, tg_crew_registry(k->crew), NULL);
     if (k->checker == NULL)
         return TG_E_NOMEM;
