@@ -1,7 +1,7 @@
 /* balance.c: see balance.h.
  *
- * `order` lists the usable targets, group after group; everything that a pick reads of a target but
- * its load stands in `slots` in that order. */
+ * `slots` has the usable targets, group after group, with all that a pick reads of a target but its
+ * load. */
 #include "base/banned.h"
 #include "upstream/balance.h"
 
@@ -26,6 +26,7 @@ struct target {
     uint32_t group;
     uint64_t hash;  /* of the name, the same in every process */
     int64_t credit; /* of round robin */
+    bool usable;    /* at the last refresh */
 };
 
 /* A usable target. */
@@ -216,8 +217,8 @@ static void measure_groups(struct tg_balance *b, uint64_t now)
 }
 
 /* Fills the slots of one group from `at` on; returns how many. */
-static uint32_t fill_group(struct tg_balance *b, uint32_t group, uint32_t at, const bool *usable,
-                           uint64_t now, bool *warming)
+static uint32_t fill_group(struct tg_balance *b, uint32_t group, uint32_t at, uint64_t now,
+                           bool *warming)
 {
     struct group *g = &b->groups[group];
     g->first = at;
@@ -226,7 +227,7 @@ static uint32_t fill_group(struct tg_balance *b, uint32_t group, uint32_t at, co
     g->equal = true;
     for (uint32_t i = 0; i < b->n; i++) {
         const struct target *t = &b->targets[i];
-        if (t->group != group || !(usable[i] || b->panic))
+        if (t->group != group || !(t->usable || b->panic))
             continue;
         struct slot *slot = &b->slots[at + g->count++];
         *slot = (struct slot){t->origin, t->hash, weight_of(b, t, now, warming), i};
@@ -238,14 +239,13 @@ static uint32_t fill_group(struct tg_balance *b, uint32_t group, uint32_t at, co
 
 static void refresh(struct tg_balance *b, uint64_t now)
 {
-    bool usable[1024]; /* targets of a service at most, see config */
     uint64_t next = UINT64_MAX;
     bool warming = false;
-    tg_assert(b->n <= TG_COUNT_OF(usable));
     b->usable = 0;
     for (uint32_t i = 0; i < b->n; i++) {
-        usable[i] = tg_origin_is_usable(b->targets[i].origin, b->policy, now, &next);
-        b->usable += usable[i];
+        struct target *t = &b->targets[i];
+        t->usable = tg_origin_is_usable(t->origin, b->policy, now, &next);
+        b->usable += t->usable;
     }
     /* After the loop: letting in what has waited changes it. */
     b->changes = atomic_load_explicit(&b->fleet->changes, memory_order_acquire);
@@ -254,7 +254,7 @@ static void refresh(struct tg_balance *b, uint64_t now)
         measure_groups(b, now);
     uint32_t at = 0;
     for (uint32_t i = 0; i < b->group_count; i++)
-        at += fill_group(b, b->near[i], at, usable, now, &warming);
+        at += fill_group(b, b->near[i], at, now, &warming);
     b->again_at = warming || b->group_count > 1 ? TG_MIN(next, now + REFRESH) : next;
     if (b->buckets != NULL)
         memset(b->buckets, 0xff, b->bucket_count * sizeof(*b->buckets));
