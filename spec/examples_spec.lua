@@ -104,3 +104,81 @@ describe("examples/routing", function()
     end
   end)
 end)
+
+describe("examples/consumers", function()
+  local CONFIG = "examples/consumers/gateway.lua"
+  local ADDRESS = "127%.0%.0%.1:8080"
+  -- In the order of the lines: status, and what is in head and body.
+  local EXPECTED = {
+    { 401, head = "www-authenticate: key", body = { '"code":"key_missing"' } },
+    { 200, head = "x-tier: gold",
+      body = { '["x-consumer-name","acme"]', '["x-consumer-custom-id","4711"]' } },
+    { 200, head = "x-request-id: ",
+      body = { '"target":"/orders/7?page=2"', '["x-consumer-name","corner-shop"]' } },
+    { 200, head = "x-tier: gold", body = { '["x-consumer-name","acme"]' } },
+    { 403, head = "problem+json", body = { '"code":"not_in_group"' } },
+    { 200, head = "x-request-id: ", body = { '["x-consumer-name","guest"]' } },
+  }
+  local g
+
+  setup(function()
+    g = gateway.start({
+      file = CONFIG,
+      files = { ["keys.env"] = read("examples/consumers/keys.env") },
+      edit = function(text)
+        return (text:gsub(ADDRESS, "127.0.0.1:@PORT@"))
+      end,
+    })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local nth = 0
+  for line in read(CONFIG):gmatch("%f[^\n]%-%- *(curl [^\n]+)") do
+    nth = nth + 1
+    local expected = EXPECTED[nth]
+    it("answers " .. line, function()
+      local status, head, body = curl((line:gsub(ADDRESS, "127.0.0.1:" .. g.port)))
+      assert.equal(expected[1], status)
+      assert.contains(expected.head, head)
+      for _, piece in ipairs(expected.body) do
+        assert.contains(piece, body)
+      end
+      assert.is_nil(body:find("api_key=", 1, true))
+    end)
+  end
+
+  it("has a line for each that is expected", function()
+    assert.equal(#EXPECTED, nth)
+  end)
+end)
+
+describe("examples/traffic", function()
+  local ADDRESS = "127.0.0.1:8080"
+  local text = read("examples/traffic/gateway.lua")
+  local g
+
+  setup(function()
+    g = gateway.start({ config = text:gsub(ADDRESS, "127.0.0.1:@PORT@") })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local lines = 0
+  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
+    lines = lines + 1
+    it(("answers with %s: %s"):format(answer, line), function()
+      local address = ADDRESS:gsub("%p", "%%%0")
+      local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
+      assert.contains(answer, head .. body)
+    end)
+  end
+
+  it("has its lines", function()
+    assert.equal(8, lines)
+  end)
+end)

@@ -27,7 +27,8 @@ static void admit(struct tg_admin *admin, int fd)
         close(fd);
         return;
     }
-    if (tg_admin_client_open(admin, fd) != TG_OK)
+    bool local = admin->door.address.u.any.sa_family == AF_UNIX;
+    if (tg_admin_client_open(admin, fd, local) != TG_OK)
         tg_log_every(1, TG_LOG_ERROR, "admin", "no memory for a connection to the admin listener");
 }
 
@@ -106,6 +107,23 @@ void tg_admin_rollback(struct tg_admin *admin)
 {
     tg_admin_door_close(&admin->coming);
     admin->changes = false;
+}
+
+/* ---- Orders ------------------------------------------------------------------------------------
+ */
+
+void tg_admin_settle(struct tg_admin *admin, const struct tg_settlement *settled)
+{
+    struct tg_admin_last *last = &admin->last;
+    if (settled->order.kind != TG_ORDER_DRY_RUN) {
+        last->at = loop_of(admin)->clock.real;
+        last->outcome = settled->outcome;
+        snprintf(last->reason, sizeof(last->reason), "%s", settled->reason);
+    }
+    if (settled->order.number == 0 || settled->order.number != admin->ordered)
+        return;
+    admin->ordered = 0;
+    tg_admin_clients_settle(admin, settled);
 }
 
 /* ---- Life --------------------------------------------------------------------------------------

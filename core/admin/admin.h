@@ -1,4 +1,4 @@
-/* admin.h: the admin listener: what the gateway knows of itself, read over HTTP/1.1.
+/* admin.h: the admin listener: what the gateway knows of itself, and orders to it, over HTTP/1.1.
  *
  *     GET /metrics   counters and histograms, in Prometheus' text format
  *     GET /healthz   200 while the process answers
@@ -10,8 +10,14 @@
  *     GET /upstreams per service and target: state, load, latency, failures; of at most 1000
  * targets
  *
- * It reads, and changes nothing. There is no authentication: who may connect may read, which is why
- * no configuration has a listener unless it asks for one, and a unix socket is for its owner alone.
+ *     POST /reload                read the configuration anew; 200, or 422 and why not
+ *     POST /reload?dry-run        the same, but change nothing
+ *     POST /rollback[?revision=N] go back to an earlier one, N or the one before
+ *
+ * There is no authentication: who may connect may read, which is why no configuration has a
+ * listener unless it asks for one, and a unix socket is for its owner alone. Orders are taken
+ * through a unix socket; through an address and port only with settings.admin.write, and never from
+ * a page in a browser, which says so in Origin. One order at a time: 409.
  *
  * It lives on the keeper's loop, beside the workers and not among them: a question costs the
  * traffic nothing, and is answered while plugins keep the workers busy. While a reload evaluates
@@ -45,14 +51,21 @@ struct tg_worker;
 
 enum tg_admin_state { TG_ADMIN_STARTING, TG_ADMIN_READY, TG_ADMIN_DRAINING };
 
+struct tg_order;
+struct tg_revisions;
+struct tg_settlement;
+
 struct tg_admin_options {
-    struct tg_worker *worker;         /* the keeper's: a loop, a slab, no thread; borrowed */
-    const struct tg_metrics *metrics; /* borrowed */
-    uint32_t workers;                 /* that serve */
+    struct tg_worker *worker;             /* the keeper's: a loop, a slab, no thread; borrowed */
+    const struct tg_metrics *metrics;     /* borrowed */
+    uint32_t workers;                     /* that serve */
+    const struct tg_revisions *revisions; /* borrowed */
     /* Calls visit(of, gate) on the thread of every worker that still runs, then done(of) on the
      * keeper's; done may be called from inside when no worker runs. One question at a time. */
     void (*ask)(void *arg, void (*visit)(void *of, struct tg_gate *gate), void (*done)(void *of),
                 void *of);
+    /* Passes an order on; tg_admin_settle() follows, perhaps before it returns. False: not now. */
+    bool (*order)(void *arg, const struct tg_order *order);
     void *arg;
 };
 
@@ -73,6 +86,10 @@ void tg_admin_rollback(struct tg_admin *admin);
 
 /* Where what is known of origins stands from now on; borrowed. */
 void tg_admin_set_registry(struct tg_admin *admin, struct tg_registry *registry);
+
+/* What became of an order, of whoever gave it; copied for /status, and the answer to who waits for
+ * it by its number. */
+void tg_admin_settle(struct tg_admin *admin, const struct tg_settlement *settled);
 
 /* What /readyz says. */
 void tg_admin_set_state(struct tg_admin *admin, enum tg_admin_state state);

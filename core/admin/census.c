@@ -34,9 +34,9 @@ static uint64_t pause_left(const struct tg_quarantine *q, uint64_t now)
 
 static void fill(struct tg_census_row *row, const struct tg_vm_set *set, uint32_t plugin)
 {
-    const struct tg_vm_entry *entry = set->entries[plugin];
-    const struct tg_plugin_tally *tally = &set->tallies[plugin];
-    const struct tg_quarantine *quarantine = &set->quarantines[plugin];
+    struct tg_vm_entry *entry = set->entries[plugin];
+    const struct tg_plugin_tally *tally = tg_vm_entry_tally(entry);
+    const struct tg_quarantine *quarantine = &entry->record->quarantine;
     const struct tg_alloc *alloc = tg_vm_alloc(entry->vm);
     *row = (struct tg_census_row){
         .present = true,

@@ -2,6 +2,7 @@
  *
  *     request ---> view found? ---> written at once
  *                     |   `-------> needs the workers: waits in `viewed`, census.c asks them
+ *                     | order? ---> passed on: waits in `ordered` until it is settled
  *                     `-----------> 404, 405
  *
  * An answer is whole before its head leaves, so its length is known and a failure to write it is
@@ -25,6 +26,8 @@ struct tg_admin_client {
     struct tg_arena arena;
     struct tg_request_head head;
     const struct tg_admin_view *viewed; /* while it waits for the workers; else NULL */
+    uint32_t ordered;                   /* the order whose end it waits for; 0: none */
+    bool local;                         /* it came through a unix socket */
     struct tg_list link;
     struct tg_task free_later;
 };
@@ -41,7 +44,7 @@ static struct tg_admin_client *client_of(struct tg_h1_server *server)
 struct answer {
     unsigned status;
     const char *type;
-    bool allow; /* tell which methods there are */
+    const char *allow; /* which methods there are; NULL: all is well */
 };
 
 static enum tg_err add_fields(struct tg_admin_client *c, struct tg_fields *fields,
@@ -57,8 +60,8 @@ static enum tg_err add_fields(struct tg_admin_client *c, struct tg_fields *field
         err = tg_fields_add(fields, TG_STR("Content-Type"), tg_str_c(answer->type));
     if (err == TG_OK)
         err = tg_fields_add(fields, TG_STR("Cache-Control"), TG_STR("no-store"));
-    if (err == TG_OK && answer->allow)
-        err = tg_fields_add(fields, TG_STR("Allow"), TG_STR("GET, HEAD"));
+    if (err == TG_OK && answer->allow != NULL)
+        err = tg_fields_add(fields, TG_STR("Allow"), tg_str_c(answer->allow));
     return err;
 }
 
@@ -87,9 +90,19 @@ static void send_problem(struct tg_admin_client *c, unsigned status, const char 
 {
     char room[512];
     struct tg_fmt f;
-    struct answer answer = {.status = status, .type = PROBLEM, .allow = status == 405};
+    struct answer answer = {.status = status, .type = PROBLEM};
     tg_fmt_init(&f, room, sizeof(room));
     tg_admin_write_problem(&f, status, detail);
+    send_answer(c, &answer, &f);
+}
+
+static void send_not_allowed(struct tg_admin_client *c, const char *allow, const char *detail)
+{
+    char room[512];
+    struct tg_fmt f;
+    struct answer answer = {.status = 405, .type = PROBLEM, .allow = allow};
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_admin_write_problem(&f, 405, detail);
     send_answer(c, &answer, &f);
 }
 
@@ -168,6 +181,88 @@ static void ask_workers(struct tg_admin_client *c, const struct tg_admin_view *v
     admin->options.ask(admin->options.arg, on_visit, on_told, admin);
 }
 
+/* ---- Orders ------------------------------------------------------------------------------------
+ */
+
+/* Reads the order in path and query; false where there is none of that name. */
+static bool read_order(const struct tg_request_head *head, struct tg_order *out, bool *good)
+{
+    const struct tg_str revision = TG_STR("revision=");
+    struct tg_str query = head->query;
+    bool rollback = tg_str_eq(head->path, TG_STR("/rollback"));
+    *out = (struct tg_order){.kind = rollback ? TG_ORDER_ROLLBACK : TG_ORDER_RELOAD};
+    *good = query.n == 0;
+    if (!rollback && !tg_str_eq(head->path, TG_STR("/reload")))
+        return false;
+    if (!rollback && tg_str_eq(query, TG_STR("dry-run"))) {
+        out->kind = TG_ORDER_DRY_RUN;
+        *good = true;
+    } else if (rollback && tg_str_starts(query, revision)) {
+        uint64_t number = 0;
+        *good = tg_str_to_u64(tg_str_sub(query, revision.n, query.n), &number) && number > 0 &&
+                number <= UINT32_MAX;
+        out->revision = (uint32_t)number;
+    }
+    return true;
+}
+
+/* Why this client may give no orders; NULL: it may. */
+static const char *why_not(const struct tg_admin_client *c)
+{
+    if (!c->local && !c->admin->snapshot->settings.admin_write)
+        return "orders are taken through a unix socket, or with settings.admin.write = true";
+    if (tg_fields_find(&c->head.fields, TG_STR("Origin")) != NULL)
+        return "orders are not taken from pages in a browser";
+    return NULL;
+}
+
+static void take_order(struct tg_admin_client *c, struct tg_order *order, bool good)
+{
+    struct tg_admin *admin = c->admin;
+    const char *refusal = why_not(c);
+    if (c->head.method != TG_METHOD_POST) {
+        send_not_allowed(c, "POST", "an order is given with POST");
+    } else if (refusal != NULL) {
+        send_problem(c, 403, refusal);
+    } else if (!good) {
+        send_problem(c, 400,
+                     "an order is /reload, /reload?dry-run, /rollback or "
+                     "/rollback?revision=N");
+    } else if (admin->ordered != 0) {
+        send_problem(c, 409, "another order is under way");
+    } else {
+        order->number = admin->ordered = c->ordered = ++admin->last_number;
+        if (admin->options.order(admin->options.arg, order))
+            return;
+        admin->ordered = c->ordered = 0;
+        send_problem(c, 409, "the gateway starts, ends or reloads: try again");
+    }
+}
+
+static void send_settlement(struct tg_admin_client *c, const struct tg_settlement *settled)
+{
+    struct tg_fmt f;
+    struct answer answer = {.type = "application/json"};
+    tg_fmt_init_arena(&f, &c->arena, FIRST_GUESS);
+    answer.status = tg_admin_write_settlement(c->admin, &f, settled);
+    if (!f.failed)
+        send_answer(c, &answer, &f);
+    else
+        send_problem(c, 503, "there is no memory for the answer; /status tells what became of it");
+}
+
+void tg_admin_clients_settle(struct tg_admin *admin, const struct tg_settlement *settled)
+{
+    TG_LIST_FOREACH(&admin->clients, it)
+    {
+        struct tg_admin_client *c = TG_LIST_ENTRY(it, struct tg_admin_client, link);
+        if (c->ordered != settled->order.number)
+            continue;
+        c->ordered = 0;
+        send_settlement(c, settled);
+    }
+}
+
 /* ---- Events of the exchange --------------------------------------------------------------------
  */
 
@@ -193,6 +288,7 @@ static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned statu
     struct tg_admin_client *c = stream->owner;
     (void)err;
     c->viewed = NULL;
+    c->ordered = 0;
     if (status != 0)
         send_problem(c, status, "the request is not complete");
     else
@@ -222,12 +318,16 @@ static void request(struct tg_h1_server *server)
 {
     struct tg_admin_client *c = client_of(server);
     const struct tg_admin_view *view = tg_admin_view_find(c->head.path);
-    if (view == NULL)
+    struct tg_order order;
+    bool good;
+    if (read_order(&c->head, &order, &good))
+        take_order(c, &order, good);
+    else if (view == NULL)
         send_problem(c, 404,
                      "the admin listener has /metrics, /healthz, /readyz, /status, /config, "
-                     "/limits and /plugins");
+                     "/limits and /plugins, and takes the orders /reload and /rollback");
     else if (c->head.method != TG_METHOD_GET && c->head.method != TG_METHOD_HEAD)
-        send_problem(c, 405, "the admin listener is read with GET");
+        send_not_allowed(c, "GET, HEAD", "what the gateway tells is read with GET");
     else if (view->needs_census)
         ask_workers(c, view);
     else
@@ -267,7 +367,7 @@ static const struct tg_h1_server_events server_events = {
     .limits = limits,
 };
 
-enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd)
+enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local)
 {
     struct tg_worker *worker = admin->options.worker;
     struct tg_admin_client *c = tg_slab_lease(worker->slab, sizeof(*c));
@@ -277,6 +377,8 @@ enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd)
     }
     c->admin = admin;
     c->viewed = NULL;
+    c->ordered = 0;
+    c->local = local;
     tg_arena_init(&c->arena, worker->slab, ADMIN_MEMORY_MAX);
     tg_task_init(&c->free_later, on_free);
     enum tg_err err = tg_h1_server_open(&c->server, worker, fd, &server_events);

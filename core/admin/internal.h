@@ -16,6 +16,8 @@
 #include "admin/census.h"
 #include "admin/door.h"
 #include "base/fmt.h"
+#include "config/order.h"
+#include "config/revisions.h"
 #include "event/loop.h"
 #include "gateway/accounting.h"
 #include "upstream/origin.h"
@@ -36,14 +38,28 @@ struct tg_admin {
     uint32_t open;                /* how many there are */
     struct tg_census *census;     /* while the workers are asked; owned */
     struct tg_registry *registry; /* what is known of origins; borrowed; NULL: nothing yet */
+    uint32_t ordered;             /* number of the order that is under way; 0: none */
+    uint32_t last_number;
+    struct tg_admin_last {
+        uint64_t at; /* us since 1970; 0: there was none */
+        enum tg_outcome outcome;
+        char reason[TG_ORDER_REASON_MAX];
+    } last; /* what became of the last order that was no dry run */
 };
 
 /* What is known of origins: the view /upstreams, and their part of /metrics. */
 unsigned tg_admin_write_upstreams(const struct tg_admin *admin, struct tg_fmt *f);
 void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f);
 
-/* Takes over the accepted socket, also on failure. */
-enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd) TG_MUST_USE;
+/* Takes over the accepted socket, also on failure. `local`: it came through a unix socket. */
+enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local) TG_MUST_USE;
+
+/* Answers the client that waits for this order, if it is still there. */
+void tg_admin_clients_settle(struct tg_admin *admin, const struct tg_settlement *settled);
+
+/* Writes the answer to an order and returns its status. */
+unsigned tg_admin_write_settlement(const struct tg_admin *admin, struct tg_fmt *f,
+                                   const struct tg_settlement *settled);
 
 /* Ends every connection at once. */
 void tg_admin_clients_close(struct tg_admin *admin);

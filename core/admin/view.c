@@ -110,6 +110,59 @@ static uint64_t memory_in_use(void)
     return sum;
 }
 
+static void field_time(struct tg_json *j, const char *key, uint64_t real)
+{
+    char room[TG_CLOCK_RFC3339_LEN];
+    tg_clock_rfc3339(real, room);
+    tg_json_field_str(j, key, tg_str(room, sizeof(room)));
+}
+
+static void write_revision(struct tg_json *j, const struct tg_revision *revision)
+{
+    tg_json_begin_object(j);
+    tg_json_field_u64(j, "revision", revision->number);
+    if (revision->origin != 0)
+        tg_json_field_u64(j, "restores", revision->origin);
+    field_time(j, "since", revision->since);
+    field_text(j, "digest", revision->digest);
+    tg_json_end_object(j);
+}
+
+/* The newest first. */
+static void write_revisions(struct tg_json *j, const struct tg_admin *admin)
+{
+    const struct tg_revisions *revisions = admin->options.revisions;
+    const struct tg_admin_last *last = &admin->last;
+    const struct tg_revision *now = tg_revisions_newest(revisions);
+    field_text(j, "digest", now != NULL ? now->digest : "");
+    if (last->at != 0) {
+        tg_json_key(j, TG_STR("last_reload"));
+        tg_json_begin_object(j);
+        field_time(j, "at", last->at);
+        field_text(j, "result", tg_outcome_name(last->outcome));
+        field_text(j, "reason", last->reason);
+        tg_json_end_object(j);
+    }
+    begin_list(j, "revisions");
+    for (uint32_t i = revisions->count; i > 0; i--)
+        write_revision(j, &revisions->v[i - 1]);
+    tg_json_end_array(j);
+}
+
+unsigned tg_admin_write_settlement(const struct tg_admin *admin, struct tg_fmt *f,
+                                   const struct tg_settlement *settled)
+{
+    struct tg_json j;
+    const struct tg_revision *now = tg_revisions_newest(admin->options.revisions);
+    begin(&j, f);
+    field_text(&j, "result", tg_outcome_name(settled->outcome));
+    tg_json_field_u64(&j, "revision", now->number);
+    field_text(&j, "digest", now->digest);
+    field_text(&j, "reason", settled->reason);
+    tg_json_field_str(&j, "notes", settled->notes);
+    return end(&j, settled->outcome == TG_OUTCOME_REFUSED ? 422 : 200);
+}
+
 static unsigned write_status(const struct tg_admin *admin, struct tg_fmt *f)
 {
     struct tg_json j;
@@ -123,6 +176,7 @@ static unsigned write_status(const struct tg_admin *admin, struct tg_fmt *f)
     tg_json_field_u64(&j, "workers", admin->options.workers);
     tg_json_field_str(&j, "file", s->path);
     tg_json_field_u64(&j, "revision", s->revision);
+    write_revisions(&j, admin);
     tg_json_field_u64(&j, "reloads", tg_metrics_read(metrics, TG_METRIC_RELOADS_GOOD));
     tg_json_field_u64(&j, "reloads_refused", tg_metrics_read(metrics, TG_METRIC_RELOADS_BAD));
     tg_json_field_u64(&j, "connections_open", tg_metrics_read(metrics, TG_METRIC_CONNECTIONS_OPEN));
@@ -178,6 +232,7 @@ static unsigned write_config(const struct tg_admin *admin, struct tg_fmt *f)
     tg_json_field_u64(&j, "plugins", s->plugin_count);
     tg_json_field_u64(&j, "instances", s->instance_count);
     tg_json_field_u64(&j, "zones", s->zone_count);
+    tg_json_field_u64(&j, "consumers", s->consumer_count);
     return end(&j, 200);
 }
 

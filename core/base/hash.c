@@ -43,12 +43,14 @@ static inline void absorb(struct state *s, uint64_t word)
     s->v0 ^= word;
 }
 
-uint64_t tg_hash_keyed(struct tg_hash_key key, const void *data, size_t n)
+/* The state after all bytes, before it is finished. */
+static inline struct state absorb_all(struct tg_hash_key key, const void *data, size_t n,
+                                      uint64_t variant)
 {
     const unsigned char *p = data;
     struct state s = {
         key.k0 ^ UINT64_C(0x736f6d6570736575),
-        key.k1 ^ UINT64_C(0x646f72616e646f6d),
+        key.k1 ^ UINT64_C(0x646f72616e646f6d) ^ variant,
         key.k0 ^ UINT64_C(0x6c7967656e657261),
         key.k1 ^ UINT64_C(0x7465646279746573),
     };
@@ -62,11 +64,33 @@ uint64_t tg_hash_keyed(struct tg_hash_key key, const void *data, size_t n)
     for (size_t i = whole; i < n; i++)
         last |= (uint64_t)p[i] << (8 * (i - whole));
     absorb(&s, last);
+    return s;
+}
+
+static inline uint64_t finish(struct state *s)
+{
+    sip_round(s);
+    sip_round(s);
+    sip_round(s);
+    return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+uint64_t tg_hash_keyed(struct tg_hash_key key, const void *p, size_t n)
+{
+    struct state s = absorb_all(key, p, n, 0);
     s.v2 ^= 0xff;
-    sip_round(&s);
-    sip_round(&s);
-    sip_round(&s);
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    return finish(&s);
+}
+
+struct tg_hash_128 tg_hash_keyed_128(struct tg_hash_key key, const void *p, size_t n)
+{
+    struct tg_hash_128 out;
+    struct state s = absorb_all(key, p, n, 0xee);
+    s.v2 ^= 0xee;
+    out.a = finish(&s);
+    s.v1 ^= 0xdd;
+    out.b = finish(&s);
+    return out;
 }
 
 uint64_t tg_hash_bytes(const void *p, size_t n)

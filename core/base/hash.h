@@ -16,6 +16,14 @@ struct tg_hash_key {
 /* Hash under an explicit key: for tests, and for values that must agree between processes. */
 uint64_t tg_hash_keyed(struct tg_hash_key key, const void *p, size_t n);
 
+/* The same with 128 bits (SipHash-1-3-128), which stand for the bytes themselves: nobody who does
+ * not know the key finds two that agree. */
+struct tg_hash_128 {
+    uint64_t a;
+    uint64_t b;
+};
+struct tg_hash_128 tg_hash_keyed_128(struct tg_hash_key key, const void *p, size_t n);
+
 /* Hash under this process's own key. Thread safe. */
 uint64_t tg_hash_bytes(const void *p, size_t n);
 

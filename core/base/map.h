@@ -21,8 +21,8 @@
  * hash: no raw key over 64 bytes is ever kept.
  *
  * Memory: entry = 24 bytes + key_room + value, rounded up to 8. Entries are allocated in segments
- * of doubling size as they come (and given back when the map is empty); the index, 10.7 bytes per
- * entry of the cap, is mapped at creation and becomes resident as it is touched.
+ * of doubling size as they come (and given back when the map is empty); the index, 5.3 bytes per
+ * entry of the cap, is made at creation; a large one becomes resident as it is touched.
  *
  * Time is in microseconds of any clock that does not go back, always the caller's `now`.
  * Threads: one at a time; base/shared_map.h is for many. Cost: O(1), one hash, about two cache
@@ -112,6 +112,10 @@ struct tg_map *tg_map_new(const struct tg_map_options *options) TG_MUST_USE;
 /* Clears and frees `*map` (NULL is fine) and nulls it. */
 void tg_map_free(struct tg_map **map);
 
+/* Has the memory fetched in which a look-up of `key` begins: for who has something else to do
+ * first. Any thread, whatever others do with the map meanwhile. */
+void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key);
+
 /* The value of `key`, aligned to 8, or NULL. Counts as a use. Valid until the next call that may
  * add or drop entries; an expired entry is dropped on the way. */
 void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now);
@@ -125,6 +129,10 @@ enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *va
  * counters: one look-up. Errors as above. */
 enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
                           const struct tg_map_terms *terms, uint64_t now, void **value) TG_MUST_USE;
+
+/* The entry of `value`, which tg_map_get() or tg_map_obtain() has just given, lives for `ttl` from
+ * now, whatever it was given before. */
+void tg_map_renew(struct tg_map *map, void *value, uint64_t ttl, uint64_t now);
 
 /* Drops `key`; false when there was none. */
 bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now);
@@ -146,6 +154,11 @@ const struct tg_map_stats *tg_map_stats(const struct tg_map *map);
 
 /* Bytes that the map holds now: segments and index. */
 size_t tg_map_memory(const struct tg_map *map);
+
+/* The most entries, at most TG_MAP_ENTRIES_MAX, with which a map of these options (max_entries
+ * aside) never holds more than `bytes` by itself, index and full pages included; 0: not even one.
+ */
+uint32_t tg_map_entries_within(const struct tg_map_options *options, uint64_t bytes);
 
 /* Name of a reason for metrics, static storage. */
 const char *tg_map_reason_name(enum tg_map_reason reason);

@@ -13,12 +13,17 @@
 struct shard {
     _Alignas(CACHE_LINE) pthread_mutex_t lock;
     struct tg_map *map;
+    bool swept; /* wholly, in the pass that is under way */
 };
+
+_Static_assert(sizeof(struct shard) + CACHE_LINE <= TG_SHARED_MAP_SHARD_BYTES,
+               "what a shard takes");
 
 struct tg_shared_map {
     enum tg_mem_tag tag;
     unsigned count;
-    unsigned swept; /* next shard for the sweep */
+    unsigned next;  /* shard for the sweep */
+    unsigned swept; /* shards that are, in the pass under way */
     struct shard *shards;
 };
 
@@ -34,6 +39,7 @@ static bool add_shards(struct tg_shared_map *shared, const struct tg_map_options
     struct tg_map_options own = *options;
     for (unsigned i = 0; i < count; i++) {
         struct shard *shard = &shared->shards[i];
+        shard->swept = false;
         own.max_entries = (uint32_t)share(options->max_entries, count, i);
         own.max_bytes = share(options->max_bytes, count, i);
         if (options->max_bytes != 0)
@@ -79,14 +85,20 @@ void tg_shared_map_free(struct tg_shared_map **sharedp)
     *sharedp = NULL;
 }
 
+unsigned tg_shared_map_shard_of(const struct tg_shared_map *shared, struct tg_map_key key)
+{
+    return (uint32_t)key.hash % shared->count;
+}
+
 static struct shard *shard_of(struct tg_shared_map *shared, struct tg_map_key key)
 {
-    return &shared->shards[(uint32_t)key.hash % shared->count];
+    return &shared->shards[tg_shared_map_shard_of(shared, key)];
 }
 
 struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key)
 {
     struct shard *shard = shard_of(shared, key);
+    tg_map_prefetch(shard->map, key);
     tg_assert(pthread_mutex_lock(&shard->lock) == 0);
     return shard->map;
 }
@@ -99,20 +111,47 @@ void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key, s
     *map = NULL;
 }
 
-void tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t max_steps,
+static void end_pass(struct tg_shared_map *shared)
+{
+    for (unsigned i = 0; i < shared->count; i++)
+        shared->shards[i].swept = false;
+    shared->swept = 0;
+    shared->next = 0;
+}
+
+bool tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t max_steps,
                          uint64_t budget)
 {
     uint64_t start = tg_clock_mono_now();
     for (unsigned i = 0; i < shared->count; i++) {
         uint64_t spent = tg_clock_mono_now() - start;
-        struct shard *shard = &shared->shards[shared->swept];
+        struct shard *shard = &shared->shards[shared->next];
         if (spent >= budget)
-            return;
+            return false;
+        shared->next = (shared->next + 1) % shared->count;
+        if (shard->swept)
+            continue;
         tg_assert(pthread_mutex_lock(&shard->lock) == 0);
-        tg_map_sweep(shard->map, now, max_steps, budget - spent);
+        shard->swept = tg_map_sweep(shard->map, now, max_steps, budget - spent);
         tg_assert(pthread_mutex_unlock(&shard->lock) == 0);
-        shared->swept = (shared->swept + 1) % shared->count;
+        shared->swept += shard->swept;
     }
+    if (shared->swept < shared->count)
+        return false;
+    end_pass(shared);
+    return true;
+}
+
+size_t tg_shared_map_memory(struct tg_shared_map *shared)
+{
+    size_t sum = sizeof(*shared) + shared->count * sizeof(struct shard);
+    for (unsigned i = 0; i < shared->count; i++) {
+        struct shard *shard = &shared->shards[i];
+        tg_assert(pthread_mutex_lock(&shard->lock) == 0);
+        sum += tg_map_memory(shard->map);
+        tg_assert(pthread_mutex_unlock(&shard->lock) == 0);
+    }
+    return sum;
 }
 
 static void add_stats(struct tg_map_stats *sum, const struct tg_map_stats *stats)

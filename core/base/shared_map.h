@@ -8,14 +8,15 @@
  * The caps are divided among the shards, so they hold for the whole; a shard may push out an entry
  * while another has room. Locks spin a little and then sleep in the kernel.
  *
- * Threads: all functions but new and free, from any. on_leave runs under the shard's lock.
+ * Threads: all functions but new, free and sweep, from any. on_leave runs under the shard's lock.
  */
 #ifndef TG_BASE_SHARED_MAP_H
 #define TG_BASE_SHARED_MAP_H
 
 #include "base/map.h"
 
-#define TG_SHARED_MAP_SHARDS_MAX 256
+#define TG_SHARED_MAP_SHARDS_MAX  256
+#define TG_SHARED_MAP_SHARD_BYTES 256 /* held for a shard besides its map, or less */
 
 struct tg_shared_map;
 
@@ -27,16 +28,23 @@ struct tg_shared_map *tg_shared_map_new(const struct tg_map_options *options,
 /* Frees `*shared` (NULL is fine) with all that it holds; no lease may be out. */
 void tg_shared_map_free(struct tg_shared_map **shared);
 
+/* The number of the shard of `key`, from 0. */
+unsigned tg_shared_map_shard_of(const struct tg_shared_map *shared, struct tg_map_key key);
+
 /* The map that has or would have `key`, locked for the caller until it is returned. */
 struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key);
 
 /* Ends the lease and nulls `*map`. */
 void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key, struct tg_map **map);
 
-/* Sweeps shard after shard, each for up to `max_steps`, until `budget` us are over; the next call
- * goes on with the next shard. One thread at a time. */
-void tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t max_steps,
+/* Sweeps shard after shard, each for up to `max_steps` under its lock, until `budget` us are over
+ * or each had its turn; the next call goes on where this one ended. True when that completed a pass
+ * over all shards. One thread at a time. */
+bool tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t max_steps,
                          uint64_t budget);
+
+/* Bytes that the shards hold now: tg_map_memory() of all. */
+size_t tg_shared_map_memory(struct tg_shared_map *shared);
 
 /* Sums over the shards; entries_peak is the sum of the shards' peaks. */
 void tg_shared_map_stats(struct tg_shared_map *shared, struct tg_map_stats *out);

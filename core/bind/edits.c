@@ -16,6 +16,16 @@ struct prepared {
     struct tg_edits edits;
 };
 
+/* What the members of the table are. */
+static const struct member {
+    const char *name;
+    enum tg_edit_kind kind;
+    bool unless_empty;
+} members[] = {{"remove", TG_EDIT_REMOVE, false},
+               {"set", TG_EDIT_SET, false},
+               {"fill", TG_EDIT_SET, true},
+               {"add", TG_EDIT_ADD, false}};
+
 /* Where the builder stands; the bytes of names and values are behind the items. */
 struct builder {
     struct tg_edits *edits;
@@ -38,10 +48,12 @@ static bool is_text(lua_State *L, int index)
 }
 
 /* Adds the edit whose name is at `name` and whose value is at `value` (0: none). */
-static void add_edit(lua_State *L, struct builder *b, enum tg_edit_kind kind, int name, int value)
+static void add_edit(lua_State *L, struct builder *b, const struct member *member, int name,
+                     int value)
 {
     struct tg_edits_item *item = &b->edits->v[b->edits->n];
-    item->kind = kind;
+    item->kind = member->kind;
+    item->unless_empty = member->unless_empty;
     item->field.name = keep(b, L, name);
     item->field.value = TG_STR("");
     if (value != 0 && is_text(L, value))
@@ -60,7 +72,7 @@ static bool push_member(lua_State *L, const char *name)
     lua_pushstring(L, name);
     lua_rawget(L, 1);
     if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-        tg_bind_arg_error(L, 1, "remove is a list; set and add are maps");
+        tg_bind_arg_error(L, 1, "remove is a list; set, fill and add are maps");
     return lua_istable(L, -1);
 }
 
@@ -76,11 +88,6 @@ static void measure(lua_State *L, bool list, uint32_t *count, size_t *bytes)
             *bytes += lua_objlen(L, -1);
     }
 }
-
-static const struct {
-    const char *member;
-    enum tg_edit_kind kind;
-} members[] = {{"remove", TG_EDIT_REMOVE}, {"set", TG_EDIT_SET}, {"add", TG_EDIT_ADD}};
 
 /* By operation, then by name, so that the order on the wire is not that of a Lua table. */
 static int compare(const void *one, const void *two)
@@ -104,7 +111,7 @@ int tg_api_tg_edits(lua_State *L)
     tg_bind_arg_table(L, 1, false);
     lua_settop(L, 1);
     for (size_t i = 0; i < TG_COUNT_OF(members); i++) {
-        if (push_member(L, members[i].member))
+        if (push_member(L, members[i].name))
             measure(L, members[i].kind == TG_EDIT_REMOVE, &count, &bytes);
         lua_settop(L, 1);
     }
@@ -113,9 +120,9 @@ int tg_api_tg_edits(lua_State *L)
     struct builder b = {&prepared->edits, (char *)prepared + items};
     for (size_t i = 0; i < TG_COUNT_OF(members); i++) {
         bool list = members[i].kind == TG_EDIT_REMOVE;
-        if (push_member(L, members[i].member)) {
+        if (push_member(L, members[i].name)) {
             for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
-                add_edit(L, &b, members[i].kind, list ? 5 : 4, list ? 0 : 5);
+                add_edit(L, &b, &members[i], list ? 5 : 4, list ? 0 : 5);
         }
         lua_settop(L, 2);
     }
@@ -139,6 +146,26 @@ static struct tg_expr *arg_condition(lua_State *L)
     return when;
 }
 
+/* Argument 3, where it is given: whom the edits are for. */
+static bool arg_recognition(lua_State *L, struct tg_recognition *out)
+{
+    struct tg_str kind;
+    size_t n;
+    if (!tg_bind_arg_table(L, 3, true))
+        return false;
+    lua_getfield(L, 4, "kind");
+    kind.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &kind.n) : "";
+    if (kind.p[0] == '\0' || !tg_credential_kind_from(kind, &out->kind))
+        tg_bind_arg_error(L, 3, "kind: no kind of credential");
+    lua_getfield(L, 4, "header");
+    out->header.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
+    if (out->header.p == NULL)
+        tg_bind_arg_error(L, 3, "header: expected the name of a header");
+    out->header.n = n;
+    luaL_ref(L, LUA_REGISTRYINDEX); /* it lives as long as the VM, as the edits do */
+    return true;
+}
+
 int tg_api_edits_instead_of(lua_State *L)
 {
     const struct prepared *prepared = tg_bind_check_value(L);
@@ -152,8 +179,13 @@ int tg_api_edits_instead_of(lua_State *L)
         tg_bind_arg_error(L, 1, "edits can be \"access\" or \"header_filter\"");
     if (tg_vm_function(entry->vm, phase) == LUA_NOREF)
         tg_bind_arg_error(L, 1, "the plugin has no function for that phase, so it never comes");
+    struct tg_recognition by = {.header = {NULL, 0}};
+    bool recognises = arg_recognition(L, &by);
+    if (recognises && !access)
+        tg_bind_arg_error(L, 3, "consumers are recognised in access");
     struct tg_expr *when = arg_condition(L);
-    enum tg_err err = tg_vm_entry_stand_in(entry, phase, when, &prepared->edits);
+    enum tg_err err =
+        tg_vm_entry_stand_in(entry, phase, when, &prepared->edits, recognises ? &by : NULL);
     if (err != TG_OK)
         tg_expr_free(&when);
     if (err == TG_E_LIMIT)

@@ -51,6 +51,33 @@ int tg_api_ip_set(lua_State *L)
     return 1;
 }
 
+/* Zeroes what is beyond the first `bits` of `size` bytes. */
+static void mask(unsigned char *bytes, size_t size, unsigned bits)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned kept = bits > 8 * i ? TG_MIN(bits - 8 * (unsigned)i, 8u) : 0;
+        bytes[i] &= (unsigned char)(0xff00u >> kept);
+    }
+}
+
+int tg_api_ip_network(lua_State *L)
+{
+    struct tg_addr addr;
+    char room[TG_ADDR_TEXT_MAX];
+    unsigned v4 = (unsigned)tg_bind_arg_int(L, 2, 0, 32);
+    unsigned v6 = (unsigned)tg_bind_arg_int(L, 3, 0, 128);
+    if (tg_addr_parse_ip(tg_bind_arg_str(L, 1), &addr) != TG_OK)
+        return tg_bind_fail(L, "bad_input", "no IP address");
+    bool is_v4 = addr.u.any.sa_family == AF_INET;
+    if (is_v4)
+        mask((unsigned char *)&addr.u.v4.sin_addr, 4, v4);
+    else
+        mask(addr.u.v6.sin6_addr.s6_addr, 16, v6);
+    struct tg_str text = tg_addr_ip_text(&addr, room);
+    lua_pushfstring(L, "%s/%d", text.p, (int)(is_v4 ? v4 : v6));
+    return 1;
+}
+
 int tg_api_ip_set_contains(lua_State *L)
 {
     const struct ip_set *value = tg_bind_check_value(L);

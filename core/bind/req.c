@@ -327,6 +327,16 @@ static int next_chunk(lua_State *L)
     return push_chunk(L, r);
 }
 
+int tg_api_req_limit_body(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    uint64_t max;
+    if (!tg_bind_to_size(L, 2, &max))
+        tg_bind_arg_error(L, 1, "expected bytes or a size such as \"64KiB\"");
+    lua_pushboolean(L, tg_request_limit_body(r, max));
+    return 1;
+}
+
 /* What lua/tidegate/chunks.lua begins with. */
 int tg_api_req_chunks(lua_State *L)
 {

@@ -11,6 +11,7 @@
 #include "bind/object.h"
 
 #include "base/json.h"
+#include "consumer/store.h"
 #include "gateway/vm_set.h"
 #include "observe/sink.h"
 
@@ -248,6 +249,23 @@ static void put_service(struct tg_json *j, const struct tg_request *r, struct tg
         put_str(j, key, r->service->name);
 }
 
+static void put_consumer(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->consumer != NULL)
+        put_str(j, key, r->consumer->name);
+}
+
+static void put_consumer_id(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->consumer != NULL)
+        put_str(j, key, r->consumer->id);
+}
+
+static void put_credential(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    put_str(j, key, r->credential);
+}
+
 static void put_user_agent(struct tg_json *j, const struct tg_request *r, struct tg_str key)
 {
     put_request_field(j, r, key, "user-agent");
@@ -280,12 +298,13 @@ static const struct {
     {                                                                                              \
         {#name, sizeof(#name) - 1}, put_##name                                                     \
     }
-    MEMBER(time),           MEMBER(id),       MEMBER(client),   MEMBER(method),
-    MEMBER(scheme),         MEMBER(host),     MEMBER(path),     MEMBER(query),
-    MEMBER(protocol),       MEMBER(status),   MEMBER(source),   MEMBER(bytes_sent),
-    MEMBER(bytes_received), MEMBER(duration), MEMBER(upstream), MEMBER(upstream_status),
-    MEMBER(upstream_time),  MEMBER(route),    MEMBER(service),  MEMBER(user_agent),
-    MEMBER(referer),        MEMBER(error),    MEMBER(aborted),  MEMBER(attempts),
+    MEMBER(time),           MEMBER(id),         MEMBER(client),   MEMBER(method),
+    MEMBER(scheme),         MEMBER(host),       MEMBER(path),     MEMBER(query),
+    MEMBER(protocol),       MEMBER(status),     MEMBER(source),   MEMBER(bytes_sent),
+    MEMBER(bytes_received), MEMBER(duration),   MEMBER(upstream), MEMBER(upstream_status),
+    MEMBER(upstream_time),  MEMBER(route),      MEMBER(service),  MEMBER(user_agent),
+    MEMBER(referer),        MEMBER(error),      MEMBER(aborted),  MEMBER(consumer),
+    MEMBER(consumer_id),    MEMBER(credential), MEMBER(attempts),
 #undef MEMBER
 };
 

@@ -1,6 +1,8 @@
 /* template.c: tg.template: text with ${...} parts that are filled in from a request.
  *
  *     ${id} ${client.ip} ${client.port} ${route.name} ${service.name}
+ *     ${consumer.name} ${consumer.id} ${consumer.custom_id} ${consumer.credential}
+ *     ${consumer.groups}, with ", " between them
  *     ${req.method} ${req.scheme} ${req.host} ${req.port} ${req.path} ${req.raw_path}
  *     ${req.query_string} ${query.NAME} ${header.NAME} ${cookie.NAME} ${capture.NAME}
  *     $${ stands for ${ itself; a value that is not there is empty
@@ -9,14 +11,15 @@
  * into one userdata: the parts, and behind them a copy of the text. Rendering makes one string.
  * Values are escaped as the template was told: all of them as entities for HTML, or as the inside
  * of a JSON string, or so that bytes which no header value may hold are percent-encoded; for URLs
- * what the client chooses freely (query, header, cookie, capture) is percent-encoded, since the
- * rest is fit for a URL as it is.
+ * what the client chooses freely (query, header, cookie, capture) and consumers are
+ * percent-encoded, since the rest is fit for a URL as it is.
  */
 #include "base/banned.h"
 #include "bind/fields.h"
 
 #include "base/json.h"
 #include "bind/text.h"
+#include "consumer/store.h"
 #include "gateway/param.h"
 #include "http/uri.h"
 
@@ -34,6 +37,11 @@ enum part_kind {
     PART_PATH,
     PART_RAW_PATH,
     PART_QUERY_STRING,
+    PART_CONSUMER, /* from here on: not made for URLs */
+    PART_CONSUMER_ID,
+    PART_CONSUMER_CUSTOM_ID,
+    PART_CREDENTIAL,
+    PART_GROUPS,
     PART_QUERY, /* from here on: by name, chosen by the client */
     PART_HEADER,
     PART_COOKIE,
@@ -71,6 +79,11 @@ static const struct {
     {{"req.path", 8}, PART_PATH},
     {{"req.raw_path", 12}, PART_RAW_PATH},
     {{"req.query_string", 16}, PART_QUERY_STRING},
+    {{"consumer.name", 13}, PART_CONSUMER},
+    {{"consumer.id", 11}, PART_CONSUMER_ID},
+    {{"consumer.custom_id", 18}, PART_CONSUMER_CUSTOM_ID},
+    {{"consumer.credential", 19}, PART_CREDENTIAL},
+    {{"consumer.groups", 15}, PART_GROUPS},
     {{"query.", 6}, PART_QUERY},
     {{"header.", 7}, PART_HEADER},
     {{"cookie.", 7}, PART_COOKIE},
@@ -222,6 +235,18 @@ static uint16_t port_of(const struct tg_request *r)
     return port;
 }
 
+/* What a part says of whose request it is; empty where it is nobody's. */
+static struct tg_str consumer_fact(const struct tg_request *r, enum part_kind kind)
+{
+    const struct tg_consumer *c = r->consumer;
+    struct tg_str value = {NULL, 0};
+    if (kind == PART_CREDENTIAL)
+        value = r->credential;
+    else if (c != NULL)
+        value = kind == PART_CONSUMER ? c->name : kind == PART_CONSUMER_ID ? c->id : c->custom_id;
+    return value.p != NULL ? value : TG_STR("");
+}
+
 /* The value of a part that the gateway itself knows; `room` has TG_ADDR_TEXT_MAX bytes for it. */
 static struct tg_str fact(const struct tg_request *r, enum part_kind kind, char *room)
 {
@@ -249,28 +274,51 @@ static struct tg_str fact(const struct tg_request *r, enum part_kind kind, char 
         return r->in.path;
     case PART_RAW_PATH:
         return r->in.raw_path;
-    default:
+    case PART_QUERY_STRING:
         return r->in.query;
+    default:
+        return consumer_fact(r, kind);
     }
+}
+
+/* The consumer's groups, in the arena. */
+static struct tg_str groups_text(struct tg_request *r)
+{
+    struct tg_fmt f;
+    if (r->consumer == NULL || r->consumer->groups->n == 0)
+        return TG_STR("");
+    tg_fmt_init_arena(&f, &r->arena, 64);
+    for (uint32_t i = 0; i < r->consumer->groups->n; i++) {
+        if (i > 0)
+            tg_fmt_lit(&f, ", ");
+        tg_fmt_add(&f, r->consumer->groups->v[i]);
+    }
+    return tg_fmt_str(&f);
+}
+
+static struct tg_str part_value(struct tg_request *r, const struct part *part, char *room)
+{
+    if (part->kind == PART_GROUPS)
+        return groups_text(r);
+    return part->kind >= PART_QUERY ? chosen_value(r, part) : fact(r, part->kind, room);
 }
 
 static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part *part,
                        enum escape escape)
 {
     char room[TG_ADDR_TEXT_MAX];
-    bool chosen = part->kind >= PART_QUERY;
     if (part->kind == PART_TEXT) {
         tg_fmt_add(f, part->text);
         return;
     }
-    struct tg_str value = chosen ? chosen_value(r, part) : fact(r, part->kind, room);
+    struct tg_str value = part_value(r, part, room);
     if (escape == ESCAPE_HTML)
         tg_bind_write_html(f, value);
     else if (escape == ESCAPE_JSON)
         tg_json_text(f, value);
     else if (escape == ESCAPE_HEADER)
         write_header(f, value);
-    else if (escape == ESCAPE_URL && chosen)
+    else if (escape == ESCAPE_URL && part->kind >= PART_CONSUMER)
         tg_uri_encode(f, value, "");
     else
         tg_fmt_add(f, value);
@@ -283,6 +331,8 @@ static struct tg_str render(const void *of, struct tg_request *r)
     struct tg_fmt f;
     if (t->count == 1 && t->parts[0].kind == PART_ID)
         return tg_str(r->id, sizeof(r->id));
+    if (t->count == 1 && t->parts[0].kind == PART_CONSUMER && t->escape == ESCAPE_HEADER)
+        return consumer_fact(r, PART_CONSUMER); /* a name is fit for it */
     tg_fmt_init_arena(&f, &r->arena, 256);
     for (uint32_t i = 0; i < t->count; i++)
         write_part(&f, r, &t->parts[i], t->escape);

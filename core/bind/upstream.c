@@ -7,6 +7,7 @@
 #include "bind/fields.h"
 
 #include "bind/json.h"
+#include "gateway/hide.h"
 #include "http/uri.h"
 
 static int edit(lua_State *L, enum tg_edit_kind kind)
@@ -108,6 +109,22 @@ int tg_api_upstream_set_query(lua_State *L)
     struct tg_request *r = tg_bind_request(L);
     struct tg_str query = lua_istable(L, 2) ? query_from_map(L, r) : tg_bind_method_str(L, 1);
     tg_bind_check(L, query.p != NULL ? tg_request_set_query(r, query) : TG_E_NOMEM, 1);
+    lua_settop(L, 1);
+    return 1;
+}
+
+int tg_api_upstream_remove_query(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    tg_bind_check(L, tg_request_remove_query(r, tg_bind_arg_str(L, 1)), 0);
+    lua_settop(L, 1);
+    return 1;
+}
+
+int tg_api_upstream_remove_cookie(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    tg_bind_check(L, tg_request_remove_cookie(r, tg_bind_arg_str(L, 1)), 0);
     lua_settop(L, 1);
     return 1;
 }

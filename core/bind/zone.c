@@ -13,11 +13,6 @@ struct tg_vm_entry *tg_bind_vm_entry(lua_State *L)
     return TG_CONTAINER_OF(host, struct tg_vm_entry, host);
 }
 
-static const char *kind_name(enum tg_zone_kind kind)
-{
-    return kind == TG_ZONE_DICT ? "dict" : "cache";
-}
-
 static TG_NORETURN void raise_no_zone(lua_State *L, int n, enum tg_zone_kind kind,
                                       struct tg_str name)
 {
@@ -25,8 +20,8 @@ static TG_NORETURN void raise_no_zone(lua_State *L, int n, enum tg_zone_kind kin
     snprintf(what, sizeof(what),
              "no %s zone is called \"%.*s\"; declare it in the configuration: "
              "tg.zone.%s \"%.*s\" { size = \"1MiB\" }",
-             kind_name(kind), (int)TG_MIN(name.n, (size_t)64), name.p, kind_name(kind),
-             (int)TG_MIN(name.n, (size_t)64), name.p);
+             tg_zone_kind_name(kind), (int)TG_MIN(name.n, (size_t)64), name.p,
+             tg_zone_kind_name(kind), (int)TG_MIN(name.n, (size_t)64), name.p);
     tg_bind_arg_error(L, n, what);
 }
 
@@ -34,7 +29,7 @@ static TG_NORETURN void raise_undeclared(lua_State *L, enum tg_zone_kind kind)
 {
     char what[128];
     snprintf(what, sizeof(what), "the plugin does not declare needs = { %s = \"1MiB\" }",
-             kind_name(kind));
+             tg_zone_kind_name(kind));
     tg_bind_call_error(L, what);
 }
 
@@ -44,7 +39,9 @@ void tg_bind_find_zone(lua_State *L, int n, enum tg_zone_kind kind, struct tg_bi
     const struct tg_vm_set *set = entry->host.set;
     out->stale = 0;
     if (lua_isnoneornil(L, tg_bind_arg_index(L, n))) {
-        out->zone = kind == TG_ZONE_DICT ? entry->dict : entry->cache;
+        out->zone = kind == TG_ZONE_DICT    ? entry->dict
+                    : kind == TG_ZONE_CACHE ? entry->cache
+                                            : entry->limit;
         if (out->zone == NULL)
             raise_undeclared(L, kind);
         return;

@@ -91,7 +91,7 @@ static void unknown_option(const struct tg_command *command, const char *word, F
     }
     fprintf(err, "tidegate %s: unknown option \"%s\"; ", command->name, word);
     if (nearest != NULL)
-        fprintf(err, "did you mean \"--%s\"? ", nearest);
+        fprintf(err, "did you mean \"%s%s\"? ", nearest[1] == '\0' ? "-" : "--", nearest);
     fprintf(err, "`tidegate help %s` lists the options\n", command->name);
 }
 
@@ -99,11 +99,27 @@ static void unknown_option(const struct tg_command *command, const char *word, F
 static bool is_option(const struct tg_option *option, const char *word, const char **value)
 {
     size_t n = strlen(option->name);
-    if (strncmp(word, "--", 2) != 0 || strncmp(word + 2, option->name, n) != 0)
+    size_t dashes = n == 1 ? 1 : 2;
+    if (strncmp(word, "--", dashes) != 0 || strncmp(word + dashes, option->name, n) != 0)
         return false;
-    char next = word[2 + n];
-    *value = next == '=' && option->value != NULL ? word + 2 + n + 1 : NULL;
+    char next = word[dashes + n];
+    *value = next == '=' && option->value != NULL ? word + dashes + n + 1 : NULL;
     return next == '\0' || *value != NULL;
+}
+
+/* Notes that option `o` was given with its value. */
+static enum tg_err note_given(struct tg_args *args, unsigned o, FILE *err)
+{
+    if (args->values[o] == NULL)
+        return TG_OK;
+    if (args->given_count == TG_ARGS_GIVEN_MAX) {
+        fprintf(err, "tidegate %s: more than %d options with a value\n", args->command->name,
+                TG_ARGS_GIVEN_MAX);
+        return TG_E_INVALID;
+    }
+    args->given[args->given_count].option = o;
+    args->given[args->given_count++].value = args->values[o];
+    return TG_OK;
 }
 
 /* Notes the option argv[*i], and passes its value where that is a word of its own. */
@@ -119,13 +135,14 @@ static enum tg_err take_option(struct tg_args *args, int argc, char *const *argv
         if (options[o].value != NULL && value == NULL && *i + 1 < argc)
             value = argv[++*i];
         if (options[o].value != NULL && value == NULL) {
-            fprintf(err, "tidegate %s: --%s needs a value: --%s %s\n", args->command->name,
-                    options[o].name, options[o].name, options[o].value);
+            const char *dashes = options[o].name[1] == '\0' ? "-" : "--";
+            fprintf(err, "tidegate %s: %s%s needs a value: %s%s %s\n", args->command->name, dashes,
+                    options[o].name, dashes, options[o].name, options[o].value);
             return TG_E_INVALID;
         }
         args->options |= 1u << o;
         args->values[o] = value;
-        return TG_OK;
+        return note_given(args, o, err);
     }
     unknown_option(args->command, word, err);
     return TG_E_INVALID;

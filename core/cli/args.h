@@ -3,7 +3,8 @@
  *     tidegate COMMAND [--option...] [operand...]
  *
  * Options may stand anywhere after the command; after "--" everything is an operand. Most are
- * flags; where one has a value, that is the next word or follows "=".
+ * flags; where one has a value, that is the next word or follows "=". A name of one letter is
+ * written with one dash: -H.
  * `--help` after a command asks for its help; `--help`, `-h`, `--version` and `-V` alone stand for
  * the commands of those names. What is not understood is explained in one line, with the nearest
  * word that would have been.
@@ -21,6 +22,7 @@ struct tg_command;
 
 #define TG_ARGS_OPERANDS_MAX 4
 #define TG_ARGS_OPTIONS_MAX  8
+#define TG_ARGS_GIVEN_MAX    32 /* options with a value on one command line */
 
 struct tg_args {
     const struct tg_command *command;
@@ -28,6 +30,12 @@ struct tg_args {
     unsigned operand_count;
     unsigned options;                        /* bit i: option i of the command was given */
     const char *values[TG_ARGS_OPTIONS_MAX]; /* of option i, borrowed from argv; NULL: not given */
+    /* Options with a value as they came, for those that may be given more than once. */
+    struct {
+        unsigned option;
+        const char *value;
+    } given[TG_ARGS_GIVEN_MAX];
+    unsigned given_count;
     char *const
         *words; /* of a command that reads its own: all after its name, borrowed from argv */
     int word_count;

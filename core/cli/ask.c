@@ -15,32 +15,41 @@
 /* ---- Whom --------------------------------------------------------------------------------------
  */
 
-/* What the configuration says; empty after having told why there is nothing. */
+/* Without a word where the address is found, and with all of them where it is not. */
+static enum tg_err find_admin(const char *path, struct tg_ask *ask)
+{
+    FILE *nowhere = fopen("/dev/null", "we");
+    enum tg_err err = TG_E_SYSTEM;
+    if (nowhere != NULL) {
+        err = tg_config_find_admin(path, nowhere, ask->text, sizeof(ask->text));
+        (void)fclose(nowhere);
+    }
+    if (err == TG_OK || err == TG_E_LIMIT)
+        return err;
+    return tg_config_find_admin(path, stderr, ask->text, sizeof(ask->text));
+}
+
+/* What the configuration says; with mistakes too, since it is then that a gateway which runs on
+ * without them is asked most. */
 static int read_config(const struct tg_args *args, struct tg_ask *ask)
 {
     const char *path = args->values[TG_ASK_OPTION_CONFIG];
-    struct tg_snapshot *snapshot;
     path = path != NULL ? path : TG_COMMAND_CONFIG;
-    if (tg_config_load(path, stderr, &snapshot) != TG_OK) {
-        fprintf(stderr, "tidegate %s: with --admin ADDRESS no configuration is read\n",
-                ask->command);
-        return TG_EXIT_CONFIG;
-    }
-    struct tg_str listen = snapshot->settings.admin_listen;
-    bool fits = listen.n < sizeof(ask->text);
-    snprintf(ask->text, sizeof(ask->text), "%.*s", TG_STR_ARG(listen));
-    tg_snapshot_unref(&snapshot);
-    if (listen.n > 0 && fits)
+    enum tg_err err = find_admin(path, ask);
+    if (err == TG_OK && ask->text[0] != '\0')
         return TG_EXIT_OK;
-    if (fits)
+    if (err == TG_OK)
         fprintf(stderr,
                 "tidegate %s: %s has no admin listener; add to its tg.settings:\n"
                 "    admin = { listen = \"unix:admin.sock\" }\n"
                 "or name the listener of a gateway with --admin ADDRESS\n",
                 ask->command, path);
-    else
+    else if (err == TG_E_LIMIT)
         fprintf(stderr, "tidegate %s: %s: the path of settings.admin.listen is too long\n",
                 ask->command, path);
+    else
+        fprintf(stderr, "tidegate %s: with --admin ADDRESS no configuration is read\n",
+                ask->command);
     return TG_EXIT_CONFIG;
 }
 
@@ -117,11 +126,13 @@ static int open_connection(const struct tg_ask *ask, uint64_t deadline)
     return -1;
 }
 
-static bool send_request(int fd, const char *path, uint64_t deadline)
+static bool send_request(int fd, const char *method, const char *path, uint64_t deadline)
 {
     char head[256];
     int n = snprintf(head, sizeof(head),
-                     "GET %s HTTP/1.1\r\nHost: tidegate\r\nConnection: close\r\n\r\n", path);
+                     "%s %s HTTP/1.1\r\nHost: tidegate\r\nContent-Length: 0\r\n"
+                     "Connection: close\r\n\r\n",
+                     method, path);
     return wait_for(fd, POLLOUT, deadline) && send(fd, head, (size_t)n, MSG_NOSIGNAL) == n;
 }
 
@@ -170,22 +181,36 @@ static bool take_head(struct tg_ask_answer *answer)
     return answer->n == told;
 }
 
-int tg_ask_get(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out)
+static int exchange(const struct tg_ask *ask, const char *method, const char *path,
+                    uint64_t timeout, struct tg_ask_answer *out)
 {
-    uint64_t deadline = tg_clock_mono_now() + TG_ASK_TIMEOUT;
+    char late_text[64];
+    uint64_t deadline = tg_clock_mono_now() + timeout;
     *out = (struct tg_ask_answer){0};
     int fd = open_connection(ask, deadline);
     if (fd < 0)
         return complain_unreachable(ask);
-    bool whole = send_request(fd, path, deadline) && receive_all(fd, out, deadline);
+    bool whole = send_request(fd, method, path, deadline) && receive_all(fd, out, deadline);
     close(fd);
     if (whole && take_head(out))
         return TG_EXIT_OK;
     bool late = tg_clock_mono_now() >= deadline;
     tg_ask_answer_release(out);
-    return complain(ask, late ? "the gateway did not answer within 5 s"
+    snprintf(late_text, sizeof(late_text), "the gateway did not answer within %u s",
+             (unsigned)(timeout / TG_USEC_PER_SEC));
+    return complain(ask, late ? late_text
                               : "what listens there gave no whole answer; is it a gateway's admin "
                                 "listener, with room for one more connection?");
+}
+
+int tg_ask_get(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out)
+{
+    return exchange(ask, "GET", path, TG_ASK_TIMEOUT, out);
+}
+
+int tg_ask_order(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out)
+{
+    return exchange(ask, "POST", path, TG_ASK_ORDER_TIMEOUT, out);
 }
 
 void tg_ask_answer_release(struct tg_ask_answer *answer)

@@ -1,8 +1,10 @@
-/* ask.h: how commands ask a running gateway: one GET to its admin listener.
+/* ask.h: how commands ask a running gateway, or give it an order: one exchange with its admin
+ * listener.
  *
  * Where that is, --admin says; otherwise the configuration does, which is read as `check` reads it.
- * Blocking and bounded: TG_ASK_TIMEOUT for the whole answer, TG_ASK_BYTES of it. What goes wrong is
- * told on stderr, with what to do about it.
+ * Blocking and bounded: TG_ASK_TIMEOUT for the whole answer, TG_ASK_ORDER_TIMEOUT for that to an
+ * order, which may take two evaluations; TG_ASK_BYTES of it. What goes wrong is told on stderr,
+ * with what to do about it.
  */
 #ifndef TG_CLI_ASK_H
 #define TG_CLI_ASK_H
@@ -12,8 +14,9 @@
 
 #include "admin/address.h"
 
-#define TG_ASK_TIMEOUT (5 * TG_USEC_PER_SEC)
-#define TG_ASK_BYTES   ((size_t)32 << 20)
+#define TG_ASK_TIMEOUT       (5 * TG_USEC_PER_SEC)
+#define TG_ASK_ORDER_TIMEOUT (60 * TG_USEC_PER_SEC)
+#define TG_ASK_BYTES         ((size_t)32 << 20)
 
 /* Options that all of these commands have, first in their lists and in this order. */
 #define TG_ASK_OPTIONS                                                                             \
@@ -42,6 +45,9 @@ int tg_ask_find(const struct tg_args *args, struct tg_ask *out);
 
 /* Gets `path`. TG_EXIT_OK whatever the status of the answer, or the exit status. */
 int tg_ask_get(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out);
+
+/* Gives an order: POSTs to `path`. As tg_ask_get(). */
+int tg_ask_order(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out);
 
 void tg_ask_answer_release(struct tg_ask_answer *answer);
 

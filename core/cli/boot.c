@@ -18,9 +18,15 @@
 #include "cli/sockets.h"
 #include "event/worker.h"
 #include "gateway/checks.h"
+#include "gateway/gate.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
 #include "observe/sink.h"
+#include "store/sweeper.h"
+
+#include <unistd.h>
+
+#define NOTES_SHOWN 65536 /* bytes of what an evaluation printed, for who asked for it */
 
 struct keeper {
     struct tg_boot *boot;
@@ -31,11 +37,12 @@ struct keeper {
     struct tg_checker *checker;
     ev_io orders;
     struct tg_timer drain_timer;
+    ev_async reaper;             /* snapshots wait to be freed */
+    struct tg_sweeper sweeper;   /* of the workers' zones */
     struct tg_snapshot *current; /* one reference */
-    struct tg_snapshot *coming;  /* of the reload under way */
-    uint32_t reload_id;
-    bool serving;       /* the first configuration is in force */
-    enum tg_err failed; /* why it never was */
+    struct tg_reload reload;     /* that is under way */
+    bool serving;                /* the first configuration is in force */
+    enum tg_err failed;          /* why it never was */
 };
 
 /* ---- Orders ------------------------------------------------------------------------------------
@@ -58,29 +65,68 @@ static void on_drain_timeout(struct tg_timer *timer)
     tg_crew_stop(k->crew);
 }
 
-static void count_reload(struct keeper *k, enum tg_err err)
+/* ---- Reloads -----------------------------------------------------------------------------------
+ */
+
+static void set_gauge(struct keeper *k, enum tg_metric_id id, uint64_t value)
 {
-    tg_metric_inc(k->self.cells, err == TG_OK ? TG_METRIC_RELOADS_GOOD : TG_METRIC_RELOADS_BAD);
+    tg_metric_add(k->self.cells, id, value - tg_metrics_read(k->metrics, id));
 }
 
-static void end_reload(struct keeper *k, enum tg_err err, const char *reason)
+static void note_revision(struct keeper *k)
 {
-    if (err == TG_OK) {
-        tg_listen_set_commit(k->boot->sockets);
-        tg_admin_commit(k->admin, k->coming);
-        tg_checks_follow(k->checker, k->coming);
-        tg_snapshot_unref(&k->current);
-        k->current = k->coming;
-        k->coming = NULL;
-        tg_log_set_level(k->current->settings.log_level);
-    } else if (k->coming != NULL) {
-        tg_listen_set_rollback(k->boot->sockets);
-        tg_admin_rollback(k->admin);
-        tg_snapshot_unref(&k->coming);
-    }
-    count_reload(k, err);
-    tg_reload_answer(k->boot, k->reload_id, k->current, err, reason);
+    const struct tg_revision *now = tg_revisions_newest(k->boot->revisions);
+    set_gauge(k, TG_METRIC_REVISION, now->number);
+    set_gauge(k, TG_METRIC_REVISION_SINCE, now->since / TG_USEC_PER_SEC);
+}
+
+/* Counts what became of an order, and tells who asked for it. */
+static void note_outcome(struct keeper *k, const struct tg_settlement *settled)
+{
+    static const enum tg_metric_id counters[TG_OUTCOMES] = {
+        [TG_OUTCOME_REFUSED] = TG_METRIC_RELOADS_BAD,
+        [TG_OUTCOME_TAKEN] = TG_METRIC_RELOADS_GOOD,
+        [TG_OUTCOME_UNCHANGED] = TG_METRIC_RELOADS_UNCHANGED,
+    };
+    if (settled->order.kind != TG_ORDER_DRY_RUN)
+        tg_metric_inc(k->self.cells, counters[settled->outcome]);
+    note_revision(k);
+    tg_admin_settle(k->admin, settled);
+}
+
+/* All is changed over, or put back. */
+static void end_reload(struct keeper *k)
+{
+    char room[NOTES_SHOWN];
+    struct tg_candidate *c = &k->reload.candidate;
+    struct tg_settlement settled = {.order = c->order, .outcome = c->outcome, .reason = c->reason};
+    settled.notes = tg_reload_read_notes(tg_candidate_notes(c), room, sizeof(room));
+    tg_reload_answer(&k->reload, k->boot);
+    note_outcome(k, &settled);
+    tg_reload_end(&k->reload);
     ev_io_start(k->self.loop.ev, &k->orders);
+}
+
+/* The workers have prepared and, unless it is a dry run, taken the candidate; or could not. */
+static void on_changed_over(struct keeper *k, enum tg_err err, const char *reason)
+{
+    struct tg_candidate *c = &k->reload.candidate;
+    if (err == TG_OK && c->order.kind != TG_ORDER_DRY_RUN) {
+        tg_reload_commit(&k->reload, k->boot);
+        tg_admin_commit(k->admin, c->snapshot);
+        tg_checks_follow(k->checker, c->snapshot);
+        tg_snapshot_unref(&k->current);
+        k->current = tg_snapshot_ref(c->snapshot);
+    } else {
+        tg_reload_drop(&k->reload, k->boot);
+        tg_admin_rollback(k->admin);
+        c->decided = true;
+        c->outcome = TG_OUTCOME_CHECKED;
+        snprintf(c->reason, sizeof(c->reason), TG_CANDIDATE_VALID);
+    }
+    if (err != TG_OK)
+        tg_candidate_refuse(c, err, reason);
+    end_reload(k);
 }
 
 /* Opens the admin listener that `snapshot` asks for; on failure `reason` tells. */
@@ -94,20 +140,65 @@ static enum tg_err prepare_admin(struct keeper *k, const struct tg_snapshot *sna
     return err;
 }
 
-static void reload(struct keeper *k, uint32_t id)
+static void reload(struct keeper *k, struct tg_control_message *message)
 {
     char reason[TG_CONTROL_TEXT_MAX] = "";
-    k->reload_id = id;
+    struct tg_candidate *c = &k->reload.candidate;
+    bool dry = message->order.kind == TG_ORDER_DRY_RUN;
     ev_io_stop(k->self.loop.ev, &k->orders);
-    enum tg_err err = tg_reload_prepare(k->boot, &k->coming, reason);
-    if (err == TG_OK)
-        err = prepare_admin(k, k->coming, reason);
+    tg_reload_prepare(&k->reload, k->boot, message, k->current);
+    if (!c->decided && !dry) {
+        enum tg_err err = prepare_admin(k, c->snapshot, reason);
+        if (err != TG_OK) {
+            tg_reload_drop(&k->reload, k->boot);
+            tg_candidate_refuse(c, err, reason);
+        }
+    }
+    if (c->decided)
+        end_reload(k);
     else
-        k->coming = NULL;
-    if (err == TG_OK)
-        tg_crew_reload(k->crew, k->coming);
-    else
-        end_reload(k, err, reason);
+        tg_crew_reload(k->crew, c->snapshot, !dry);
+}
+
+/* What somebody asks for through the admin listener; false when that cannot be passed on. */
+static bool on_order(void *arg, const struct tg_order *order)
+{
+    struct keeper *k = arg;
+    struct tg_control_message message = {.type = TG_CONTROL_ORDER, .order = *order};
+    if (!k->serving || k->drain_timer.deadline != 0 || (k->boot->single && k->reload.running))
+        return false;
+    if (!k->boot->single)
+        return tg_control_send(k->boot->control_fd, &message) == TG_OK;
+    reload(k, &message);
+    return true;
+}
+
+static void on_settled(struct keeper *k, struct tg_control_message *message)
+{
+    char room[NOTES_SHOWN];
+    int fd = message->fd_count > 0 ? message->fds[0] : -1;
+    struct tg_settlement settled = {.order = message->order,
+                                    .outcome = message->outcome,
+                                    .reason = message->text,
+                                    .notes = tg_reload_read_notes(fd, room, sizeof(room))};
+    while (message->fd_count > 0)
+        close(message->fds[--message->fd_count]);
+    note_outcome(k, &settled);
+}
+
+static void on_dead_snapshots(struct ev_loop *ev, ev_async *w, int events)
+{
+    (void)ev;
+    (void)w;
+    (void)events;
+    tg_snapshot_reap();
+}
+
+/* From the thread that dropped the last reference. */
+static void wake_reaper(void *arg)
+{
+    struct keeper *k = arg;
+    ev_async_send(k->self.loop.ev, &k->reaper);
 }
 
 /* The configuration that the process began with is in force, or will never be. */
@@ -130,7 +221,7 @@ static void on_reloaded(void *arg, enum tg_err err, const char *reason)
 {
     struct keeper *k = arg;
     if (k->serving)
-        end_reload(k, err, reason);
+        on_changed_over(k, err, reason);
     else
         begin_serving(k, err, reason);
 }
@@ -170,7 +261,10 @@ static void obey(struct keeper *k, struct tg_control_message *message)
         tg_sockets_receive(k->boot, message);
         break;
     case TG_CONTROL_RELOAD:
-        reload(k, message->id);
+        reload(k, message);
+        break;
+    case TG_CONTROL_SETTLED:
+        on_settled(k, message);
         break;
     default:
         tg_log(TG_LOG_WARN, "boot", "unexpected order %s", tg_control_name(message->type));
@@ -214,7 +308,9 @@ static enum tg_err start_admin(struct keeper *k)
     struct tg_admin_options options = {.worker = &k->self,
                                        .metrics = k->metrics,
                                        .workers = k->boot->workers,
+                                       .revisions = k->boot->revisions,
                                        .ask = ask_crew,
+                                       .order = on_order,
                                        .arg = k};
     enum tg_err err = tg_admin_new(&options, &k->admin);
     if (err != TG_OK)
@@ -225,6 +321,14 @@ static enum tg_err start_admin(struct keeper *k)
     else
         tg_log(TG_LOG_ERROR, "boot", "%s", reason);
     return err;
+}
+
+static enum tg_err start_checker(struct keeper *k)
+{
+    struct tg_registry *registry = tg_crew_gateway(k->crew)->registry;
+    tg_admin_set_registry(k->admin, registry);
+    k->checker = tg_checker_new(&k->self, registry, NULL);
+    return k->checker != NULL ? TG_OK : TG_E_NOMEM;
 }
 
 static enum tg_err start(struct keeper *k)
@@ -240,29 +344,38 @@ static enum tg_err start(struct keeper *k)
     if (err != TG_OK)
         return err;
     k->current = tg_snapshot_ref(k->boot->snapshot);
+    ev_async_init(&k->reaper, on_dead_snapshots);
+    ev_async_start(k->self.loop.ev, &k->reaper);
+    tg_snapshot_reap_by(wake_reaper, k);
+    note_revision(k);
     ev_io_init(&k->orders, on_orders, k->boot->control_fd, EV_READ);
     k->orders.data = k;
     err = start_admin(k);
     if (err == TG_OK)
         err = tg_crew_new(k->boot, &k->self.loop, k->metrics, &crew_events, k, &k->crew);
-    if (err != TG_OK)
-        return err;
-    tg_admin_set_registry(k->admin, tg_crew_registry(k->crew));
-    k->checker = tg_checker_new(&k->self, tg_crew_registry(k->crew), NULL);
-    if (k->checker == NULL)
-        return TG_E_NOMEM;
-    tg_crew_reload(k->crew, k->current);
+    if (err == TG_OK)
+        err = tg_sweeper_init(&k->sweeper, &k->self.loop, tg_crew_gateway(k->crew)->zones);
+    if (err == TG_OK)
+        err = start_checker(k);
+    if (err == TG_OK)
+        tg_crew_reload(k->crew, k->current, true);
+    else if (k->crew != NULL)
+        tg_crew_stop(k->crew);
     return err;
 }
 
 static void end(struct keeper *k)
 {
     tg_checker_free(&k->checker);
+    tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);
-    tg_snapshot_unref(&k->coming);
+    tg_reload_end(&k->reload);
     tg_snapshot_unref(&k->current);
+    tg_snapshot_reap_by(NULL, NULL);
+    tg_snapshot_reap();
     if (k->self.loop.ev != NULL) {
+        ev_async_stop(k->self.loop.ev, &k->reaper);
         ev_io_stop(k->self.loop.ev, &k->orders);
         tg_timer_release(&k->drain_timer);
         tg_worker_release(&k->self);

@@ -18,6 +18,10 @@
  *               socket that goes, tg_reload_answer(). On failure tg_listen_set_rollback() and
  *               tg_reload_answer() with the error; everything stays. Every RELOAD is answered, and
  *               a second one comes only after the answer (but not under --single).
+ *     SETTLED   a reload ended in the supervisor: for the counts, and for who asked for it.
+ *
+ * What is asked through the admin listener goes to the supervisor as an ORDER, and comes back as a
+ * RELOAD or as SETTLED; under --single it is seen to at once.
  *
  * TG_E_CLOSED from the channel means the same as DRAIN. When the workers accept,
  * tg_control_ready() says so.
@@ -25,16 +29,19 @@
 #ifndef TG_CLI_BOOT_H
 #define TG_CLI_BOOT_H
 
+#include "config/revisions.h"
 #include "config/snapshot.h"
 #include "net/listen.h"
 
 struct tg_boot {
-    const char *config_path;       /* for reloads; borrowed */
-    struct tg_snapshot *snapshot;  /* to start with; borrowed, take a reference */
-    struct tg_listen_set *sockets; /* borrowed; one socket per worker: worker w serves fds[w] */
-    int control_fd;                /* borrowed, non-blocking */
-    uint32_t workers;              /* settled for the life of the supervisor */
-    bool single;                   /* no supervisor: sockets of a reload are opened here */
+    const char *config_path;        /* for reloads; borrowed */
+    struct tg_snapshot *snapshot;   /* to start with; borrowed, take a reference */
+    struct tg_revisions *revisions; /* the first one is `snapshot`; borrowed */
+    struct tg_listen_set *sockets;  /* borrowed; one socket per worker: worker w serves fds[w] */
+    int control_fd;                 /* borrowed, non-blocking */
+    uint32_t workers;               /* settled for the life of the supervisor */
+    bool single;                    /* no supervisor: sockets of a reload are opened here */
+    bool dev;                       /* answers tell what failed */
 };
 
 /* Runs the gateway; returns the exit status (enum tg_exit) when it is drained or stopped, or

@@ -18,15 +18,15 @@ static void print_overview(void)
 {
     fputs(intro, stdout);
     for (const struct tg_command *const *c = tg_commands; *c != NULL; c++)
-        printf("  %-10s %-10s %s\n", (*c)->name, (*c)->operands, (*c)->summary);
+        printf("  %-8s %-21s %s\n", (*c)->name, (*c)->operands, (*c)->summary);
     fputs(outro, stdout);
 }
 
-/* "--admin ADDRESS", terminated, in `room`. */
+/* "--admin ADDRESS" or "-H FIELD", terminated, in `room`. */
 static const char *spell(const struct tg_option *o, char room[48])
 {
-    snprintf(room, 48, "--%s%s%s", o->name, o->value != NULL ? " " : "",
-             o->value != NULL ? o->value : "");
+    snprintf(room, 48, "%s%s%s%s", o->name[1] == '\0' ? "-" : "--", o->name,
+             o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
     return room;
 }
 

@@ -1,4 +1,4 @@
-/* cmd_run.c: `tidegate run [FILE] [--single]`.
+/* cmd_run.c: `tidegate run [FILE] [--single | --dev]`.
  *
  * Under a supervisor, which is the rule, the process that starts becomes the supervisor and forks
  * the gateway (cli/supervisor.h). With --single it becomes the gateway itself: one process for
@@ -8,17 +8,17 @@
 #include "base/banned.h"
 #include "cli/command.h"
 
+#include "cli/candidate.h"
 #include "cli/control.h"
 #include "cli/signals.h"
 #include "cli/sockets.h"
 #include "cli/supervisor.h"
-#include "config/load.h"
 
 #include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { OPTION_SINGLE = 1 };
+enum { OPTION_SINGLE, OPTION_DEV };
 
 /* A gateway needs two descriptors a request; the soft limit of 1024 is for programs that use
  * select(). What cannot be raised stays, and shows as refused connections in the log. */
@@ -60,34 +60,59 @@ static int boot_alone(struct tg_boot *boot)
     return status;
 }
 
+/* Makes the first configuration; what is wrong goes to stderr. */
+static bool load_first(const char *path, struct tg_candidate *candidate,
+                       struct tg_revisions *revisions)
+{
+    static const struct tg_order plain = {.kind = TG_ORDER_RELOAD};
+    tg_candidate_make(candidate, path, revisions, &plain);
+    tg_candidate_tell(candidate);
+    if (candidate->decided)
+        return false;
+    tg_revisions_add(revisions, candidate->number, 0, candidate->sources);
+    tg_log_set_level(candidate->snapshot->settings.log_level);
+    return true;
+}
+
 static int run_single(const char *path)
 {
-    struct tg_snapshot *snapshot;
+    struct tg_candidate first;
+    struct tg_revisions revisions;
     struct tg_listen_set sockets;
-    if (tg_config_load(path, stderr, &snapshot) != TG_OK)
-        return TG_EXIT_CONFIG;
-    tg_log_set_level(snapshot->settings.log_level);
+    int status = TG_EXIT_CONFIG;
     tg_listen_set_init(&sockets);
-    struct tg_boot boot = {.config_path = path,
-                           .snapshot = snapshot,
-                           .sockets = &sockets,
-                           .workers = tg_sockets_workers(snapshot),
-                           .single = true};
-    int status = boot_alone(&boot);
+    tg_revisions_init(&revisions);
+    if (load_first(path, &first, &revisions)) {
+        struct tg_boot boot = {.config_path = path,
+                               .snapshot = first.snapshot,
+                               .revisions = &revisions,
+                               .sockets = &sockets,
+                               .workers = tg_sockets_workers(first.snapshot),
+                               .single = true};
+        status = boot_alone(&boot);
+    }
     tg_listen_set_release(&sockets);
-    tg_snapshot_unref(&snapshot);
+    tg_candidate_release(&first);
+    tg_revisions_release(&revisions);
     return status;
 }
 
 static int run(const struct tg_args *args)
 {
     const char *path = args->operand_count > 0 ? args->operands[0] : TG_COMMAND_CONFIG;
+    bool single = (args->options & 1u << OPTION_SINGLE) != 0;
+    bool dev = (args->options & 1u << OPTION_DEV) != 0;
+    if (single && dev) {
+        fprintf(stderr, "tidegate run: --dev needs the supervisor, which --single leaves out\n");
+        return TG_EXIT_USAGE;
+    }
     raise_descriptor_limit();
-    return args->options & OPTION_SINGLE ? run_single(path) : tg_supervisor_run(path);
+    return single ? run_single(path) : tg_supervisor_run(path, dev);
 }
 
 static const struct tg_option options[] = {
     {"single", "one process without a supervisor, for debuggers and tests", NULL},
+    {"dev", "reload when a file of the configuration changes; answers tell what failed", NULL},
     {NULL, NULL, NULL},
 };
 

@@ -1,4 +1,5 @@
-/* cmd_types.c: `tidegate types`: the plugin API as annotations for LuaLS, the Lua language server.
+/* cmd_types.c: `tidegate types`: the plugin API and the config language as annotations for LuaLS,
+ * the Lua language server.
  *
  * Written below the working directory, where editors look: the annotations are replaced at each
  * run, so that they follow the program; the server's own settings belong to the user and are only
@@ -8,14 +9,16 @@
 #include "cli/command.h"
 
 #include "bind/bind.h"
+#include "config/inspect.h"
 
 #include <errno.h>
 #include <sys/stat.h>
 
-#define FOLDER   ".tidegate"
-#define TYPES    FOLDER "/types"
-#define FILE_API TYPES "/tidegate.lua"
-#define SETTINGS ".luarc.json"
+#define FOLDER      ".tidegate"
+#define TYPES       FOLDER "/types"
+#define FILE_API    TYPES "/tidegate.lua"
+#define FILE_CONFIG TYPES "/config.lua"
+#define SETTINGS    ".luarc.json"
 
 static const char settings_text[] = "{\n"
                                     "  \"runtime.version\": \"LuaJIT\",\n"
@@ -44,6 +47,28 @@ static int write_api(void)
     return TG_EXIT_OK;
 }
 
+static void ask_for_all(lua_State *L, void *arg)
+{
+    (void)L;
+    (void)arg;
+}
+
+/* The config language, and what the plugins that are there take. */
+static int write_config(void)
+{
+    FILE *file = fopen(FILE_CONFIG, "we");
+    if (file == NULL)
+        return refused(FILE_CONFIG);
+    int status =
+        tg_inspect(&(struct tg_inspect){"types", FILE_CONFIG, ask_for_all, NULL}, file, stderr);
+    bool failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed)
+        return refused(FILE_CONFIG);
+    if (status == TG_EXIT_OK)
+        puts("wrote " FILE_CONFIG);
+    return status;
+}
+
 static int write_settings(void)
 {
     FILE *file = fopen(SETTINGS, "wxe");
@@ -67,11 +92,13 @@ static int types(const struct tg_args *args)
         return TG_EXIT_OK;
     }
     int status = write_api();
+    if (status == TG_EXIT_OK)
+        status = write_config();
     return status == TG_EXIT_OK ? write_settings() : status;
 }
 
 static const struct tg_option options[] = {
-    {"stdout", "print the annotations and write no file", NULL},
+    {"stdout", "print the plugin API and write no file", NULL},
     {NULL, NULL, NULL},
 };
 
@@ -79,8 +106,10 @@ const struct tg_command tg_command_types = {
     .name = "types",
     .operands = "",
     .options = options,
-    .summary = "write the plugin API as types for editors (LuaLS)",
-    .details = "Writes " FILE_API " and, where there is none, " SETTINGS ", below the\n"
-               "working directory.\n",
+    .summary = "write plugin API and config language as types for editors (LuaLS)",
+    .details =
+        "Writes " FILE_API ", " FILE_CONFIG " and, where there is\n"
+        "none, " SETTINGS ", below the working directory. The plugins in plugins/ are among\n"
+        "those that tg.use completes.\n",
     .run = types,
 };

@@ -15,9 +15,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAGIC = 0x74676331, VERSION = 1 }; /* "tgc1" */
+enum { MAGIC = 0x74676331, VERSION = 2 }; /* "tgc1" */
 
-enum field { F_MAGIC, F_VERSION, F_TYPE, F_ID, F_ERR, F_FDS, F_TEXT, F_ZERO, FIELDS };
+enum field {
+    F_MAGIC,
+    F_VERSION,
+    F_TYPE,
+    F_ID,
+    F_ERR,
+    F_FDS,
+    F_TEXT,
+    F_ORDER,  /* its kind */
+    F_NUMBER, /* of the order */
+    F_TO,     /* ORDER: order.revision; else revision */
+    F_ORIGIN,
+    F_OUTCOME,
+    FIELDS
+};
 
 /* Room for the descriptors of one message beside its bytes. */
 union ancillary {
@@ -29,7 +43,8 @@ static const char *const names[TG_CONTROL_TYPES] = {
     [TG_CONTROL_SOCKETS] = "SOCKETS",   [TG_CONTROL_RELOAD] = "RELOAD",
     [TG_CONTROL_REOPEN] = "REOPEN",     [TG_CONTROL_DRAIN] = "DRAIN",
     [TG_CONTROL_STOP] = "STOP",         [TG_CONTROL_READY] = "READY",
-    [TG_CONTROL_RELOADED] = "RELOADED",
+    [TG_CONTROL_RELOADED] = "RELOADED", [TG_CONTROL_ORDER] = "ORDER",
+    [TG_CONTROL_SETTLED] = "SETTLED",
 };
 
 const char *tg_control_name(enum tg_control_type type)
@@ -57,6 +72,11 @@ size_t tg_control_encode(const struct tg_control_message *message,
         [F_ERR] = (uint32_t)message->err,
         [F_FDS] = message->fd_count,
         [F_TEXT] = (uint32_t)text,
+        [F_ORDER] = message->order.kind,
+        [F_NUMBER] = message->order.number,
+        [F_TO] = message->type == TG_CONTROL_ORDER ? message->order.revision : message->revision,
+        [F_ORIGIN] = message->origin,
+        [F_OUTCOME] = message->outcome,
     };
     memcpy(wire, fields, sizeof(fields));
     memcpy(wire + sizeof(fields), message->text, text);
@@ -72,12 +92,19 @@ enum tg_err tg_control_decode(const unsigned char *wire, size_t size,
     memcpy(fields, wire, sizeof(fields));
     if (fields[F_MAGIC] != MAGIC || fields[F_VERSION] != VERSION ||
         fields[F_TYPE] >= TG_CONTROL_TYPES || fields[F_FDS] > TG_LISTEN_SOCKETS_MAX ||
-        fields[F_TEXT] != size - sizeof(fields) || fields[F_TEXT] >= TG_CONTROL_TEXT_MAX)
+        fields[F_TEXT] != size - sizeof(fields) || fields[F_TEXT] >= TG_CONTROL_TEXT_MAX ||
+        fields[F_ORDER] >= TG_ORDER_KINDS || fields[F_OUTCOME] >= TG_OUTCOMES)
         return TG_E_PROTOCOL;
     out->type = (enum tg_control_type)fields[F_TYPE];
     out->id = fields[F_ID];
     out->err = (enum tg_err)(int32_t)fields[F_ERR];
     out->fd_count = fields[F_FDS];
+    out->order = (struct tg_order){.kind = (enum tg_order_kind)fields[F_ORDER],
+                                   .number = fields[F_NUMBER],
+                                   .revision = fields[F_TO]};
+    out->revision = fields[F_TO];
+    out->origin = fields[F_ORIGIN];
+    out->outcome = (enum tg_outcome)fields[F_OUTCOME];
     tg_control_set_text(out, tg_str((const char *)wire + sizeof(fields), fields[F_TEXT]));
     return TG_OK;
 }

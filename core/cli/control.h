@@ -5,26 +5,29 @@
  * for the sender.
  *
  *     supervisor to gateway   SOCKETS   the sockets of a listener that the next RELOAD will need
- *                             RELOAD    evaluate the config again and change over to it
+ *                             RELOAD    change over to the configuration whose sources come with it
+ *                             SETTLED   what became of an order or a SIGHUP that led to no RELOAD
  *                             REOPEN    open the log files anew
  *                             DRAIN     accept no more, let open requests end, then end
  *                             STOP      end now
  *     gateway to supervisor   READY     the workers accept connections
  *                             RELOADED  how the RELOAD of that id went
+ *                             ORDER     somebody asks through the admin listener for a reload
  *
  * The gateway process reads all its orders from one descriptor, tg_boot.control_fd, whatever their
  * origin: signals that it handles itself become the same messages (cli/signals.h), and `run
  * --single` has the channel too, with nobody at the other end.
  *
- * On the wire: eight 32-bit fields in the machine's order (magic, version, type, id, err, number
- * of descriptors, length of the text, 0), then the text. Both ends are on one machine; the version
- * is for a binary that takes over from an older one.
+ * On the wire: 32-bit fields in the machine's order (magic, version, type, id, err, number of
+ * descriptors, length of the text, order, what, revision, origin, outcome), then the text. Both
+ * ends are on one machine; the version is for a binary that takes over from an older one.
  */
 #ifndef TG_CLI_CONTROL_H
 #define TG_CLI_CONTROL_H
 
 #include "base/err.h"
 #include "base/str.h"
+#include "config/order.h"
 #include "net/listen.h"
 
 enum tg_control_type {
@@ -35,19 +38,27 @@ enum tg_control_type {
     TG_CONTROL_STOP,
     TG_CONTROL_READY,
     TG_CONTROL_RELOADED,
+    TG_CONTROL_ORDER,
+    TG_CONTROL_SETTLED,
     TG_CONTROL_TYPES
 };
 
-#define TG_CONTROL_TEXT_MAX 1024 /* bytes of text, with the NUL */
-#define TG_CONTROL_WIRE_MAX (8 * sizeof(uint32_t) + TG_CONTROL_TEXT_MAX)
+#define TG_CONTROL_TEXT_MAX TG_ORDER_REASON_MAX /* bytes of text, with the NUL */
+#define TG_CONTROL_WIRE_MAX (12 * sizeof(uint32_t) + TG_CONTROL_TEXT_MAX)
 
 struct tg_control_message {
     enum tg_control_type type;
     uint32_t id;                    /* RELOAD, RELOADED: which one */
     enum tg_err err;                /* RELOADED: TG_OK, or why the old configuration stays */
-    char text[TG_CONTROL_TEXT_MAX]; /* terminated. SOCKETS: key of the listener; RELOADED: one line
-                                       of reason when err is set */
-    int fds[TG_LISTEN_SOCKETS_MAX]; /* SOCKETS: owned by who received the message */
+    struct tg_order order;          /* ORDER, RELOAD, SETTLED: what this is, or comes of */
+    uint32_t revision;              /* RELOAD: what it becomes */
+    uint32_t origin;                /* RELOAD: the revision that it restores, or 0 */
+    enum tg_outcome outcome;        /* SETTLED */
+    char text[TG_CONTROL_TEXT_MAX]; /* terminated. SOCKETS: key of the listener; RELOADED, SETTLED:
+                                       one line of reason when err is set */
+    /* SOCKETS: one for each worker; RELOAD: the sources (config/sources.h) and what was printed;
+     * SETTLED: what was printed. Owned by who received the message. */
+    int fds[TG_LISTEN_SOCKETS_MAX];
     uint32_t fd_count;
 };
 

@@ -47,10 +47,12 @@ struct tg_crew {
     struct tg_gateway gateway;
     struct tg_watchdog *dog;
     uint32_t count;
-    uint32_t waiting;   /* for answers of the reload */
-    uint32_t running;   /* members whose loop has not ended */
-    uint32_t quiet;     /* members that accept no more */
-    bool adopt;         /* the reload's verdict */
+    uint32_t waiting; /* for answers of the reload */
+    uint32_t running; /* members whose loop has not ended */
+    uint32_t quiet;   /* members that accept no more */
+    bool wanted;      /* the reload is to be adopted */
+    bool adopt;       /* the reload's verdict */
+    enum tg_err verdict;
     const char *reason; /* why not; of the first member that could not */
     bool draining;
     bool stopping;
@@ -69,8 +71,14 @@ static void answer(struct member *m, struct tg_task *task)
 static void on_prepare(struct tg_task *task)
 {
     struct member *m = TG_CONTAINER_OF(task, struct member, prepare);
-    m->err = tg_vm_set_new(&m->gate, m->snapshot, &m->vms, &m->why);
-    answer(m, &m->prepared);
+    if (m->vms == NULL)
+        m->err = tg_vm_set_new(&m->gate, m->snapshot, &m->vms, &m->why);
+    if (m->err == TG_OK || m->err == TG_E_AGAIN)
+        m->err = tg_vm_set_make(m->vms, &m->why);
+    if (m->err == TG_E_AGAIN) /* one VM in a round, so that the traffic goes on */
+        tg_loop_post(&m->worker.loop, &m->prepare);
+    else
+        answer(m, &m->prepared);
 }
 
 static void on_finish(struct tg_task *task)
@@ -177,7 +185,8 @@ static void on_prepared(struct tg_task *task)
     if (--crew->waiting > 0)
         return;
     const struct member *failed = first_failed(crew);
-    crew->adopt = failed == NULL;
+    crew->adopt = failed == NULL && crew->wanted;
+    crew->verdict = failed == NULL ? TG_OK : TG_E_SCRIPT;
     crew->reason = failed != NULL ? failed->why.text : "";
     post_all(crew, finish_of);
 }
@@ -191,14 +200,12 @@ static void on_finished(struct tg_task *task)
     if (failed != NULL)
         tg_log(TG_LOG_ERROR, "reload", "worker %u: %s", failed->worker.index,
                tg_err_text(failed->err));
-    if (crew->adopt)
-        crew->events->on_reloaded(crew->arg, TG_OK, "");
-    else
-        crew->events->on_reloaded(crew->arg, TG_E_SCRIPT, crew->reason);
+    crew->events->on_reloaded(crew->arg, crew->verdict, crew->reason);
 }
 
-void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot)
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot, bool adopt)
 {
+    crew->wanted = adopt;
     for (uint32_t i = 0; i < crew->count; i++)
         crew->members[i].snapshot = tg_snapshot_ref(snapshot);
     post_all(crew, prepare_of);
@@ -263,11 +270,6 @@ static void on_ended(struct tg_task *task)
     note_answer(m);
     if (--crew->running == 0)
         crew->events->on_ended(crew->arg);
-}
-
-struct tg_registry *tg_crew_registry(struct tg_crew *crew)
-{
-    return crew->gateway.registry;
 }
 
 void tg_crew_drain(struct tg_crew *crew)
@@ -357,6 +359,11 @@ static enum tg_err start_all(struct tg_crew *crew)
     return TG_OK;
 }
 
+struct tg_gateway *tg_crew_gateway(struct tg_crew *crew)
+{
+    return &crew->gateway;
+}
+
 enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
                         struct tg_crew **out)
@@ -369,6 +376,7 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
         return TG_E_NOMEM;
     }
     crew->boot = boot;
+    crew->gateway.dev = boot->dev;
     crew->keeper = keeper;
     crew->events = events;
     crew->arg = arg;

@@ -20,8 +20,8 @@
 
 struct tg_crew;
 struct tg_gate;
+struct tg_gateway;
 struct tg_metrics;
-struct tg_registry;
 
 struct tg_crew_events {
     /* The reload is over: TG_OK, or `reason` (one line) says why everything stayed. */
@@ -39,12 +39,13 @@ enum tg_err tg_crew_new(const struct tg_boot *boot, struct tg_loop *keeper,
                         struct tg_metrics *metrics, const struct tg_crew_events *events, void *arg,
                         struct tg_crew **out) TG_MUST_USE;
 
-/* What is known of origins; borrowed, as long as the crew. */
-struct tg_registry *tg_crew_registry(struct tg_crew *crew);
-
 /* Puts `snapshot` in force everywhere or nowhere; on_reloaded tells. A reference of each worker is
- * taken. Until then boot->sockets must not change. */
-void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot);
+ * taken. Until then boot->sockets must not change. Without `adopt` all prepare, and then drop what
+ * they made: on_reloaded tells whether they could. */
+void tg_crew_reload(struct tg_crew *crew, struct tg_snapshot *snapshot, bool adopt);
+
+/* What the workers share: borrowed, for as long as the crew is there. */
+struct tg_gateway *tg_crew_gateway(struct tg_crew *crew);
 
 /* Calls visit(of, gate) on the thread of every worker that still runs, each between two rounds of
  * its loop, then done(of) on the keeper's; from inside this call when no worker runs. One question

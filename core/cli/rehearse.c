@@ -32,8 +32,10 @@ static void play(struct stage *stage)
 {
     struct tg_vm_set *vms;
     stage->err = tg_vm_set_new(&stage->gate, stage->snapshot, &vms, &stage->why);
-    if (stage->err == TG_OK)
-        tg_vm_set_unref(&vms);
+    if (stage->err != TG_OK)
+        return;
+    stage->err = tg_vm_set_make_all(vms, &stage->why);
+    tg_vm_set_unref(&vms);
 }
 
 static void *run(void *arg)
@@ -128,7 +130,7 @@ static void explain(const struct stage *stage, enum tg_err err, FILE *out)
     struct tg_str why = tg_str(stage->why.text, stage->why.n);
     if (why.n == 0)
         why = tg_str_c(tg_err_text(err));
-    fprintf(out, "%.*s\n", TG_STR_ARG(why));
+    fprintf(out, "%.*s [TG1407]\n", TG_STR_ARG(why));
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
         const struct tg_plugin_conf *plugin = &snapshot->plugins[i];
         bool quoted = quote_line(why, plugin->chunkname, plugin->source, out);

@@ -1,76 +1,148 @@
-/* reload.c: what opens a reload in the gateway process, and the last word on it.
+/* reload.c: see reload.h.
  *
- * Under a supervisor the same file has just been evaluated there without a mistake, and what people
- * should know has been printed. So this evaluation is silent; it fails only for a file that changed
- * in between, which `tidegate check` then explains, or when memory is out.
+ * Under a supervisor the same sources have just been evaluated there without a mistake, and what
+ * people should know has been printed. So this evaluation is silent; it fails only when memory is
+ * out.
  */
 #include "base/banned.h"
 #include "cli/reload.h"
 
 #include "cli/sockets.h"
+#include "config/follow.h"
 #include "config/load.h"
 
-/* Evaluates the configuration where a supervisor has done so before. */
-static enum tg_err evaluate_again(const char *path, struct tg_snapshot **out, char *reason)
+#include <unistd.h>
+
+struct tg_str tg_reload_read_notes(int fd, char *room, size_t size)
+{
+    ssize_t n = fd >= 0 ? pread(fd, room, size, 0) : 0;
+    return tg_str(room, n > 0 ? (size_t)n : 0);
+}
+
+/* Evaluates what the supervisor has evaluated. */
+static enum tg_err evaluate_again(struct tg_candidate *c, const char *path, int fd)
 {
     FILE *nowhere = fopen("/dev/null", "we");
-    enum tg_err err = tg_config_load(path, nowhere != NULL ? nowhere : stderr, out);
+    enum tg_err err = tg_sources_receive(fd, &c->sources);
+    if (err == TG_OK)
+        err =
+            tg_config_load_from(path, c->sources, nowhere != NULL ? nowhere : stderr, &c->snapshot);
     if (nowhere != NULL)
-        fclose(nowhere);
-    if (err != TG_OK)
-        snprintf(reason, TG_CONTROL_TEXT_MAX,
-                 "%s; it was valid a moment ago, `tidegate check` says what is wrong with it now",
-                 tg_err_text(err));
+        (void)fclose(nowhere);
     return err;
 }
 
-static enum tg_err evaluate(const struct tg_boot *boot, struct tg_snapshot **out, char *reason)
+static void take_over(struct tg_candidate *c, const char *path, struct tg_control_message *message)
 {
-    if (!boot->single)
-        return evaluate_again(boot->config_path, out, reason);
-    enum tg_err err = tg_config_load(boot->config_path, stderr, out);
-    if (err != TG_OK)
-        snprintf(reason, TG_CONTROL_TEXT_MAX, TG_RELOAD_MISTAKES);
-    return err;
-}
-
-enum tg_err tg_reload_prepare(struct tg_boot *boot, struct tg_snapshot **out,
-                              char reason[TG_CONTROL_TEXT_MAX])
-{
-    enum tg_err err = evaluate(boot, out, reason);
-    if (err != TG_OK)
-        return err;
-    err = tg_sockets_fit(boot, *out, reason);
-    if (err == TG_OK)
-        return TG_OK;
-    tg_listen_set_rollback(boot->sockets);
-    tg_snapshot_unref(out);
-    return err;
-}
-
-void tg_reload_log(const char *path, const struct tg_snapshot *current, enum tg_err err,
-                   const char *reason)
-{
-    unsigned long long revision = current->revision;
-    if (err == TG_OK)
-        tg_log(TG_LOG_INFO, "reload", "%s is in force (revision %llu)", path, revision);
-    else
-        tg_log(TG_LOG_ERROR, "reload", "%s is not taken over: %s; revision %llu stays", path,
-               reason, revision);
-}
-
-void tg_reload_answer(const struct tg_boot *boot, uint32_t id, const struct tg_snapshot *current,
-                      enum tg_err err, const char *reason)
-{
-    struct tg_control_message message = {.type = TG_CONTROL_RELOADED, .id = id, .err = err};
-    if (boot->single) {
-        tg_reload_log(boot->config_path, current, err, reason);
+    enum tg_err err = TG_E_PROTOCOL;
+    *c = (struct tg_candidate){
+        .order = message->order, .number = message->revision, .origin = message->origin};
+    if (message->fd_count > 0)
+        err = evaluate_again(c, path, message->fds[0]);
+    if (message->fd_count > 1) {
+        c->notes = fdopen(message->fds[1], "r");
+        message->fd_count -= c->notes != NULL;
+    }
+    while (message->fd_count > 0)
+        close(message->fds[--message->fd_count]);
+    if (err == TG_OK) {
+        c->snapshot->revision = c->number;
         return;
     }
+    c->snapshot = NULL;
+    tg_candidate_refuse(c, err, tg_err_text(err));
+}
+
+/* Names the listeners; --single opens them. */
+static void fit_sockets(struct tg_candidate *c, struct tg_boot *boot)
+{
+    char reason[TG_ORDER_REASON_MAX];
+    if (c->order.kind == TG_ORDER_DRY_RUN)
+        return;
+    enum tg_err err = tg_sockets_fit(boot, c->snapshot, reason);
+    if (err == TG_OK)
+        return;
+    tg_listen_set_rollback(boot->sockets);
+    tg_candidate_refuse(c, err, reason);
+}
+
+void tg_reload_prepare(struct tg_reload *reload, struct tg_boot *boot,
+                       struct tg_control_message *message, const struct tg_snapshot *now)
+{
+    struct tg_candidate *c = &reload->candidate;
+    reload->running = true;
+    reload->id = message->id;
+    if (boot->single) {
+        tg_candidate_make(c, boot->config_path, boot->revisions, &message->order);
+        if (c->order.kind != TG_ORDER_DRY_RUN)
+            tg_candidate_tell(c);
+    } else {
+        take_over(c, boot->config_path, message);
+    }
+    enum tg_err err = c->decided ? TG_OK : tg_snapshot_follow(c->snapshot, now);
     if (err != TG_OK)
-        tg_control_set_text(&message, tg_str_c(reason));
+        tg_candidate_refuse(c, err, tg_err_text(err));
+    if (!c->decided)
+        fit_sockets(c, boot);
+}
+
+void tg_reload_commit(struct tg_reload *reload, struct tg_boot *boot)
+{
+    struct tg_candidate *c = &reload->candidate;
+    c->decided = true;
+    c->outcome = TG_OUTCOME_TAKEN;
+    tg_listen_set_commit(boot->sockets);
+    tg_revisions_add(boot->revisions, c->number, c->origin, c->sources);
+    tg_log_set_level(c->snapshot->settings.log_level);
+}
+
+void tg_reload_drop(struct tg_reload *reload, struct tg_boot *boot)
+{
+    if (reload->candidate.order.kind != TG_ORDER_DRY_RUN)
+        tg_listen_set_rollback(boot->sockets);
+}
+
+void tg_reload_log(const char *path, const struct tg_revision *now,
+                   const struct tg_settlement *settled)
+{
+    switch (settled->outcome) {
+    case TG_OUTCOME_TAKEN:
+        if (now->origin != 0)
+            tg_log(TG_LOG_INFO, "reload", "revision %u of %s is in force again (as revision %u)",
+                   now->origin, path, now->number);
+        else
+            tg_log(TG_LOG_INFO, "reload", "%s is in force (revision %u)", path, now->number);
+        break;
+    case TG_OUTCOME_UNCHANGED:
+    case TG_OUTCOME_CHECKED:
+        tg_log(TG_LOG_INFO, "reload", "%s: %s", path, settled->reason);
+        break;
+    default:
+        tg_log(TG_LOG_ERROR, "reload", "%s is not taken over: %s; revision %u stays", path,
+               settled->reason, now->number);
+    }
+}
+
+void tg_reload_answer(const struct tg_reload *reload, const struct tg_boot *boot)
+{
+    const struct tg_candidate *c = &reload->candidate;
+    struct tg_control_message message = {
+        .type = TG_CONTROL_RELOADED, .id = reload->id, .err = c->err};
+    struct tg_settlement settled = {.order = c->order, .outcome = c->outcome, .reason = c->reason};
+    if (boot->single) {
+        tg_reload_log(boot->config_path, tg_revisions_newest(boot->revisions), &settled);
+        return;
+    }
+    if (c->err != TG_OK)
+        tg_control_set_text(&message, tg_str_c(c->reason));
     enum tg_err sent = tg_control_send(boot->control_fd, &message);
     if (sent != TG_OK)
         tg_log(TG_LOG_ERROR, "reload", "the supervisor cannot be told the outcome: %s",
                tg_err_text(sent));
+}
+
+void tg_reload_end(struct tg_reload *reload)
+{
+    tg_candidate_release(&reload->candidate);
+    reload->running = false;
 }

@@ -66,3 +66,33 @@ int tg_show_run(const struct tg_args *args, const struct tg_show *show)
     tg_report_free(&report);
     return status;
 }
+
+/* What there is to complain about goes to stderr. */
+static int print_order(const struct tg_ask *ask, const struct tg_ask_answer *answer)
+{
+    struct tg_report *report = NULL;
+    struct tg_str text = tg_str(answer->text, answer->n);
+    int status = TG_EXIT_SYSTEM;
+    if (answer->status == 200 || answer->status == 422)
+        status = answer->status == 200 ? TG_EXIT_OK : TG_EXIT_CONFIG;
+    if (tg_report_new("order", &report) != TG_OK)
+        return TG_EXIT_SYSTEM;
+    enum tg_err err =
+        tg_report_print(report, &text, 1, ask->command, status == TG_EXIT_OK ? stdout : stderr);
+    tg_report_free(&report);
+    return err == TG_OK ? status : exit_status(err);
+}
+
+int tg_show_order(const struct tg_args *args, const char *path)
+{
+    struct tg_ask ask;
+    struct tg_ask_answer answer;
+    int status = tg_ask_find(args, &ask);
+    if (status == TG_EXIT_OK)
+        status = tg_ask_order(&ask, path, &answer);
+    if (status != TG_EXIT_OK)
+        return status;
+    status = print_order(&ask, &answer);
+    tg_ask_answer_release(&answer);
+    return status;
+}

@@ -20,6 +20,10 @@ struct tg_show {
  * one, for the report. Returns the exit status. */
 int tg_show_run(const struct tg_args *args, const struct tg_show *show);
 
+/* Runs a command whose options begin with TG_ASK_OPTIONS: gives the order `path` to a gateway and
+ * prints what became of it. The exit status: TG_EXIT_CONFIG when it was refused. */
+int tg_show_order(const struct tg_args *args, const char *path);
+
 /* Asks `ask` and prints once: by `report`, or as JSON, a line an answer, where that is NULL. */
 int tg_show_once(const struct tg_ask *ask, const struct tg_show *show, struct tg_report *report,
                  const char *operand);

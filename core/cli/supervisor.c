@@ -19,7 +19,11 @@
  * gateway's answer: the sockets it added are sent before the order, and the transaction on the
  * socket set stays open until the answer decides it. A death in between drops the candidate, since
  * it may be the cause. A reload without a process (PAUSING) is taken at once, so that a
- * configuration which makes the gateway die can be replaced.
+ * configuration which makes the gateway die can be replaced. One candidate at a time: what is asked
+ * for meanwhile waits, SIGHUPs as one.
+ *
+ * The gateway evaluates what was evaluated here, from the same sources, which travel with the
+ * order: no file is read twice.
  *
  * Ownership: the supervisor owns the sockets, the signal descriptor, its end of the channel and a
  * reference to each configuration. The gateway process inherits all of it but the signal
@@ -30,12 +34,13 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "cli/candidate.h"
 #include "cli/command.h"
 #include "cli/control.h"
 #include "cli/reload.h"
 #include "cli/signals.h"
 #include "cli/sockets.h"
-#include "config/load.h"
+#include "cli/watch.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -70,7 +75,10 @@ struct supervisor {
     int signal_fd;
     struct tg_listen_set sockets;
     struct tg_snapshot *good; /* what a new process starts with */
+    struct tg_revisions revisions;
     uint32_t workers;
+    bool dev;
+    struct tg_watch_files *files; /* that make a reload; NULL unless `dev` */
 
     /* the gateway process; pid 0 when there is none */
     pid_t pid;
@@ -79,10 +87,11 @@ struct supervisor {
     unsigned quick_deaths;
     bool ever_served;
 
-    /* a reload that waits for its answer */
-    struct tg_snapshot *candidate;
+    /* a reload that waits for its answer, and what was asked for meanwhile */
+    struct tg_candidate candidate; /* without a snapshot: there is none */
     uint32_t reload_id;
-    bool reload_again;
+    bool again;            /* a SIGHUP, or files that changed */
+    struct tg_order order; /* of the admin listener; number 0: none */
 };
 
 static void set_state(struct supervisor *sup, enum state state, uint64_t due)
@@ -105,7 +114,9 @@ static void supervisor_release(struct supervisor *sup)
     close_fd(&sup->control[0]);
     close_fd(&sup->control[1]);
     tg_listen_set_release(&sup->sockets);
-    tg_snapshot_unref(&sup->candidate);
+    tg_watch_files_free(&sup->files);
+    tg_candidate_release(&sup->candidate);
+    tg_revisions_release(&sup->revisions);
     tg_snapshot_unref(&sup->good);
 }
 
@@ -116,6 +127,7 @@ static void supervisor_release(struct supervisor *sup)
 static int be_gateway(struct supervisor *sup, pid_t parent)
 {
     close_fd(&sup->signal_fd);
+    tg_watch_files_free(&sup->files);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) /* it died before the line above */
         return TG_EXIT_SYSTEM;
@@ -124,8 +136,10 @@ static int be_gateway(struct supervisor *sup, pid_t parent)
     struct tg_boot boot = {.config_path = sup->path,
                            .snapshot = sup->good,
                            .sockets = &sup->sockets,
+                           .revisions = &sup->revisions,
                            .control_fd = sup->control[1],
-                           .workers = sup->workers};
+                           .workers = sup->workers,
+                           .dev = sup->dev};
     return tg_boot_run(&boot);
 }
 
@@ -207,27 +221,34 @@ static void log_end(const struct supervisor *sup, int status)
                (int)sup->pid, asked ? "" : " unasked", WEXITSTATUS(status), lived);
 }
 
+static bool has_candidate(const struct supervisor *sup)
+{
+    return sup->candidate.snapshot != NULL;
+}
+
 static void drop_candidate(struct supervisor *sup)
 {
-    if (sup->candidate == NULL)
-        return;
-    tg_listen_set_rollback(&sup->sockets);
-    tg_snapshot_unref(&sup->candidate);
+    if (has_candidate(sup) && sup->candidate.order.kind != TG_ORDER_DRY_RUN)
+        tg_listen_set_rollback(&sup->sockets);
+    tg_candidate_release(&sup->candidate);
 }
 
-static void refuse_candidate(struct supervisor *sup, enum tg_err err, const char *reason)
+static void log_candidate(struct supervisor *sup)
 {
-    tg_reload_log(sup->path, sup->good, err, reason);
-    drop_candidate(sup);
+    const struct tg_candidate *c = &sup->candidate;
+    struct tg_settlement settled = {.order = c->order, .outcome = c->outcome, .reason = c->reason};
+    tg_reload_log(sup->path, tg_revisions_newest(&sup->revisions), &settled);
 }
 
-static void reload(struct supervisor *sup);
+static void settle_candidate(struct supervisor *sup, enum tg_err err, const char *reason);
+static void go_on(struct supervisor *sup);
 
 static void on_gateway_end(struct supervisor *sup, int status)
 {
     log_end(sup, status);
-    if (sup->candidate != NULL)
-        refuse_candidate(sup, TG_E_CANCELLED, "the gateway process died while it changed over");
+    if (has_candidate(sup))
+        settle_candidate(sup, TG_E_CANCELLED, "the gateway process died while it changed over");
+    sup->order.number = 0; /* nobody is left to wait for it */
     close_fd(&sup->control[0]);
     sup->pid = 0;
     if (sup->state == DRAINING || sup->state == STOPPING) {
@@ -238,8 +259,7 @@ static void on_gateway_end(struct supervisor *sup, int status)
         set_state(sup, ENDED, NEVER);
     } else {
         plan_restart(sup);
-        if (sup->reload_again)
-            reload(sup);
+        go_on(sup);
     }
 }
 
@@ -312,73 +332,149 @@ static void on_due(struct supervisor *sup)
 /* ---- Reload ------------------------------------------------------------------------------------
  */
 
+/* Tells the gateway process of a candidate that it never saw. */
+static void tell_settled(struct supervisor *sup)
+{
+    struct tg_candidate *c = &sup->candidate;
+    struct tg_control_message message = {
+        .type = TG_CONTROL_SETTLED, .order = c->order, .outcome = c->outcome, .err = c->err};
+    int notes = tg_candidate_notes(c);
+    if (sup->state != SERVING)
+        return;
+    if (notes >= 0)
+        message.fds[message.fd_count++] = notes;
+    tg_control_set_text(&message, tg_str_c(c->reason));
+    enum tg_err err = tg_control_send(sup->control[0], &message);
+    if (err != TG_OK)
+        tg_log(TG_LOG_ERROR, "supervisor",
+               "the gateway process does not hear what became of a "
+               "reload: %s",
+               tg_err_text(err));
+}
+
 /* The candidate is what the gateway runs on from now. */
 static void accept_candidate(struct supervisor *sup)
 {
-    tg_sockets_announce(&sup->sockets, sup->candidate);
+    struct tg_candidate *c = &sup->candidate;
+    tg_sockets_announce(&sup->sockets, c->snapshot);
     tg_listen_set_commit(&sup->sockets);
     tg_snapshot_unref(&sup->good);
-    sup->good = sup->candidate;
-    sup->candidate = NULL;
+    sup->good = c->snapshot;
+    c->snapshot = NULL;
+    tg_revisions_add(&sup->revisions, c->number, c->origin, c->sources);
     sup->quick_deaths = 0;
     tg_log_set_level(sup->good->settings.log_level);
-    tg_reload_log(sup->path, sup->good, TG_OK, NULL);
     if (tg_sockets_workers(sup->good) != sup->workers)
         tg_log(TG_LOG_WARN, "supervisor",
                "settings.workers is %u now; the %u workers of the start stay until the next start",
                tg_sockets_workers(sup->good), sup->workers);
 }
 
-/* Reads and checks the new configuration and opens its sockets; what is wrong goes to stderr. */
-static enum tg_err make_candidate(struct supervisor *sup)
+/* The gateway process has taken the candidate, or would; or it has not, for `reason`. */
+static void settle_candidate(struct supervisor *sup, enum tg_err err, const char *reason)
 {
-    enum tg_err err = tg_config_load(sup->path, stderr, &sup->candidate);
-    if (err == TG_OK)
-        err = tg_sockets_open(&sup->sockets, sup->candidate, sup->workers, stderr);
-    return err;
+    struct tg_candidate *c = &sup->candidate;
+    bool dry = c->order.kind == TG_ORDER_DRY_RUN;
+    if (err == TG_OK && !dry)
+        accept_candidate(sup);
+    else if (!dry)
+        tg_listen_set_rollback(&sup->sockets);
+    c->outcome = dry ? TG_OUTCOME_CHECKED : TG_OUTCOME_TAKEN;
+    snprintf(c->reason, sizeof(c->reason), TG_CANDIDATE_VALID);
+    if (err != TG_OK)
+        tg_candidate_refuse(c, err, reason);
+    log_candidate(sup);
+    tg_candidate_release(c);
 }
 
 static enum tg_err send_candidate(struct supervisor *sup)
 {
-    struct tg_control_message message = {.type = TG_CONTROL_RELOAD, .id = ++sup->reload_id};
-    enum tg_err err = tg_sockets_send(&sup->sockets, sup->control[0]);
-    return err == TG_OK ? tg_control_send(sup->control[0], &message) : err;
+    struct tg_candidate *c = &sup->candidate;
+    struct tg_control_message message = {.type = TG_CONTROL_RELOAD,
+                                         .id = ++sup->reload_id,
+                                         .order = c->order,
+                                         .revision = c->number,
+                                         .origin = c->origin};
+    int notes = tg_candidate_notes(c);
+    enum tg_err err = TG_OK;
+    if (c->order.kind != TG_ORDER_DRY_RUN)
+        err = tg_sockets_send(&sup->sockets, sup->control[0]);
+    if (err == TG_OK)
+        err = tg_sources_send(c->sources, &message.fds[0]);
+    if (err != TG_OK)
+        return err;
+    message.fd_count = 1;
+    if (notes >= 0)
+        message.fds[message.fd_count++] = notes;
+    err = tg_control_send(sup->control[0], &message);
+    close(message.fds[0]);
+    return err;
+}
+
+/* Evaluates what is ordered and opens its sockets; what is wrong goes to stderr. */
+static void make_candidate(struct supervisor *sup, const struct tg_order *order)
+{
+    struct tg_candidate *c = &sup->candidate;
+    tg_candidate_make(c, sup->path, &sup->revisions, order);
+    if (sup->files != NULL && c->sources != NULL)
+        tg_watch_files_set(sup->files, c->sources);
+    if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
+        enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
+        if (err != TG_OK)
+            tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
+    }
+    if (order->kind != TG_ORDER_DRY_RUN)
+        tg_candidate_tell(c);
+}
+
+/* Sees to an order, of which there may be one at a time. */
+static void obey(struct supervisor *sup, const struct tg_order *order)
+{
+    make_candidate(sup, order);
+    if (sup->candidate.decided) {
+        log_candidate(sup);
+        tell_settled(sup);
+        tg_candidate_release(&sup->candidate);
+        return;
+    }
+    if (sup->pid == 0) {
+        settle_candidate(sup, TG_OK, "");
+        set_state(sup, PAUSING, tg_clock_mono_now());
+        return;
+    }
+    enum tg_err err = send_candidate(sup);
+    if (err != TG_OK)
+        settle_candidate(sup, err, "the gateway process takes no orders");
+}
+
+/* Whatever was asked for while another candidate waited. */
+static void go_on(struct supervisor *sup)
+{
+    static const struct tg_order plain = {.kind = TG_ORDER_RELOAD};
+    while (!has_candidate(sup) && sup->state < DRAINING && (sup->again || sup->order.number != 0)) {
+        struct tg_order order = sup->again ? plain : sup->order;
+        if (sup->again)
+            sup->again = false;
+        else
+            sup->order.number = 0;
+        obey(sup, &order);
+    }
 }
 
 static void reload(struct supervisor *sup)
 {
-    if (sup->state >= DRAINING)
-        return;
-    sup->reload_again = sup->candidate != NULL;
-    if (sup->reload_again) {
+    if (has_candidate(sup))
         tg_log(TG_LOG_INFO, "supervisor", "a reload is under way, another one follows it");
-        return;
-    }
-    enum tg_err err = make_candidate(sup);
-    if (err != TG_OK) {
-        refuse_candidate(sup, err, TG_RELOAD_MISTAKES);
-        return;
-    }
-    if (sup->pid == 0) {
-        accept_candidate(sup);
-        set_state(sup, PAUSING, tg_clock_mono_now());
-        return;
-    }
-    err = send_candidate(sup);
-    if (err != TG_OK)
-        refuse_candidate(sup, err, "the gateway process takes no orders");
+    sup->again = true;
+    go_on(sup);
 }
 
 static void on_reloaded(struct supervisor *sup, const struct tg_control_message *answer)
 {
-    if (sup->candidate == NULL || answer->id != sup->reload_id)
+    if (!has_candidate(sup) || answer->id != sup->reload_id)
         return;
-    if (answer->err == TG_OK)
-        accept_candidate(sup);
-    else
-        refuse_candidate(sup, answer->err, answer->text);
-    if (sup->reload_again)
-        reload(sup);
+    settle_candidate(sup, answer->err, answer->text);
+    go_on(sup);
 }
 
 /* ---- The loop ----------------------------------------------------------------------------------
@@ -388,6 +484,9 @@ static void on_message(struct supervisor *sup, const struct tg_control_message *
 {
     if (message->type == TG_CONTROL_RELOADED) {
         on_reloaded(sup, message);
+    } else if (message->type == TG_CONTROL_ORDER) {
+        sup->order = message->order; /* the keeper sends the next one after the answer */
+        go_on(sup);
     } else if (message->type == TG_CONTROL_READY && sup->state == STARTING) {
         sup->ever_served = true;
         set_state(sup, SERVING, NEVER);
@@ -423,11 +522,13 @@ static void read_signals(struct supervisor *sup)
 static void wait_for_event(const struct supervisor *sup)
 {
     struct pollfd fds[] = {{.fd = sup->signal_fd, .events = POLLIN},
-                           {.fd = sup->control[0], .events = POLLIN}};
+                           {.fd = sup->control[0], .events = POLLIN},
+                           {.fd = tg_watch_files_fd(sup->files), .events = POLLIN}};
     int timeout = -1;
-    if (sup->due != NEVER) {
+    uint64_t due = TG_MIN(sup->due, tg_watch_files_due(sup->files));
+    if (due != NEVER) {
         uint64_t now = tg_clock_mono_now();
-        uint64_t left = sup->due > now ? sup->due - now : 0;
+        uint64_t left = due > now ? due - now : 0;
         timeout = (int)TG_MIN((left + TG_USEC_PER_MSEC - 1) / TG_USEC_PER_MSEC, INT32_MAX);
     }
     poll(fds, TG_COUNT_OF(fds), timeout);
@@ -443,16 +544,43 @@ static void supervise(struct supervisor *sup)
         read_messages(sup);
         read_signals(sup);
         reap(sup);
+        if (tg_watch_files_changed(sup->files, tg_clock_mono_now()))
+            reload(sup);
         if (sup->state > SERVING && tg_clock_mono_now() >= sup->due)
             on_due(sup);
     }
 }
 
+/* Loads the first configuration; what is wrong goes to stderr. */
+static int load_first(struct supervisor *sup)
+{
+    static const struct tg_order plain = {.kind = TG_ORDER_RELOAD};
+    struct tg_candidate *c = &sup->candidate;
+    tg_candidate_make(c, sup->path, &sup->revisions, &plain);
+    tg_candidate_tell(c);
+    if (c->decided) {
+        tg_candidate_release(c);
+        return TG_EXIT_CONFIG;
+    }
+    sup->good = c->snapshot;
+    c->snapshot = NULL;
+    tg_revisions_add(&sup->revisions, c->number, 0, c->sources);
+    enum tg_err err = sup->dev ? tg_watch_files_new(&sup->files) : TG_OK;
+    if (err == TG_OK && sup->dev)
+        tg_watch_files_set(sup->files, c->sources);
+    tg_candidate_release(c);
+    if (err == TG_OK)
+        return TG_EXIT_OK;
+    fprintf(stderr, "tidegate: cannot watch files: %s\n", strerror(errno));
+    return TG_EXIT_SYSTEM;
+}
+
 /* The first configuration and its sockets; TG_EXIT_OK, or the exit status. */
 static int prepare(struct supervisor *sup)
 {
-    if (tg_config_load(sup->path, stderr, &sup->good) != TG_OK)
-        return TG_EXIT_CONFIG;
+    int status = load_first(sup);
+    if (status != TG_EXIT_OK)
+        return status;
     sup->workers = tg_sockets_workers(sup->good);
     /* first the signals: who sees that we listen may send one */
     if (tg_signals_watch(&sup->signal_fd) != TG_OK) {
@@ -467,9 +595,10 @@ static int prepare(struct supervisor *sup)
     return TG_EXIT_OK;
 }
 
-int tg_supervisor_run(const char *path)
+int tg_supervisor_run(const char *path, bool dev)
 {
-    struct supervisor sup = {.path = path, .state = PAUSING, .signal_fd = -1, .control = {-1, -1}};
+    struct supervisor sup = {
+        .path = path, .state = PAUSING, .signal_fd = -1, .control = {-1, -1}, .dev = dev};
     tg_listen_set_init(&sup.sockets);
     sup.exit_status = prepare(&sup);
     if (sup.exit_status == TG_EXIT_OK)

@@ -19,13 +19,16 @@
 #ifndef TG_CLI_SUPERVISOR_H
 #define TG_CLI_SUPERVISOR_H
 
+#include "base/defs.h"
+
 /* Deaths in a row, each within 10 s of its start, that are answered without a pause. */
 #define TG_SUPERVISOR_QUICK_DEATHS 5
 
 /* Serves the configuration at `path` until it is told to end; returns the exit status (enum
  * tg_exit): TG_EXIT_OK when the gateway process ended as asked, TG_EXIT_CONFIG when the
  * configuration has mistakes (they stand on stderr), TG_EXIT_SYSTEM when it could not start, or had
- * to be killed to end. In the gateway process that it forks it returns that one's status. */
-int tg_supervisor_run(const char *path);
+ * to be killed to end. In the gateway process that it forks it returns that one's status. `dev`: it
+ * reloads when a file that the configuration read changes, and answers tell what failed. */
+int tg_supervisor_run(const char *path, bool dev);
 
 #endif

@@ -15,7 +15,9 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "config/build_traffic.h"
 #include "config/policy.h"
+#include "consumer/declared.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -146,29 +148,37 @@ static void build_limits(lua_State *L, int table, struct tg_limits *limits)
     lua_pop(L, 1);
 }
 
-/* What settings.admin names; a relative path of a socket goes below the configuration's folder. */
-static struct tg_str build_admin(lua_State *L, struct build *b, int table)
+void tg_build_push_admin(lua_State *L, const char *config)
 {
-    struct tg_str none = {"", 0};
-    const char *slash = strrchr(b->path, '/');
-    lua_getfield(L, table, "admin");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return none;
-    }
-    lua_getfield(L, -1, "listen");
+    const char *slash = strrchr(config, '/');
+    int admin = lua_gettop(L);
+    lua_getfield(L, admin, "listen");
     lua_getfield(L, -1, "path");
     const char *path = lua_tostring(L, -1);
     if (path != NULL && path[0] != '/' && slash != NULL) {
         lua_pushliteral(L, "unix:");
-        lua_pushlstring(L, b->path, (size_t)(slash + 1 - b->path));
+        lua_pushlstring(L, config, (size_t)(slash + 1 - config));
         lua_pushstring(L, path);
         lua_concat(L, 3);
     } else {
         lua_getfield(L, -2, "text");
     }
-    struct tg_str listen = copy_at(L, b, -1);
-    lua_pop(L, 4);
+    lua_replace(L, admin + 1);
+    lua_settop(L, admin + 1);
+}
+
+/* What settings.admin names. */
+static struct tg_str build_admin(lua_State *L, struct build *b, int table)
+{
+    struct tg_str listen = {"", 0};
+    lua_getfield(L, table, "admin");
+    if (!lua_isnil(L, -1)) {
+        b->snapshot->settings.admin_write = bool_field(L, lua_gettop(L), "write");
+        tg_build_push_admin(L, b->path);
+        listen = copy_at(L, b, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
     return listen;
 }
 
@@ -186,6 +196,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     settings->place.zone = str_field(L, b, lua_gettop(L), "zone");
     settings->place.region = str_field(L, b, lua_gettop(L), "region");
     lua_pop(L, 1);
+    settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
     bool known = tg_log_level_from(tg_str_c(lua_tostring(L, -1)), &settings->log_level);
@@ -194,6 +205,14 @@ static void build_settings(lua_State *L, struct build *b, int tree)
 }
 
 /* ---- Zones ----------------------------------------------------------------------------------- */
+
+static enum tg_zone_kind zone_kind(struct tg_str name)
+{
+    enum tg_zone_kind kind = TG_ZONE_DICT;
+    while (!tg_str_eq(name, tg_str_c(tg_zone_kind_name(kind))))
+        kind++;
+    return kind;
+}
 
 static void build_zones(lua_State *L, struct build *b, int tree)
 {
@@ -204,8 +223,7 @@ static void build_zones(lua_State *L, struct build *b, int tree)
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
         zones[i].name = str_field(L, b, table, "name");
-        bool is_dict = tg_str_eq(str_field(L, b, table, "kind"), TG_STR("dict"));
-        zones[i].kind = is_dict ? TG_ZONE_DICT : TG_ZONE_CACHE;
+        zones[i].kind = zone_kind(str_field(L, b, table, "kind"));
         zones[i].size = count_field(L, table, "size", 0);
         zones[i].stale = time_field(L, table, "stale", 0);
         lua_pop(L, 1);
@@ -264,6 +282,8 @@ static uint64_t digest_of(const struct tg_plugin_conf *plugin)
 {
     uint64_t digest = digest_add(digest_add(0, plugin->name), plugin->source);
 
+    digest = digest_add(digest_add(digest, plugin->version), plugin->chunkname);
+
     for (uint32_t i = 0; i < plugin->module_count; i++)
         digest = digest_add(digest_add(digest, plugin->modules[i].name), plugin->modules[i].source);
     return digest;
@@ -301,6 +321,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->name = str_field(L, b, table, "name");
     plugin->version = str_field(L, b, table, "version");
     plugin->stage = str_field(L, b, table, "stage");
+    plugin->place = (uint32_t)count_field(L, table, "place", 0);
     plugin->chunkname = str_field(L, b, table, "chunkname");
     plugin->source = str_field(L, b, table, "source");
     build_modules(L, b, table, plugin);
@@ -315,6 +336,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
     plugin->wants_decode = bool_field(L, table, "decode");
     plugin->dict = count_field(L, table, "dict", 0);
+    plugin->limit = count_field(L, table, "limit", 0);
     plugin->cache = count_field(L, table, "cache", 0);
     plugin->wants_timers = bool_field(L, table, "timers");
     plugin->wants_events = bool_field(L, table, "events");
@@ -338,7 +360,7 @@ static void build_plugins(lua_State *L, struct build *b, int tree)
 }
 
 /* Encodes the configuration of the instance at `table` for the plugin VMs. */
-static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struct tg_str where)
+static void encode_conf(lua_State *L, struct build *b, int table, struct tg_instance_conf *instance)
 {
     const struct tg_marshal_options options = {.root = "conf", .tag = TG_MEM_CONFIG};
     struct tg_blob blob;
@@ -348,12 +370,12 @@ static struct tg_str encode_conf(lua_State *L, struct build *b, int table, struc
     enum tg_err err = tg_marshal_encode(L, lua_gettop(L), &options, &blob, why, sizeof(why));
     lua_pop(L, 1);
     if (err != TG_OK)
-        luaL_error(L, "%s: %s", where.p, why);
-    struct tg_str conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+        luaL_error(L, "%s: %s [TG1408]", instance->where.p, why);
+    instance->conf = tg_snapshot_copy(b->snapshot, tg_str(blob.p, blob.n));
+    instance->digest = tg_marshal_digest(tg_str(blob.p, blob.n));
     tg_blob_release(&blob);
-    if (conf.p == NULL)
+    if (instance->conf.p == NULL)
         luaL_error(L, OUT_OF_MEMORY);
-    return conf;
 }
 
 static enum tg_on_error on_error_of(struct tg_str name)
@@ -374,8 +396,10 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->nth = b->plugins[plugin - 1].instance_count++;
     instance->id = str_field(L, b, table, "id");
     instance->where = str_field(L, b, table, "where");
+    instance->scope = str_field(L, b, table, "identity");
     instance->when = build_condition(L, table, "when");
-    instance->conf = encode_conf(L, b, table, instance->where);
+    encode_conf(L, b, table, instance);
+    instance->digest = digest_add(instance->digest, instance->scope);
     instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
     lua_getfield(L, table, "limits");
     int own = lua_gettop(L);
@@ -385,6 +409,21 @@ static void build_instance(lua_State *L, struct build *b, int table,
     instance->cpu = time_field(L, own, "cpu", limits->plugin_cpu);
     instance->wall = time_field(L, own, "wall", limits->plugin_wall);
     lua_pop(L, 1);
+}
+
+/* Lists each plugin's instances. */
+static void list_instances(lua_State *L, struct build *b)
+{
+    const struct tg_instance_conf ***lists = take(L, b, b->snapshot->plugin_count, sizeof(*lists));
+
+    for (uint32_t i = 0; i < b->snapshot->plugin_count; i++) {
+        lists[i] = take(L, b, b->plugins[i].instance_count, sizeof(*lists[i]));
+        b->plugins[i].instances = lists[i];
+    }
+    for (uint32_t i = 0; i < b->snapshot->instance_count; i++) {
+        const struct tg_instance_conf *instance = &b->instances[i];
+        lists[instance->plugin->index][instance->nth] = instance;
+    }
 }
 
 static void build_instances(lua_State *L, struct build *b, int tree)
@@ -400,6 +439,7 @@ static void build_instances(lua_State *L, struct build *b, int tree)
         build_instance(L, b, push_item(L, list, i), &b->instances[i]);
         lua_pop(L, 1);
     }
+    list_instances(L, b);
     lua_pop(L, 1);
 }
 
@@ -530,6 +570,7 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
 
     service->name = str_field(L, b, table, "name");
     service->builtin_echo = tg_str_eq(str_field(L, b, table, "builtin"), TG_STR("echo"));
+    service->path = str_field(L, b, table, "path");
     build_targets(L, b, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
@@ -576,7 +617,7 @@ static const struct tg_chains *const *route_chains(lua_State *L, struct build *b
 
 static void build_route(lua_State *L, struct build *b, int table, struct tg_route_conf *route)
 {
-    static const struct tg_service_conf none = {0};
+    struct tg_build_traffic traffic = {b->snapshot, b->services, b->chains, b->chain_count};
     uint64_t service = count_field(L, table, "service", 0);
 
     tg_assert(service <= b->snapshot->service_count);
@@ -587,12 +628,12 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->queue_priority = (uint32_t)count_field(L, table, "queue_priority", 5);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
-    const struct tg_service_conf *from = route->service != NULL ? route->service : &none;
+    tg_build_route_traffic(L, &traffic, table, route);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
-    route->connect_timeout = time_field(L, timeout, "connect", from->connect_timeout);
-    route->response_timeout = time_field(L, timeout, "response", from->response_timeout);
-    route->io_timeout = time_field(L, timeout, "idle", from->io_timeout);
+    route->connect_timeout = time_field(L, timeout, "connect", 0);
+    route->response_timeout = time_field(L, timeout, "response", 0);
+    route->io_timeout = time_field(L, timeout, "idle", 0);
     lua_pop(L, 1);
 }
 
@@ -610,6 +651,151 @@ static void build_routes(lua_State *L, struct build *b, int tree)
     b->snapshot->routes = routes;
     b->snapshot->route_count = count;
     b->snapshot->table = tg_scratch_take_table(b->scratch);
+    lua_pop(L, 1);
+}
+
+/* ---- Consumers ------------------------------------------------------------------------------- */
+
+static void build_consumer_plugins(lua_State *L, struct build *b, int tree)
+{
+    uint32_t count = push_list(L, tree, "consumer_plugins");
+    int list = lua_gettop(L);
+    struct tg_consumer_plugins *plugins = take(L, b, count, sizeof(*plugins));
+
+    for (uint32_t i = 0; i < count; i++) {
+        int table = push_item(L, list, i);
+        plugins[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        plugins[i].route_count = push_list(L, table, "routes");
+        struct tg_consumer_route *routes =
+            take(L, b, plugins[i].route_count, sizeof(plugins[i].routes[0]));
+        for (uint32_t r = 0; r < plugins[i].route_count; r++) {
+            int item = push_item(L, table + 1, r);
+            uint64_t route = count_field(L, item, "route", 0);
+            tg_assert(route >= 1 && route <= b->snapshot->route_count);
+            routes[r].route = (uint32_t)route - 1;
+            routes[r].chains = chains_at(b, count_field(L, item, "chain", 0));
+            lua_pop(L, 1);
+        }
+        plugins[i].routes = routes;
+        lua_settop(L, list);
+    }
+    b->snapshot->consumer_plugins = plugins;
+    lua_pop(L, 1);
+}
+
+/* The string in a field, borrowed from the table; empty for nil. */
+static struct tg_str peek_field(lua_State *L, int table, const char *name)
+{
+    struct tg_str s = {"", 0};
+
+    lua_getfield(L, table, name);
+    if (!lua_isnil(L, -1))
+        s.p = lua_tolstring(L, -1, &s.n);
+    lua_pop(L, 1);
+    return s;
+}
+
+/* The list of strings in a field. The array is a userdata that is left on the stack. */
+static const struct tg_str *peek_list(lua_State *L, int table, const char *name, uint32_t *count)
+{
+    *count = push_list(L, table, name);
+    int list = lua_gettop(L);
+    struct tg_str *strings = lua_newuserdata(L, (*count + 1) * sizeof(*strings));
+
+    for (uint32_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, list, (int)i + 1);
+        strings[i].p = lua_tolstring(L, -1, &strings[i].n);
+        lua_pop(L, 1);
+    }
+    return strings;
+}
+
+/* Pushes the consumer's credentials of a kind: a list, or nil; returns how many. */
+static uint32_t push_credentials(lua_State *L, int table, int kind)
+{
+    lua_getfield(L, table, "credentials");
+    lua_getfield(L, -1, tg_credential_kind_info((enum tg_credential_kind)kind)->name);
+    lua_remove(L, -2);
+    return lua_isnil(L, -1) ? 0 : (uint32_t)lua_objlen(L, -1);
+}
+
+static void count_credentials(lua_State *L, int list, struct tg_declared_counts *counts)
+{
+    for (uint32_t i = 0; i < counts->consumers; i++) {
+        int table = push_item(L, list, i);
+        for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+            counts->credentials[kind] += push_credentials(L, table, kind);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void must_add(lua_State *L, enum tg_err err)
+{
+    tg_assert(err == TG_OK || err == TG_E_NOMEM); /* the configuration has been checked */
+    if (err != TG_OK)
+        luaL_error(L, OUT_OF_MEMORY);
+}
+
+/* Raises when what the consumer at `table` knows of itself cannot cross to plugins. */
+static void encode_metadata(lua_State *L, int table, struct tg_str name, struct tg_blob *blob)
+{
+    static const struct tg_marshal_options options = {
+        .root = "metadata", .nodes = 4096, .bytes = (size_t)64 << 10, .tag = TG_MEM_CONFIG};
+    char why[256];
+
+    lua_getfield(L, table, "metadata");
+    if (!lua_isnil(L, -1) &&
+        tg_marshal_encode(L, lua_gettop(L), &options, blob, why, sizeof(why)) != TG_OK)
+        luaL_error(L, "consumers.%s.%s", name.p, why);
+    lua_pop(L, 1);
+}
+
+static void build_consumer(lua_State *L, int table, struct tg_declared *declared)
+{
+    struct tg_consumer_spec spec = {.name = peek_field(L, table, "name")};
+    struct tg_blob metadata = {0};
+
+    spec.id = peek_field(L, table, "id");
+    spec.custom_id = peek_field(L, table, "custom_id");
+    spec.plugins = (uint32_t)count_field(L, table, "plugins", 0);
+    spec.groups = peek_list(L, table, "groups", &spec.group_count);
+    spec.tags = peek_list(L, table, "tags", &spec.tag_count);
+    encode_metadata(L, table, spec.name, &metadata);
+    spec.metadata = tg_str(metadata.p, metadata.n);
+    enum tg_err err = tg_declared_add(declared, &spec);
+    tg_blob_release(&metadata);
+    must_add(L, err);
+    for (int kind = 0; kind < TG_CREDENTIAL_KINDS; kind++) {
+        uint32_t count = push_credentials(L, table, kind);
+        int list = lua_gettop(L);
+        for (uint32_t i = 0; i < count; i++) {
+            struct tg_str value;
+            lua_rawgeti(L, list, (int)i + 1);
+            value.p = lua_tolstring(L, -1, &value.n);
+            must_add(L, tg_declared_add_credential(declared, (enum tg_credential_kind)kind, value));
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void build_consumers(lua_State *L, struct build *b, int tree)
+{
+    struct tg_declared_counts counts = {.consumers = push_list(L, tree, "consumers")};
+    int list = lua_gettop(L);
+
+    count_credentials(L, list, &counts);
+    struct tg_declared *declared = tg_declared_new(&counts);
+    if (declared == NULL)
+        luaL_error(L, OUT_OF_MEMORY);
+    b->snapshot->consumers = tg_declared_store(declared); /* now: it goes with the snapshot */
+    b->snapshot->consumer_count = counts.consumers;
+    for (uint32_t i = 0; i < counts.consumers; i++) {
+        build_consumer(L, push_item(L, list, i), declared);
+        lua_settop(L, list);
+    }
     lua_pop(L, 1);
 }
 
@@ -633,6 +819,8 @@ static int build_all(lua_State *L)
     build_listeners(L, b, 2);
     build_services(L, b, 2);
     build_routes(L, b, 2);
+    build_consumer_plugins(L, b, 2);
+    build_consumers(L, b, 2);
     return 0;
 }
 

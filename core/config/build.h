@@ -12,4 +12,8 @@
 enum tg_err tg_snapshot_build(struct tg_scratch *scratch, const char *path, FILE *diagnostics,
                               struct tg_snapshot **out) TG_MUST_USE;
 
+/* Pushes the address of the admin listener that the table at the top (settings.admin of the tree)
+ * asks for; a relative path of a socket goes below the folder of the file `config`. May raise. */
+void tg_build_push_admin(lua_State *L, const char *config);
+
 #endif

@@ -6,10 +6,15 @@
 #include "base/banned.h"
 #include "config/load.h"
 
+#include "base/clock.h"
 #include "config/build.h"
 #include "config/scratch.h"
+#include "config/sources.h"
 
 #include <stdatomic.h>
+
+#define MIB_MAX     16384
+#define SECONDS_MAX 3600
 
 static _Atomic uint64_t revisions;
 
@@ -17,22 +22,48 @@ static _Atomic uint64_t revisions;
 static void explain(enum tg_err err, const char *path, FILE *diagnostics)
 {
     if (err == TG_E_NOMEM || err == TG_E_UNAVAILABLE)
-        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s\n", path, tg_err_text(err));
+        (void)fprintf(diagnostics, "%s: cannot be evaluated: %s [TG1011]\n", path,
+                      tg_err_text(err));
 }
 
-enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
+/* Reads a number from 1 to `max` in the environment; false when it is something else. */
+static bool number_from(const char *variable, uint64_t max, uint64_t *out, FILE *diagnostics)
 {
-    return tg_config_load_over(path, NULL, diagnostics, out);
+    const char *text = getenv(variable);
+
+    if (text == NULL || (tg_str_to_u64(tg_str_c(text), out) && *out >= 1 && *out <= max))
+        return true;
+    (void)fprintf(diagnostics,
+                  "tidegate: the environment's %s is \"%s\"; write a number from 1 to %u\n",
+                  variable, text, (unsigned)max);
+    return false;
 }
 
-enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
-                                FILE *diagnostics, struct tg_snapshot **out)
+/* What an evaluation may take: the configuration cannot say so itself. */
+static enum tg_err find_bounds(struct tg_scratch_bounds *bounds, FILE *diagnostics)
+{
+    uint64_t mib = tg_scratch_default_bounds.memory >> 20;
+    uint64_t seconds = tg_scratch_default_bounds.time / TG_USEC_PER_SEC;
+
+    if (!number_from("TIDEGATE_CONFIG_MIB", MIB_MAX, &mib, diagnostics) ||
+        !number_from("TIDEGATE_CONFIG_SECONDS", SECONDS_MAX, &seconds, diagnostics))
+        return TG_E_CONFIG;
+    bounds->memory = (size_t)mib << 20;
+    bounds->time = seconds * TG_USEC_PER_SEC;
+    return TG_OK;
+}
+
+static enum tg_err load(const char *path, const struct tg_config_files *files,
+                        struct tg_sources *sources, FILE *diagnostics, struct tg_snapshot **out)
 {
     struct tg_scratch *scratch = NULL;
-    enum tg_err err = tg_scratch_new(&tg_scratch_default_bounds, &scratch);
+    struct tg_scratch_bounds bounds;
+    enum tg_err err = find_bounds(&bounds, diagnostics);
 
     if (err == TG_OK)
-        tg_scratch_set_files(scratch, files);
+        err = tg_scratch_new(&bounds, &scratch);
+    if (err == TG_OK)
+        tg_scratch_read_from(scratch, files, sources);
     if (err == TG_OK)
         err = tg_scratch_load(scratch, path, diagnostics);
     if (err == TG_OK)
@@ -44,28 +75,90 @@ enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *
     return err;
 }
 
-static void write_count(FILE *out, const char *separator, uint32_t count, const char *noun)
+enum tg_err tg_config_load(const char *path, FILE *diagnostics, struct tg_snapshot **out)
 {
-    (void)fprintf(out, "%s%u %s%s", separator, count, noun, count == 1 ? "" : "s");
+    return tg_config_load_over(path, NULL, diagnostics, out);
 }
 
-int tg_config_check(const char *path, FILE *out,
-                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out))
+enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
+                                FILE *diagnostics, struct tg_snapshot **out)
 {
-    struct tg_snapshot *snapshot;
+    struct tg_sources *sources = tg_sources_new();
+    enum tg_err err = TG_E_NOMEM;
 
-    if (tg_config_load(path, out, &snapshot) != TG_OK)
-        return 1;
-    if (rehearse != NULL && rehearse(snapshot, out) != TG_OK) {
-        tg_snapshot_unref(&snapshot);
-        return 1;
-    }
-    (void)fprintf(out, "%s is valid: ", path);
-    write_count(out, "", snapshot->listener_count, "listener");
-    write_count(out, ", ", snapshot->service_count, "service");
-    write_count(out, ", ", snapshot->route_count, "route");
-    write_count(out, ", ", snapshot->plugin_count, "plugin");
-    (void)fputc('\n', out);
-    tg_snapshot_unref(&snapshot);
+    if (sources != NULL)
+        err = load(path, files, sources, diagnostics, out);
+    else
+        explain(err, path, diagnostics);
+    tg_sources_unref(&sources);
+    return err;
+}
+
+enum tg_err tg_config_load_from(const char *path, struct tg_sources *sources, FILE *diagnostics,
+                                struct tg_snapshot **out)
+{
+    return load(path, NULL, sources, diagnostics, out);
+}
+
+/* ---- The admin listener ---- */
+
+struct finding {
+    const char *path;
+    char *out;
+    size_t size;
+    bool found;
+    bool fits;
+};
+
+/* Protected. */
+static int read_admin(lua_State *L)
+{
+    struct finding *finding = lua_touserdata(L, 1);
+
+    tg_scratch_push_admin(L);
+    finding->found = lua_istable(L, -1);
+    if (!finding->found)
+        return 0;
+    tg_build_push_admin(L, finding->path);
+    int n = snprintf(finding->out, finding->size, "%s", lua_tostring(L, -1));
+    finding->fits = (size_t)n < finding->size;
     return 0;
+}
+
+/* What a load that failed with `err` left. */
+static enum tg_err find_in_failed(struct tg_scratch *scratch, struct finding *finding,
+                                  enum tg_err err)
+{
+    lua_State *L = tg_scratch_state(scratch);
+
+    if (err != TG_E_CONFIG || lua_cpcall(L, read_admin, finding) != 0 || !finding->found)
+        return err;
+    return finding->fits ? TG_OK : TG_E_LIMIT;
+}
+
+enum tg_err tg_config_find_admin(const char *path, FILE *diagnostics, char *out, size_t size)
+{
+    struct tg_scratch *scratch = NULL;
+    struct tg_snapshot *snapshot = NULL;
+    struct tg_scratch_bounds bounds;
+    struct finding finding = {.path = path, .out = out, .size = size};
+    enum tg_err err = find_bounds(&bounds, diagnostics);
+
+    if (err == TG_OK)
+        err = tg_scratch_new(&bounds, &scratch);
+    if (err == TG_OK)
+        err = tg_scratch_load(scratch, path, diagnostics);
+    if (err == TG_OK)
+        err = tg_snapshot_build(scratch, path, diagnostics, &snapshot);
+    else if (scratch != NULL)
+        err = find_in_failed(scratch, &finding, err);
+    explain(err, path, diagnostics);
+    tg_scratch_free(&scratch);
+    if (snapshot != NULL) {
+        struct tg_str listen = snapshot->settings.admin_listen;
+        int n = snprintf(out, size, "%.*s", TG_STR_ARG(listen));
+        err = (size_t)n < size ? TG_OK : TG_E_LIMIT;
+    }
+    tg_snapshot_unref(&snapshot);
+    return err;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 struct tg_config_files;
+struct tg_sources;
 
 /* Loads the file at `path` into *out: one reference, the caller's, with the next revision. What
  * people should know goes to `diagnostics` (borrowed): every mistake, warnings also on success.
@@ -21,14 +22,20 @@ struct tg_config_files;
 enum tg_err tg_config_load(const char *path, FILE *diagnostics,
                            struct tg_snapshot **out) TG_MUST_USE;
 
+/* The same out of `sources` (borrowed): what they lack is read and noted there while they record,
+ * also when the load fails. Sealed sources give what they gave before. */
+enum tg_err tg_config_load_from(const char *path, struct tg_sources *sources, FILE *diagnostics,
+                                struct tg_snapshot **out) TG_MUST_USE;
+
 /* The same with `files` (borrowed, scratch_host.h) before those of the file system. */
 enum tg_err tg_config_load_over(const char *path, const struct tg_config_files *files,
                                 FILE *diagnostics, struct tg_snapshot **out) TG_MUST_USE;
 
-/* `tidegate check`: loads the file, writes the mistakes or what it holds to `out`, and drops it.
- * `rehearse` (NULL: nothing) tries what only the layers above can, and writes what is wrong. The
- * exit status: 0 when it loads, 1 otherwise. */
-int tg_config_check(const char *path, FILE *out,
-                    enum tg_err (*rehearse)(struct tg_snapshot *snapshot, FILE *out)) TG_MUST_USE;
+/* Where the admin listener of a gateway with the configuration at `path` is: its address,
+ * terminated, in `out`; empty: it has none. A configuration with mistakes is asked too, as far as
+ * it goes: then they are written to `diagnostics`, and the answer is what its settings said.
+ * TG_E_CONFIG and any other failure: that is not known; TG_E_LIMIT: it is longer than `size`. */
+enum tg_err tg_config_find_admin(const char *path, FILE *diagnostics, char *out,
+                                 size_t size) TG_MUST_USE;
 
 #endif

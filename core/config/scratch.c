@@ -5,10 +5,11 @@
  * allocator tells when three quarters are used, the count hook then comes at the next instruction,
  * and it collects.
  *
- * Time. The count hook looks at the clock. Once time is up the hook is set to every instruction and
- * raises at each, so that no pcall in the script gets anywhere; what is being run ends at once. It
- * does not reach into C functions; the only ones that could take long, the pattern functions, are
- * replaced by those of plugin VMs, which count their steps.
+ * Time. The count hook looks at the thread's CPU clock, so that a busy machine refuses nothing that
+ * an idle one takes. Once time is up the hook is set to every instruction and raises at each, so
+ * that no pcall in the script gets anywhere; what is being run ends at once. It does not reach into
+ * C functions; the only ones that could take long, the pattern functions, are replaced by those of
+ * plugin VMs, which count their steps.
  *
  * Trust. Files of lua/ run with Lua's libraries less io, ffi, loading of C modules, bytecode dumps
  * and most of os. The script itself and the plugins it names get the environments that script.lua
@@ -21,6 +22,7 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "config/scratch_host.h"
+#include "config/sources.h"
 #include "script/alloc.h"
 #include "script/pattern_lua.h"
 
@@ -30,11 +32,12 @@
 #include <string.h>
 
 #define HOOK_INSTRUCTIONS 1000
-#define TREE_KEY          "tidegate.tree" /* in the registry */
+#define TREE_KEY          "tidegate.tree"  /* in the registry */
+#define ADMIN_KEY         "tidegate.admin" /* of a load that failed */
 #define PLACE_DEPTH       200 /* stack levels that are searched for a line of the script */
 
 const struct tg_scratch_bounds tg_scratch_default_bounds = {
-    .memory = (size_t)64 << 20,
+    .memory = (size_t)256 << 20,
     .time = 5 * TG_USEC_PER_SEC,
 };
 
@@ -44,7 +47,7 @@ struct tg_scratch {
     struct tg_scratch_bounds bounds;
     struct tg_scratch_host host;
     const char *path;  /* of the file being loaded; borrowed */
-    uint64_t deadline; /* us of the monotonic clock */
+    uint64_t deadline; /* us of the thread's CPU clock */
     bool refused;      /* the bound on memory was hit */
     bool late;         /* time is up */
     bool loaded;       /* there is a tree */
@@ -81,7 +84,7 @@ static void on_count(lua_State *L, lua_Debug *frame)
     struct tg_scratch *scratch = scratch_from(L);
 
     (void)frame;
-    if (!scratch->late && tg_clock_mono_now() > scratch->deadline) {
+    if (!scratch->late && tg_clock_thread_cpu() > scratch->deadline) {
         scratch->late = true;
         note_place(scratch, L);
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
@@ -220,8 +223,9 @@ static int evaluate(lua_State *L)
     lua_setfield(L, -2, "path");
     tg_scratch_host_push(L, &scratch->host);
     lua_setfield(L, -2, "host");
-    lua_call(L, 1, 2);
-    scratch->loaded = lua_istable(L, -2);
+    lua_call(L, 1, 3);
+    scratch->loaded = lua_istable(L, -3);
+    lua_setfield(L, LUA_REGISTRYINDEX, ADMIN_KEY);
     write_reports(L, scratch);
     lua_pop(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, TREE_KEY);
@@ -229,12 +233,13 @@ static int evaluate(lua_State *L)
 }
 
 /* A message of our own, for what Lua cannot tell any more. */
-static void write_bound(struct tg_scratch *scratch, const char *what, const char *hint)
+static void write_bound(struct tg_scratch *scratch, const char *what, const char *code,
+                        const char *hint)
 {
     (void)fprintf(scratch->host.out,
-                  "%s: the configuration %s to evaluate\n      = %s\n\n"
+                  "%s: the configuration %s to evaluate [%s]\n      = %s\n\n"
                   "1 error in 1 file — configuration not loaded\n",
-                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, hint);
+                  scratch->place[0] != '\0' ? scratch->place : scratch->path, what, code, hint);
 }
 
 static enum tg_err explain_late(struct tg_scratch *scratch)
@@ -243,7 +248,8 @@ static enum tg_err explain_late(struct tg_scratch *scratch)
 
     (void)snprintf(what, sizeof(what), "takes longer than %g s",
                    (double)scratch->bounds.time / (double)TG_USEC_PER_SEC);
-    write_bound(scratch, what, "look for a loop that does not end");
+    write_bound(scratch, what, "TG1008",
+                "look for a loop that does not end, or grant it more: TIDEGATE_CONFIG_SECONDS");
     return TG_E_TIMEOUT;
 }
 
@@ -252,7 +258,9 @@ static enum tg_err explain_large(struct tg_scratch *scratch)
     char what[64];
 
     (void)snprintf(what, sizeof(what), "needs more than %zu MiB", scratch->bounds.memory >> 20);
-    write_bound(scratch, what, "look for a table or a string that grows without end");
+    write_bound(scratch, what, "TG1009",
+                "look for a table or a string that grows without end, or grant it more: "
+                "TIDEGATE_CONFIG_MIB");
     return TG_E_LIMIT;
 }
 
@@ -268,32 +276,100 @@ static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
     const char *message = status == LUA_ERRRUN ? lua_tostring(scratch->L, -1) : NULL;
     if (message == NULL || strcmp(message, "not enough memory") == 0)
         return TG_E_NOMEM;
-    (void)fprintf(scratch->host.out, "%s: internal error: %s\n", scratch->path, message);
+    (void)fprintf(scratch->host.out, "%s: internal error: %s [TG1010]\n", scratch->path, message);
     return TG_E_SCRIPT;
+}
+
+/* Runs `function` with `arg` in protected mode and within the bounds; its status. */
+static int run_bounded(struct tg_scratch *scratch, lua_CFunction function, void *arg)
+{
+    lua_State *L = scratch->L;
+
+    scratch->deadline = tg_clock_thread_cpu() + scratch->bounds.time;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    (void)tg_alloc_enforce(scratch->alloc, true);
+    int status = lua_cpcall(L, function, arg);
+    (void)tg_alloc_enforce(scratch->alloc, false);
+    lua_sethook(L, NULL, 0, 0);
+    return status;
 }
 
 enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *diagnostics)
 {
-    lua_State *L = scratch->L;
+    enum tg_err err = TG_OK;
 
     scratch->path = path;
     scratch->host.out = diagnostics;
-    scratch->deadline = tg_clock_mono_now() + scratch->bounds.time;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
-    (void)tg_alloc_enforce(scratch->alloc, true);
-    int status = lua_cpcall(L, evaluate, scratch);
-    (void)tg_alloc_enforce(scratch->alloc, false);
-    lua_sethook(L, NULL, 0, 0);
-    enum tg_err err = TG_OK;
+    int status = run_bounded(scratch, evaluate, scratch);
     if (status != 0 || !scratch->loaded || scratch->late)
         err = explain_failure(scratch, status);
-    lua_settop(L, 0);
+    lua_settop(scratch->L, 0);
+    return err;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+struct asking {
+    struct tg_scratch *scratch;
+    const struct tg_scratch_call *call;
+    int status;
+};
+
+static void write_text(lua_State *L, int index, FILE *file)
+{
+    size_t n;
+    const char *text = lua_tolstring(L, index, &n);
+
+    if (text != NULL)
+        (void)fwrite(text, 1, n, file);
+}
+
+/* Protected: the function of the module, with the request and the host. */
+static int ask(lua_State *L)
+{
+    struct asking *asking = lua_touserdata(L, 1);
+    const struct tg_scratch_call *call = asking->call;
+
+    open_libraries(L);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, call->module);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "answer");
+    lua_newtable(L);
+    call->fill(L, call->arg);
+    tg_scratch_host_push(L, &asking->scratch->host);
+    lua_call(L, 2, 3);
+    asking->status = (int)lua_tointeger(L, -3);
+    write_text(L, -2, call->out);
+    write_text(L, -1, call->err);
+    return 0;
+}
+
+enum tg_err tg_scratch_ask(struct tg_scratch *scratch, const struct tg_scratch_call *call,
+                           const char *path, int *status)
+{
+    struct asking asking = {scratch, call, 0};
+    enum tg_err err = TG_OK;
+
+    scratch->path = path;
+    scratch->host.out = call->err;
+    scratch->host.keeps_builder = true;
+    int failed = run_bounded(scratch, ask, &asking);
+    if (failed != 0 || scratch->late)
+        err = explain_failure(scratch, failed);
+    lua_settop(scratch->L, 0);
+    *status = asking.status;
     return err;
 }
 
 void tg_scratch_push_tree(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, TREE_KEY);
+}
+
+void tg_scratch_push_admin(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, ADMIN_KEY);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -321,7 +397,8 @@ enum tg_err tg_scratch_new(const struct tg_scratch_bounds *bounds, struct tg_scr
         return TG_E_NOMEM;
     tg_scratch_host_init(&scratch->host);
     scratch->bounds = *bounds;
-    enum tg_err err = open_state(scratch);
+    scratch->host.sources = tg_sources_new();
+    enum tg_err err = scratch->host.sources != NULL ? open_state(scratch) : TG_E_NOMEM;
     if (err != TG_OK)
         tg_scratch_free(&scratch);
     *out = scratch;
@@ -333,9 +410,12 @@ lua_State *tg_scratch_state(struct tg_scratch *scratch)
     return scratch->L;
 }
 
-void tg_scratch_set_files(struct tg_scratch *scratch, const struct tg_config_files *files)
+void tg_scratch_read_from(struct tg_scratch *scratch, const struct tg_config_files *files,
+                          struct tg_sources *sources)
 {
     scratch->host.files = files;
+    tg_sources_unref(&scratch->host.sources);
+    scratch->host.sources = tg_sources_ref(sources);
 }
 
 struct tg_route_table *tg_scratch_take_table(struct tg_scratch *scratch)

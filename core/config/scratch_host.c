@@ -3,8 +3,6 @@
  * Functions return results as lua/tidegate/config.lua describes them. Lua raises by longjmp; see
  * the header for how nothing is lost by that. While the route builder works, nothing here calls
  * Lua: conflicts are noted in C and pushed afterwards.
- *
- * Only regular files are read, opened without blocking: a FIFO or a device would hold the keeper.
  */
 #include "base/banned.h"
 #include "config/scratch_host.h"
@@ -12,16 +10,18 @@
 #include "base/embed.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "config/digest.h"
 #include "config/scratch.h"
 #include "config/scratch_match.h"
+#include "consumer/kind.h"
+#include "config/traffic.h"
+#include "config/sources.h"
 #include "route/build.h"
 #include "route/expr.h"
+#include "route/order.h"
+#include "route/regex.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -50,87 +50,66 @@ static int fail(lua_State *L, const char *why)
     return 2;
 }
 
-static void close_file(struct tg_scratch_host *host)
+/* ---- The world ------------------------------------------------------------------------------- */
+
+/* What the sources say of the thing that argument 1 names; argument 2 tells that it is a secret. */
+static const struct tg_source_item *ask(lua_State *L, enum tg_source_kind kind)
 {
-    if (host->fd >= 0)
-        (void)close(host->fd);
-    host->fd = -1;
+    const struct tg_source_item *source = NULL;
+    bool secret = lua_toboolean(L, 2);
+    enum tg_err err = tg_sources_get(host_of(L)->sources, kind, checked_str(L, 1), secret, &source);
+
+    if (err == TG_E_LIMIT)
+        luaL_error(L, "the configuration reads more than 64 MiB, or more than 65536 files and "
+                      "variables");
+    if (err != TG_OK)
+        luaL_error(L, "not enough memory");
+    return source;
 }
 
-/* ---- Files and environment ------------------------------------------------------------------- */
-
-/* All of the descriptor's `n` bytes into `room`; false when it ends early or fails. */
-static bool read_all(int fd, char *room, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = read(fd, room, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        room += got;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
-static int fail_errno(lua_State *L, int number)
-{
-    char room[128];
-
-    return fail(L, strerror_r(number, room, sizeof(room)));
-}
-
-/* read_file(path) -> text, or nil and why. */
+/* read_file(path, secret) -> text, or nil and why. */
 static int read_file(lua_State *L)
 {
     struct tg_scratch_host *host = host_of(L);
     const char *path = luaL_checkstring(L, 1);
     struct tg_str text;
-    struct stat info;
 
     if (host->files != NULL && host->files->find(host->files->arg, tg_str_c(path), &text)) {
         lua_pushlstring(L, text.p, text.n);
         return 1;
     }
-    close_file(host);
-    host->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (host->fd < 0 || fstat(host->fd, &info) != 0)
-        return fail_errno(L, errno);
-    if (!S_ISREG(info.st_mode))
-        return fail(L, "not a regular file");
-    size_t n = (size_t)info.st_size;
-    if (n > TG_SCRATCH_FILE_MAX)
-        return fail(L, "larger than 16 MiB");
-    char *room = lua_newuserdata(L, n + 1);
-    if (!read_all(host->fd, room, n))
-        return fail(L, "it changed while it was read");
-    close_file(host);
-    lua_pushlstring(L, room, n);
+    const struct tg_source_item *source = ask(L, TG_SOURCE_FILE);
+    if (source->absent)
+        return fail(L, source->text.p);
+    lua_pushlstring(L, source->text.p, source->text.n);
     return 1;
 }
 
 /* glob(pattern) -> list of paths. */
 static int glob_paths(lua_State *L)
 {
-    struct tg_scratch_host *host = host_of(L);
-    const char *pattern = luaL_checkstring(L, 1);
+    const struct tg_source_item *source = ask(L, TG_SOURCE_GLOB);
+    struct tg_str rest = source->absent ? TG_STR("") : source->text;
+    int count = 0;
 
-    globfree(&host->matches);
-    host->matches = (glob_t){0};
-    (void)glob(pattern, GLOB_NOSORT, NULL, &host->matches);
-    lua_createtable(L, (int)host->matches.gl_pathc, 0);
-    for (size_t i = 0; i < host->matches.gl_pathc; i++) {
-        lua_pushstring(L, host->matches.gl_pathv[i]);
-        lua_rawseti(L, -2, (int)i + 1);
+    lua_newtable(L);
+    while (rest.n > 0) {
+        struct tg_str path = tg_str_c(rest.p);
+        lua_pushlstring(L, path.p, path.n);
+        lua_rawseti(L, -2, ++count);
+        rest = tg_str_sub(rest, path.n + 1, rest.n);
     }
     return 1;
 }
 
-/* getenv(name) -> value or nil. */
+/* getenv(name, secret) -> value or nil. */
 static int get_env(lua_State *L)
 {
-    lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    const struct tg_source_item *source = ask(L, TG_SOURCE_ENV);
+
+    if (source->absent)
+        return 0;
+    lua_pushlstring(L, source->text.p, source->text.n);
     return 1;
 }
 
@@ -239,6 +218,25 @@ static void push_limits(lua_State *L)
     }
 }
 
+/* ---- Credentials ----------------------------------------------------------------------------- */
+
+static void push_credentials(lua_State *L)
+{
+    lua_createtable(L, TG_CREDENTIAL_KINDS, 0);
+    for (int i = 0; i < TG_CREDENTIAL_KINDS; i++) {
+        const struct tg_credential_kind_info *info =
+            tg_credential_kind_info((enum tg_credential_kind)i);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, info->name);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, info->secret);
+        lua_setfield(L, -2, "secret");
+        lua_pushstring(L, info->doc);
+        lua_setfield(L, -2, "doc");
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
 /* ---- Routes ---------------------------------------------------------------------------------- */
 
 static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_problem *problem)
@@ -324,6 +322,89 @@ static int check_expr(lua_State *L)
     return 2;
 }
 
+/* Appends a name to the list at the top. */
+static void append(lua_State *L, struct tg_str name)
+{
+    lua_pushlstring(L, name.p, name.n);
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+}
+
+/* The groups of a regular expression: those without a name go by their number. Nothing is pushed
+ * while the expression is held. */
+static void append_groups(lua_State *L, struct tg_str pattern)
+{
+    struct tg_route_regex *regex = NULL;
+    struct tg_route_problem problem;
+    char names[TG_ROUTE_CAPTURES_MAX][TG_ROUTE_NAME_MAX + 1];
+    unsigned count = 0;
+
+    enum tg_err err = tg_route_regex_new(pattern, true, &regex, &problem);
+    if (err == TG_E_NOMEM)
+        luaL_error(L, "not enough memory");
+    if (err != TG_OK)
+        return; /* told where paths are checked */
+    for (unsigned group = 1; group <= tg_route_regex_groups(regex); group++) {
+        struct tg_str name = tg_route_regex_group_name(regex, group);
+        if (name.n > 0)
+            snprintf(names[count++], sizeof(names[0]), "%.*s", TG_STR_ARG(name));
+        else
+            snprintf(names[count++], sizeof(names[0]), "%u", group);
+    }
+    tg_route_regex_unref(&regex);
+    for (unsigned i = 0; i < count; i++)
+        append(L, tg_str_c(names[i]));
+}
+
+/* path_captures(pattern) -> list of the names that it captures, in order. */
+static int path_captures(lua_State *L)
+{
+    struct tg_route_path path;
+    struct tg_route_problem problem;
+    size_t at = 0;
+
+    lua_newtable(L);
+    if (tg_route_path_parse(checked_str(L, 1), &path, &problem) != TG_OK)
+        return 1;
+    if (path.regex.n > 0)
+        append_groups(L, path.regex);
+    while (at < path.names_n) {
+        size_t n = (unsigned char)path.names[at];
+        append(L, tg_str(path.names + at + 1, n));
+        at += 1 + n;
+    }
+    return 1;
+}
+
+/* read_template(text, "path", "query", "host" or "body") -> list of the names in it, or nil, why it
+ * is none and a hint. */
+static int read_template(lua_State *L)
+{
+    static const char *const kinds[] = {
+        [TG_TEMPLATE_PATH] = "path",
+        [TG_TEMPLATE_QUERY] = "query",
+        [TG_TEMPLATE_HOST] = "host",
+        [TG_TEMPLATE_BODY] = "body",
+        NULL,
+    };
+    struct tg_template_parts parts;
+    struct tg_template_problem problem;
+    int kind = luaL_checkoption(L, 2, NULL, kinds);
+
+    if (tg_template_parse((enum tg_template_kind)kind, checked_str(L, 1), &parts, &problem) !=
+        TG_OK) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s (at byte %d)", problem.text, (int)problem.at + 1);
+        lua_pushstring(L, problem.hint);
+        return 3;
+    }
+    lua_newtable(L);
+    for (uint32_t i = 0; i < parts.n; i++) {
+        if (parts.v[i].is_name)
+            append(L, parts.v[i].text);
+    }
+    return 1;
+}
+
 /* Adds the route at the top of the stack, whose handle is its index, counted from 0. False with
  * `*problem` set when it is refused. */
 static bool add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t index,
@@ -406,8 +487,77 @@ static int build_routes(lua_State *L)
         set_str(L, "path", found.list[i].path);
         lua_rawseti(L, -2, (int)i + 1);
     }
-    tg_route_builder_free(&host->builder);
+    if (!host->keeps_builder)
+        tg_route_builder_free(&host->builder);
     return 1;
+}
+
+struct listings {
+    struct tg_route_listing *list;
+    size_t count;
+};
+
+static void on_listing(void *arg, const struct tg_route_listing *listing)
+{
+    struct listings *listings = arg;
+
+    listings->list[listings->count++] = *listing;
+}
+
+static void count_listing(void *arg, const struct tg_route_listing *listing)
+{
+    (void)listing;
+    ++*(size_t *)arg;
+}
+
+/* route_order() -> list of { route, host, path, priority, auto_head } in order of precedence. The
+ * listings are a userdata, so that nothing is lost when Lua raises. */
+static int route_order(lua_State *L)
+{
+    struct tg_scratch_host *host = host_of(L);
+    struct listings all = {.count = 0};
+    size_t count = 0;
+
+    if (host->builder == NULL)
+        return 0;
+    if (tg_route_order(host->builder, count_listing, &count) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    all.list = lua_newuserdata(L, (count + 1) * sizeof(*all.list));
+    if (tg_route_order(host->builder, on_listing, &all) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_createtable(L, 0, 5);
+        lua_pushinteger(L, (lua_Integer)(uintptr_t)all.list[i].handle + 1);
+        lua_setfield(L, -2, "route");
+        lua_pushinteger(L, all.list[i].priority);
+        lua_setfield(L, -2, "priority");
+        lua_pushboolean(L, all.list[i].auto_head);
+        lua_setfield(L, -2, "auto_head");
+        set_str(L, "host", all.list[i].host);
+        set_str(L, "path", all.list[i].path);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* ---- The script ------------------------------------------------------------------------------ */
+
+/* script_line() -> file and line of the innermost function of a file on the stack, or nothing.
+ * Trusted chunks are named "=...". */
+static int script_line(lua_State *L)
+{
+    lua_Debug frame;
+
+    for (int level = 1; lua_getstack(L, level, &frame) == 1; level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.source[0] != '@')
+            continue;
+        lua_pushstring(L, frame.source + 1);
+        lua_pushinteger(L, frame.currentline);
+        return 2;
+    }
+    return 0;
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -424,26 +574,29 @@ static const luaL_Reg functions[] = {
     {"check_path", check_path},
     {"check_value_regex", check_value_regex},
     {"check_expr", check_expr},
+    {"path_captures", path_captures},
+    {"read_template", read_template},
     {"build_routes", build_routes},
+    {"route_order", route_order},
+    {"script_line", script_line},
+    {"digest", tg_digest_values},
 };
 
 void tg_scratch_host_init(struct tg_scratch_host *host)
 {
-    *host = (struct tg_scratch_host){.fd = -1};
+    *host = (struct tg_scratch_host){.out = NULL};
 }
 
 void tg_scratch_host_release(struct tg_scratch_host *host)
 {
-    close_file(host);
-    globfree(&host->matches);
-    host->matches = (glob_t){0};
+    tg_sources_unref(&host->sources);
     tg_route_builder_free(&host->builder);
     tg_route_table_free(&host->table);
 }
 
 void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
 {
-    lua_createtable(L, 0, TG_COUNT_OF(functions) + 1);
+    lua_createtable(L, 0, TG_COUNT_OF(functions) + 2);
     for (size_t i = 0; i < TG_COUNT_OF(functions); i++) {
         lua_pushlightuserdata(L, host);
         lua_pushcclosure(L, functions[i].func, 1);
@@ -451,4 +604,12 @@ void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
     }
     push_limits(L);
     lua_setfield(L, -2, "limits");
+    push_credentials(L);
+    lua_setfield(L, -2, "credentials");
+    lua_createtable(L, TG_FACTS, 0);
+    for (int fact = 0; fact < TG_FACTS; fact++) {
+        lua_pushstring(L, tg_answer_fact_names[fact]);
+        lua_rawseti(L, -2, fact + 1);
+    }
+    lua_setfield(L, -2, "answer_facts");
 }

@@ -11,15 +11,15 @@
 
 #include "base/str.h"
 
-#include <glob.h>
 #include <lua.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 struct tg_route_builder;
 struct tg_route_table;
+struct tg_sources;
 
-/* Files that stand before those of the file system: for tests. */
+/* Files that stand before those of the sources: for tests. */
 struct tg_config_files {
     /* The text of `path` (borrowed until the next call); false: look on the disk. */
     bool (*find)(void *arg, struct tg_str path, struct tg_str *text);
@@ -30,9 +30,9 @@ struct tg_scratch_host {
     const struct tg_config_files *files; /* borrowed; NULL: none */
     FILE *out;                           /* where the script's print goes; borrowed */
     bool wrote;                          /* mistakes were written to it */
-    int fd;                              /* the file being read, or -1 */
-    glob_t matches;                      /* of the last glob */
+    struct tg_sources *sources;          /* what is read and was read; one reference */
     struct tg_route_builder *builder;    /* of the last build_routes */
+    bool keeps_builder;                  /* route_order will be asked */
     struct tg_route_table *table;        /* what it built; owned until somebody takes it */
 };
 

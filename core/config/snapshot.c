@@ -7,6 +7,10 @@
  *
  *     block  [next | used | cap] bytes...  ->  block  ...
  *
+ * A snapshot of a hundred thousand routes is some thousand blocks, and giving them back takes
+ * milliseconds. In a gateway process the keeper does it: the last reference, which is as a rule a
+ * worker's, puts the snapshot on a list and wakes it.
+ *
  * Threads: built by one; afterwards only the reference count changes. The last unref needs to see
  * all that other threads did with the snapshot, hence release on each and acquire on the last.
  */
@@ -15,9 +19,11 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "consumer/store.h"
 #include "route/expr.h"
 #include "route/table.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define BLOCK_SIZE  ((size_t)32 << 10)
@@ -99,6 +105,7 @@ static void free_condition(struct tg_expr *when)
 static void free_snapshot(struct tg_snapshot *snapshot)
 {
     tg_route_table_free(&snapshot->table);
+    tg_consumer_store_free(&snapshot->consumers);
     for (uint32_t i = 0; i < snapshot->instance_count; i++)
         free_condition(snapshot->instances[i].when);
     for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
@@ -113,6 +120,50 @@ static void free_snapshot(struct tg_snapshot *snapshot)
     tg_mem_free(TG_MEM_CONFIG, snapshot);
 }
 
+/* ---- Freed elsewhere ---- */
+
+static struct {
+    void (*wake)(void *arg);
+    void *arg;
+    pthread_mutex_t lock;
+    struct tg_list dead; /* of struct tg_snapshot */
+} grave = {.lock = PTHREAD_MUTEX_INITIALIZER, .dead = {&grave.dead, &grave.dead}};
+
+void tg_snapshot_reap_by(void (*wake)(void *arg), void *arg)
+{
+    grave.wake = wake;
+    grave.arg = arg;
+}
+
+static struct tg_snapshot *take_dead(void)
+{
+    struct tg_snapshot *snapshot = NULL;
+
+    pthread_mutex_lock(&grave.lock);
+    if (!tg_list_is_empty(&grave.dead)) {
+        snapshot = TG_LIST_ENTRY(grave.dead.next, struct tg_snapshot, dead);
+        tg_list_remove(&snapshot->dead);
+    }
+    pthread_mutex_unlock(&grave.lock);
+    return snapshot;
+}
+
+void tg_snapshot_reap(void)
+{
+    struct tg_snapshot *snapshot;
+
+    while ((snapshot = take_dead()) != NULL)
+        free_snapshot(snapshot);
+}
+
+static void bury(struct tg_snapshot *snapshot)
+{
+    pthread_mutex_lock(&grave.lock);
+    tg_list_push_back(&grave.dead, &snapshot->dead);
+    pthread_mutex_unlock(&grave.lock);
+    grave.wake(grave.arg);
+}
+
 void tg_snapshot_unref(struct tg_snapshot **snapshot)
 {
     struct tg_snapshot *mine = *snapshot;
@@ -122,6 +173,10 @@ void tg_snapshot_unref(struct tg_snapshot **snapshot)
         return;
     uint32_t before = atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel);
     tg_assert(before > 0);
-    if (before == 1)
+    if (before > 1)
+        return;
+    if (grave.wake != NULL)
+        bury(mine);
+    else
         free_snapshot(mine);
 }

@@ -15,12 +15,20 @@
 #define TG_CONFIG_SNAPSHOT_H
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/str.h"
 #include "net/addr.h"
 #include "observe/log.h"
 #include "store/zone.h"
 #include "upstream/balance.h"
 
+struct tg_consumer_store;
+struct tg_answers_conf; /* these: config/traffic.h */
+struct tg_canary_conf;
+struct tg_mirror_conf;
+struct tg_redirect_conf;
+struct tg_rewrite_conf;
+struct tg_split_conf;
 struct tg_route_table;
 struct tg_expr;
 
@@ -56,17 +64,20 @@ struct tg_plugin_conf {
     uint32_t module_count;
     const struct tg_str *exports; /* keys that other plugins may read from ctx.shared */
     uint32_t export_count;
-    uint64_t digest; /* of name, source and modules: VMs of equal digests may be kept on reload */
+    uint64_t digest; /* of name, file, source and modules */
     uint32_t index;  /* in snapshot->plugins */
-    uint32_t instance_count;         /* that use it */
+    uint32_t place;  /* stage and priority as one number: lower runs earlier */
+    const struct tg_instance_conf *const *instances; /* that use it, by `nth` */
+    uint32_t instance_count;
     unsigned phases;                 /* bit (1 << tg_phase) for each phase function it declares */
     struct tg_expr *when[TG_PHASES]; /* the phase is for such requests only; NULL: for all. Freed
                                         with the snapshot */
     bool wants_request_body;         /* needs.body */
     bool wants_response_body;
     bool wants_decode; /* needs.decode: its body_filter gets no compressed bodies */
-    uint64_t dict;     /* needs.dict, needs.cache: sizes of its own zones, 0: none */
+    uint64_t dict;     /* needs.dict, needs.cache, needs.limit: sizes of its own zones, 0: none */
     uint64_t cache;
+    uint64_t limit;
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
     bool wants_http; /* needs.http */
@@ -77,10 +88,13 @@ struct tg_plugin_conf {
 struct tg_instance_conf {
     const struct tg_plugin_conf *plugin;
     struct tg_str id;
-    uint32_t index;       /* in snapshot->instances */
-    uint32_t nth;         /* among its plugin's, from 0 */
-    struct tg_str conf;   /* normalised configuration, script/marshal encoding */
-    struct tg_str where;  /* "gateway.lua:65", for messages */
+    uint32_t index;      /* in snapshot->instances */
+    uint32_t nth;        /* among its plugin's, from 0 */
+    struct tg_str conf;  /* normalised configuration, script/marshal encoding */
+    struct tg_str where; /* "gateway.lua:65", for messages */
+    struct tg_str scope; /* "routes.orders", with its id "routes.orders#id": its plugin has no other
+                            of this name; stays over reloads */
+    uint64_t digest;     /* of conf and scope; equal where they are */
     struct tg_expr *when; /* NULL: always; freed with the snapshot */
     enum tg_on_error on_error;
     uint64_t memory, churn, cpu, wall, body; /* limits: of settings, plugin and instance */
@@ -97,10 +111,22 @@ struct tg_chains {
     bool decodes; /* a body_filter of these belongs to a plugin that wants_decode */
 };
 
+/* What consumers with equal plugins share: which instances are theirs. They are put among those of
+ * the request's route when somebody is authenticated: gateway/consumer.h. */
+struct tg_consumer_plugins {
+    const struct tg_chains *chains; /* on all routes but these */
+    const struct tg_consumer_route {
+        uint32_t route; /* index in snapshot->routes, ascending */
+        const struct tg_chains *chains;
+    } * routes;
+    uint32_t route_count;
+};
+
 struct tg_service_conf {
     struct tg_str name;
     uint32_t index;
-    bool builtin_echo;                       /* answered by the gateway itself */
+    bool builtin_echo;  /* answered by the gateway itself */
+    struct tg_str path; /* in front of every path that goes there; empty: none */
     const struct tg_balance_target *targets; /* their names are the keys of what is known of them */
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
@@ -112,15 +138,22 @@ struct tg_service_conf {
 struct tg_route_conf {
     struct tg_str name;
     uint32_t index;
-    const struct tg_service_conf *service; /* NULL: plugins must answer; 404 if none does */
+    const struct tg_service_conf *service; /* NULL: `split`, `redirect` or plugins must answer; 404
+                                            * if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
     uint32_t queue_priority; /* 0..9, where requests wait for a connection; 9 comes first */
     const struct tg_str *tags;
     uint32_t tag_count;
-    /* What the route asks for instead of its service's; equal to the service's where it is silent.
-     */
+    /* What the route asks for instead of its service's; 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout;
+    const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */
+    const struct tg_redirect_conf *redirect;
+    const struct tg_split_conf *split;
+    const struct tg_canary_conf *canary;
+    bool chooses_late; /* split or canary need to know whose the request is */
+    const struct tg_mirror_conf *mirror;
+    const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by
      * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */
     const struct tg_chains *const *chains;
@@ -142,7 +175,7 @@ struct tg_listener_conf {
     const struct tg_chains *chains;
 };
 
-/* A zone that plugins share: tg.zone.dict, tg.zone.cache. What is in it outlives the snapshot. */
+/* A zone that plugins share: tg.zone.dict, .cache, .limit. What is in it outlives the snapshot. */
 struct tg_zone_conf {
     struct tg_str name;
     enum tg_zone_kind kind;
@@ -156,7 +189,16 @@ struct tg_settings {
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
     struct tg_place place;      /* where the gateway is; empty: not said */
+    bool admin_write;           /* it takes orders through an address and port as well */
     struct tg_limits limits;
+    const struct tg_answers_conf *answers; /* NULL: none */
+};
+
+/* What becomes of a plugin's VMs when the snapshot takes over from another: config/follow.h. */
+struct tg_kept {
+    bool kept;             /* they go on: code, limits and configurations are the same */
+    uint32_t index;        /* of the plugin there */
+    const uint32_t *order; /* `nth` of an instance here -> of its equal there; NULL: the same */
 };
 
 struct tg_snapshot {
@@ -172,12 +214,19 @@ struct tg_snapshot {
     uint32_t route_count;
     const struct tg_zone_conf *zones;
     uint32_t zone_count;
+    struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
+    uint32_t consumer_count;
+    const struct tg_consumer_plugins
+        *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;
     uint32_t plugin_count;
     const struct tg_instance_conf *instances;
     uint32_t instance_count;
     struct tg_route_table *table; /* its handles are indexes into routes, as uintptr_t */
+    uint64_t follows;             /* revision of the snapshot that it takes over from; 0: of none */
+    const struct tg_kept *kept;   /* of plugins; NULL: none is kept */
 
+    struct tg_list dead;              /* private: while it waits to be freed */
     struct tg_snapshot_block *blocks; /* private: the memory of all the above */
 };
 
@@ -194,7 +243,17 @@ struct tg_str tg_snapshot_copy(struct tg_snapshot *snapshot, struct tg_str s) TG
 /* Takes a reference; returns `snapshot`. Any thread. */
 struct tg_snapshot *tg_snapshot_ref(struct tg_snapshot *snapshot);
 
-/* Drops the caller's reference and nulls it; the last one frees the snapshot. Any thread. */
+/* Drops the caller's reference and nulls it; the last one frees the snapshot, or leaves that to
+ * tg_snapshot_reap(). Any thread. */
 void tg_snapshot_unref(struct tg_snapshot **snapshot);
+
+/* Large snapshots take milliseconds to free, which no worker's loop has. With `wake` set, the last
+ * unref only puts the snapshot aside and calls wake(arg), in its own thread; whoever is woken calls
+ * tg_snapshot_reap(). NULL: freed at once, as it is at the start. While no other thread has a
+ * snapshot. */
+void tg_snapshot_reap_by(void (*wake)(void *arg), void *arg);
+
+/* Frees what was put aside. Any thread. */
+void tg_snapshot_reap(void);
 
 #endif

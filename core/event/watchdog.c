@@ -15,9 +15,11 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#define LOOK_US 250
+#define CALM_US 1000 /* between two looks */
+#define KEEN_US 250  /* the same when something may become overdue */
+#define KEEN    80   /* looks that are so close after something was */
 #define DOZE_US 100000
-#define DROWSY  200 /* looks without any change before it sleeps */
+#define DROWSY  50 /* looks without any change before it sleeps */
 
 struct tg_watchdog {
     pthread_t thread;
@@ -25,6 +27,7 @@ struct tg_watchdog {
     pthread_cond_t changed; /* woken, or to end */
     struct tg_list watches;
     unsigned quiet; /* looks in a row that found nothing running */
+    unsigned keen;  /* looks to come that are close */
     bool woken;
     bool ending;
 };
@@ -50,7 +53,7 @@ static void on_signal(int number)
 }
 
 /* Looks at one thread; true when something runs or has run since the last look. */
-static bool look(struct tg_watch *watch)
+static bool look(struct tg_watchdog *dog, struct tg_watch *watch)
 {
     uint64_t seq = atomic_load_explicit(watch->seq, memory_order_relaxed);
     bool is_new = seq != watch->seen_seq;
@@ -61,13 +64,15 @@ static bool look(struct tg_watch *watch)
     if (clock_gettime(watch->clock, &ts) != 0)
         return true;
     uint64_t now = to_us(&ts);
+    dog->keen = TG_MAX(dog->keen, 1u);
     if (is_new) {
         watch->seen_since = now;
         return true;
     }
-    if (now + LOOK_US / 2 < watch->seen_since + watch->slice_us ||
+    if (now + KEEN_US / 2 < watch->seen_since + watch->slice_us ||
         atomic_load_explicit(&watch->sent, memory_order_relaxed))
         return true;
+    dog->keen = KEEN;
     atomic_store_explicit(&watch->due_since, watch->seen_since, memory_order_relaxed);
     atomic_store_explicit(&watch->due_seq, seq, memory_order_relaxed);
     atomic_store_explicit(&watch->sent, true, memory_order_relaxed);
@@ -79,8 +84,9 @@ static bool look(struct tg_watch *watch)
 static void look_at_all(struct tg_watchdog *dog)
 {
     bool is_busy = false;
+    dog->keen -= dog->keen > 0;
     TG_LIST_FOREACH(&dog->watches, it)
-    is_busy |= look(TG_LIST_ENTRY(it, struct tg_watch, link));
+    is_busy |= look(dog, TG_LIST_ENTRY(it, struct tg_watch, link));
     dog->quiet = is_busy ? 0 : dog->quiet + 1;
 }
 
@@ -122,7 +128,7 @@ static void *watch_all(void *arg)
     while (!dog->ending) {
         look_at_all(dog);
         if (dog->quiet < DROWSY) {
-            rest(dog, LOOK_US);
+            rest(dog, dog->keen > 0 ? KEEN_US : CALM_US);
             continue;
         }
         set_asleep(dog, true);

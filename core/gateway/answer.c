@@ -6,6 +6,7 @@
 #include "gateway/internal.h"
 
 #include "base/json.h"
+#include "config/traffic.h"
 
 static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code,
                                   const char *detail)
@@ -34,13 +35,84 @@ static bool prepare(struct tg_request *r, unsigned status, struct tg_str type, s
     return body.n == 0 || tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE, type) == TG_OK;
 }
 
+/* ---- By template ---- */
+
+#define FACT_MAX 1024 /* bytes of what the client sent */
+
+static struct tg_str fact(struct tg_request *r, enum tg_answer_fact which, unsigned status,
+                          const char *detail, char number[8])
+{
+    switch (which) {
+    case TG_FACT_STATUS:
+        return tg_str(number, (size_t)snprintf(number, 8, "%u", status));
+    case TG_FACT_REASON:
+        return tg_str_c(tg_status_reason(status));
+    case TG_FACT_CODE:
+        return tg_str_c(r->error);
+    case TG_FACT_DETAIL:
+        return tg_str_c(detail);
+    case TG_FACT_REQUEST_ID:
+        return tg_str(r->id, sizeof(r->id));
+    case TG_FACT_METHOD:
+        return tg_str_sub(r->in.method_name, 0, FACT_MAX);
+    case TG_FACT_HOST:
+        return tg_str_sub(r->in.authority, 0, FACT_MAX);
+    case TG_FACT_PATH:
+        return tg_str_sub(r->in.path, 0, FACT_MAX);
+    case TG_FACTS:
+        break;
+    }
+    return TG_STR("");
+}
+
+/* The operator's answer for this status; NULL: a problem will do. */
+static const struct tg_answer_conf *find(const struct tg_request *r, unsigned status)
+{
+    const struct tg_answer_conf *own = NULL;
+    if (r->route != NULL)
+        own = tg_answers_find(r->route->answers, status);
+    return own != NULL ? own : tg_answers_find(r->snapshot->settings.answers, status);
+}
+
+static bool prepare_own(struct tg_request *r, const struct tg_answer_conf *conf, unsigned status,
+                        const char *detail)
+{
+    struct tg_fmt f;
+    char number[8];
+    tg_fmt_init_arena(&f, &r->arena, 512);
+    for (uint32_t i = 0; i < conf->n; i++) {
+        const struct tg_answer_part *part = &conf->parts[i];
+        if (part->fact == TG_FACTS)
+            tg_fmt_add(&f, part->text);
+        else
+            tg_template_put_body(&f, fact(r, part->fact, status, detail, number), conf->escape);
+    }
+    struct tg_str body = f.n > 0 || f.failed ? tg_fmt_str(&f) : TG_STR("");
+    if (!prepare(r, status, conf->type, body))
+        return false;
+    enum tg_err err =
+        tg_fields_add(&r->resp.fields, TG_STR("X-Content-Type-Options"), TG_STR("nosniff"));
+    for (uint32_t i = 0; i < conf->field_count && err == TG_OK; i++)
+        err = tg_fields_set_field(&r->resp.fields, &conf->fields[i]);
+    return err == TG_OK;
+}
+
+/* An answer for a failure: the operator's, or a problem where there is none, or no room for it. */
+static bool prepare_failure(struct tg_request *r, unsigned status, const char *detail)
+{
+    const struct tg_answer_conf *own = find(r, status);
+    if (own != NULL && prepare_own(r, own, status, detail))
+        return true;
+    return prepare(r, status, TG_STR("application/problem+json"),
+                   problem_body(r, status, r->error, detail));
+}
+
 static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
     r->error = code;
     tg_plugins_cancel(r);
     tg_request_make_room(r);
-    if (r->head_sent || !prepare(r, status, TG_STR("application/problem+json"),
-                                 problem_body(r, status, code, detail))) {
+    if (r->head_sent || !prepare_failure(r, status, detail)) {
         tg_request_break(r, code);
         return;
     }
@@ -82,13 +154,28 @@ void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow)
 {
     r->error = "method_not_allowed";
-    struct tg_str body = problem_body(r, 405, r->error, NULL);
-    if (allow.p == NULL || !prepare(r, 405, TG_STR("application/problem+json"), body) ||
+    if (allow.p == NULL || !prepare_failure(r, 405, NULL) ||
         tg_fields_add_id(&r->resp.fields, TG_FIELD_ALLOW, allow) != TG_OK) {
         tg_request_break(r, r->error);
         return;
     }
     tg_relay_start(r);
+}
+
+void tg_answer_redirect(struct tg_request *r)
+{
+    struct tg_str location;
+    enum tg_err err = tg_rewrite_location(r, &location);
+    if (err == TG_OK && !prepare(r, r->route->redirect->status, TG_STR(""), TG_STR("")))
+        err = TG_E_NOMEM;
+    if (err == TG_OK)
+        err = tg_fields_add(&r->resp.fields, TG_STR("Location"), location);
+    if (err == TG_OK)
+        tg_relay_start(r);
+    else if (err == TG_E_INVALID)
+        tg_answer_error(r, 400, "bad_rewrite");
+    else
+        tg_answer_error(r, 503, "no_resources");
 }
 
 void tg_answer_options(struct tg_request *r, struct tg_str allow)

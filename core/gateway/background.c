@@ -18,7 +18,7 @@
 
 static struct tg_gate *gate_of(const struct tg_background *b)
 {
-    return b->set->gate;
+    return b->call.entry->host.gate;
 }
 
 static struct tg_loop *loop_of(const struct tg_background *b)
@@ -68,12 +68,10 @@ static void on_free(struct tg_task *task)
 {
     struct tg_background *b = TG_CONTAINER_OF(task, struct tg_background, again);
     struct tg_gate *gate = gate_of(b);
-    struct tg_vm_set *set = b->set;
     b->magic = 0;
     tg_list_remove(&b->link);
     tg_vm_entry_unref(&b->call.entry);
     tg_mem_free(TG_MEM_PLUGIN, b);
-    tg_vm_set_unref(&set);
     tg_gate_check_drained(gate);
 }
 
@@ -250,32 +248,30 @@ static enum tg_err prepare(struct tg_background *b, int *nargs)
 enum tg_err tg_background_start(const struct tg_background_call *call)
 {
     struct tg_vm_entry *entry = call->entry;
-    struct tg_vm_set *set = entry->host.set;
+    struct tg_gate *gate = entry->host.gate;
     int nargs;
-    uint64_t now = tg_loop_now(&set->gate->worker->loop);
+    uint64_t now = tg_loop_now(&gate->worker->loop);
     if (call->request == NULL && entry->background >= TG_BACKGROUND_MAX)
         return TG_E_LIMIT;
-    struct tg_quarantine *quarantine = &set->quarantines[entry->host.plugin->index];
-    if (set->gate->stopped || !tg_quarantine_allows(quarantine, &entry->limits, now))
+    struct tg_quarantine *quarantine = &entry->record->quarantine;
+    if (gate->stopped || !tg_quarantine_allows(quarantine, &entry->limits, now))
         return TG_E_UNAVAILABLE;
     struct tg_background *b = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*b));
     if (b == NULL)
         return TG_E_NOMEM;
     b->magic = TG_BACKGROUND_MAGIC;
     b->call = *call;
-    b->set = set;
     tg_list_init(&b->held);
     tg_task_init(&b->again, on_again);
     if (prepare(b, &nargs) != TG_OK) {
         free_new(b);
         return TG_E_NOMEM;
     }
-    tg_vm_set_ref(set);
     tg_vm_entry_ref(entry);
     entry->background += call->request == NULL;
     if (call->self != NULL)
         *call->self = b;
-    tg_list_push_back(&set->gate->background, &b->link);
+    tg_list_push_back(&gate->background, &b->link);
     b->wall_deadline = now + (call->instance != NULL ? call->instance->wall : entry->wall);
     settle(b, tg_run_resume(&b->run, nargs));
     return TG_OK;
@@ -313,19 +309,16 @@ void tg_activator_linger(struct tg_vm_entry *entry, struct tg_activator *activat
     if (!tg_list_is_empty(&activator->lingering))
         return;
     tg_list_push_back(&entry->host.gate->lingering, &activator->lingering);
-    tg_vm_set_ref(entry->host.set);
     tg_vm_entry_ref(entry);
 }
 
 void tg_activator_settle(struct tg_vm_entry *entry, struct tg_activator *activator)
 {
     struct tg_gate *gate = entry->host.gate;
-    struct tg_vm_set *set = entry->host.set;
     if (tg_list_is_empty(&activator->lingering))
         return;
     tg_list_remove(&activator->lingering);
     tg_vm_entry_unref(&entry);
-    tg_vm_set_unref(&set);
     tg_gate_check_drained(gate);
 }
 
@@ -354,12 +347,16 @@ void tg_background_retire(struct tg_vm_entry *entry)
 
 void tg_background_begin_all(struct tg_vm_set *set)
 {
-    for (uint32_t i = 0; i < set->snapshot->plugin_count; i++)
-        tg_background_begin(set->entries[i]);
+    for (uint32_t i = 0; i < set->snapshot->plugin_count; i++) {
+        if (set->entries[i]->state == TG_VM_NEW)
+            tg_background_begin(set->entries[i]);
+    }
 }
 
 void tg_background_retire_all(struct tg_vm_set *set)
 {
-    for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++)
-        tg_background_retire(set->entries[i]);
+    for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++) {
+        if (set->entries[i]->host.set == set)
+            tg_background_retire(set->entries[i]);
+    }
 }

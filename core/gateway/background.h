@@ -62,7 +62,6 @@ struct tg_background {
     bool timer_on;
     struct tg_list link; /* in gate->background */
     struct tg_background_call call;
-    struct tg_vm_set *set; /* one reference */
     struct tg_account account;
     struct tg_run run;
     struct tg_list held; /* of struct tg_held */
@@ -96,11 +95,12 @@ void tg_activator_add(struct tg_vm_entry *entry, struct tg_activator *activator)
 void tg_background_begin(struct tg_vm_entry *entry);
 void tg_background_retire(struct tg_vm_entry *entry);
 
-/* The same for all of a set (retire_all: may be NULL). */
+/* The same for all VMs that belong to a set; not for those that another has kept, nor for those
+ * that have begun (retire_all: may be NULL). */
 void tg_background_begin_all(struct tg_vm_set *set);
 void tg_background_retire_all(struct tg_vm_set *set);
 
-/* `activator` has work left after its VM was retired: it keeps VM and set alive, and the gate from
+/* `activator` has work left after its VM was retired: it keeps the VM alive, and the gate from
  * having drained, until it settles. give_up() is called when the gate stops: it settles then. A
  * second call does nothing. */
 void tg_activator_linger(struct tg_vm_entry *entry, struct tg_activator *activator);

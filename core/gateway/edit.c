@@ -160,7 +160,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edit
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
-        err = field != NULL ? edit_response(r, edits->v[i].kind, field) : TG_E_NOMEM;
+        if (field == NULL)
+            err = TG_E_NOMEM;
+        else if (!edits->v[i].unless_empty || field->value.n > 0)
+            err = edit_response(r, edits->v[i].kind, field);
     }
     return err;
 }
@@ -214,7 +217,10 @@ enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edit
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
-        err = field != NULL ? apply(&r->out.fields, edits->v[i].kind, field) : TG_E_NOMEM;
+        if (field == NULL)
+            err = TG_E_NOMEM;
+        else if (!edits->v[i].unless_empty || field->value.n > 0)
+            err = apply(&r->out.fields, edits->v[i].kind, field);
     }
     return err;
 }
@@ -276,6 +282,7 @@ enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name)
     for (uint32_t i = 0; i < r->snapshot->service_count; i++) {
         if (tg_str_eq(r->snapshot->services[i].name, name)) {
             r->service = &r->snapshot->services[i];
+            r->service_set = true;
             return TG_OK;
         }
     }
@@ -309,6 +316,16 @@ static enum tg_err want_body(struct tg_request *r, bool piecewise,
     }
     tg_loop_defer(&r->gate->worker->loop, &r->read_later);
     return TG_E_AGAIN;
+}
+
+bool tg_request_limit_body(struct tg_request *r, uint64_t max)
+{
+    if (r->stream == NULL)
+        return true;
+    r->stream->ops->limit_body(r->stream, max);
+    if (r->in.framing == TG_FRAMING_LENGTH)
+        return r->in.length <= max;
+    return r->stream->bytes_in <= max;
 }
 
 enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,

@@ -7,6 +7,7 @@
 #include "gateway/fetch.h"
 
 #include "base/assert.h"
+#include "gateway/internal.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 #include "http/h1_write.h"
@@ -54,6 +55,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
     fetch->gate = gate;
     fetch->entry = tg_vm_entry_ref(entry);
     fetch->targets = tg_targets_ref(entry->host.set->targets);
+    fetch->snapshot = tg_snapshot_ref(entry->host.set->snapshot);
     entry->fetches++;
     tg_fmt_init_arena(&fetch->target, &fetch->arena, 128);
     tg_fmt_init_arena(&fetch->fields, &fetch->arena, 256);
@@ -82,6 +84,7 @@ void tg_fetch_free(struct tg_fetch **fetch)
     tg_task_cancel(&taken->read_later);
     tg_buf_release(&taken->received);
     taken->entry->fetches--;
+    tg_snapshot_unref(&taken->snapshot);
     tg_vm_entry_unref(&taken->entry);
     tg_loop_defer(loop_of(taken), &taken->free_later);
 }
@@ -102,13 +105,26 @@ static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
 
 /* ---- Sending ---- */
 
+/* Path and query, with the service's own path in front. */
+static void write_target(const struct tg_fetch *fetch, struct tg_fmt *f)
+{
+    struct tg_str target = tg_fmt_str(&fetch->target);
+    struct tg_str path = tg_str_sub(target, 0, tg_str_find(target, '?', 0));
+    if (fetch->service->path.n == 0) {
+        tg_fmt_add(f, target);
+        return;
+    }
+    tg_rewrite_join(f, fetch->service->path, path, path);
+    tg_fmt_add(f, tg_str_sub(target, path.n, target.n));
+}
+
 static enum tg_framing write_head(const struct tg_fetch *fetch, struct tg_fmt *f)
 {
     bool told = fetch->body.p != NULL || fetch->method == TG_METHOD_POST ||
                 fetch->method == TG_METHOD_PUT || fetch->method == TG_METHOD_PATCH;
     tg_fmt_add(f, fetch->method_name);
     tg_fmt_char(f, ' ');
-    tg_fmt_add(f, tg_fmt_str(&fetch->target));
+    write_target(fetch, f);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
     tg_h1_write_field(f, TG_STR("Host"), tg_target_name(fetch->service, fetch->index));
     tg_fmt_add(f, tg_fmt_str(&fetch->fields));
@@ -132,7 +148,8 @@ static void send_request(struct tg_fetch *fetch)
         .io = fetch->service->io_timeout,
         .deadline = fetch->deadline,
     };
-    size_t size = 256 + fetch->method_name.n + fetch->target.n + fetch->fields.n;
+    size_t size =
+        256 + fetch->method_name.n + fetch->service->path.n + fetch->target.n + fetch->fields.n;
     fetch->connected = true;
     fetch->sent_at = tg_loop_now(loop_of(fetch));
     tg_h1_client_begin(fetch->client, &fetch->arena, fetch->method, &limits, &events, fetch);

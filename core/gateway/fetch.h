@@ -37,7 +37,7 @@ struct tg_fetch {
     struct tg_arena arena; /* of all that belongs to it, itself included */
 
     /* what is sent: filled in by the caller */
-    const struct tg_service_conf *service; /* borrowed */
+    const struct tg_service_conf *service; /* borrowed, of `snapshot` */
     enum tg_method method;
     struct tg_str method_name;
     struct tg_fmt target; /* path and query, encoded; in the arena */
@@ -58,8 +58,9 @@ struct tg_fetch {
 
     /* private */
     struct tg_gate *gate;
-    struct tg_vm_entry *entry;  /* one reference */
-    struct tg_targets *targets; /* one reference */
+    struct tg_vm_entry *entry;    /* one reference */
+    struct tg_snapshot *snapshot; /* of the plugin's services when it began; one reference */
+    struct tg_targets *targets;   /* of the same; one reference */
     struct tg_try try;
     uint64_t sent_at; /* us */
     struct tg_h1_client *client;

@@ -20,6 +20,7 @@ struct out {
     struct tg_arena *arena; /* for values that are put together, when they go to the list */
     struct tg_fmt value;    /* between begin() and end() */
     struct tg_str name;
+    bool is_copy; /* nobody waits for an answer to Expect */
     bool failed;
 };
 
@@ -63,6 +64,8 @@ static void end(struct out *out)
 
 struct tg_str tg_forward_host(const struct tg_request *r)
 {
+    if (r->out.host.p != NULL)
+        return r->out.host;
     if (r->route != NULL && r->route->preserve_host && r->in.authority.n > 0)
         return r->in.authority;
     if (r->service != NULL && r->service->target_count > 0)
@@ -218,13 +221,13 @@ static void emit_via(struct tg_request *r, struct out *out)
     end(out);
 }
 
-static void emit_fields(struct tg_request *r, struct out *out)
+static void emit_fields(struct tg_request *r, struct tg_str host, struct out *out)
 {
     bool named = tg_forward_names_fields(&r->in.fields);
-    emit(out, TG_STR("Host"), tg_forward_host(r));
+    emit(out, TG_STR("Host"), host);
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
-        if (!is_dropped(r, field, named))
+        if (!is_dropped(r, field, named) && !(out->is_copy && field->id == TG_FIELD_EXPECT))
             emit_field(out, field);
     }
     emit_via(r, out);
@@ -238,7 +241,8 @@ enum tg_err tg_forward_fields(struct tg_request *r)
     if (r->out.fields_copied)
         return TG_OK;
     tg_fields_init(&r->out.fields, &r->arena);
-    emit_fields(r, &out);
+    r->out.made_host = tg_forward_host(r);
+    emit_fields(r, r->out.made_host, &out);
     r->out.fields_copied = !out.failed;
     return out.failed ? TG_E_NOMEM : TG_OK;
 }
@@ -246,18 +250,22 @@ enum tg_err tg_forward_fields(struct tg_request *r)
 size_t tg_forward_size(const struct tg_request *r)
 {
     const struct tg_fields *fields = r->out.fields_copied ? &r->out.fields : &r->in.fields;
-    size_t size = 640 + r->in.target.n + r->out.path.n + r->out.query.n + 3 * r->in.authority.n;
+    size_t size = 640 + r->in.target.n + r->out.path.n + r->out.query.n + r->out.host.n +
+                  3 * r->in.authority.n + (r->service != NULL ? r->service->path.n : 0);
     for (uint32_t i = 0; i < fields->n; i++)
         size += fields->v[i].name.n + fields->v[i].value.n + 4;
     return size;
 }
 
-static void write_request_line(struct tg_request *r, struct tg_fmt *f)
+static void write_request_line(struct tg_request *r, struct tg_str base, struct tg_fmt *f)
 {
     struct tg_str query = r->out.query_set ? r->out.query : r->in.query;
     tg_fmt_add(f, r->out.method_name);
     tg_fmt_char(f, ' ');
-    tg_fmt_add(f, r->out.path);
+    if (base.n == 0)
+        tg_fmt_add(f, r->out.path);
+    else
+        tg_rewrite_join(f, base, r->out.path, r->in.path);
     if (query.p != NULL) {
         tg_fmt_char(f, '?');
         tg_fmt_add(f, query);
@@ -265,27 +273,43 @@ static void write_request_line(struct tg_request *r, struct tg_fmt *f)
     tg_fmt_lit(f, " HTTP/1.1\r\n");
 }
 
-/* The edited list; Expect goes only while the client still waits for an answer to it. */
-static void write_edited(struct tg_request *r, struct tg_fmt *f)
+/* The edited list; Expect goes only while the client still waits for an answer to it, and the Host
+ * that was made when the list was is made anew: the target may be another one by now. */
+static void write_edited(struct tg_request *r, struct tg_str host, const struct out *out)
 {
     for (uint32_t i = 0; i < r->out.fields.n; i++) {
         const struct tg_field *field = &r->out.fields.v[i];
-        if (field->id == TG_FIELD_EXPECT && r->continue_sent)
+        if (field->id == TG_FIELD_EXPECT && (r->continue_sent || out->is_copy))
             continue;
-        tg_h1_write_field(f, field->name, field->value);
+        bool made = field->id == TG_FIELD_HOST && field->value.p == r->out.made_host.p;
+        tg_h1_write_field(out->text, field->name, made ? host : field->value);
     }
+}
+
+static void write_head(struct tg_request *r, struct tg_str base, struct tg_str host,
+                       struct out *out)
+{
+    write_request_line(r, base, out->text);
+    if (r->out.fields_copied)
+        write_edited(r, host, out);
+    else
+        emit_fields(r, host, out);
+    if (out->failed)
+        out->text->failed = true;
+}
+
+void tg_forward_write_for(struct tg_request *r, const struct tg_service_conf *service,
+                          struct tg_str target, struct tg_fmt *f)
+{
+    struct out out = {.text = f, .is_copy = true};
+    bool named = r->out.host.p != NULL || r->route->preserve_host;
+    write_head(r, service->path, named ? tg_forward_host(r) : target, &out);
 }
 
 void tg_forward_write(struct tg_request *r, struct tg_fmt *f)
 {
     struct out out = {.text = f};
-    write_request_line(r, f);
-    if (r->out.fields_copied)
-        write_edited(r, f);
-    else
-        emit_fields(r, &out);
-    if (out.failed)
-        f->failed = true;
+    write_head(r, r->service->path, tg_forward_host(r), &out);
     const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
     if (r->in.upgrade && upgrade != NULL) {
         tg_fmt_lit(f, "Connection: upgrade\r\n");

@@ -5,26 +5,32 @@
 #include "base/assert.h"
 #include "gateway/background.h"
 #include "gateway/client.h"
+#include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
+    gateway->dev = false;
     gateway->addresses = NULL;
+    gateway->addresses_watch.map = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
     gateway->registry = tg_registry_new();
     enum tg_err err = TG_E_NOMEM;
     if (gateway->zones != NULL && gateway->bus != NULL && gateway->registry != NULL)
         err = tg_client_addresses_new(&gateway->addresses);
-    if (err != TG_OK)
+    if (err == TG_OK)
+        tg_map_watch_add(&gateway->addresses_watch, TG_STR("client_addresses"), gateway->addresses);
+    else
         tg_gateway_release(gateway);
     return err;
 }
 
 void tg_gateway_release(struct tg_gateway *gateway)
 {
+    tg_map_watch_remove(&gateway->addresses_watch);
     tg_client_addresses_free(&gateway->addresses);
     tg_zones_free(&gateway->zones);
     tg_bus_free(&gateway->bus);
@@ -41,6 +47,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
 {
     *gate = (struct tg_gate){.worker = worker, .gateway = gateway, .date_second = UINT64_MAX};
     tg_list_init(&gate->requests);
+    tg_list_init(&gate->mirrors);
     tg_list_init(&gate->clients);
     tg_list_init(&gate->acceptors);
     tg_list_init(&gate->background);
@@ -57,6 +64,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
 
 enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, struct tg_vm_set *vms)
 {
+    tg_vm_set_take_over(vms, gate->vms);
     tg_background_retire_all(gate->vms);
     tg_targets_keep_warm(vms->targets, snapshot, gate->pool);
     tg_vm_set_unref(&gate->vms);
@@ -72,6 +80,7 @@ void tg_gate_release(struct tg_gate *gate)
 {
     tg_assert(tg_list_is_empty(&gate->requests) && tg_list_is_empty(&gate->clients) &&
               tg_list_is_empty(&gate->acceptors));
+    tg_mirrors_stop(gate);
     tg_background_retire_all(gate->vms);
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);
@@ -144,4 +153,9 @@ const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate)
 struct tg_runner *tg_gate_runner(struct tg_gate *gate)
 {
     return &gate->runner;
+}
+
+bool tg_gate_is_dev(const struct tg_gate *gate)
+{
+    return gate->gateway->dev;
 }

@@ -15,6 +15,7 @@
 #include "gateway/accounting.h"
 #include "gateway/plugins.h"
 #include "gateway/request.h"
+#include "observe/map_watch.h"
 #include "store/bus.h"
 #include "store/lock.h"
 #include "upstream/pool.h"
@@ -24,9 +25,11 @@ struct tg_shared_map;
 struct tg_gateway {
     _Atomic uint64_t connections;    /* of clients, open now */
     struct tg_shared_map *addresses; /* connections per client address; owned */
-    struct tg_zones *zones;          /* what plugins share; owned */
-    struct tg_bus *bus;              /* what they tell each other; owned */
-    struct tg_registry *registry;    /* what is known of origins; one reference */
+    struct tg_map_watch addresses_watch;
+    struct tg_zones *zones;       /* what plugins share; owned */
+    struct tg_bus *bus;           /* what they tell each other; owned */
+    struct tg_registry *registry; /* what is known of origins; one reference */
+    bool dev;                     /* answers tell what failed: set before the first request */
 };
 
 struct tg_gate {
@@ -39,6 +42,8 @@ struct tg_gate {
     struct tg_runner runner;
     struct tg_accounting accounting;
     struct tg_list requests;      /* of struct tg_request */
+    struct tg_list mirrors;       /* of struct tg_mirror */
+    uint32_t mirror_count;        /* in there */
     struct tg_list clients;       /* of struct tg_client */
     struct tg_list acceptors;     /* of struct tg_acceptor */
     bool stopped;                 /* no background work begins any more */

@@ -5,7 +5,10 @@
  *   attempt.c  which target, and which next
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
  *   edit.c     what plugins may change        answer.c   answers of our own
+ *   hide.c     what the origin shall not see  consumer.c whose request it is
  *   decode.c   compressed bodies, for filters that want them decoded
+ *   rewrite.c  paths, queries and hosts       shape.c    which of several services
+ *   mirror.c   copies for another service
  *
  * Nobody outside of this folder includes it; core/bind sees request.h.
  */
@@ -59,6 +62,34 @@ void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
 /* 204 with the Allow list, to OPTIONS; 200 with the head of a TRACE. */
 void tg_answer_options(struct tg_request *r, struct tg_str allow);
 void tg_answer_trace(struct tg_request *r);
+
+/* The route's redirect. */
+void tg_answer_redirect(struct tg_request *r);
+
+/* ---- rewrite.c ---- */
+
+/* What the route's strip_prefix and `rewrite` make of path, query and host, into r->out, unless a
+ * plugin chose.
+ * TG_E_INVALID: the captures do not make a path or a host; TG_E_NOMEM. */
+enum tg_err tg_rewrite_apply(struct tg_request *r) TG_MUST_USE;
+
+/* Writes the path of a service and a path that goes there, joined with exactly one slash. Where
+ * nothing but "/" is left of `path`, the slash at the end is that of `asked` (what the client asked
+ * for), or where that is "/" itself, the service's. */
+void tg_rewrite_join(struct tg_fmt *f, struct tg_str base, struct tg_str path, struct tg_str asked);
+
+/* Where the route's redirect leads. The port is the redirect's; else the scheme's own where it
+ * names a scheme; else the one that the client addressed. Errors as above. */
+enum tg_err tg_rewrite_location(struct tg_request *r, struct tg_str *out) TG_MUST_USE;
+
+/* ---- shape.c ---- */
+
+/* The service that canary or split choose, into r->service, with the plugins that run there (none
+ * of its own where the route chooses late). */
+void tg_shape_choose(struct tg_request *r);
+
+/* True for `percent` (in hundredths) of all calls. */
+bool tg_shape_takes(struct tg_request *r, uint32_t percent);
 
 /* ---- proxy.c ---- */
 
@@ -120,6 +151,10 @@ bool tg_forward_names_fields(const struct tg_fields *fields);
 
 /* Who the client is, as far as trusted proxies tell. */
 void tg_forward_trust(struct tg_request *r);
+
+/* The same head for another service: its path, and its Host where the route names none. */
+void tg_forward_write_for(struct tg_request *r, const struct tg_service_conf *service,
+                          struct tg_str target, struct tg_fmt *f);
 
 /* Host that the origin is told. */
 struct tg_str tg_forward_host(const struct tg_request *r);

@@ -56,7 +56,7 @@ static struct tg_loop *loop_of(const struct tg_request *r)
 /* Of the plugin whose turn it is, whatever VM it runs in. */
 static struct tg_quarantine *quarantine_of(const struct tg_request *r)
 {
-    return &r->vms->quarantines[r->plugins.slot->plugin];
+    return &r->plugins.slot->entry->record->quarantine;
 }
 
 /* ---- Slots ---- */
@@ -148,6 +148,10 @@ static struct tg_str problem_body(struct tg_request *r, unsigned status, const c
     tg_json_field_u64(&j, "status", status);
     tg_json_field_str(&j, "code", tg_str_c(code));
     tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
+    if (r->plugins.shown.p != NULL) {
+        tg_json_field_str(&j, "plugin", r->plugins.instance->plugin->name);
+        tg_json_field_str(&j, "detail", r->plugins.shown);
+    }
     tg_json_end_object(&j);
     return tg_fmt_str(&f);
 }
@@ -194,6 +198,7 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
  * (because of the same, as a rule) has nothing in it to protect, and goes out. */
 static enum tg_step leave_out(struct tg_request *r, const char *code)
 {
+    r->plugins.shown = tg_str(NULL, 0);
     if (r->plugins.phase >= TG_PHASE_HEADER_FILTER && r->source == TG_SOURCE_GATEWAY)
         return TG_STEP_NEXT;
     return settle_failure(r, 503, code);
@@ -206,6 +211,8 @@ static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned s
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
     const struct tg_plugin_run *p = &r->plugins;
     log_failure(r, what);
+    if (tg_gate_is_dev(r->gate))
+        r->plugins.shown = tg_arena_copy(&r->arena, what);
     if (observer != NULL)
         observer->on_failed(observer->arg, r, what, p->active ? p->run.kill : TG_KILL_NONE);
     tg_metric_inc(tg_gate_worker(r->gate)->cells, counter);
@@ -215,7 +222,7 @@ static enum tg_step fail_as(struct tg_request *r, struct tg_str what, unsigned s
 static enum tg_step fail(struct tg_request *r, struct tg_str what, unsigned status,
                          const char *code)
 {
-    r->vms->tallies[r->plugins.instance->plugin->index].errors++;
+    tg_vm_entry_note_error(r->vms->entries[r->plugins.instance->plugin->index]);
     return fail_as(r, what, status, code, TG_METRIC_PLUGIN_ERRORS);
 }
 
@@ -531,17 +538,24 @@ static bool holds(const struct tg_expr *when, struct tg_request *r)
     return when == NULL || tg_expr_test(when, fetch_field, r);
 }
 
+/* Who cannot be recognised is left to the plugin's function. */
+static bool recognises(const struct tg_stand_in *made, struct tg_request *r)
+{
+    return made->by.header.p == NULL || tg_request_recognise(r, &made->by) == TG_OK;
+}
+
 /* The edits that are this phase of the instance; NULL: its function is. */
 static const struct tg_edits *stand_in_for(struct tg_request *r)
 {
     const struct tg_plugin_run *p = &r->plugins;
-    const struct tg_stand_ins *of = &p->slot->entry->stand_ins[p->instance->nth];
+    uint32_t place = tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth);
+    const struct tg_stand_ins *of = &p->slot->entry->stand_ins[place];
     const struct tg_stand_in *made = NULL;
     if (p->phase == TG_PHASE_ACCESS)
         made = of->access;
     else if (p->phase == TG_PHASE_HEADER_FILTER)
         made = of->header_filter;
-    while (made != NULL && !holds(made->when, r))
+    while (made != NULL && !(holds(made->when, r) && recognises(made, r)))
         made = made->next;
     return made != NULL ? made->edits : NULL;
 }
@@ -633,7 +647,8 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return fail_memory(r);
     begin_run(r);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, entry->configured[instance->nth]);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
+                entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, instance->nth)]);
     return settle(r, resume(r, 2));
 }
 
@@ -704,12 +719,12 @@ static const struct tg_chain *chain_of(const struct tg_request *r)
     return &r->chains->phase[r->plugins.phase];
 }
 
+/* The chain is looked up at each turn: another takes its place when a plugin authenticates. */
 static enum tg_step run_chain(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    const struct tg_chain *chain = chain_of(r);
-    while (p->next < chain->n) {
-        const struct tg_instance_conf *instance = chain->v[p->next++];
+    while (p->next < chain_of(r)->n) {
+        const struct tg_instance_conf *instance = chain_of(r)->v[p->next++];
         enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
         if (step != TG_STEP_NEXT)
             return step;

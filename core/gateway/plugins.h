@@ -2,8 +2,9 @@
  *
  * A VM set belongs to one worker and one snapshot: one VM per plugin, one registry reference per
  * instance (its configured table). Requests hold a reference to the set they began with, so after
- * a reload old requests end in their old VMs and the set goes with the last of them. The same holds
- * for one VM when it is made anew after kills: a slot keeps the VM that it began with.
+ * a reload old requests end in their old VMs and the set goes with the last of them; VMs of plugins
+ * that the reload did not change are in both sets. The same holds for one VM when it is made anew
+ * after kills: a slot keeps the VM that it began with.
  *
  *   tg_plugins_run(r, phase)  -> NEXT  all instances of the chain are done
  *                             -> WAIT  one suspended; r->gate resumes, then calls tg_request_step()
@@ -50,10 +51,12 @@ extern struct tg_plugin_host tg_plugin_host;
 
 enum tg_step { TG_STEP_NEXT, TG_STEP_WAIT, TG_STEP_STOP };
 
-/* Who looks on: for tests and tracing. All functions are given; none may call back. */
+/* Who looks on: for tests and tracing. All functions but on_route are given; none may call back. */
 struct tg_gate_observer {
     /* Whether `instance` takes part in this phase of `r`, which it otherwise would. */
     bool (*wants)(void *arg, const struct tg_request *r, const struct tg_instance_conf *instance);
+    /* Its route is known, and no plugin of it has run: it may be authenticated. NULL: not told. */
+    void (*on_route)(void *arg, struct tg_request *r);
     /* The plugin of r->plugins is entered; it has left with `outcome`. */
     void (*on_enter)(void *arg, const struct tg_request *r);
     void (*on_leave)(void *arg, const struct tg_request *r, enum tg_run_outcome outcome);
@@ -71,6 +74,7 @@ struct tg_gate_observer {
 struct tg_worker *tg_gate_worker(struct tg_gate *gate);
 struct tg_runner *tg_gate_runner(struct tg_gate *gate);
 const struct tg_gate_observer *tg_gate_observer(const struct tg_gate *gate);
+bool tg_gate_is_dev(const struct tg_gate *gate);
 
 /* `phase` of `r`, which waited (tg_plugins_run() and tg_plugins_filter() answered WAIT), came to
  * `step`, NEXT or STOP. Called from the loop, not from inside another call of this header. */
@@ -78,10 +82,21 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
 
 /* ---- VM sets ---- */
 
-/* Builds the VMs of `snapshot` for the worker of `gate` (one reference, the caller's). On failure
- * `error` says which plugin and why, and nothing is left. */
+/* A set for `snapshot` in the worker of `gate` (one reference, the caller's), without VMs yet. On
+ * failure `error` tells. */
 enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
                           struct tg_vm_set **out, struct tg_vm_error *error) TG_MUST_USE;
+
+/* Makes the next VM of the set; TG_E_AGAIN: others are left. What the snapshot in force leaves to
+ * this one (snapshot->kept) is not made. On failure `error` says which plugin and why, and the set
+ * is good for nothing but being dropped. make_all() does not come back for each. */
+enum tg_err tg_vm_set_make(struct tg_vm_set *set, struct tg_vm_error *error) TG_MUST_USE;
+enum tg_err tg_vm_set_make_all(struct tg_vm_set *set, struct tg_vm_error *error) TG_MUST_USE;
+
+/* `set`, which is made, takes the place of `old` (NULL: there was none) in its gate: VMs that are
+ * kept belong to it from now on, VMs of changed code get what save() of the older one returned. */
+void tg_vm_set_take_over(struct tg_vm_set *set, struct tg_vm_set *old);
+
 struct tg_vm_set *tg_vm_set_ref(struct tg_vm_set *set);
 void tg_vm_set_unref(struct tg_vm_set **set);
 

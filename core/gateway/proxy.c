@@ -8,6 +8,7 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/mirror.h"
 #include "gateway/target.h"
 
 #include "observe/metrics.h"
@@ -58,6 +59,8 @@ static void let_go(struct tg_request *r)
 
 void tg_proxy_release(struct tg_request *r)
 {
+    if (r->mirror != NULL)
+        tg_mirror_drop(r);
     if (r->waiter.site != NULL)
         tg_pool_leave(r->gate->pool, &r->waiter);
     if (r->origin != NULL)
@@ -145,6 +148,17 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
     return framing;
 }
 
+static void send_piece(struct tg_request *r, struct tg_str data)
+{
+    if (r->out.body_set)
+        r->body_seen = true;
+    else
+        tg_attempt_keep(r, data);
+    if (r->mirror != NULL)
+        tg_mirror_body(r, data);
+    tg_h1_client_send_body(r->origin, data);
+}
+
 /* What went to an origin before goes first, then what was collected for a plugin. */
 static void send_collected(struct tg_request *r)
 {
@@ -156,8 +170,7 @@ static void send_collected(struct tg_request *r)
     }
     while (r->body.buf.size > 0) {
         tg_buf_iov(&r->body.buf, &piece, 1);
-        tg_attempt_keep(r, tg_str(piece.iov_base, piece.iov_len));
-        tg_h1_client_send_body(r->origin, tg_str(piece.iov_base, piece.iov_len));
+        send_piece(r, tg_str(piece.iov_base, piece.iov_len));
         tg_buf_consume(&r->body.buf, piece.iov_len);
     }
 }
@@ -166,6 +179,8 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     r->out_ended = true;
     tg_h1_client_send_end(r->origin, trailers);
+    if (r->mirror != NULL)
+        tg_mirror_end(r);
 }
 
 /* Reads the client's body as long as the origin takes it. */
@@ -194,12 +209,13 @@ static void send_request(struct tg_request *r)
     struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
     tg_forward_write(r, f);
     enum tg_framing framing = write_framing(r, f);
+    if (r->route->mirror != NULL)
+        tg_mirror_begin(r);
     tg_h1_client_set_framing(r->origin, framing);
     if (framing == TG_FRAMING_NONE) {
         send_end(r, NULL);
     } else if (r->out.body_set) {
-        tg_h1_client_send_body(r->origin, r->out.body);
-        r->body_seen = true;
+        send_piece(r, r->out.body);
         send_end(r, NULL);
     } else if (r->in_ended) {
         send_collected(r);
@@ -226,8 +242,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
 {
     if (!r->connected || r->out_ended)
         return; /* the answer came early: the rest of the body has no reader */
-    tg_attempt_keep(r, data);
-    tg_h1_client_send_body(r->origin, data);
+    send_piece(r, data);
     if (tg_h1_client_pending(r->origin) > 0)
         r->stream->ops->read_body(r->stream, false);
 }
@@ -238,6 +253,14 @@ void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
         r->replayable = false; /* they are not kept */
     if (r->connected && !r->out_ended)
         send_end(r, trailers);
+}
+
+/* A time that a plugin, else the route, else the service asks for. */
+static uint64_t first_of(uint64_t plugin, uint64_t route, uint64_t service)
+{
+    if (plugin > 0)
+        return plugin;
+    return route > 0 ? route : service;
 }
 
 /* ---- Connecting --------------------------------------------------------------------------------
@@ -251,8 +274,9 @@ static void start_exchange(struct tg_request *r)
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
-        .response = r->out.response_timeout > 0 ? r->out.response_timeout : route->response_timeout,
-        .io = r->out.io_timeout > 0 ? r->out.io_timeout : route->io_timeout,
+        .response = first_of(r->out.response_timeout, route->response_timeout,
+                             r->service->response_timeout),
+        .io = first_of(r->out.io_timeout, route->io_timeout, r->service->io_timeout),
         .deadline = tg_attempt_deadline(r),
     };
     r->connected = true;
@@ -297,7 +321,7 @@ static void lease(struct tg_request *r, bool fresh)
     uint64_t now = tg_request_now(r);
     uint64_t deadline = tg_attempt_deadline(r);
     uint64_t timeout =
-        r->out.connect_timeout > 0 ? r->out.connect_timeout : r->route->connect_timeout;
+        first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
     struct tg_pool_target target = {
         .addr = r->out.target_set ? &r->upstream.addr : tg_target_addr(r->service, r->target),
         .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),

@@ -225,22 +225,24 @@ static enum tg_err take_captures(struct tg_request *r, const struct tg_route_mat
     return TG_OK;
 }
 
-static void strip_prefix(struct tg_request *r)
+/* What the route makes of path, query and host; false when it has been answered instead. */
+static bool rewrite(struct tg_request *r)
 {
-    struct tg_str prefix = r->route->strip_prefix;
-    struct tg_str path = r->in.path;
-    if (r->out.path.p != NULL)
-        return; /* a plugin chose one */
-    r->out.path = path;
-    if (prefix.n == 0 || !tg_str_starts(path, prefix) ||
-        (path.n > prefix.n && path.p[prefix.n] != '/'))
-        return;
-    r->out.path = path.n > prefix.n ? tg_str_sub(path, prefix.n, path.n) : TG_STR("/");
+    enum tg_err err = tg_rewrite_apply(r);
+    if (err == TG_E_INVALID)
+        tg_answer_error(r, 400, "bad_rewrite");
+    else if (err != TG_OK)
+        tg_answer_error(r, 503, "no_resources");
+    return err == TG_OK;
 }
 
 static void run_access(struct tg_request *r)
 {
+    const struct tg_gate_observer *observer = r->gate->observer;
     tg_request_set_state(r, TG_REQUEST_ACCESS);
+    r->plugins.next = 0; /* of this phase: see consumer.h */
+    if (observer != NULL && observer->on_route != NULL)
+        observer->on_route(observer->arg, r);
     run_phase(r, TG_PHASE_ACCESS);
 }
 
@@ -263,13 +265,20 @@ static void route(struct tg_request *r)
         tg_answer_error(r, 503, "no_resources");
         return;
     }
-    strip_prefix(r);
-    run_access(r);
+    r->matched = match.matched;
+    if ((r->route->split != NULL || r->route->canary != NULL) && !r->route->chooses_late)
+        tg_shape_choose(r);
+    if (rewrite(r))
+        run_access(r);
 }
 
 static void after_access(struct tg_request *r)
 {
-    if (r->service == NULL)
+    if (r->route->chooses_late && !r->service_set)
+        tg_shape_choose(r);
+    if (r->route->redirect != NULL)
+        tg_answer_redirect(r);
+    else if (r->service == NULL)
         tg_answer_error(r, 404, "no_service");
     else
         tg_proxy_start(r);

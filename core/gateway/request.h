@@ -37,8 +37,10 @@
 #include "upstream/pool.h"
 #include "upstream/try.h"
 
+struct tg_consumer;
 struct tg_wait;
 struct tg_decode;
+struct tg_mirror;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -85,6 +87,7 @@ struct tg_edits {
          * long as the request; p == NULL: no memory. */
         struct tg_str (*render)(const void *of, struct tg_request *r);
         const void *of;
+        bool unless_empty; /* no edit where the value is empty */
     } v[];
 };
 
@@ -126,10 +129,12 @@ struct tg_shared_value {
 struct tg_outbound {
     struct tg_str method_name;
     enum tg_method method;
-    struct tg_str path;  /* encoded, starts with "/" */
-    struct tg_str query; /* without "?" */
-    bool query_set;      /* query replaces the client's; p == NULL: none */
-    bool fields_copied;  /* fields replaces in.fields */
+    struct tg_str path;      /* encoded, starts with "/" */
+    struct tg_str host;      /* what Host says; p == NULL: see tg_forward_host() */
+    struct tg_str query;     /* without "?" */
+    bool query_set;          /* query replaces the client's; p == NULL: none */
+    bool fields_copied;      /* fields replaces in.fields */
+    struct tg_str made_host; /* then: the Host that stands in them, unless a plugin set one */
     struct tg_fields fields;
     bool body_set; /* body replaces the client's */
     struct tg_str body;
@@ -198,6 +203,7 @@ struct tg_plugin_run {
     struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
     bool failed;             /* ctx:fail() ended the phase */
     struct tg_str failure;   /* what it said; in the arena */
+    struct tg_str shown; /* what failed, for the client (run --dev); in the arena, or p == NULL */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
@@ -231,13 +237,20 @@ struct tg_request {
     /* where it goes */
     const struct tg_route_conf *route; /* NULL: none */
     const struct tg_service_conf *service;
+    bool service_set; /* by a plugin */
     const struct tg_chains *chains;
-    struct tg_str *capture_names; /* in the arena */
+    const struct tg_chains *route_chains; /* without the consumer's own; NULL: it has none */
+    const struct tg_consumer *consumer;   /* whose it is; the snapshot's. NULL: nobody's */
+    struct tg_str credential;             /* by which: "key:1"; p == NULL: not told */
+    struct tg_str *capture_names;         /* in the arena */
     struct tg_str *captures;
     uint32_t capture_count;
+    size_t matched; /* bytes of in.path that the route's pattern matched */
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
+    struct tg_mirror *mirror;    /* a copy that waits for the body; NULL: none; owned by mirror.c */
     struct tg_h1_client *origin; /* leased connection; NULL: none */
+    bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
     uint32_t target;             /* index in service->targets of the attempt */
     struct tg_pool_waiter waiter;
@@ -364,6 +377,10 @@ enum tg_err tg_request_wait(struct tg_request *r, struct tg_wait *wait, uint64_t
 enum tg_err tg_request_wait_body(struct tg_request *r, uint64_t max,
                                  int (*on_resume)(struct tg_request *r,
                                                   bool cancelled)) TG_MUST_USE;
+
+/* A body of more than `max` bytes is refused with 413 from here on; never more than is allowed
+ * already. False: it is known to be larger, or that much has come. */
+bool tg_request_limit_body(struct tg_request *r, uint64_t max);
 
 /* Waits for what the client's body has at `offset`. TG_OK: tg_request_chunk() has it already, or
  * the body ends there, or is larger than `max` (r->body.too_large). Else as tg_request_wait_body().

@@ -1,10 +1,8 @@
-/* vm_set.c: making and ending the VMs of a snapshot in a worker: see plugins.h.
+/* vm_set.c: the VMs of a snapshot in a worker, together: see vm_set.h and plugins.h.
  *
- * A set is made before the snapshot takes over, so a plugin that does not load stops the reload and
- * not the traffic. Requests that began with the set keep it: the last reference runs each plugin's
- * stop() and closes the VMs.
- *
- * Cost: a VM is some 100 us and 40 KiB plus what the plugin itself loads.
+ * A set is made before the snapshot takes over, one VM at a time, so a plugin that does not load
+ * stops the reload and not the traffic, and the making of many holds the loop for one at a time.
+ * Requests that began with the set keep it.
  */
 #include "base/banned.h"
 #include "gateway/vm_set.h"
@@ -15,13 +13,8 @@
 #include "gateway/target.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "route/expr.h"
 
 struct tg_plugin_host tg_plugin_host;
-
-/* The phases' functions; the index is the phase. */
-static const char *const phase_functions[TG_PHASES] = {"rewrite", "access", "header_filter",
-                                                       "body_filter", "log"};
 
 static enum tg_err out_of_memory(struct tg_vm_error *error)
 {
@@ -30,183 +23,11 @@ static enum tg_err out_of_memory(struct tg_vm_error *error)
     return TG_E_NOMEM;
 }
 
-/* ---- One VM ---- */
-
-static void stop_vm(struct tg_vm_entry *entry)
+static void log_plugin(enum tg_log_level level, const char *what, struct tg_str name,
+                       const struct tg_vm_error *error)
 {
-    struct tg_vm_error error;
-    if (tg_vm_stop(entry->vm, &error) != TG_OK)
-        tg_log_kv(TG_LOG_ERROR, "plugin", "stop failed",
-                  tg_log_str("plugin", entry->host.plugin->name),
-                  tg_log_str("error", tg_str(error.text, error.n)));
-}
-
-static void free_stand_ins(struct tg_stand_in *first)
-{
-    while (first != NULL) {
-        struct tg_stand_in *next = first->next;
-        tg_expr_free(&first->when);
-        tg_mem_free(TG_MEM_PLUGIN, first);
-        first = next;
-    }
-}
-
-enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
-                                 struct tg_expr *when, const struct tg_edits *edits)
-{
-    struct tg_stand_ins *of = entry->configuring;
-    struct tg_stand_in **end = phase == TG_PHASE_ACCESS ? &of->access : &of->header_filter;
-    for (unsigned count = 1; *end != NULL; end = &(*end)->next) {
-        if (count++ == TG_STAND_INS_MAX)
-            return TG_E_LIMIT;
-    }
-    *end = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(**end));
-    if (*end == NULL)
-        return TG_E_NOMEM;
-    **end = (struct tg_stand_in){NULL, when, edits};
-    return TG_OK;
-}
-
-static void free_entry(struct tg_vm_entry *entry, bool started)
-{
-    tg_assert(entry->background == 0);
-    if (started)
-        stop_vm(entry);
-    if (entry->room.run != NULL)
-        tg_task_cancel(&entry->room);
-    TG_LIST_FOREACH(&entry->activators, it)
-    {
-        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
-        tg_list_remove(it);
-        activator->release(activator);
-    }
-    if (entry->vm != NULL)
-        tg_vm_free(&entry->vm);
-    tg_zone_unref(&entry->dict);
-    tg_zone_unref(&entry->cache);
-    tg_mem_free(TG_MEM_PLUGIN, entry->configured);
-    for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++) {
-        free_stand_ins(entry->stand_ins[i].access);
-        free_stand_ins(entry->stand_ins[i].header_filter);
-    }
-    tg_mem_free(TG_MEM_PLUGIN, entry->stand_ins);
-    tg_mem_free(TG_MEM_PLUGIN, entry);
-}
-
-struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry)
-{
-    tg_assert(entry->refs > 0);
-    entry->refs++;
-    return entry;
-}
-
-void tg_vm_entry_unref(struct tg_vm_entry **entry)
-{
-    struct tg_vm_entry *taken = *entry;
-    *entry = NULL;
-    if (taken == NULL)
-        return;
-    tg_assert(taken->refs > 0);
-    if (--taken->refs == 0)
-        free_entry(taken, true);
-}
-
-/* Opens what the plugin declares for itself alone; no declared zone has a name with a slash. */
-static enum tg_err open_own_zones(struct tg_vm_entry *entry)
-{
-    struct tg_zones *zones = entry->host.gate->gateway->zones;
-    const struct tg_plugin_conf *plugin = entry->host.plugin;
-    char room[128];
-    struct tg_fmt f;
-    enum tg_err err = TG_OK;
-    tg_fmt_init(&f, room, sizeof(room));
-    tg_fmt_printf(&f, "plugin/%.*s", TG_STR_ARG(plugin->name));
-    if (plugin->dict != 0)
-        err = tg_zones_open(zones, TG_ZONE_DICT, tg_fmt_str(&f), plugin->dict, &entry->dict);
-    if (err == TG_OK && plugin->cache != 0)
-        err = tg_zones_open(zones, TG_ZONE_CACHE, tg_fmt_str(&f), plugin->cache, &entry->cache);
-    return err;
-}
-
-static enum tg_err load_vm(struct tg_vm_entry *entry, struct tg_vm_error *error)
-{
-    const struct tg_plugin_conf *plugin = entry->host.plugin;
-    struct tg_gate *gate = entry->host.gate;
-    struct tg_vm_options options = {
-        .name = plugin->name,
-        .file = plugin->chunkname,
-        .source = plugin->source,
-        .limits = &entry->limits,
-        .clock = &tg_gate_worker(gate)->loop.clock,
-        .runner = tg_gate_runner(gate),
-        .functions = phase_functions,
-        .function_count = TG_PHASES,
-        .open = tg_plugin_host.open,
-        .resolve = tg_plugin_host.resolve,
-        .on_print = tg_plugin_host.on_print,
-        .arg = &entry->host,
-    };
-    enum tg_err err = tg_vm_new(&options, &entry->vm, error);
-    return err == TG_OK ? tg_vm_start(entry->vm, error) : err;
-}
-
-static void widen(struct tg_vm_entry *entry, const struct tg_instance_conf *instance)
-{
-    entry->memory = TG_MAX(entry->memory, instance->memory);
-    entry->churn = TG_MAX(entry->churn, instance->churn);
-    entry->cpu = TG_MAX(entry->cpu, instance->cpu);
-    entry->wall = TG_MAX(entry->wall, instance->wall);
-}
-
-static enum tg_err configure_all(struct tg_vm_entry *entry, const struct tg_snapshot *snapshot,
-                                 struct tg_vm_error *error)
-{
-    for (uint32_t i = 0; i < snapshot->instance_count; i++) {
-        const struct tg_instance_conf *instance = &snapshot->instances[i];
-        if (instance->plugin != entry->host.plugin)
-            continue;
-        widen(entry, instance);
-        entry->configuring = &entry->stand_ins[instance->nth];
-        enum tg_err err =
-            tg_vm_configure(entry->vm, instance->conf, &entry->configured[instance->nth], error);
-        entry->configuring = NULL;
-        if (err != TG_OK)
-            return err;
-    }
-    return TG_OK;
-}
-
-/* The VM of plugin `index`, loaded and configured, with one reference; on failure `error` tells. */
-static enum tg_err make_entry(struct tg_vm_set *set, uint32_t index, struct tg_vm_entry **out,
-                              struct tg_vm_error *error)
-{
-    const struct tg_plugin_conf *plugin = &set->snapshot->plugins[index];
-    struct tg_vm_entry *entry = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*entry));
-    if (entry == NULL)
-        return out_of_memory(error);
-    entry->refs = 1;
-    entry->host = (struct tg_vm_host){.gate = set->gate, .set = set, .plugin = plugin};
-    tg_list_init(&entry->activators);
-    entry->limits = set->snapshot->settings.limits;
-    if (plugin->heap != 0)
-        entry->limits.plugin_heap = plugin->heap;
-    entry->configured = tg_mem_zalloc(TG_MEM_PLUGIN, plugin->instance_count, sizeof(int));
-    entry->stand_ins =
-        tg_mem_zalloc(TG_MEM_PLUGIN, plugin->instance_count, sizeof(*entry->stand_ins));
-    enum tg_err err = TG_E_NOMEM;
-    if (entry->configured == NULL || entry->stand_ins == NULL || open_own_zones(entry) != TG_OK)
-        err = out_of_memory(error);
-    else
-        err = load_vm(entry, error);
-    bool started = err == TG_OK;
-    if (started)
-        err = configure_all(entry, set->snapshot, error);
-    if (err != TG_OK) {
-        free_entry(entry, started);
-        return err;
-    }
-    *out = entry;
-    return TG_OK;
+    tg_log_kv(level, "plugin", what, tg_log_str("plugin", name),
+              tg_log_str("error", tg_str(error->text, error->n)));
 }
 
 /* ---- Made anew ---- */
@@ -218,15 +39,17 @@ static void replace(struct tg_vm_set *set, uint32_t index)
     struct tg_vm_entry *old = set->entries[index];
     struct tg_str name = old->host.plugin->name;
     old->rebuild = false;
-    if (make_entry(set, index, &made, &error) != TG_OK) {
-        tg_log_kv(TG_LOG_ERROR, "plugin",
-                  "a plugin's VM was to be made anew after kills, which failed: the old one stays",
-                  tg_log_str("plugin", name), tg_log_str("error", tg_str(error.text, error.n)));
+    if (tg_vm_entry_new(set, index, &made, &error) != TG_OK) {
+        log_plugin(TG_LOG_ERROR,
+                   "a plugin's VM was to be made anew after kills, which failed: the old one stays",
+                   name, &error);
         return;
     }
+    tg_vm_entry_share_record(made, old);
     set->entries[index] = made;
-    set->tallies[index].rebuilds++;
-    set->tallies[index].collections += tg_vm_collections(old->vm);
+    struct tg_plugin_tally *tally = tg_vm_entry_tally(made);
+    tally->rebuilds++;
+    tally->collections += tg_vm_collections(old->vm);
     tg_background_retire(old);
     tg_vm_entry_unref(&old);
     tg_background_begin(made);
@@ -247,8 +70,10 @@ static void on_rebuild(struct tg_task *task)
 }
 
 /* Outside of plugin code, in the next round; requests that run keep the old one. */
-static void rebuild(struct tg_vm_set *set, struct tg_vm_entry *entry)
+void tg_vm_set_rebuild(struct tg_vm_set *set, struct tg_vm_entry *entry)
 {
+    if (set->refs == 0 || set->entries[entry->host.plugin->index] != entry)
+        return;
     entry->rebuild = true;
     if (!tg_list_is_empty(&set->rebuild.link))
         return;
@@ -256,67 +81,118 @@ static void rebuild(struct tg_vm_set *set, struct tg_vm_entry *entry)
     tg_loop_defer(&set->gate->worker->loop, &set->rebuild);
 }
 
-static struct tg_plugin_tally *tally_of(struct tg_vm_entry *entry)
+/* ---- Taking over from another set ---- */
+
+/* What the plugin's older code saved reaches the new VM; what goes wrong is logged, and the new one
+ * starts without. */
+static void hand_over_state(struct tg_vm_set *set, uint32_t index, struct tg_vm_entry *old)
 {
-    return &entry->host.set->tallies[entry->host.plugin->index];
+    struct tg_blob state;
+    struct tg_vm_error error;
+    struct tg_vm_entry *fresh;
+    struct tg_str name = old->host.plugin->name;
+    if (tg_vm_save(old->vm, &state, &error) != TG_OK)
+        log_plugin(TG_LOG_ERROR, "save() failed: the plugin's new VM starts without its state",
+                   name, &error);
+    else if (state.n > 0 &&
+             tg_vm_restore(set->entries[index]->vm, tg_str(state.p, state.n), &error) != TG_OK) {
+        log_plugin(TG_LOG_ERROR, "restore() failed: the plugin's new VM starts without the state",
+                   name, &error);
+        if (tg_vm_entry_new(set, index, &fresh, &error) == TG_OK) { /* half restored is worse */
+            tg_vm_entry_unref(&set->entries[index]);
+            set->entries[index] = fresh;
+        }
+    }
+    tg_blob_release(&state);
 }
 
-void tg_vm_entry_note_error(struct tg_vm_entry *entry)
+static struct tg_vm_entry *find_named(const struct tg_vm_set *set, struct tg_str name)
 {
-    tally_of(entry)->errors++;
+    for (uint32_t i = 0; i < set->snapshot->plugin_count; i++) {
+        if (tg_str_eq(set->snapshot->plugins[i].name, name))
+            return set->entries[i];
+    }
+    return NULL;
 }
 
-void tg_vm_entry_note_kill(struct tg_vm_entry *entry, enum tg_kill reason)
-{
-    struct tg_vm_set *set = entry->host.set;
-    uint32_t index = entry->host.plugin->index;
-    tally_of(entry)->kills[reason]++;
-    struct tg_quarantine *quarantine = &set->quarantines[index];
-    if (entry == set->entries[index] && tg_vm_wants_rebuild(entry->vm))
-        rebuild(set, entry);
-    if (!tg_quarantine_note_kill(quarantine, &entry->limits, tg_loop_now(&set->gate->worker->loop)))
-        return;
-    tg_metric_inc(set->gate->worker->cells, TG_METRIC_PLUGIN_QUARANTINES);
-    tg_log_kv(TG_LOG_ERROR, "plugin", "a plugin is in quarantine after too many kills",
-              tg_log_str("plugin", entry->host.plugin->name),
-              tg_log_u64("milliseconds", quarantine->pause_us / 1000));
-}
-
-/* ---- Sets ---- */
-
-static enum tg_err make_all(struct tg_vm_set *set, struct tg_vm_error *error)
+void tg_vm_set_take_over(struct tg_vm_set *set, struct tg_vm_set *old)
 {
     const struct tg_snapshot *snapshot = set->snapshot;
-    if (tg_targets_new(set->gate, snapshot, &set->targets) != TG_OK)
-        return out_of_memory(error);
-    for (uint32_t i = 0; i < snapshot->zone_count; i++) {
-        const struct tg_zone_conf *zone = &snapshot->zones[i];
-        if (tg_zones_open(set->gate->gateway->zones, zone->kind, zone->name, zone->size,
-                          &set->zones[i]) != TG_OK)
-            return out_of_memory(error);
+    for (uint32_t i = 0; old != NULL && i < snapshot->plugin_count; i++) {
+        struct tg_vm_entry *before = find_named(old, snapshot->plugins[i].name);
+        if (set->entries[i] == NULL) {
+            set->entries[i] = tg_vm_entry_ref(before);
+            tg_vm_entry_move(before, set, i);
+        } else if (before != NULL) {
+            hand_over_state(set, i, before);
+            tg_vm_entry_succeed(set->entries[i], before);
+        }
     }
-    for (uint32_t i = 0; i < snapshot->plugin_count; i++) {
-        tg_quarantine_init(&set->quarantines[i], &snapshot->settings.limits);
-        enum tg_err err = make_entry(set, i, &set->entries[i], error);
-        if (err != TG_OK)
-            return err;
-    }
+}
+
+/* ---- Making ---- */
+
+/* What the snapshot in force leaves to this one: nothing unless they were compared. */
+static const struct tg_kept *kept_of(const struct tg_vm_set *set, uint32_t index)
+{
+    const struct tg_snapshot *now = set->gate->snapshot;
+    const struct tg_snapshot *next = set->snapshot;
+    if (now == NULL || next->kept == NULL || next->follows != now->revision)
+        return NULL;
+    return next->kept[index].kept ? &next->kept[index] : NULL;
+}
+
+/* Where the kept VM has the instances of this set: it may have been kept before. */
+static enum tg_err compose_order(struct tg_vm_set *set, uint32_t index, const struct tg_kept *kept)
+{
+    const struct tg_vm_set *now = set->gate->vms;
+    uint32_t count = set->snapshot->plugins[index].instance_count;
+    if (kept->order == NULL && now->orders[kept->index] == NULL)
+        return TG_OK;
+    uint32_t *order = tg_mem_alloc(TG_MEM_PLUGIN, count * sizeof(*order));
+    if (order == NULL)
+        return TG_E_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        order[i] = tg_vm_set_place(now, kept->index, kept->order != NULL ? kept->order[i] : i);
+    set->orders[index] = order;
     return TG_OK;
 }
 
-static void free_set(struct tg_vm_set *set)
+enum tg_err tg_vm_set_make(struct tg_vm_set *set, struct tg_vm_error *error)
 {
-    for (uint32_t i = 0; set->entries != NULL && i < set->snapshot->plugin_count; i++)
-        tg_vm_entry_unref(&set->entries[i]);
-    for (uint32_t i = 0; set->zones != NULL && i < set->snapshot->zone_count; i++)
-        tg_zone_unref(&set->zones[i]);
-    tg_targets_unref(&set->targets);
-    tg_mem_free(TG_MEM_PLUGIN, set->zones);
-    tg_mem_free(TG_MEM_PLUGIN, set->entries);
-    tg_mem_free(TG_MEM_PLUGIN, set->quarantines);
-    tg_mem_free(TG_MEM_PLUGIN, set->tallies);
-    tg_snapshot_unref(&set->snapshot);
-    tg_mem_free(TG_MEM_PLUGIN, set);
+    enum tg_err err = TG_OK;
+    bool made = false;
+    while (err == TG_OK && !made && set->next < set->snapshot->plugin_count) {
+        uint32_t index = set->next++;
+        const struct tg_kept *kept = kept_of(set, index);
+        made = kept == NULL;
+        if (made)
+            err = tg_vm_entry_new(set, index, &set->entries[index], error);
+        else if (compose_order(set, index, kept) != TG_OK)
+            err = out_of_memory(error);
+    }
+    return err == TG_OK && set->next < set->snapshot->plugin_count ? TG_E_AGAIN : err;
+}
+
+enum tg_err tg_vm_set_make_all(struct tg_vm_set *set, struct tg_vm_error *error)
+{
+    enum tg_err err;
+    do {
+        err = tg_vm_set_make(set, error);
+    } while (err == TG_E_AGAIN);
+    return err;
+}
+
+static enum tg_err open_zones(struct tg_vm_set *set)
+{
+    const struct tg_snapshot *snapshot = set->snapshot;
+    enum tg_err err = TG_OK;
+    for (uint32_t i = 0; i < snapshot->zone_count && err == TG_OK; i++) {
+        const struct tg_zone_conf *zone = &snapshot->zones[i];
+        err = tg_zones_open(set->gate->gateway->zones, zone->kind, zone->name, zone->size,
+                            &set->zones[i]);
+    }
+    return err;
 }
 
 enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
@@ -327,25 +203,45 @@ enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
     if (set == NULL)
         return out_of_memory(error);
     set->refs = 1;
+    set->holds = 1;
     set->gate = gate;
     set->snapshot = tg_snapshot_ref(snapshot);
     tg_task_init(&set->rebuild, on_rebuild);
     set->entries = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(struct tg_vm_entry *));
-    set->quarantines = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(*set->quarantines));
-    set->tallies = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(*set->tallies));
+    set->orders = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(uint32_t *));
     set->zones = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->zone_count, sizeof(*set->zones));
-    enum tg_err err = TG_E_NOMEM;
-    if (set->entries != NULL && set->quarantines != NULL && set->tallies != NULL &&
-        set->zones != NULL)
-        err = make_all(set, error);
-    else
-        err = out_of_memory(error);
-    if (err != TG_OK) {
-        free_set(set);
-        return err;
+    if (set->entries == NULL || set->orders == NULL || set->zones == NULL ||
+        open_zones(set) != TG_OK || tg_targets_new(gate, snapshot, &set->targets) != TG_OK) {
+        tg_vm_set_unref(&set);
+        return out_of_memory(error);
     }
     *out = set;
     return TG_OK;
+}
+
+/* ---- Life ---- */
+
+void tg_vm_set_hold(struct tg_vm_set *set)
+{
+    tg_assert(set->holds > 0);
+    set->holds++;
+}
+
+void tg_vm_set_let_go(struct tg_vm_set *set)
+{
+    tg_assert(set->holds > 0);
+    if (--set->holds > 0)
+        return;
+    for (uint32_t i = 0; set->zones != NULL && i < set->snapshot->zone_count; i++)
+        tg_zone_unref(&set->zones[i]);
+    tg_targets_unref(&set->targets);
+    for (uint32_t i = 0; set->orders != NULL && i < set->snapshot->plugin_count; i++)
+        tg_mem_free(TG_MEM_PLUGIN, (void *)set->orders[i]);
+    tg_mem_free(TG_MEM_PLUGIN, set->zones);
+    tg_mem_free(TG_MEM_PLUGIN, set->orders);
+    tg_mem_free(TG_MEM_PLUGIN, set->entries);
+    tg_snapshot_unref(&set->snapshot);
+    tg_mem_free(TG_MEM_PLUGIN, set);
 }
 
 struct tg_vm_set *tg_vm_set_ref(struct tg_vm_set *set)
@@ -362,6 +258,9 @@ void tg_vm_set_unref(struct tg_vm_set **set)
     if (taken == NULL)
         return;
     tg_assert(taken->refs > 0);
-    if (--taken->refs == 0)
-        free_set(taken);
+    if (--taken->refs > 0)
+        return;
+    for (uint32_t i = 0; taken->entries != NULL && i < taken->snapshot->plugin_count; i++)
+        tg_vm_entry_unref(&taken->entries[i]);
+    tg_vm_set_let_go(taken);
 }

@@ -3,6 +3,7 @@
 #include "base/banned.h"
 #include "harness/event.h"
 
+#include "consumer/store.h"
 #include "gateway/vm_set.h"
 
 #include <lauxlib.h>
@@ -235,6 +236,26 @@ static void set_upstream(lua_State *L, const struct tg_request *r)
     lua_setfield(L, -2, "upstream");
 }
 
+/* consumer: { name, id, custom_id, groups, credential }; none for nobody */
+static void set_consumer(lua_State *L, const struct tg_request *r)
+{
+    const struct tg_consumer *c = r->consumer;
+    if (c == NULL)
+        return;
+    lua_createtable(L, 0, 5);
+    set_str(L, "name", c->name);
+    set_str(L, "id", c->id);
+    set_str(L, "custom_id", c->custom_id);
+    set_str(L, "credential", r->credential);
+    lua_createtable(L, (int)c->groups->n, 0);
+    for (uint32_t i = 0; i < c->groups->n; i++) {
+        lua_pushlstring(L, c->groups->v[i].p, c->groups->v[i].n);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "groups");
+    lua_setfield(L, -2, "consumer");
+}
+
 static void fill_end(lua_State *L, const struct event *e)
 {
     const struct tg_request *r = e->r;
@@ -258,6 +279,7 @@ static void fill_end(lua_State *L, const struct event *e)
     set_bool(L, "aborted", r->aborted);
     if (r->log_fields.n > 0)
         set_str(L, "log_fields", r->log_fields);
+    set_consumer(L, r);
     set_upstream(L, r);
     set_accounts(L, r);
 }

@@ -10,9 +10,11 @@
 #include "harness/harness.h"
 
 #include "base/assert.h"
+#include "config/follow.h"
 #include "event/watchdog.h"
 #include "gateway/checks.h"
 #include "gateway/client.h"
+#include "gateway/consumer.h"
 #include "gateway/vm_set.h"
 #include "harness/coverage.h"
 #include "harness/pipe.h"
@@ -54,6 +56,7 @@ struct tg_harness {
     struct tg_list dials;
     struct tg_list confined;
     uint32_t dial_count;
+    char *consumer;          /* whose all requests are; NULL: nobody's. Owned */
     unsigned pending;        /* events of this round */
     enum tg_phase phase;     /* the only one, or TG_PHASES */
     uint64_t entered_cpu;    /* us of the thread, at the last on_enter */
@@ -132,6 +135,18 @@ static void on_failed(void *arg, const struct tg_request *r, struct tg_str what,
 {
     struct tg_harness *h = arg;
     h->events->on_failed(h->arg, r, what, kill);
+}
+
+/* Requests are those of the consumer that the spec named. */
+static void on_route(void *arg, struct tg_request *r)
+{
+    const struct tg_harness *h = arg;
+    const struct tg_consumer *consumer;
+    if (h->consumer == NULL)
+        return;
+    if (tg_consumer_find(r->snapshot->consumers, tg_str_c(h->consumer), &consumer) == TG_OK &&
+        tg_request_authenticate(r, consumer, TG_STR("test")) != TG_OK)
+        tg_log_kv(TG_LOG_ERROR, "harness", "no memory to authenticate the request");
 }
 
 static void on_end(void *arg, const struct tg_request *r)
@@ -304,13 +319,31 @@ const struct tg_clock *tg_harness_clock(const struct tg_harness *harness)
 /* ---- Configuration -----------------------------------------------------------------------------
  */
 
-enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot,
+/* The VMs that `snapshot` needs beside those that it keeps. */
+static enum tg_err make_vms(struct tg_harness *h, struct tg_snapshot *snapshot,
+                            struct tg_vm_set **vms, struct tg_vm_error *error)
+{
+    enum tg_err err = tg_vm_set_new(&h->gate, snapshot, vms, error);
+    if (err != TG_OK)
+        return err;
+    err = tg_vm_set_make_all(*vms, error);
+    if (err != TG_OK)
+        tg_vm_set_unref(vms);
+    return err;
+}
+
+enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot, bool anew,
                              struct tg_vm_error *error)
 {
     struct tg_vm_set *vms;
+    const struct tg_snapshot *now = harness->gate.snapshot;
+    enum tg_err err = TG_OK;
     error->n = 0;
     enter(harness);
-    enum tg_err err = tg_vm_set_new(&harness->gate, snapshot, &vms, error);
+    if (now != NULL && now != snapshot && !anew)
+        err = tg_snapshot_follow(snapshot, now);
+    if (err == TG_OK)
+        err = make_vms(harness, snapshot, &vms, error);
     if (err == TG_OK)
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
     if (err == TG_OK) {
@@ -351,6 +384,16 @@ static char *copy(struct tg_str s)
     return p;
 }
 
+enum tg_err tg_harness_set_consumer(struct tg_harness *harness, struct tg_str name)
+{
+    char *mine = name.p != NULL ? copy(name) : NULL;
+    if (name.p != NULL && mine == NULL)
+        return TG_E_NOMEM;
+    tg_mem_free(TG_MEM_OTHER, harness->consumer);
+    harness->consumer = mine;
+    return TG_OK;
+}
+
 static void forget_confined(struct confined *c)
 {
     tg_list_remove(&c->link);
@@ -382,8 +425,14 @@ enum tg_err tg_harness_confine(struct tg_harness *harness, struct tg_str id,
 
 static void wire(struct tg_harness *h)
 {
-    h->observer =
-        (struct tg_gate_observer){wants, on_enter, on_leave, on_stood_in, on_failed, on_end, h};
+    h->observer = (struct tg_gate_observer){.wants = wants,
+                                            .on_route = on_route,
+                                            .on_enter = on_enter,
+                                            .on_leave = on_leave,
+                                            .on_stood_in = on_stood_in,
+                                            .on_failed = on_failed,
+                                            .on_end = on_end,
+                                            .arg = h};
     h->dialer = (struct tg_pool_dialer){dial, h};
     h->tap = (struct tg_log_tap){on_line, h};
     h->gate.observer = &h->observer;
@@ -477,5 +526,6 @@ void tg_harness_free(struct tg_harness **harness)
     tg_gateway_release(&h->gateway);
     tg_worker_release(&h->worker);
     tg_mem_free(TG_MEM_OTHER, h->states);
+    tg_mem_free(TG_MEM_OTHER, h->consumer);
     tg_mem_free(TG_MEM_OTHER, h);
 }

@@ -53,9 +53,10 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
 /* Ends whatever is open, without a word to anybody, and frees the harness. */
 void tg_harness_free(struct tg_harness **harness);
 
-/* Puts `snapshot` in force (one more reference is taken) with VMs of its own; requests under way
- * end on the old one. On failure the old one stays and `error` tells. */
-enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot,
+/* Puts `snapshot`, which no other harness has, in force (one more reference is taken); requests
+ * under way end on the old one. VMs that a reload keeps are kept, unless all are wanted `anew`. On
+ * failure the old one stays and `error` tells. */
+enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *snapshot, bool anew,
                              struct tg_vm_error *error) TG_MUST_USE;
 
 /* The gate, for looking; NULL `snapshot` in it before the first adopt. */
@@ -84,6 +85,10 @@ enum tg_err tg_harness_settle_dial(struct tg_harness *harness, uint32_t id, enum
 
 /* Only `phase` of plugins runs; TG_PHASES: all. */
 void tg_harness_set_phase(struct tg_harness *harness, enum tg_phase phase);
+
+/* Requests are those of the declared consumer called `name` (copied) from their access phase on, as
+ * if a plugin had authenticated them; p == NULL: nobody's. TG_E_NOMEM. */
+enum tg_err tg_harness_set_consumer(struct tg_harness *harness, struct tg_str name) TG_MUST_USE;
 
 /* Whether on_wrote is told: plugins' tables are compared around each stretch that they run. The
  * comparison costs more than most plugins. TG_E_NOMEM. */

@@ -354,12 +354,12 @@ static int harness_close(lua_State *L)
     return 0;
 }
 
-/* adopt(snapshot) -> true; or nil, why */
+/* adopt(snapshot, anew) -> true; or nil, why */
 static int harness_adopt(lua_State *L)
 {
     struct tg_harness *h = check_harness(L);
     struct tg_vm_error error;
-    if (tg_harness_adopt(h, check_snapshot(L, 2), &error) == TG_OK) {
+    if (tg_harness_adopt(h, check_snapshot(L, 2), lua_toboolean(L, 3), &error) == TG_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }
@@ -458,6 +458,17 @@ static int harness_settle(lua_State *L)
         tg_pipe_open(pipe, fd);
     }
     return 1;
+}
+
+/* consumer(name or nil) */
+static int harness_consumer(lua_State *L)
+{
+    struct tg_harness *h = check_harness(L);
+    size_t n = 0;
+    const char *name = luaL_optlstring(L, 2, NULL, &n);
+    if (tg_harness_set_consumer(h, tg_str(name, n)) != TG_OK)
+        return luaL_error(L, "not enough memory");
+    return 0;
 }
 
 /* only(phase or nil) */
@@ -636,6 +647,7 @@ static const luaL_Reg harness_methods[] = {
     {"connect", harness_connect},
     {"settle", harness_settle},
     {"only", harness_only},
+    {"consumer", harness_consumer},
     {"confine", harness_confine},
     {"vm", harness_vm},
     {"breaker", harness_breaker},

@@ -279,8 +279,15 @@ static void abort_op(struct tg_stream *stream)
     tg_h1_server_abort(tg_h1_server_of(stream));
 }
 
+static void limit_body(struct tg_stream *stream, uint64_t max)
+{
+    struct tg_h1_server *s = TG_CONTAINER_OF(stream, struct tg_h1_server, stream);
+    s->x->body_max = TG_MIN(s->x->body_max, max);
+}
+
 const struct tg_stream_ops tg_h1_server_ops = {
     .read_body = read_body,
+    .limit_body = limit_body,
     .send_info = send_info,
     .send_head = send_head,
     .send_body = send_body,

@@ -246,6 +246,7 @@ static void start_request(struct tg_h1_server *s)
         refuse(s, (struct tg_refusal){413, "request body too large"});
         return;
     }
+    s->x->body_max = s->limits->request_body;
     tg_h1_body_init(&s->x->body, head->framing, head->length, s->stream.arena,
                     (uint32_t)s->limits->request_header_count,
                     (uint32_t)s->limits->request_headers);
@@ -398,8 +399,9 @@ static void pump_body(struct tg_h1_server *s)
             body_bad(s);
             return;
         }
-        if (s->x->body.seen > s->limits->request_body) {
-            tg_limit_hit(request_body);
+        if (s->x->body.seen > s->x->body_max) {
+            if (s->x->body.seen > s->limits->request_body)
+                tg_limit_hit(request_body);
             break_off(s, TG_E_LIMIT, 413);
             return;
         }

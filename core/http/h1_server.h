@@ -60,6 +60,7 @@ enum tg_h1_server_state {
 /* What a connection needs only while a request is at work; in the request's arena. */
 struct tg_h1_exchange {
     struct tg_h1_body body;
+    uint64_t body_max;   /* of bytes; limits.request.body, or less */
     struct tg_fmt stage; /* head and first bytes that wait to leave together */
 };
 

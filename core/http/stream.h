@@ -45,6 +45,8 @@ struct tg_stream_ops {
     /* Whether on_body is wanted. Bytes that are there already are handed over before it returns:
      * let it be the last thing a function does. */
     void (*read_body)(struct tg_stream *stream, bool on);
+    /* A body of more than `max` bytes is aborted with 413; never more than the protocol allows. */
+    void (*limit_body)(struct tg_stream *stream, uint64_t max);
     void (*send_info)(struct tg_stream *stream, unsigned status, const struct tg_fields *fields);
     void (*send_head)(struct tg_stream *stream, const struct tg_response_head *head);
     void (*send_body)(struct tg_stream *stream, struct tg_str data);

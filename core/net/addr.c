@@ -7,6 +7,8 @@
 
 #include <arpa/inet.h>
 
+#define MAPPED_BITS 96 /* in front of an IPv4 address that is written as IPv6 */
+
 /* A terminated copy, because inet_pton wants one; false when too long to be an address. */
 static bool terminated(struct tg_str s, char room[TG_ADDR_TEXT_MAX])
 {
@@ -192,8 +194,13 @@ enum tg_err tg_cidr_parse(struct tg_str text, struct tg_cidr *out)
     if (slash == text.n)
         return TG_OK;
     struct tg_str digits = tg_str_sub(text, slash + 1, text.n);
-    if (digits.n > 3 || !tg_str_to_u64(digits, &bits) || bits > size * 8)
+    bool mapped = size == 4 && tg_str_find(text, ':', 0) < text.n;
+    if (digits.n > 3 || !tg_str_to_u64(digits, &bits) || bits > (mapped ? 128 : size * 8))
         return TG_E_INVALID;
+    if (mapped && bits < MAPPED_BITS)
+        return TG_E_INVALID; /* neither a network of IPv4 nor one that an address could be in */
+    if (mapped)
+        bits -= MAPPED_BITS;
     out->bits = (uint8_t)bits;
     for (size_t i = bits; i < size * 8; i++) {
         if (out->bytes[i / 8] & (0x80u >> (i % 8)))

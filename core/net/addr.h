@@ -53,7 +53,7 @@ const unsigned char *tg_addr_ip_bytes(const struct tg_addr *addr, size_t *size);
 bool tg_addr_eq(const struct tg_addr *a, const struct tg_addr *b);
 
 /* Parses "10.0.0.0/8", "fd00::/8" or a bare address (all bits count). Bits past the length must be
- * zero: "10.0.0.1/8" is TG_E_INVALID. */
+ * zero: "10.0.0.1/8" is TG_E_INVALID. "::ffff:10.0.0.0/104" is 10.0.0.0/8. */
 enum tg_err tg_cidr_parse(struct tg_str text, struct tg_cidr *out) TG_MUST_USE;
 
 bool tg_cidr_contains(const struct tg_cidr *net, const struct tg_addr *addr);

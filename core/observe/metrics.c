@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "observe/map_watch.h"
 #include "observe/sink.h"
 
 #include <inttypes.h>
@@ -168,4 +169,5 @@ void tg_metrics_write(const struct tg_metrics *metrics, struct tg_fmt *f)
 #undef TG_METRIC_READER
     write_limit_hits(f);
     write_memory(f);
+    tg_map_watches_write(f);
 }

@@ -111,8 +111,8 @@ void tg_metrics_read_histogram(const struct tg_metrics *metrics, enum tg_metric_
 /* What metrics.def says of a metric; static storage. */
 const struct tg_metric_info *tg_metric_info(enum tg_metric_id id);
 
-/* Writes all metrics, the hits of all limits and the memory in use in the Prometheus text format
- * (version 0.0.4): about 16 KiB. Failure latches in the builder. */
+/* Writes all metrics, the hits of all limits, the memory in use and the bounded maps in the
+ * Prometheus text format (version 0.0.4): about 16 KiB. Failure latches in the builder. */
 void tg_metrics_write(const struct tg_metrics *metrics, struct tg_fmt *f);
 
 #endif

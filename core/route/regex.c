@@ -270,8 +270,9 @@ enum tg_route_regex_verdict tg_route_regex_match(const struct tg_route_regex *r,
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has its stack on the heap */
         rc = search(r, subject, data, PCRE2_NO_JIT);
     const PCRE2_SIZE *v = pcre2_get_ovector_pointer(data);
-    for (unsigned i = 0; rc > 0 && spans != NULL && i < r->groups; i++) {
-        PCRE2_SIZE from = v[2 * i + 2], to = v[2 * i + 3];
+    for (unsigned i = 0; rc > 0 && spans != NULL && i <= r->groups; i++) {
+        unsigned group = i < r->groups ? i + 1 : 0;
+        PCRE2_SIZE from = v[2 * group], to = v[2 * group + 1];
         bool took_part = from != PCRE2_UNSET && to >= from;
         spans[i].at = took_part ? (uint32_t)from : 0;
         spans[i].n = took_part ? (uint32_t)(to - from) : 0;

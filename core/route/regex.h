@@ -64,7 +64,8 @@ struct tg_str tg_route_regex_group_name(const struct tg_route_regex *regex, unsi
 /* Bytes that it holds, its machine code included. */
 size_t tg_route_regex_bytes(const struct tg_route_regex *regex);
 
-/* Is there a match in `subject`? Fills `spans` (NULL: not wanted) with one span for each group. */
+/* Is there a match in `subject`? Fills `spans` (NULL: not wanted) with one span for each group, and
+ * behind them one for the whole match. */
 enum tg_route_regex_verdict tg_route_regex_match(const struct tg_route_regex *regex,
                                                  struct tg_str subject,
                                                  struct tg_route_span *spans) TG_MUST_USE;

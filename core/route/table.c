@@ -29,9 +29,10 @@ struct search {
     uint32_t undecided; /* least rank of an entry whose expression gave up */
     const struct tg_route_entry *found;
     uint64_t allow;
-    struct tg_route_span spans[TG_ROUTE_CAPTURES_MAX];  /* of the branch being walked */
-    struct tg_route_span won[TG_ROUTE_CAPTURES_MAX];    /* of `found` */
-    struct tg_route_span groups[TG_ROUTE_CAPTURES_MAX]; /* of the expression tried last */
+    size_t matched; /* by the pattern of `found`, before the rest or what follows a prefix */
+    struct tg_route_span spans[TG_ROUTE_CAPTURES_MAX];      /* of the branch being walked */
+    struct tg_route_span won[TG_ROUTE_CAPTURES_MAX];        /* of `found` */
+    struct tg_route_span groups[TG_ROUTE_CAPTURES_MAX + 1]; /* of the expression tried last */
 };
 
 /* ---- Paths --------------------------------------------------------------------------------- */
@@ -41,6 +42,9 @@ static void accept(struct search *s, const struct tg_route_entry *entry, size_t 
     bool regex = entry->end == TG_ROUTE_KEY_REGEX;
     s->found = entry;
     s->best = entry->rank;
+    s->matched = entry->end == TG_ROUTE_KEY_REST ? at - 1 : at;
+    if (regex)
+        s->matched = s->groups[tg_route_regex_groups(s->table->regexes[entry->regex])].n;
     memcpy(s->won, regex ? s->groups : s->spans, entry->captures * sizeof(s->won[0]));
     if (entry->end == TG_ROUTE_KEY_REST)
         s->won[entry->captures - 1] = (struct tg_route_span){(uint32_t)at, (uint32_t)(s->n - at)};
@@ -244,6 +248,7 @@ enum tg_route_verdict tg_route_match(const struct tg_route_table *table,
         return TG_ROUTE_UNDECIDED;
     if (s.found != NULL) {
         out->handle = s.found->handle;
+        out->matched = s.matched;
         fill_captures(&s, out);
         return TG_ROUTE_FOUND;
     }

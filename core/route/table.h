@@ -54,6 +54,7 @@ struct tg_route_match {
     void *handle; /* of the winning route (TG_ROUTE_FOUND) */
     uint64_t
         allow; /* methods of the routes that match but for the method (TG_ROUTE_WRONG_METHOD) */
+    size_t matched; /* bytes of the path that the pattern matched before what it leaves open */
     unsigned capture_count;
     struct tg_route_capture captures[TG_ROUTE_CAPTURES_MAX];
 };

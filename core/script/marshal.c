@@ -11,6 +11,7 @@
 #include "script/marshal.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 
 #include <lauxlib.h>
 
@@ -396,4 +397,53 @@ enum tg_err tg_marshal_decode(lua_State *L, struct tg_str blob)
         return TG_OK;
     lua_settop(L, top);
     return TG_E_INVALID;
+}
+
+/* ---- Digests --------------------------------------------------------------------------------- */
+
+/* What two digests make together, in this order. */
+static uint64_t join(uint64_t a, uint64_t b)
+{
+    return tg_hash_keyed((struct tg_hash_key){a, b}, "", 0);
+}
+
+static uint64_t digest_value(struct decoder *d);
+
+/* The order of pairs is chance, so they are added up. */
+static uint64_t digest_table(struct decoder *d)
+{
+    uint64_t list = 0, pairs = 0, sum = 0;
+    bool whole = take_leb(d, &list) && take_leb(d, &pairs);
+    uint64_t digest = join('{', list);
+    tg_assert(whole);
+    for (uint64_t i = 0; i < list; i++)
+        digest = join(digest, digest_value(d));
+    for (uint64_t i = 0; i < pairs; i++) {
+        uint64_t key = digest_value(d);
+        sum += join(key, digest_value(d));
+    }
+    return join(digest, sum);
+}
+
+static uint64_t digest_value(struct decoder *d)
+{
+    uint64_t n = 0;
+    tg_assert(d->at < d->end);
+    char kind = *d->at++;
+    if (kind == '{')
+        return digest_table(d);
+    if (kind == 'd')
+        n = sizeof(lua_Number);
+    else if (kind == 's' && !take_leb(d, &n))
+        n = UINT64_MAX;
+    tg_assert(n <= (uint64_t)(d->end - d->at));
+    const char *bytes = d->at;
+    d->at += n;
+    return tg_hash_keyed((struct tg_hash_key){(unsigned char)kind, n}, bytes, (size_t)n);
+}
+
+uint64_t tg_marshal_digest(struct tg_str blob)
+{
+    struct decoder d = {NULL, blob.p, blob.p + blob.n};
+    return digest_value(&d);
 }

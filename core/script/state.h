@@ -73,6 +73,8 @@ struct tg_vm {
     int functions[TG_VM_FUNCTIONS_MAX];
     int init_ref;
     int configure_ref;
+    int save_ref;
+    int restore_ref;
     int stop_ref;
     int host_call_ref; /* the C function behind tg_run_push() and tg_vm_call() */
     int code_key_ref;  /* "code" and "message", for error objects */

@@ -132,20 +132,17 @@ static enum tg_err judge_setup(struct tg_vm *vm, struct tg_run *run, const char 
     return err;
 }
 
-/* Calls the function under `ref` with the value under `arg` (LUA_NOREF: with none); *result, unless
- * NULL, receives the reference of its first result. */
-static enum tg_err run_setup(struct tg_vm *vm, int ref, int arg, const char *what, int *result,
-                             struct tg_vm_error *error)
+/* Calls the function under `ref` with the `nargs` values under `args`; *result, unless NULL, receives
+ * the reference of its first result. */
+static enum tg_err run_setup(struct tg_vm *vm, int ref, const int args[], int nargs,
+                             const char *what, int *result, struct tg_vm_error *error)
 {
     struct tg_run run;
-    int nargs = 0;
     if (tg_run_init(&run, vm, NULL, ref) != TG_OK)
         return fail(error, TG_E_NOMEM, "%s: out of memory", vm->file);
     run.cpu_limit_us = TG_MAX(run.cpu_limit_us, SETUP_CPU_US);
-    if (arg != LUA_NOREF) {
-        lua_rawgeti(run.L, LUA_REGISTRYINDEX, arg);
-        nargs = 1;
-    }
+    for (int i = 0; i < nargs; i++)
+        lua_rawgeti(run.L, LUA_REGISTRYINDEX, args[i]);
     while (tg_run_resume(&run, nargs) == TG_RUN_PREEMPTED)
         nargs = 0;
     enum tg_err err = judge_setup(vm, &run, what, result, error);
@@ -214,6 +211,8 @@ static int find_functions(lua_State *L)
         vm->functions[i] = find_function(L, vm, vm->options.functions[i]);
     vm->init_ref = find_function(L, vm, "init");
     vm->configure_ref = find_function(L, vm, "configure");
+    vm->save_ref = find_function(L, vm, "save");
+    vm->restore_ref = find_function(L, vm, "restore");
     vm->stop_ref = find_function(L, vm, "stop");
     return 0;
 }
@@ -223,7 +222,7 @@ static enum tg_err load_plugin(struct tg_vm *vm, struct tg_vm_error *error)
     int chunk = LUA_NOREF;
     enum tg_err err = tg_vm_call(vm, load_chunk, &chunk, error);
     if (err == TG_OK)
-        err = run_setup(vm, chunk, LUA_NOREF, "the file's own code", &vm->plugin_ref, error);
+        err = run_setup(vm, chunk, NULL, 0, "the file's own code", &vm->plugin_ref, error);
     tg_vm_unref(vm, &chunk);
     return err == TG_OK ? tg_vm_call(vm, find_functions, NULL, error) : err;
 }
@@ -295,13 +294,13 @@ void tg_vm_free(struct tg_vm **vmp)
     *vmp = NULL;
 }
 
-/* ---- Instances ------------------------------------------------------------------------------- */
+/* ---- Its beginning and its end --------------------------------------------------------------- */
 
 enum tg_err tg_vm_start(struct tg_vm *vm, struct tg_vm_error *error)
 {
     tg_assert(!vm->frozen);
     if (vm->init_ref != LUA_NOREF) {
-        enum tg_err err = run_setup(vm, vm->init_ref, vm->plugin_ref, "init()", NULL, error);
+        enum tg_err err = run_setup(vm, vm->init_ref, &vm->plugin_ref, 1, "init()", NULL, error);
         if (err != TG_OK)
             return err;
     }
@@ -311,13 +310,77 @@ enum tg_err tg_vm_start(struct tg_vm *vm, struct tg_vm_error *error)
 
 enum tg_err tg_vm_stop(struct tg_vm *vm, struct tg_vm_error *error)
 {
-    return vm->stop_ref != LUA_NOREF ? run_setup(vm, vm->stop_ref, LUA_NOREF, "stop()", NULL, error)
+    return vm->stop_ref != LUA_NOREF ? run_setup(vm, vm->stop_ref, NULL, 0, "stop()", NULL, error)
                                      : TG_OK;
 }
 
+/* ---- State across a reload ------------------------------------------------------------------- */
+
+struct state {
+    int ref; /* of the value */
+    struct tg_str blob;
+    struct tg_blob *out;
+    enum tg_err err;
+    char why[256];
+};
+
+static int encode_state(lua_State *L)
+{
+    const struct tg_marshal_options options = {
+        .root = "state", .bytes = TG_VM_STATE_MAX, .tag = TG_MEM_PLUGIN};
+    struct state *state = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref);
+    if (lua_isnil(L, -1))
+        return 0;
+    state->err =
+        tg_marshal_encode(L, lua_gettop(L), &options, state->out, state->why, sizeof(state->why));
+    return 0;
+}
+
+enum tg_err tg_vm_save(struct tg_vm *vm, struct tg_blob *out, struct tg_vm_error *error)
+{
+    struct state state = {.ref = LUA_NOREF, .out = out};
+    *out = (struct tg_blob){.tag = TG_MEM_PLUGIN};
+    if (vm->save_ref == LUA_NOREF)
+        return TG_OK;
+    enum tg_err err = run_setup(vm, vm->save_ref, NULL, 0, "save()", &state.ref, error);
+    if (err != TG_OK)
+        return err;
+    err = tg_vm_call(vm, encode_state, &state, error);
+    tg_vm_unref(vm, &state.ref);
+    if (err == TG_OK && state.err != TG_OK)
+        return fail(error, state.err, "%s: save(): %s", vm->file,
+                    state.why[0] != '\0' ? state.why : tg_err_text(state.err));
+    return err;
+}
+
+static int decode_state(lua_State *L)
+{
+    struct state *state = lua_touserdata(L, 1);
+    if (tg_marshal_decode(L, state->blob) != TG_OK)
+        return luaL_error(L, "the state of another VM is not well formed");
+    state->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+enum tg_err tg_vm_restore(struct tg_vm *vm, struct tg_str blob, struct tg_vm_error *error)
+{
+    struct state state = {.ref = LUA_NOREF, .blob = blob};
+    if (vm->restore_ref == LUA_NOREF)
+        return TG_OK;
+    enum tg_err err = tg_vm_call(vm, decode_state, &state, error);
+    if (err == TG_OK)
+        err = run_setup(vm, vm->restore_ref, &state.ref, 1, "restore()", NULL, error);
+    tg_vm_unref(vm, &state.ref);
+    return err;
+}
+
+/* ---- Instances ------------------------------------------------------------------------------- */
+
 struct instance {
     struct tg_str blob;
-    int conf;
+    struct tg_str scope;
+    int args[2]; /* of configure(): references of the configuration and of the scope */
     int compiled;
 };
 
@@ -327,36 +390,39 @@ static int decode_conf(lua_State *L)
     struct tg_vm *vm = tg_vm_inline(L);
     if (tg_marshal_decode(L, instance->blob) != TG_OK || lua_type(L, -1) != LUA_TTABLE)
         return luaL_error(L, "%s: the instance's configuration is not a table", vm->file);
-    instance->conf = luaL_ref(L, LUA_REGISTRYINDEX);
+    instance->args[0] = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushlstring(L, instance->scope.p, instance->scope.n);
+    instance->args[1] = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
 static int set_compiled(lua_State *L)
 {
     struct instance *instance = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->conf);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->args[0]);
     lua_pushliteral(L, "compiled");
     lua_rawgeti(L, LUA_REGISTRYINDEX, instance->compiled);
     lua_rawset(L, -3);
     return 0;
 }
 
-enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, int *ref,
+enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, struct tg_str scope, int *ref,
                             struct tg_vm_error *error)
 {
-    struct instance instance = {conf, LUA_NOREF, LUA_NOREF};
+    struct instance instance = {conf, scope, {LUA_NOREF, LUA_NOREF}, LUA_NOREF};
     *ref = LUA_NOREF;
     enum tg_err err = tg_vm_call(vm, decode_conf, &instance, error);
     if (err == TG_OK && vm->configure_ref != LUA_NOREF) {
-        err = run_setup(vm, vm->configure_ref, instance.conf, "configure()", &instance.compiled,
+        err = run_setup(vm, vm->configure_ref, instance.args, 2, "configure()", &instance.compiled,
                         error);
         if (err == TG_OK)
             err = tg_vm_call(vm, set_compiled, &instance, error);
         tg_vm_unref(vm, &instance.compiled);
     }
+    tg_vm_unref(vm, &instance.args[1]);
     if (err != TG_OK)
-        tg_vm_unref(vm, &instance.conf);
-    *ref = instance.conf;
+        tg_vm_unref(vm, &instance.args[0]);
+    *ref = instance.args[0];
     return err;
 }
 

@@ -4,6 +4,7 @@
  * text tg_vm_start()      init(plugin), then the globals are frozen tg_vm_configure()  once per
  * instance: conf decoded, configure(conf) kept at conf.compiled
  *        ... activations (run.h) ...
+ *        tg_vm_save()       save(): what a successor's tg_vm_restore() hands to its restore()
  *        tg_vm_stop()       stop()
  *        tg_vm_free()
  *
@@ -28,6 +29,7 @@
 
 #include <lua.h>
 
+struct tg_blob;
 struct tg_vm;
 struct tg_run;
 struct tg_runner;
@@ -78,13 +80,26 @@ enum tg_err tg_vm_new(const struct tg_vm_options *options, struct tg_vm **out,
 /* Runs init(plugin) where there is one and freezes the globals. Once, before any activation. */
 enum tg_err tg_vm_start(struct tg_vm *vm, struct tg_vm_error *error) TG_MUST_USE;
 
-/* Makes an instance: `conf` is a blob of marshal.h (borrowed); *ref receives the registry reference
- * of its table, for lua_rawgeti(). */
-enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, int *ref,
+/* Makes an instance: `conf` is a blob of marshal.h (borrowed); configure() gets its table and
+ * `scope` (borrowed), a text that is the instance's alone among those of the plugin; *ref receives
+ * the registry reference of the table, for lua_rawgeti(). */
+enum tg_err tg_vm_configure(struct tg_vm *vm, struct tg_str conf, struct tg_str scope, int *ref,
                             struct tg_vm_error *error) TG_MUST_USE;
 
 /* Drops an instance (or any registry reference of this VM); *ref becomes LUA_NOREF. */
 void tg_vm_unref(struct tg_vm *vm, int *ref);
+
+/* Runs save() where there is one, and encodes what it returns into *out (fresh, the caller's; empty
+ * when there is no save() or it returned nothing). TG_E_INVALID: that is no plain data; TG_E_LIMIT:
+ * more than TG_VM_STATE_MAX bytes. */
+enum tg_err tg_vm_save(struct tg_vm *vm, struct tg_blob *out,
+                       struct tg_vm_error *error) TG_MUST_USE;
+
+/* Runs restore(t) where there is one, with `state` (of tg_vm_save(), not empty; borrowed). */
+enum tg_err tg_vm_restore(struct tg_vm *vm, struct tg_str state,
+                          struct tg_vm_error *error) TG_MUST_USE;
+
+#define TG_VM_STATE_MAX ((size_t)1 << 20)
 
 /* Runs stop() where there is one. */
 enum tg_err tg_vm_stop(struct tg_vm *vm, struct tg_vm_error *error) TG_MUST_USE;

@@ -14,8 +14,12 @@
 #include "store/zone.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/fmt.h"
 #include "base/list.h"
+#include "limit/table.h"
 #include "observe/log.h"
+#include "observe/map_watch.h"
 #include "store/lock.h"
 
 #include <pthread.h>
@@ -27,10 +31,12 @@
 #define TEXT_OVERHEAD 16                    /* of the system's allocator */
 #define SHARD_BYTES   ((uint64_t)256 << 10) /* a zone has a shard for each, up to SHARDS_MAX */
 #define SHARDS_MAX    16u
+#define SWEEP_STEPS   256u /* entries looked at while a shard is locked: some microseconds */
 
 struct tg_zones {
     pthread_mutex_t lock;
     struct tg_list list; /* of struct tg_zone */
+    uint64_t pass;       /* number of the sweep that is under way */
 };
 
 struct tg_zone {
@@ -39,9 +45,12 @@ struct tg_zone {
     uint32_t refs; /* under zones->lock */
     enum tg_zone_kind kind;
     uint64_t size;
-    struct tg_str name; /* owned, terminated */
-    struct tg_shared_map *map;
-    struct tg_locks *locks;
+    struct tg_str name;            /* owned, terminated */
+    uint64_t swept;                /* number of the last pass that is through with it */
+    struct tg_shared_map *map;     /* owned; of kind limit its table's */
+    struct tg_locks *locks;        /* owned; of kind limit NULL, as the table is of others */
+    struct tg_limit_table *limits; /* owned */
+    struct tg_map_watch watch;
 };
 
 /* ---- Values ---- */
@@ -135,9 +144,34 @@ static struct tg_shared_map *new_map(enum tg_zone_kind kind, uint64_t size)
     return tg_shared_map_new(&options, (unsigned)TG_MIN(shards, (uint64_t)SHARDS_MAX));
 }
 
+/* What the zone holds its entries in; false when memory is out. */
+static bool open_content(struct tg_zone *zone)
+{
+    if (zone->kind == TG_ZONE_LIMIT) {
+        zone->limits = tg_limit_table_new(TAG, zone->size);
+        zone->map = zone->limits != NULL ? tg_limit_table_map(zone->limits) : NULL;
+        return zone->map != NULL;
+    }
+    zone->map = new_map(zone->kind, zone->size);
+    zone->locks = tg_locks_new();
+    return zone->map != NULL && zone->locks != NULL;
+}
+
+static void watch(struct tg_zone *zone)
+{
+    char room[TG_MAP_WATCH_NAME_MAX];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_fmt_printf(&f, "zone.%s.%.*s", tg_zone_kind_name(zone->kind), TG_STR_ARG(zone->name));
+    tg_map_watch_add(&zone->watch, tg_fmt_str(&f), zone->map);
+}
+
 static void free_zone(struct tg_zone *zone)
 {
-    tg_shared_map_free(&zone->map);
+    tg_map_watch_remove(&zone->watch);
+    if (zone->limits == NULL)
+        tg_shared_map_free(&zone->map);
+    tg_limit_table_free(&zone->limits);
     tg_locks_free(&zone->locks);
     tg_mem_free(TAG, (char *)(uintptr_t)zone->name.p);
     tg_mem_free(TAG, zone);
@@ -154,10 +188,11 @@ static struct tg_zone *new_zone(struct tg_zones *zones, enum tg_zone_kind kind, 
     zone->kind = kind;
     zone->size = size;
     zone->name = tg_str(tg_mem_strndup(TAG, name.p, name.n), name.n);
-    zone->map = new_map(kind, size);
-    zone->locks = tg_locks_new();
-    if (zone->name.p != NULL && zone->map != NULL && zone->locks != NULL)
+    zone->swept = zones->pass;
+    if (zone->name.p != NULL && open_content(zone)) {
+        watch(zone);
         return zone;
+    }
     free_zone(zone);
     return NULL;
 }
@@ -251,6 +286,13 @@ void tg_zone_unref(struct tg_zone **zonep)
         free_zone(zone);
 }
 
+const char *tg_zone_kind_name(enum tg_zone_kind kind)
+{
+    static const char *const names[] = {
+        [TG_ZONE_DICT] = "dict", [TG_ZONE_CACHE] = "cache", [TG_ZONE_LIMIT] = "limit"};
+    return names[kind];
+}
+
 enum tg_zone_kind tg_zone_kind(const struct tg_zone *zone)
 {
     return zone->kind;
@@ -266,6 +308,12 @@ struct tg_shared_map *tg_zone_map(struct tg_zone *zone)
     return zone->map;
 }
 
+struct tg_limit_table *tg_zone_limits(struct tg_zone *zone)
+{
+    tg_assert(zone->kind == TG_ZONE_LIMIT);
+    return zone->limits;
+}
+
 struct tg_locks *tg_zone_locks(struct tg_zone *zone)
 {
     return zone->locks;
@@ -276,4 +324,43 @@ uint64_t tg_zone_used(struct tg_zone *zone)
     struct tg_map_stats stats;
     tg_shared_map_stats(zone->map, &stats);
     return stats.bytes;
+}
+
+/* ---- Sweeping ---- */
+
+/* A zone that this pass, or the one that begins, is not through with: one reference, the caller's;
+ * NULL: there is none. */
+static struct tg_zone *next_to_sweep(struct tg_zones *zones, bool begins)
+{
+    struct tg_zone *found = NULL;
+    tg_assert(pthread_mutex_lock(&zones->lock) == 0);
+    zones->pass += begins;
+    TG_LIST_FOREACH(&zones->list, it)
+    {
+        struct tg_zone *zone = TG_LIST_ENTRY(it, struct tg_zone, link);
+        if (found == NULL && zone->swept != zones->pass)
+            found = zone;
+    }
+    if (found != NULL)
+        found->refs++;
+    tg_assert(pthread_mutex_unlock(&zones->lock) == 0);
+    return found;
+}
+
+bool tg_zones_sweep(struct tg_zones *zones, uint64_t now, uint64_t budget)
+{
+    uint64_t start = tg_clock_mono_now();
+    struct tg_zone *zone = next_to_sweep(zones, false);
+    if (zone == NULL)
+        zone = next_to_sweep(zones, true);
+    for (uint64_t spent = 0; zone != NULL && spent < budget;) {
+        if (tg_shared_map_sweep(zone->map, now, SWEEP_STEPS, budget - spent))
+            zone->swept = zones->pass;
+        tg_zone_unref(&zone);
+        zone = next_to_sweep(zones, false);
+        spent = tg_clock_mono_now() - start;
+    }
+    bool done = zone == NULL;
+    tg_zone_unref(&zone);
+    return done;
 }

@@ -1,6 +1,6 @@
 /* zone.h: memory of a fixed size that plugins share, across requests, workers and reloads.
  *
- * A zone has a kind (dict, cache), a name and a size, and these three make its identity. The
+ * A zone has a kind (dict, cache, limit), a name and a size, and these three make its identity. The
  * process's registry hands the same zone to all who open the same three, so what a configuration
  * declares unchanged is the same zone after a reload; a changed size makes a new, empty one, with a
  * warning. A zone lives as long as somebody has it open.
@@ -8,6 +8,7 @@
  *     struct tg_zones    registry, one for the process
  *     struct tg_zone     +-- base/shared_map: key -> struct tg_zone_slot
  *                        +-- store/lock: locks on keys
+ *                        or, of kind limit, limit/table: who has used how much
  *
  * What to do with the entries is said by store/dict and store/cache.
  *
@@ -29,11 +30,12 @@
 #include "base/shared_map.h"
 #include "base/str.h"
 
+struct tg_limit_table;
 struct tg_locks;
 struct tg_zone;
 struct tg_zones;
 
-enum tg_zone_kind { TG_ZONE_DICT, TG_ZONE_CACHE };
+enum tg_zone_kind { TG_ZONE_DICT, TG_ZONE_CACHE, TG_ZONE_LIMIT };
 
 #define TG_ZONE_SIZE_MIN ((uint64_t)64 << 10)
 #define TG_ZONE_SIZE_MAX ((uint64_t)64 << 30)
@@ -89,10 +91,21 @@ void tg_zone_unref(struct tg_zone **zone);
 enum tg_zone_kind tg_zone_kind(const struct tg_zone *zone);
 struct tg_str tg_zone_name(const struct tg_zone *zone);
 
-/* Entries of the zone; values are struct tg_zone_slot. Borrowed. */
+/* What `kind` is called in configurations; static storage. */
+const char *tg_zone_kind_name(enum tg_zone_kind kind);
+
+/* The counter table of a zone of kind limit. Borrowed. */
+struct tg_limit_table *tg_zone_limits(struct tg_zone *zone);
+
+/* A slice of the search for expired entries in all zones: no longer than some `budget` us. The next
+ * call goes on where this one ended; true when that completed a pass. `now` as the zones' users
+ * have it. One thread at a time. */
+bool tg_zones_sweep(struct tg_zones *zones, uint64_t now, uint64_t budget);
+
+/* Entries of the zone (of kind dict or cache); values are struct tg_zone_slot. Borrowed. */
 struct tg_shared_map *tg_zone_map(struct tg_zone *zone);
 
-/* Locks on the zone's keys. Borrowed. */
+/* Locks on the keys of a zone of kind dict or cache. Borrowed. */
 struct tg_locks *tg_zone_locks(struct tg_zone *zone);
 
 /* Bytes that the zone holds at most now: what its entries are charged. */

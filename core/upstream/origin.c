@@ -348,7 +348,7 @@ bool tg_origin_allow(struct tg_origin *origin, const struct tg_policy *policy, u
 }
 
 static unsigned record_fleet(struct tg_fleet *fleet, const struct tg_policy *policy, uint64_t now,
-                             const struct tg_outcome *outcome)
+                             const struct tg_try_outcome *outcome)
 {
     bool opened = false;
     pthread_mutex_lock(&fleet->lock);
@@ -363,7 +363,7 @@ static unsigned record_fleet(struct tg_fleet *fleet, const struct tg_policy *pol
 
 /* With the origin's lock. */
 static unsigned record_breaker(struct tg_origin *origin, const struct tg_policy *policy,
-                               uint64_t now, const struct tg_outcome *outcome)
+                               uint64_t now, const struct tg_try_outcome *outcome)
 {
     if (!outcome->told) {
         tg_breaker_cancel(&origin->breaker, outcome->origin_probe);
@@ -378,7 +378,7 @@ static unsigned record_breaker(struct tg_origin *origin, const struct tg_policy 
 
 /* With the origin's lock. */
 static unsigned record_outlier(struct tg_origin *origin, const struct tg_policy *policy,
-                               uint32_t targets, uint64_t now, const struct tg_outcome *outcome)
+                               uint32_t targets, uint64_t now, const struct tg_try_outcome *outcome)
 {
     const struct tg_outlier_conf *conf = &policy->outlier;
     bool slow = conf->latency > 0 && outcome->latency > conf->latency;
@@ -392,7 +392,7 @@ static unsigned record_outlier(struct tg_origin *origin, const struct tg_policy 
 }
 
 unsigned tg_origin_record(struct tg_origin *origin, const struct tg_policy *policy,
-                          uint32_t targets, uint64_t now, const struct tg_outcome *outcome)
+                          uint32_t targets, uint64_t now, const struct tg_try_outcome *outcome)
 {
     bool breaks = policy->breaker.ratio > 0;
     bool ejects = policy->outlier.failures > 0 && outcome->told;

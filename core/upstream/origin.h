@@ -125,7 +125,7 @@ bool tg_origin_allow(struct tg_origin *origin, const struct tg_policy *policy, u
                      bool *probe) TG_MUST_USE;
 
 /* How an attempt ended. */
-struct tg_outcome {
+struct tg_try_outcome {
     bool told;        /* false: it says nothing about the origin (the client went away) */
     bool good;        /* an answer that is not a 5xx */
     uint64_t latency; /* us to the head; 0: none came */
@@ -138,7 +138,7 @@ enum tg_change { TG_CHANGE_NONE, TG_CHANGE_EJECTED = 1, TG_CHANGE_OPENED = 2, TG
 /* An attempt is over: breakers and passive health hear of it. `targets`: of the service. Returns
  * bits of enum tg_change. Nothing to do, and no lock taken, where the policy has neither. */
 unsigned tg_origin_record(struct tg_origin *origin, const struct tg_policy *policy,
-                          uint32_t targets, uint64_t now, const struct tg_outcome *outcome);
+                          uint32_t targets, uint64_t now, const struct tg_try_outcome *outcome);
 
 /* Takes a measured time to the head into the mean: it rises at once and falls slowly. */
 void tg_origin_note_latency(struct tg_origin *origin, uint64_t latency, uint64_t now);

@@ -121,7 +121,7 @@ static void record(struct tg_try *try, bool told, bool good, uint64_t latency, u
     try->told = true;
     if (!try->policy->judges)
         return;
-    struct tg_outcome outcome = {told, good, latency, try->fleet_probe, try->origin_probe};
+    struct tg_try_outcome outcome = {told, good, latency, try->fleet_probe, try->origin_probe};
     unsigned changes = tg_origin_record(try->origin, try->policy, try->targets, now, &outcome);
     if (TG_UNLIKELY(changes != TG_CHANGE_NONE))
         log_changes(try, changes);

@@ -4,7 +4,7 @@
 --            itself. Which of them run, and in what order, is decided here, once, when the configuration is
 --            built.
 -- Rules      1. Of instances of one plugin with the same id (or none), the most specific runs:
---               route > service > listener > global.
+--               route > service > listener > global; route and consumer > consumer for a consumer's own.
 --            2. Stages in order: edge, auth, guard, traffic, transform, observe.
 --            3. Inside a stage: higher priority first, then scope (global, listener, service, route), then
 --               the order of declaration; `before` and `after` bend that order as little as they must.
@@ -49,7 +49,8 @@ local function by_priority(position)
   end
 end
 
-local function matches(instance, name)
+--- Whether `name`, of a before or after, means this instance.
+function chain.matches(instance, name)
   return instance.plugin.name == name or instance.name == name or instance.id == name
 end
 
@@ -58,8 +59,8 @@ local function constraints(instances)
   local pairs_of = {}
   for _, instance in ipairs(instances) do
     for _, other in ipairs(instances) do
-      local first = instance.before and matches(other, instance.before) and instance
-      local second = instance.after and matches(other, instance.after) and instance
+      local first = instance.before and chain.matches(other, instance.before) and instance
+      local second = instance.after and chain.matches(other, instance.after) and instance
       if other ~= instance and (first or second) then
         local earlier, later = first or other, first and other or second
         if earlier.plugin.rank > later.plugin.rank then

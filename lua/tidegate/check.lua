@@ -6,6 +6,7 @@
 --            written at that path, `sensitive` when the line must not be quoted, and `severity`.
 -- Context    `cx` connects the walk to its host; every entry is optional:
 --              resolve(kind, value) -> name, or nil, why, hint, suggestion     for S.ref
+--              declared(kind) -> which names there are, in words
 --              opaque(value) -> noun ("a secret") for host objects that are no plain data
 --              reveal(value) -> text for S.secret
 --              unknown(value) -> true for a stand-in whose mistake has been reported already
@@ -49,8 +50,15 @@ local function extended(keys, key)
   return new
 end
 
+-- Whether values of this type must not be shown: its own, or those of a type around it.
+local function is_hidden(t, cx)
+  return t.is_sensitive or cx.hidden
+end
+
+-- `keys` is the way to the value in hand: it grows and shrinks as the check goes, so it is copied here.
 local function problem(cx, keys, fields)
-  fields.keys = keys
+  fields.keys = { unpack(keys) }
+  fields.sensitive = fields.sensitive or cx.hidden
   fields.path = check.path_text(keys)
   fields.severity = fields.severity or "error"
   cx.problems[#cx.problems + 1] = fields
@@ -61,6 +69,9 @@ local function entry_of(t)
   return t.entry or scalars.types[t.kind]
 end
 
+local REF_NOUNS = { ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone",
+                    ["zone.limit"] = "a limit zone" }
+
 local COMPOSITE_NOUNS = {
   list = "a list", map = "a table", record = "a table", secret = "a secret", any = "plain data",
 }
@@ -69,7 +80,7 @@ local COMPOSITE_NOUNS = {
 local function noun_of(t)
   local entry = entry_of(t)
   if entry then return entry.noun end
-  if t.kind == "ref" then return "the name of a " .. t.target end
+  if t.kind == "ref" then return "the name of " .. (REF_NOUNS[t.target] or "a " .. t.target) end
   if t.kind == "enum" then return (#t.values > 1 and "one of " or "") .. check.join(t.values) end
   if t.kind == "one_of" then
     local nouns = {}
@@ -88,8 +99,12 @@ end
 
 local function default_text(t)
   local value = t.default_value
-  if value == nil or type(value) == "table" or t.is_sensitive then return nil end
-  return type(value) == "string" and quote(value) or tostring(value)
+  if value == nil or t.is_sensitive then return nil end
+  if type(value) ~= "table" then return type(value) == "string" and quote(value) or tostring(value) end
+  for _, item in ipairs(value) do
+    if type(item) ~= "string" then return nil end
+  end
+  return #value > 0 and "{ " .. check.join(value) .. " }" or nil
 end
 
 --- What a field takes, in a few words: "integer 0–10, default 1".
@@ -107,26 +122,36 @@ local function got(cx, t, value)
   local opaque = cx.opaque and cx.opaque(value)
   if opaque then return opaque end
   local kind = type(value)
-  if kind == "number" and not t.is_sensitive then return ("number %.14g"):format(value) end
-  if kind == "string" and not t.is_sensitive then return "string " .. quote(value) end
-  if kind == "boolean" and not t.is_sensitive then return tostring(value) end
+  local shown = not is_hidden(t, cx)
+  if kind == "number" and shown then return ("number %.14g"):format(value) end
+  if kind == "string" and shown then return "string " .. quote(value) end
+  if kind == "boolean" and shown then return tostring(value) end
   return (kind == "number" or kind == "string" or kind == "boolean" or kind == "function") and "a " .. kind or
          kind == "table" and "a table" or kind
 end
 
 local function wrong_type(cx, t, value, keys)
   local entry = entry_of(t)
-  local hint = not t.is_sensitive and entry and entry.hint and entry.hint(t, value, keys[#keys]) or nil
+  local hint = not is_hidden(t, cx) and entry and entry.hint and entry.hint(t, value, keys[#keys]) or nil
   if t.kind == "secret" then hint = 'write tg.secret "env:NAME" or tg.secret "file:PATH"' end
   if t.kind == "list" and type(value) ~= "table" and not hint then hint = "write a list: { … }" end
   problem(cx, keys, {
-    code = "wrong_type", hint = hint, sensitive = t.is_sensitive,
+    code = "wrong_type", hint = hint, sensitive = is_hidden(t, cx),
     message = ("expected %s, got %s"):format(noun_of(t), got(cx, t, value)),
   })
   return NOTHING
 end
 
 local validate
+
+-- Checks the value at one more key of the way.
+local function validate_at(t, value, cx, keys, key, is_default)
+  local depth = #keys + 1
+  keys[depth] = key
+  local normal = validate(t, value, cx, keys, is_default)
+  keys[depth] = nil
+  return normal
+end
 
 local function check_scalar(t, value, cx, keys)
   local entry = entry_of(t)
@@ -136,11 +161,11 @@ local function check_scalar(t, value, cx, keys)
   local normal, why, hint = entry.read(t, value, cx, keys)
   if normal ~= nil then return normal end
   if not why then return NOTHING end
-  local range = entry.range and entry.range(t)
+  local range, hidden = entry.range and entry.range(t), is_hidden(t, cx)
   problem(cx, keys, {
-    code = range and why:find "imum" and "out_of_range" or "bad_value", sensitive = t.is_sensitive,
-    message = t.is_sensitive and "not " .. entry.noun or why,
-    hint = hint or (range and "allowed: " .. range),
+    code = range and why:find "imum" and "out_of_range" or "bad_value", sensitive = hidden,
+    message = hidden and "not " .. entry.noun or why,
+    hint = not hidden and hint or (range and "allowed: " .. range) or nil,
   })
   return NOTHING
 end
@@ -152,11 +177,12 @@ function checkers.enum(t, value, cx, keys)
   for _, allowed in ipairs(t.values) do
     if allowed == value then return value end
   end
-  local near = not t.is_sensitive and suggest.nearest(value, t.values) or nil
+  local hidden = is_hidden(t, cx)
+  local near = not hidden and suggest.nearest(value, t.values) or nil
   local all = "one of: " .. table.concat(t.values, ", ")
   problem(cx, keys, {
-    code = "bad_value", suggestion = near, sensitive = t.is_sensitive,
-    message = t.is_sensitive and "not an allowed value" or quote(value) .. " is not an allowed value",
+    code = "bad_value", suggestion = near, sensitive = hidden,
+    message = hidden and "not an allowed value" or quote(value) .. " is not an allowed value",
     hint = near and ("did you mean %s? (%s)"):format(quote(near), all) or all,
   })
   return NOTHING
@@ -175,7 +201,9 @@ function checkers.ref(t, value, cx, keys)
     if type(value) ~= "string" then return wrong_type(cx, t, value, keys) end
     return cx.resolve and NOTHING or value
   end
-  problem(cx, keys, { code = "unknown_name", message = why, hint = hint, suggestion = near })
+  local hidden = is_hidden(t, cx)
+  problem(cx, keys, { code = "unknown_name", message = hidden and "not " .. noun_of(t) or why,
+                      hint = not hidden and hint or nil, suggestion = not hidden and near or nil })
   return NOTHING
 end
 
@@ -254,26 +282,6 @@ local function check_length(t, count, cx, keys)
   if message then problem(cx, keys, { code = "out_of_range", message = message }) end
 end
 
-function checkers.list(t, value, cx, keys)
-  if not is_open_table(t, value, cx, keys) then return NOTHING end
-  local count = list_length(value, cx, keys)
-  if not count then return NOTHING end
-  check_length(t, count, cx, keys)
-  local new, seen = {}, {}
-  for i = 1, count do
-    local item_keys = extended(keys, i)
-    local item = validate(t.item, value[i], cx, item_keys)
-    if item ~= NOTHING then
-      if t.unique and seen[item] then
-        problem(cx, item_keys, { code = "bad_value", message = ("same as item %d"):format(seen[item]) })
-      end
-      seen[item] = i
-      new[#new + 1] = item
-    end
-  end
-  return new
-end
-
 local function sorted_keys(value)
   local keys = {}
   for key in pairs(value) do keys[#keys + 1] = key end
@@ -284,17 +292,53 @@ local function sorted_keys(value)
   return keys
 end
 
+-- Stands for a normalised value in a set: equal values have equal identities, tables too.
+local function identity(value)
+  if type(value) ~= "table" then return value end
+  local parts = {}
+  for i, key in ipairs(sorted_keys(value)) do
+    parts[i] = ("%s %s=%s %s;"):format(type(key), tostring(key), type(value[key]),
+      tostring(identity(value[key])))
+  end
+  return "{" .. table.concat(parts) .. "}"
+end
+
+function checkers.list(t, value, cx, keys)
+  if not is_open_table(t, value, cx, keys) then return NOTHING end
+  local count = list_length(value, cx, keys)
+  if not count then return NOTHING end
+  check_length(t, count, cx, keys)
+  local new, seen = {}, {}
+  for i = 1, count do
+    local item = validate_at(t.item, value[i], cx, keys, i)
+    if item ~= NOTHING then
+      if t.unique then
+        local same = identity(item)
+        if seen[same] then
+          local message = ("same as item %d"):format(seen[same])
+          problem(cx, extended(keys, i), { code = "bad_value", message = message })
+        end
+        seen[same] = i
+      end
+      new[#new + 1] = item
+    end
+  end
+  return new
+end
+
 function checkers.map(t, value, cx, keys)
   if not is_open_table(t, value, cx, keys) then return NOTHING end
   local new = {}
   for _, key in ipairs(sorted_keys(value)) do
-    local name = (type(key) == "string" or type(key) == "number") and key or tostring(key)
+    local name = t.key.is_sensitive and "***" or
+                 (type(key) == "string" or type(key) == "number") and key or tostring(key)
     local item_keys = extended(keys, name)
     local normal_key = validate(t.key, key, cx, item_keys)
     local item = validate(t.value, value[key], cx, item_keys)
     if normal_key ~= NOTHING and item ~= NOTHING then
       if new[normal_key] ~= nil then
-        local message = "the same key twice: " .. quote(tostring(normal_key))
+        local message = "the same key twice: " .. (t.key.is_sensitive and "***" or
+          quote(tostring(normal_key)))
         problem(cx, item_keys, { code = "bad_value", message = message })
       end
       new[normal_key] = item
@@ -330,6 +374,8 @@ end
 local function missing_field(field, cx, keys)
   local hint = "required: " .. noun_of(field)
   if field.doc_text then hint = hint .. " — “" .. field.doc_text .. "”" end
+  local names = field.kind == "ref" and cx.declared and cx.declared(field.target)
+  if names then hint = hint .. "\n" .. names end
   problem(cx, keys, { code = "missing_field", message = "missing", hint = hint, missing = true })
 end
 
@@ -372,45 +418,81 @@ function rules.distinct(rule, value, cx, keys)
   end
 end
 
-function rules.need(rule, value, cx, keys)
+function rules.need(rule, value, cx, keys, t)
   for _, name in ipairs(rule) do
     if not is_present(value, name) then
-      problem(cx, extended(keys, name), { code = "rule", message = "missing", missing = true })
+      problem(cx, extended(keys, name), { code = "rule", message = "missing", missing = true,
+                                          hint = "required: " .. noun_of(t.fields[name]) })
     end
   end
 end
 
-function rules.when(rule, value, cx, keys)
+function rules.when(rule, value, cx, keys, t)
   if value[rule[1]] ~= rule.value then return end
   local before = #cx.problems
-  rules[rule.rule.kind](rule.rule, value, cx, keys)
+  rules[rule.rule.kind](rule.rule, value, cx, keys, t)
+  local why = ("where %s = %s"):format(rule[1], type(rule.value) == "string" and quote(rule.value) or
+                                                  tostring(rule.value))
   for i = before + 1, #cx.problems do
-    cx.problems[i].hint = cx.problems[i].hint or ("required where %s = %s"):format(rule[1],
-      type(rule.value) == "string" and quote(rule.value) or tostring(rule.value))
+    local hint = cx.problems[i].hint
+    cx.problems[i].hint = hint and hint .. ", " .. why or why
+  end
+end
+
+-- Runs the rules over the fields of a record. A field whose value is broken counts as written, and equals
+-- nothing, so that a rule neither repeats what has been said nor waits for the next pass.
+local function check_rules(t, new, broken, cx, keys)
+  local fields = new
+  if broken then
+    fields = {}
+    for name, item in pairs(new) do fields[name] = item end
+    for name in pairs(broken) do fields[name] = {} end
+  end
+  for _, rule in ipairs(t.cross) do rules[rule.kind](rule, fields, cx, keys, t) end
+end
+
+-- A default that comes to an empty table is checked once: with many records it would be as many tables.
+local function validate_default(field, cx, keys, name)
+  if field.empty_default then return field.empty_default end
+  local problems = #cx.problems
+  local normal = validate_at(field, field.default_value, cx, keys, name, true)
+  if type(normal) == "table" and next(normal) == nil and getmetatable(normal) == nil and
+     #cx.problems == problems and not field.checks then
+    field.empty_default = normal
+  end
+  return normal
+end
+
+local function unknown_fields(t, value, cx, keys)
+  local all_known = true
+  for key in next, value do all_known = all_known and t.fields[key] ~= nil end
+  if all_known then return end
+  for _, key in ipairs(sorted_keys(value)) do
+    if t.fields[key] == nil then unknown_field(t, value, key, cx, keys) end
   end
 end
 
 function checkers.record(t, value, cx, keys)
   if not is_open_table(t, value, cx, keys) then return NOTHING end
-  for _, key in ipairs(sorted_keys(value)) do
-    if t.fields[key] == nil then unknown_field(t, value, key, cx, keys) end
-  end
-  local new, sound = {}, true
+  unknown_fields(t, value, cx, keys)
+  local new, broken = {}, nil
   for _, name in ipairs(t.names) do
-    local field, given = t.fields[name], value[name]
-    local field_keys = extended(keys, name)
-    if given == nil then given = field.default_value end
-    if given == nil then
-      if not field.is_optional then missing_field(field, cx, field_keys) end
+    local field, given, normal = t.fields[name], value[name], nil
+    if given ~= nil then
+      normal = validate_at(field, given, cx, keys, name)
+    elseif field.default_value ~= nil then
+      normal = validate_default(field, cx, keys, name)
+    elseif not field.is_optional then
+      missing_field(field, cx, extended(keys, name))
+    end
+    if normal == NOTHING then
+      broken = broken or {}
+      broken[name] = true
     else
-      local normal = validate(field, given, cx, field_keys)
-      if normal == NOTHING then sound = false else new[name] = normal end
+      new[name] = normal
     end
   end
-  -- A rule over fields that are broken anyway would only repeat what has been said.
-  if sound then
-    for _, rule in ipairs(t.cross) do rules[rule.kind](rule, new, cx, keys) end
-  end
+  check_rules(t, new, broken, cx, keys)
   return new
 end
 
@@ -459,7 +541,7 @@ function checkers.one_of(t, value, cx, keys)
     adopt(cx, closest.trial)
   else
     problem(cx, keys, {
-      code = "no_variant", sensitive = t.is_sensitive,
+      code = "no_variant", sensitive = is_hidden(t, cx),
       message = ("expected %s, got %s"):format(noun_of(t), got(cx, t, value)),
     })
   end
@@ -467,17 +549,18 @@ function checkers.one_of(t, value, cx, keys)
 end
 
 local function run_checks(t, normal, cx, keys)
+  local hidden = is_hidden(t, cx)
   for _, fn in ipairs(t.checks) do
     local ran, result, why = pcall(fn, normal, check.path_text(keys))
     if not ran then
-      problem(cx, keys, { code = "bad_check", sensitive = t.is_sensitive,
-                          message = t.is_sensitive and "the schema's own check failed" or
+      problem(cx, keys, { code = "bad_check", sensitive = hidden,
+                          message = hidden and "the schema's own check failed" or
                                     "the schema's own check failed: " .. tostring(result) })
       return NOTHING
     end
     if result == nil then
-      local message = t.is_sensitive and "refused" or tostring(why or "refused")
-      problem(cx, keys, { code = "bad_value", message = message, sensitive = t.is_sensitive })
+      local message = hidden and "refused" or tostring(why or "refused")
+      problem(cx, keys, { code = "bad_value", message = message, sensitive = hidden })
       return NOTHING
     end
     if result ~= true then normal = result end
@@ -485,19 +568,30 @@ local function run_checks(t, normal, cx, keys)
   return normal
 end
 
-function validate(t, value, cx, keys)
-  if cx.unknown and cx.unknown(value) then
-    cx.failures = cx.failures + 1
-    return NOTHING
-  end
-  if t.deprecation then
-    problem(cx, keys, { code = "deprecated", severity = "warning", message = "deprecated",
-                        hint = type(t.deprecation) == "string" and t.deprecation or nil })
-  end
+-- The value by its type, then by the schema's own checks.
+local function checked(t, value, cx, keys)
   local failures = cx.failures
   local normal = (checkers[t.kind] or check_scalar)(t, value, cx, keys)
   if normal == NOTHING or cx.failures > failures or not t.checks then return normal end
   return run_checks(t, normal, cx, keys)
+end
+
+-- `is_default`: nobody wrote the value, so nobody is told that it is deprecated.
+function validate(t, value, cx, keys, is_default)
+  if cx.unknown and cx.unknown(value) then
+    cx.failures = cx.failures + 1
+    return NOTHING
+  end
+  if t.deprecation and not is_default then
+    problem(cx, keys, { code = "deprecated", severity = "warning", message = "deprecated",
+                        sensitive = t.is_sensitive,
+                        hint = type(t.deprecation) == "string" and t.deprecation or nil })
+  end
+  if not t.is_sensitive or cx.hidden then return checked(t, value, cx, keys) end
+  cx.hidden = true
+  local normal = checked(t, value, cx, keys)
+  cx.hidden = false
+  return normal
 end
 
 --- Checks a value.

@@ -2,12 +2,14 @@
 --
 -- Purpose    Everything that is wrong with a configuration is gathered here in one pass and printed once,
 --            each mistake with file, line, column, path, the line itself with a caret, and what to do.
--- Invariants A report carries a name from CODES, whose number is stable: people search for it and `explain`
---            looks it up. A line that holds a secret is never quoted. The same message at the same place
---            counts once, so a loop that makes a mistake a thousand times reports it once.
+-- Invariants A report carries a name from codes.lua, whose number is stable and printed behind the message:
+--            people search for it and `tidegate explain` looks it up. A line that holds a secret is never
+--            quoted. The same message at the same place counts once, so a loop that makes a mistake a
+--            thousand times reports it once.
 -- Ownership  Borrows the texts of the files (`add_source`) to quote from them.
 -- Cost       Nothing until something is wrong. At most LIMIT messages are kept; the rest are counted.
 
+local codes = require "tidegate.codes"
 local source = require "tidegate.source"
 
 local diagnostics = {}
@@ -17,21 +19,6 @@ local LIMIT = 100
 local LONGEST_MESSAGE = 2048
 -- A quoted line longer than this is cut around its caret.
 local WIDEST = 120
-
--- Stable numbers: 10 the script, 11 its surroundings, 12 values, 13 names, 14 plugin files, 15 plugin chains.
-diagnostics.CODES = {
-  syntax = "TG1001", runtime = "TG1002", undeclared_global = "TG1003", bytecode = "TG1004",
-  not_deterministic = "TG1005", unfinished_call = "TG1006", bad_call = "TG1007",
-  unreadable_file = "TG1101", missing_environment = "TG1102", bad_include = "TG1103", bad_secret = "TG1104",
-  wrong_type = "TG1201", bad_value = "TG1202", missing_field = "TG1203", unknown_field = "TG1204",
-  out_of_range = "TG1205", rule = "TG1206", deprecated = "TG1207", no_variant = "TG1208",
-  bad_check = "TG1209",
-  unknown_name = "TG1301", duplicate_name = "TG1302", conflict = "TG1303", nothing_to_serve = "TG1304",
-  unknown_plugin = "TG1401", plugin_syntax = "TG1402", plugin_shape = "TG1403", plugin_global = "TG1404",
-  plugin_require = "TG1405", duplicate_plugin = "TG1406",
-  bad_order = "TG1501", phase_never_runs = "TG1502", duplicate_instance = "TG1503",
-  attached_nowhere = "TG1504",
-}
 
 function diagnostics.new()
   return setmetatable({ list = {}, seen = {}, sources = {}, files = {}, secret_lines = {}, errors = 0,
@@ -56,6 +43,7 @@ function diagnostics:hide_line(file, line)
   self.secret_lines[("%s:%d"):format(file, line)] = true
 end
 
+-- What stands before the message: place, severity and path.
 local function prefix(report)
   local at = {}
   for _, part in ipairs { report.file or false, report.line or false, report.column or false } do
@@ -68,7 +56,7 @@ end
 
 local function add(self, severity, report)
   report.severity = severity
-  report.code = assert(diagnostics.CODES[report.code], "unknown diagnostic code")
+  report.code = codes.number(report.code)
   report.order = #self.list
   local key = prefix(report) .. report.message
   if self.seen[key] then return end
@@ -123,7 +111,7 @@ end
 
 --- One report as people read it.
 function diagnostics:format(report)
-  local lines = { printable(prefix(report) .. report.message) }
+  local lines = { ("%s [%s]"):format(printable(prefix(report) .. report.message), report.code) }
   lines[#lines + 1] = self:excerpt(report)
   if report.hint then lines[#lines + 1] = printable("      = " .. report.hint:gsub("\n", "\n        ")) end
   return table.concat(lines, "\n")

@@ -15,36 +15,45 @@ local quote = require("tidegate.scalars").quote
 
 local language = {}
 
-local NAMED = { listener = "a listener", service = "a service", route = "a route",
-                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone" }
+local NAMED = { listener = "a listener", service = "a service", route = "a route", consumer = "a consumer",
+                ["zone.dict"] = "a dict zone", ["zone.cache"] = "a cache zone",
+                ["zone.limit"] = "a limit zone" }
 -- Names appear in logs, metrics and the keys of state that outlives a reload.
-local NAME = "^[%w_][%w_.-]*$"
+local NAME = { pattern = "^[%w_][%w_.-]*$", hint = 'letters, digits, ".", "_" and "-", at most %d' }
+-- People are consumers too, and called as in their own system.
+local CONSUMER_NAME = { pattern = "^[%w_][%w_.@+:-]*$",
+                        hint = 'letters, digits, ".", "_", "-", "@", "+" and ":", at most %d' }
 local LONGEST_NAME = 128
 local NO_OPTIONS = {}
+local TAKEN = { where = {} } -- stands for a declaration that is not kept
 
 local function check_name(session, where, kind, name)
-  if name:find(NAME) and #name <= LONGEST_NAME then return end
+  local rule = kind == "consumer" and CONSUMER_NAME or NAME
+  if name:find(rule.pattern) and #name <= LONGEST_NAME then return end
   session:report(where, {
     code = "bad_call", message = ("%s is not a name for %s"):format(quote(name), NAMED[kind]),
-    hint = ('letters, digits, ".", "_" and "-", at most %d'):format(LONGEST_NAME),
+    hint = rule.hint:format(LONGEST_NAME),
   })
 end
 
--- Records a declaration; false when its name is taken.
+-- Records a declaration, unless its name is taken.
 local function declare(session, declaration)
   local kind, name = declaration.kind, declaration.name
-  session.by_name[kind] = session.by_name[kind] or {}
-  local first = session.by_name[kind][name]
+  local names = session.by_name[kind] or {}
+  session.by_name[kind] = names
+  local first = names[name]
   if first then
     session:report(declaration.where, {
       code = "duplicate_name", message = ("%s %s is declared twice"):format(kind, quote(name)),
       hint = "first declared at " .. session.cite(first.where),
     })
-    return
+  elseif session.trail then
+    names[name] = TAKEN
+    session.trail:declared(session, declaration)
+  else
+    names[name] = declaration
+    session:add(declaration)
   end
-  session.by_name[kind][name] = declaration
-  session.declarations[#session.declarations + 1] = declaration
-  declaration.position = #session.declarations
 end
 
 -- Waits for the table of `tg.route "name"`; a script that never gives one is told so.
@@ -64,14 +73,15 @@ local function await_table(session, func, name, complete)
 end
 
 local function named(session, kind)
+  local func = kind:match "%w+$"
   return function(name)
     if type(name) ~= "string" then
       error(("tg.%s takes a name: tg.%s \"name\" { … }"):format(kind, kind), 2)
     end
     return await_table(session, kind, name, function(value)
-      local where = session:where(kind:match "%w+$", name)
-      check_name(session, where, kind, name)
-      declare(session, { kind = kind, name = name, value = value, where = where })
+      local declaration = session:declaration(kind, func, name, value)
+      check_name(session, declaration, kind, name)
+      declare(session, declaration)
       -- Nothing refers to a route, and there may be many.
       if kind == "route" then return nil end
       return session:handle { kind = kind, noun = NAMED[kind], text = name, name = name }
@@ -89,14 +99,17 @@ local function settings(session)
       return
     end
     session.settings = { kind = "settings", value = value, where = where }
+    session.admin_given = rawget(value, "admin")
+    if session.trail then session.trail:declared(session, session.settings) end
   end
 end
 
 local function global(session)
   return function(value)
     if type(value) ~= "table" then error("tg.global takes a list of plugins", 2) end
-    session.declarations[#session.declarations + 1] =
-      { kind = "global", name = "", value = value, where = session:where "global" }
+    local declaration = session:declaration("global", "global", "", value)
+    if session.trail then return session.trail:declared(session, declaration) end
+    session:add(declaration)
   end
 end
 
@@ -107,7 +120,12 @@ local function use(session)
     return await_table(session, "use", name, function(conf)
       local instance = { kind = "use", noun = "a plugin", name = name, options = options or NO_OPTIONS,
                          conf = conf, where = session:where("use", name) }
-      session.instances[#session.instances + 1] = instance
+      if session.trail then
+        session.trail:used(session, instance)
+        instance.conf, instance.options = nil, nil
+      else
+        session.instances[#session.instances + 1] = instance
+      end
       return session:handle(instance)
     end)
   end
@@ -128,7 +146,7 @@ local function env(session)
 end
 
 local function read_or_report(session, func, argument, path, code)
-  local text, why = session.host.read_file(session:locate(path))
+  local text, why = session.host.read_file(session:locate(path), func == "secret")
   if text then return text end
   session:report(session:where(func, argument), {
     code = code, message = ("cannot read %s: %s"):format(session:locate(path), why),
@@ -142,10 +160,47 @@ local function file(session)
   end
 end
 
-local function secret_text(session, origin)
+-- The values of a file of NAME=VALUE lines by their names; read once for a configuration.
+local function named_secrets(session, origin, path)
+  local located = session:locate(path)
+  local values = session.secret_files[located]
+  if values then return values end
+  values = {}
+  session.secret_files[located] = values
+  local text, number = read_or_report(session, "secret", origin, path, "bad_secret") or "", 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local name, value = line:match "^%s*([^=#%s][^=]*)=%s*(.-)%s*$"
+    name = name and name:gsub("%s+$", "")
+    local wrong = not name and line:find "^%s*[^#%s]" and "is not NAME=VALUE" or
+                  values[name] and ("names %s again"):format(quote(name))
+    if wrong then
+      session:report(session:where("secret", origin), {
+        code = "bad_secret", message = ("line %d of %s %s"):format(number, located, wrong) })
+    elseif name then
+      values[name] = value
+    end
+  end
+  return values
+end
+
+-- One value of such a file.
+local function named_secret(session, origin, path, name)
+  local values = named_secrets(session, origin, path)
+  if values[name] or next(values) == nil then return values[name] end
+  local names = {}
+  for known in pairs(values) do names[#names + 1] = known end
+  local near = suggest.nearest(name, names)
+  session:report(session:where("secret", origin), {
+    code = "bad_secret", message = ("%s has no line for %s"):format(session:locate(path), quote(name)),
+    hint = near and ("did you mean %s?"):format(quote(near)) or nil })
+end
+
+local function secret_text(session, origin, name)
   local kind, rest = origin:match "^(%l+):(.+)$"
+  if kind == "file" and name then return named_secret(session, origin, rest, name) end
   if kind == "env" then
-    local value = session.host.getenv(rest)
+    local value = session.host.getenv(rest, true)
     if value then return value end
     session:report(session:where("secret", origin), {
       code = "bad_secret", message = ("the environment has no variable %s"):format(rest) })
@@ -162,9 +217,12 @@ local function secret_text(session, origin)
 end
 
 local function secret(session)
-  return function(origin)
+  return function(origin, name)
     if type(origin) ~= "string" then error('tg.secret takes "env:NAME" or "file:PATH"', 2) end
-    local text = secret_text(session, origin)
+    if name ~= nil and (type(name) ~= "string" or not origin:find "^file:") then
+      error('the name of a line goes with a file: tg.secret("file:PATH", "NAME")', 2)
+    end
+    local text = secret_text(session, origin, name)
     if not text then return session:unknown() end
     return session:handle { kind = "secret", noun = "a secret", text = "***", secret = text }
   end

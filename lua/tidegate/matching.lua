@@ -65,6 +65,11 @@ matching.condition = S.custom {
     text, why = check_value(value)
     return text and { kind = regex and "regex" or "value", values = { regex or text } }, why
   end,
+  write = function(condition)
+    if condition.kind == "present" then return true end
+    if condition.kind == "regex" then return "~" .. condition.values[1] end
+    return #condition.values == 1 and condition.values[1] or condition.values
+  end,
 }
 
 --- The name of a query parameter or a cookie.

@@ -9,6 +9,7 @@
 local S = require "tidegate.schema"
 local ip = require "tidegate.ip"
 local matching = require "tidegate.matching"
+local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
 local quote = require("tidegate.scalars").quote
@@ -80,7 +81,7 @@ end
 local host_pattern = pattern_type("a host", "check_host")
 local path_pattern = pattern_type("a path", "check_path")
 
-local strip_prefix = text_type("a path", function(_, value, cx)
+local strip_prefix = traffic.strip_prefix(function(_, value, cx)
   local why, hint = cx.check_path(value)
   if not why and value:find "[*{]" then why, hint = "a prefix has no parameters", 'a plain path: "/v1"' end
   if why then return nil, ("%s is not a path: %s"):format(quote(value), why), hint end
@@ -135,6 +136,7 @@ objects.service = S.record {
     zone = upstream.target_place.zone,
     region = upstream.target_place.region,
   }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
+  path = traffic.service_path,
   builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
   timeout = timeout_type(),
   balance = upstream.balance:doc "how targets are chosen",
@@ -160,8 +162,12 @@ objects.route = S.record {
   sni = S.list(matching.sni, { min = 1, max = 1024, unique = true }):optional()
     :doc "names that the TLS handshake may ask for; never true without TLS",
   priority = S.int { min = -1000000, max = 1000000 }:default(0):doc "before all else; the higher wins",
-  service = S.ref "service":optional():doc "who answers; without one, a plugin must",
-  strip_prefix = strip_prefix:optional():doc "taken off the path before it goes to the service",
+  service = S.ref "service":optional():doc "who answers; without one, a split, a redirect or a plugin must",
+  rewrite = traffic.route_fields.rewrite, redirect = traffic.route_fields.redirect,
+  split = traffic.route_fields.split, canary = traffic.route_fields.canary,
+  mirror = traffic.route_fields.mirror, responses = traffic.route_fields.responses,
+  strip_prefix = strip_prefix:optional()
+    :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
   queue_priority = S.int { min = 0, max = 9 }:optional()
     :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
@@ -170,12 +176,50 @@ objects.route = S.record {
   tags = tags,
 }
 
+local CREDENTIALS_MAX = 16 -- of one kind and consumer: what rotation with overlap needs, and more
+
+-- What proves who a consumer is, or names him elsewhere: one value or several of a kind.
+local function credentials(kinds)
+  local fields = {}
+  for _, kind in ipairs(kinds) do
+    local item = kind.secret and S.secret() or S.string { min = 1, max = 4096 }
+    local one_or_more = S.one_of { one = item, several = S.list(item, { min = 1, max = CREDENTIALS_MAX }) }
+    if kind.secret then one_or_more = one_or_more:sensitive() end
+    fields[kind.name] = one_or_more:optional():doc(kind.doc)
+  end
+  return S.record(fields):default {}
+end
+
+local words = S.list(S.string { min = 1, max = 128, pattern = "^[^%c,]+$" }, { max = 64, unique = true })
+  :default {}
+-- It goes into a header.
+local outside_name = S.string { min = 1, max = 256, pattern = "^[^%c%s][^%c]*$" }
+
+--- The schema of tg.consumer.
+-- @tparam table kinds the host's list of credentials: { name, secret, doc } each
+function objects.consumer(kinds)
+  return S.record {
+    id = outside_name:optional():doc "stays when the name changes; the name unless it is set",
+    custom_id = outside_name:optional():doc "what another system calls the consumer",
+    credentials = credentials(kinds):doc "how the consumer is recognised",
+    groups = words:doc "what acl and other plugins decide by",
+    tags = tags,
+    metadata = S.map(S.string { min = 1, max = 128 }, S.any()):default {}
+      :doc "plain data for plugins: ctx.consumer.metadata",
+    plugins = objects.plugins,
+    routes = S.map(S.ref "route", objects.plugins):default {}
+      :doc "plugins of the consumer's requests on one route, by its name",
+  }
+end
+
 -- Below the least size a zone would hold next to nothing.
 function objects.zone_size()
   return S.bytes { min = "64KiB", max = "64GiB" }
 end
 
 objects.zone_dict = S.record { size = objects.zone_size():doc "memory for all its entries" }
+
+objects.zone_limit = S.record { size = objects.zone_size():doc "memory for all its keys, 62 bytes each" }
 
 objects.zone_cache = S.record {
   size = objects.zone_size():doc "memory for all its entries",
@@ -228,8 +272,11 @@ function objects.settings(limits)
       :doc "where the gateway is: targets of its own zone, then of its region, come first",
     log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
     limits = record_of(tree):default {},
+    responses = traffic.responses,
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
+      write = S.bool():default(false)
+        :doc "reloads may be ordered through ADDRESS:PORT too, by whoever can connect",
     }:optional():doc "without it there is no admin listener",
   }
 end

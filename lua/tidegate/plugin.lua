@@ -104,6 +104,7 @@ local function shape(limits)
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
       cache = objects.zone_size():optional():doc "size of its own cache, for tg.cache()",
+      limit = objects.zone_size():optional():doc "size of its own counter table, for tg.limit",
       timers = S.bool():default(false):doc "sets timers while it serves requests",
       http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
@@ -115,6 +116,8 @@ local function shape(limits)
       :default {}:doc "instruments for ctx.metrics, by name",
     init = fn_type():optional(),
     configure = fn_type():optional(),
+    save = fn_type():optional(),
+    restore = fn_type():optional(),
     stop = fn_type():optional(),
   }
   for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
@@ -395,17 +398,23 @@ local function is_unique(self, instance, loaded)
   return false
 end
 
-local function rank_of(stage)
+--- Place of a stage in their order, from 1.
+function plugin.rank(stage)
   for rank, name in ipairs(plugin.STAGES) do
     if name == stage then return rank end
   end
+end
+
+--- Stage and priority as one number: lower runs earlier.
+function plugin.place(loaded)
+  return loaded.rank * 10000 - loaded.priority
 end
 
 -- Makes the record of a plugin from its checked table.
 local function record(found, value, modules)
   return {
     name = value.name, version = value.version, chunkname = found.file, source = found.text,
-    modules = modules, stage = value.stage, rank = rank_of(value.stage),
+    modules = modules, stage = value.stage, rank = plugin.rank(value.stage),
     priority = value.priority, schema = value.schema, phases = phases_of(value), when = value.when,
     needs = value.needs, limits = value.limits, exports = value.exports,
   }

@@ -13,18 +13,22 @@
 
 local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
+local consumers = require "tidegate.consumers"
 local matching = require "tidegate.matching"
+local model = require "tidegate.inspect.model"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
+local traffic = require "tidegate.traffic"
 local quote = require("tidegate.scalars").quote
 
 local resolve = {}
 resolve.__index = resolve
 
-local ROOTS = { listener = "listeners", service = "services", route = "routes",
-                ["zone.dict"] = "zones", ["zone.cache"] = "zones" }
-local ORDER = { "zone.dict", "zone.cache", "global", "listener", "service", "route" }
+local ROOTS = { listener = "listeners", service = "services", route = "routes", consumer = "consumers",
+                ["zone.dict"] = "zones", ["zone.cache"] = "zones", ["zone.limit"] = "zones" }
+local ORDER = { "zone.dict", "zone.cache", "zone.limit",
+                "global", "listener", "service", "route", "consumer" }
 
 -- Names of one kind in order of the alphabet, for hints.
 local function declared_names(session, kind)
@@ -34,12 +38,28 @@ local function declared_names(session, kind)
   return names
 end
 
+-- Which names of a kind there are, in words.
+local function declared_text(session, kind)
+  local names = declared_names(session, kind)
+  if #names == 0 then return "none is declared" end
+  if #names > 8 then return ("%d are declared"):format(#names) end
+  return "declared: " .. table.concat(names, ", ")
+end
+
+local function use_name(self, kind, name)
+  self.used[kind] = self.used[kind] or {}
+  self.used[kind][name] = true
+  return name
+end
+
 local function resolve_name(self, kind, value)
   local session = self.session
   local object = session:object(value)
-  if object and object.kind == kind then return object.name end
+  if object and object.kind == kind then return use_name(self, kind, object.name) end
   if object or type(value) ~= "string" then return nil end
-  if session.by_name[kind] and session.by_name[kind][value] then return value end
+  if session.by_name[kind] and session.by_name[kind][value] then return use_name(self, kind, value) end
+  -- Nobody knows which groups a consumer with mistakes would be in.
+  if kind == "group" and self.has_broken_consumers then return value end
   local names = declared_names(session, kind)
   local near = suggest.nearest(value, names)
   local why = ("no %s is called %s"):format(kind, quote(value))
@@ -47,9 +67,7 @@ local function resolve_name(self, kind, value)
     local where = session.cite(session.by_name[kind][near].where)
     return nil, why, ("did you mean %s? (%s)"):format(quote(near), where), near
   end
-  if #names == 0 then return nil, why, "none is declared" end
-  if #names > 8 then return nil, why, ("%d are declared"):format(#names) end
-  return nil, why, "declared: " .. table.concat(names, ", ")
+  return nil, why, declared_text(session, kind)
 end
 
 -- What the schema asks its host; see check.lua.
@@ -57,6 +75,7 @@ local function schema_host(self)
   local session = self.session
   return {
     resolve = function(kind, value) return resolve_name(self, kind, value) end,
+    declared = function(kind) return declared_text(session, kind) end,
     opaque = function(value)
       local object = session:object(value)
       return object and object.noun
@@ -74,20 +93,26 @@ local function schema_host(self)
       if instance.path then return end
       local separator = type(keys[1]) == "string" and "." or ""
       instance.path = ("%s%s%s (%s)"):format(self.root, separator, S.path_text(keys), instance.name)
-      instance.scope = self.root
+      local below = keys[1] == "routes" and "." .. S.path_text { keys[1], keys[2] } or ""
+      instance.scope = self.root .. below
       self.attached[#self.attached + 1] = instance
     end,
     compile_regex = session.host.compile_regex,
     check_expr = session.host.check_expr,
     check_host = session.host.check_host,
     check_path = session.host.check_path,
+    path_captures = session.host.path_captures,
+    read_template = session.host.read_template,
+    answer_facts = session.host.answer_facts,
     check_value_regex = session.host.check_value_regex,
   }
 end
 
---- A resolver for one evaluated session.
+--- A resolver for one evaluated session. With `keeps` set before its tree is built it has a `model`
+-- afterwards.
 function resolve.new(session)
-  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {} }, resolve)
+  local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
+                              route_chains = {}, used = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -111,8 +136,10 @@ end
 function resolve:settings(limits)
   local session = self.session
   local declaration = session.settings or { kind = "settings", value = {}, where = {} }
-  local value = check(self, declaration, objects.settings(limits))
+  local t = objects.settings(limits)
+  local value = check(self, declaration, t)
   if not value then return nil end
+  self.checked_settings = { type = t, value = value, where = declaration.where }
   local flat = {}
   for _, limit in ipairs(limits) do
     local at = value.limits
@@ -120,19 +147,42 @@ function resolve:settings(limits)
     flat[limit.path] = at
   end
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
-           log = value.log, limits = flat, admin = value.admin, place = value.place }
+           log = value.log, limits = flat, admin = value.admin, place = value.place,
+           responses = traffic.freeze_responses(value.responses) }
+end
+
+--- The types of what is declared, by kind.
+-- @tparam table kinds the host's list of credentials
+function resolve.types_of(kinds)
+  return { global = objects.plugins, listener = objects.listener, service = objects.service,
+           route = objects.route, ["zone.dict"] = objects.zone_dict, ["zone.cache"] = objects.zone_cache,
+           ["zone.limit"] = objects.zone_limit, consumer = objects.consumer(kinds) }
 end
 
 -- Checks all declarations; each sound one gets `checked`.
-function resolve:objects()
-  local types = { global = objects.plugins, listener = objects.listener, service = objects.service,
-                  route = objects.route, ["zone.dict"] = objects.zone_dict,
-                  ["zone.cache"] = objects.zone_cache }
+function resolve:objects(kinds)
+  local types = resolve.types_of(kinds)
+  self.types = types
   for _, kind in ipairs(ORDER) do
-    for _, declaration in ipairs(self.session.declarations) do
-      if declaration.kind == kind then declaration.checked = check(self, declaration, types[kind]) end
+    for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+      declaration.checked = check(self, declaration, types[kind])
     end
   end
+end
+
+local function each_checked(self, kind)
+  local list = {}
+  for _, declaration in ipairs(self.session.by_kind[kind] or {}) do
+    if declaration.checked then list[#list + 1] = declaration end
+  end
+  return list
+end
+
+--- What is a group: S.ref "group" names one that a consumer is in.
+function resolve:groups()
+  local list = each_checked(self, "consumer")
+  self.has_broken_consumers = #list < #declared_names(self.session, "consumer")
+  self.session.by_name.group = consumers.groups(list)
 end
 
 -- Instances that set nothing share the limits of their plugin.
@@ -151,11 +201,15 @@ local function effective_limits(all, given, loaded, operator)
   return limits
 end
 
--- Schema errors of a plugin's configuration name the schema's file.
-local function cite_schema(problems, loaded)
+-- What a plugin's configuration lacks is shown with the place in the plugin that asks for it.
+local function cite_schema(self, problems, loaded)
+  local source = self.session.diagnostics:source(loaded.chunkname)
   for _, problem in ipairs(problems) do
     if problem.code == "missing_field" and problem.hint then
-      problem.hint = ("%s\n(schema in %s)"):format(problem.hint, loaded.chunkname)
+      local token = source and source:field_of("schema", problem.keys)
+      local place = token and ("at %s:%d"):format(loaded.chunkname, (source:position(token))) or
+                    "in " .. loaded.chunkname
+      problem.hint = ("%s\n(schema %s)"):format(problem.hint, place)
     end
   end
 end
@@ -168,7 +222,7 @@ local function check_instance(self, instance, options_type, limits, operator)
   if not loaded then return end
   local conf
   conf, problems = S.validate(loaded.schema, instance.conf, self.host)
-  cite_schema(problems, loaded)
+  cite_schema(self, problems, loaded)
   session:report_problems(instance.where, instance.path, problems)
   instance.conf, instance.options = nil, nil
   if not options or not conf then return end
@@ -178,6 +232,20 @@ local function check_instance(self, instance, options_type, limits, operator)
   instance.limits = effective_limits(limits, options.limits, loaded, operator)
 end
 
+-- Equal plugins of consumers become one; numbers those that are left.
+local function share_instances(self)
+  local attached = {}
+  local dropped = consumers.settle(self, each_checked(self, "consumer"))
+  for _, instance in ipairs(self.attached) do
+    if not dropped[instance] then
+      attached[#attached + 1] = instance
+      instance.index = #attached
+    end
+  end
+  self.attached = attached
+end
+
+
 --- Loads the plugins of all attached instances and checks their configurations.
 function resolve:instances(limits, operator)
   local options_type = objects.options(limits)
@@ -185,6 +253,7 @@ function resolve:instances(limits, operator)
     instance.index = index
     check_instance(self, instance, options_type, limits, operator)
   end
+  share_instances(self)
 end
 
 -- before and after must name something that exists somewhere.
@@ -229,14 +298,6 @@ local function duplicate_instances(self, list)
   end
 end
 
-local function each_checked(self, kind)
-  local list = {}
-  for _, declaration in ipairs(self.session.declarations) do
-    if declaration.kind == kind and declaration.checked then list[#list + 1] = declaration end
-  end
-  return list
-end
-
 -- Rewrite runs before the route is known, so on a route or service it never would. Plugins that have an
 -- access phase too are made for both places.
 local function phases_that_never_run(self, declaration)
@@ -260,19 +321,19 @@ end
 
 local function check_route_answers(self, declaration)
   local route = declaration.checked
-  if route.service then return end
+  if route.service or route.split or route.redirect then return end
   for _, instance in ipairs(route.plugins) do
     if answers(instance) then return end
   end
   self.session:report(declaration.where, {
     code = "nothing_to_serve", path = root_of(declaration), message = "nothing answers on this route",
-    hint = "give it a service, or a plugin with an access phase",
+    hint = "give it a service, a split, a redirect, or a plugin with an access phase",
   })
 end
 
 local function check_strip_prefix(self, declaration)
   local prefix = declaration.checked.strip_prefix
-  if not prefix or prefix == "/" then return end
+  if not prefix or prefix == true or prefix == "/" then return end
   for i, path in ipairs(declaration.checked.paths) do
     local plain = path:gsub("/%*$", "")
     if plain ~= prefix and plain:sub(1, #prefix + 1) ~= prefix .. "/" then
@@ -283,6 +344,31 @@ local function check_strip_prefix(self, declaration)
       }, { "strip_prefix" })
       return
     end
+  end
+end
+
+local function keys_of(field)
+  local keys = {}
+  for key in field:gsub("%[(%d+)%]", ".%1"):gmatch "[^.]+" do keys[#keys + 1] = tonumber(key) or key end
+  return keys
+end
+
+local function check_traffic(self, declaration)
+  if traffic.is_plain(declaration.checked) then return end
+  local session, where, root = self.session, declaration.where, root_of(declaration)
+  local function has_plugins(name)
+    local service = session.by_name.service[name].checked
+    return service and #service.plugins > 0
+  end
+  traffic.check(declaration.checked, self.host, has_plugins, function(field, code, message, hint)
+    session:report(where, { code = code, path = root .. "." .. field, message = message, hint = hint },
+                   keys_of(field))
+  end)
+  if traffic.redirects_to_itself(declaration.checked) then
+    session:warn(where, {
+      code = "conflict", path = root .. ".redirect", message = "it leads to where the request came from",
+      hint = "say another scheme, host, port, path, prefix or query",
+    }, { "redirect" })
   end
 end
 
@@ -327,9 +413,12 @@ end
 --- What contradicts itself or serves nothing.
 function resolve:consistency()
   local listeners, routes = each_checked(self, "listener"), each_checked(self, "route")
-  for _, kind in ipairs { "listener", "service", "route" } do
+  for _, kind in ipairs { "listener", "service", "route", "consumer" } do
     for _, declaration in ipairs(each_checked(self, kind)) do
       duplicate_instances(self, declaration.checked.plugins)
+      for _, plugins in pairs(kind == "consumer" and declaration.checked.routes or {}) do
+        duplicate_instances(self, plugins)
+      end
       if kind ~= "listener" then phases_that_never_run(self, declaration) end
     end
   end
@@ -337,6 +426,7 @@ function resolve:consistency()
   for _, declaration in ipairs(routes) do
     check_route_answers(self, declaration)
     check_strip_prefix(self, declaration)
+    check_traffic(self, declaration)
   end
   check_addresses(self, listeners)
   check_route_conflicts(self, routes)
@@ -354,7 +444,7 @@ local function warn_of_unattached(session)
     if not instance.path then
       session:warn(instance.where, {
         code = "attached_nowhere", message = ("plugin %s is attached nowhere"):format(quote(instance.name)),
-        hint = "put it into tg.global, or into the plugins of a listener, service or route",
+        hint = "put it into tg.global, or into the plugins of a listener, service, route or consumer",
       })
     end
   end
@@ -398,6 +488,11 @@ end
 local BEFORE_ROUTING = { access = true }
 local AFTER_ROUTING = { rewrite = true }
 
+--- The same for a consumer's own plugins.
+function resolve:chain_index(scopes)
+  return chain_index(self, scopes, AFTER_ROUTING)
+end
+
 function resolve:listeners()
   local list, global = {}, self:global_instances()
   for _, declaration in ipairs(each_checked(self, "listener")) do
@@ -420,7 +515,8 @@ function resolve:services()
       targets[i] = { address = target[1], weight = target.weight, zone = target.zone, region = target.region }
     end
     list[#list + 1] = {
-      name = declaration.name, builtin = value.builtin, targets = targets, timeout = value.timeout,
+      name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
+      targets = targets, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
       health = value.health, breaker = value.breaker, retry = value.retry,
     }
@@ -430,7 +526,7 @@ end
 
 function resolve:zones()
   local list = {}
-  for _, kind in ipairs { "dict", "cache" } do
+  for _, kind in ipairs { "dict", "cache", "limit" } do
     for _, declaration in ipairs(each_checked(self, "zone." .. kind)) do
       local value = declaration.checked
       list[#list + 1] = { kind = kind, name = declaration.name, size = value.size, stale = value.stale }
@@ -439,18 +535,31 @@ function resolve:zones()
   return list
 end
 
+-- The chains of a route, one a listener. Routes of the same plugins share the list.
+local function route_chains(self, listeners, global, of_service, of_route)
+  local key = key_of { of_service, of_route }
+  local known = self.route_chains[key]
+  if known then return known end
+  local chains = {}
+  for i, listener in ipairs(listeners) do
+    chains[i] = chain_index(self, { global, listener.plugins, of_service, of_route }, AFTER_ROUTING)
+  end
+  self.route_chains[key] = chains
+  return chains
+end
+
 function resolve:routes(listeners, services)
   local list, global, index = {}, self:global_instances(), {}
   for i, service in ipairs(services) do index[service.name] = i end
   for _, declaration in ipairs(each_checked(self, "route")) do
-    local value, chains = declaration.checked, {}
+    local value = declaration.checked
     local service = value.service and index[value.service]
-    local of_service = service and services[service].plugins or {}
-    for i, listener in ipairs(listeners) do
-      chains[i] = chain_index(self, { global, listener.plugins, of_service, value.plugins }, AFTER_ROUTING)
+    local function chains_of(to)
+      return route_chains(self, listeners, global, to and services[to].plugins or {}, value.plugins)
     end
     -- The checked table becomes the tree's: with many routes a copy would count.
-    value.name, value.service, value.chains = declaration.name, service or 0, chains
+    value.name, value.service, value.chains = declaration.name, service or 0, chains_of(service)
+    if not traffic.is_plain(value) then traffic.freeze(value, index, chains_of) end
     value.plugins = nil
     for _, field in ipairs(matching.FIELDS) do value[field] = nil end
     list[#list + 1] = value
@@ -465,9 +574,10 @@ function resolve:plugins(operator)
     list[i] = {
       name = loaded.name, version = loaded.version, chunkname = loaded.chunkname, source = loaded.source,
       modules = loaded.modules, stage = loaded.stage, phases = loaded.phases, when = loaded.when,
+      place = plugin.place(loaded),
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
-      dict = loaded.needs.dict, cache = loaded.needs.cache, timers = loaded.needs.timers,
-      events = loaded.needs.events, http = loaded.needs.http,
+      dict = loaded.needs.dict, cache = loaded.needs.cache, limit = loaded.needs.limit,
+      timers = loaded.needs.timers, events = loaded.needs.events, http = loaded.needs.http,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end
@@ -480,6 +590,7 @@ function resolve:instance_list()
     list[i] = {
       plugin = instance.plugin.index, id = instance.id, when = instance.when, conf = instance.checked,
       on_error = instance.on_error, limits = instance.limits, scope = instance.scope,
+      identity = instance.id and instance.scope .. "#" .. instance.id or instance.scope,
       where = self.session.cite(instance.where),
     }
   end
@@ -500,22 +611,27 @@ end
 
 --- Builds the tree.
 -- @tparam table limits the host's list of limits
--- @treturn table|nil nil when anything is wrong (reported)
-function resolve:tree(limits)
+-- @tparam table kinds the host's list of credentials
+function resolve:tree(limits, kinds)
   local diagnostics = self.session.diagnostics
   local settings = self:settings(limits)
-  self:objects()
+  self:objects(kinds)
+  self:groups()
   self:instances(limits, settings and settings.limits or default_limits(limits))
   self:ordering_names()
   self:consistency()
+  consumers.check(self, each_checked(self, "consumer"), kinds)
   if diagnostics.errors > 0 then return nil end
   warn_of_unattached(self.session)
+  self.model = self.keeps and model.of(self)
   local listeners, services = self:listeners(), self:services()
   local routes = self:routes(listeners, services)
+  local consumer_list, consumer_plugins = consumers.tree(self, each_checked(self, "consumer"), routes)
   if diagnostics.errors > 0 then return nil end
   return {
     settings = settings, listeners = without_plugins(listeners), services = without_plugins(services),
     routes = routes, zones = self:zones(), plugins = self:plugins(settings.limits),
+    consumers = consumer_list, consumer_plugins = consumer_plugins,
     instances = self:instance_list(), chains = self.chains,
   }
 end

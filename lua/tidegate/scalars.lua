@@ -8,6 +8,8 @@
 --            read      (type, value, cx) -> normalised value, or nil, why, hint; `why` completes "zone: …"
 --            range     (type) -> short text of what is allowed, for hints; optional
 --            hint      (type, value, key) -> what to write instead of a value of the wrong Lua type; optional
+--            write     (normalised value) -> the value as it is written; optional, for types that make
+--                      records
 --            json      (type) -> the fields of its JSON Schema
 -- Ownership  Constant data; a type's options (min, max, …) are only read.
 -- Cost       One pass over the value.

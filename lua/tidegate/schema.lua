@@ -222,6 +222,24 @@ local function new_rule(kind, fields)
   return setmetatable(fields, Rule)
 end
 
+-- The first field that a rule, or the rule inside it, names and the record has not.
+local function unknown_in_rule(rule, fields)
+  for _, name in ipairs(rule) do
+    if not fields[name] then return name end
+  end
+  return rule.rule and unknown_in_rule(rule.rule, fields)
+end
+
+-- Whether an enum can never have the value that a rule waits for.
+local function never_holds(rule, fields)
+  local field = rule.kind == "when" and fields[rule[1]]
+  if not field or field.kind ~= "enum" then return false end
+  for _, value in ipairs(field.values) do
+    if value == rule.value then return false end
+  end
+  return true
+end
+
 --- Rules across the fields of a record.
 function Type:rules(rules)
   if self.kind ~= "record" then misuse "rules belong to a record" end
@@ -229,8 +247,10 @@ function Type:rules(rules)
   new.cross = {}
   for i, rule in ipairs(rules) do
     if getmetatable(rule) ~= Rule then misuse("rule %d is not a rule", i) end
-    for _, name in ipairs(rule) do
-      if not self.fields[name] then misuse("rule %d names the unknown field %q", i, tostring(name)) end
+    local name = unknown_in_rule(rule, self.fields)
+    if name then misuse("rule %d names the unknown field %q", i, tostring(name)) end
+    if never_holds(rule, self.fields) then
+      misuse("rule %d waits for %s = %q, which is not one of its values", i, rule[1], tostring(rule.value))
     end
     new.cross[i] = rule
   end

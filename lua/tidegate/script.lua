@@ -54,10 +54,20 @@ function script.new(path, host, diagnostics)
   local objects = setmetatable({}, { __mode = "k" })
   return setmetatable({
     path = path, dir = path:match "^(.*/)[^/]*$" or "", host = host, diagnostics = diagnostics,
-    chunks = {}, modules = {}, loading = {}, depth = 0, calls = {},
+    chunks = {}, modules = {}, loading = {}, depth = 0, sites = {},
     objects = objects, handles = handle_behaviour(objects),
-    declarations = {}, by_name = {}, instances = {}, pending = {},
+    declarations = {}, by_kind = {}, by_name = {}, instances = {}, pending = {}, secret_files = {},
   }, script)
+end
+
+--- Keeps a declaration, in the order of all and among those of its kind.
+function script:add(declaration)
+  local kind = declaration.kind
+  local of_kind = self.by_kind[kind] or {}
+  self.by_kind[kind] = of_kind
+  of_kind[#of_kind + 1] = declaration
+  self.declarations[#self.declarations + 1] = declaration
+  declaration.position = #self.declarations
 end
 
 -- What a handle stands for; nil for anything that is no handle of this session.
@@ -88,6 +98,7 @@ end
 
 -- The innermost line of the script on the stack; nil when the script is not running.
 function script:current_line()
+  if self.host.script_line then return self.host.script_line() end
   for level = 3, 200 do
     local info = debug.getinfo(level, "Sl")
     if not info then return nil end
@@ -96,15 +107,41 @@ function script:current_line()
   end
 end
 
+-- What the calls of `tg.<func>` on one line have in common; counts them.
+local function site_of(self, func)
+  local file, line = self:current_line()
+  local lines = self.sites[file or ""] or {}
+  self.sites[file or ""] = lines
+  local funcs = lines[line or 0] or {}
+  lines[line or 0] = funcs
+  local site = funcs[func] or { file = file, line = line, func = func, count = 0 }
+  funcs[func] = site
+  site.count = site.count + 1
+  return site
+end
+
 --- Where the running call of `tg.<func>` stands.
 -- @tparam string func
 -- @tparam[opt] string name its literal argument
 function script:where(func, name)
-  local file, line = self:current_line()
-  local key = ("%d:%s:%s"):format(line or 0, func, file or "")
-  local before = self.calls[key] or 0
-  self.calls[key] = before + 1
-  return { file = file, line = line, func = func, name = name, nth = before > 0 and before + 1 or nil }
+  local site = site_of(self, func)
+  local nth = site.count > 1 and site.count or nil
+  return { file = site.file, line = site.line, func = func, name = name, nth = nth }
+end
+
+--- A declaration by the running call of `tg.<func>`: its `name` and `value`, and all that `where` tells. A
+--  loop may make a hundred thousand of them, so what they share is in one place.
+function script:declaration(kind, func, name, value)
+  local site = site_of(self, func)
+  local nth = site.count > 1 and site.count or nil
+  site.of_declarations = site.of_declarations or {
+    __index = function(declaration, key)
+      if key == "where" then return declaration end
+      if key == "kind" then return kind end
+      return site[key]
+    end,
+  }
+  return setmetatable({ name = name, value = value, nth = nth }, site.of_declarations)
 end
 
 --- "gateway.lua:28", to cite a place in a message.
@@ -244,13 +281,22 @@ local function split_message(self, message)
   end
 end
 
-local CODES_BY_TEXT = { ["undeclared global"] = "undeclared_global" }
-
-local function code_of(message)
-  for text, code in pairs(CODES_BY_TEXT) do
-    if message:find(text, 1, true) then return code end
+-- Where on its line a failure stands, as far as its text tells: the name that it is about, or the token
+-- that the compiler stumbled over. Column and width are nil where the line has no such thing, or more than
+-- one.
+local function place_in_line(self, file, line, message)
+  local source = self.diagnostics:source(file)
+  if not source or not line then return nil end
+  local name = message:match '^undeclared global "([%w_]+)"' or message:match 'has no function "([%w_]+)"' or
+               message:match "^tg[%w.]*%.([%w_]+) " or message:match "^([%w_]+) is not available"
+  local token
+  if name then token = source:name_on_line(line, name) else
+    local near = message:match "near '(.+)'$"
+    token = near and source:only_on_line(line, near)
   end
-  return "runtime"
+  if not token then return nil end
+  local at, column, width = source:position(token)
+  if at == line then return column, width end
 end
 
 -- Runs in the failing stack: keeps the message and the line of the script, whatever was thrown.
@@ -261,8 +307,10 @@ function script:failure(thrown)
   if not file then file, line = self:current_line() end
   message = rest or message
   local near = message:match "did you mean \"([^\"]+)\"%?$"
+  local column, width = place_in_line(self, file, line, message)
   self.diagnostics:error {
-    code = code_of(message), file = file, line = line,
+    code = message:find "^undeclared global" and "undeclared_global" or "runtime",
+    file = file, line = line, column = column, width = width,
     message = near and message:gsub("; did you mean.*$", "") or message,
     hint = near and ("did you mean %q?"):format(near) or nil,
   }
@@ -288,7 +336,9 @@ function script:compile(file, text)
   local chunk, why = load((text:gsub("^#[^\n]*", "")), "@" .. file, "t", self:environment())
   if chunk then return chunk end
   local _, line, message = split_message(self, why)
-  self.diagnostics:error { code = "syntax", file = file, line = line, message = message or why }
+  local column, width = place_in_line(self, file, line, message or "")
+  self.diagnostics:error { code = "syntax", file = file, line = line, column = column, width = width,
+                           message = message or why }
 end
 
 -- Runs a compiled chunk; true and its value, or false when it failed (reported).
@@ -349,8 +399,12 @@ end
 
 --- `tg.include`: runs the files that a pattern below the config's folder names, in alphabetical order.
 function script:include(pattern)
+  local function refuse(message)
+    self:report(self:where("include", pattern), { code = "bad_include", message = message })
+    error(REPORTED, 0)
+  end
   if type(pattern) ~= "string" or not is_below(pattern) then
-    error("tg.include takes a path below the config's folder", 3)
+    refuse "tg.include takes a path below the config's folder"
   end
   local files = { self:locate(pattern) }
   if pattern:find "[*?%[]" then
@@ -359,7 +413,7 @@ function script:include(pattern)
   end
   for _, file in ipairs(files) do
     local text, why = self.host.read_file(file)
-    if not text then error(("cannot read %s: %s"):format(file, why), 3) end
+    if not text then refuse(("cannot read %s: %s"):format(file, why)) end
     self:enter(file, text)
   end
 end

@@ -225,6 +225,19 @@ function source:name_on_line(line, name, argument)
   return found
 end
 
+--- The token that reads like `text` on a line; nil when none or more than one does.
+function source:only_on_line(line, text)
+  local first, last = self:on_line(line)
+  local found
+  for token = first, last do
+    if self:word(token) == text then
+      if found then return nil end
+      found = token
+    end
+  end
+  return found
+end
+
 --- Finds where a file names a field, for tables that no call of the language encloses: the last of `keys`
 --  that is
 -- written `key =`, `.key` or `key(` anywhere.
@@ -237,6 +250,23 @@ function source:field_anywhere(keys)
         local after, before = self:word(token + 1), token > 1 and self:word(token - 1)
         if after == "=" or (before == "." and after == "(") then return token end
       end
+    end
+  end
+end
+
+--- Finds a field in the constructor that `name = f { … }` gives to a function, such as a plugin's schema.
+-- @tparam string name
+-- @tparam table keys the path; its first key must be written there
+-- @treturn integer|nil token
+function source:field_of(name, keys)
+  self:tokens()
+  for token = 1, #self.kind do
+    if self:word(token) == name and self:word(token + 1) == "=" then
+      local open = token + 2
+      while self.kind[open] == "name" or self:word(open) == "." do open = open + 1 end
+      open = self:constructor(open)
+      local found = open and self:locate(open, keys)
+      if found then return found end
     end
   end
 end

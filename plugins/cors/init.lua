@@ -45,19 +45,19 @@ P.schema = S.record {
     :doc 'request headers that scripts may set, or { "*" }; absent: those that the browser asks for',
   exposed = names(S.header_name()):optional():doc 'response headers that scripts may read, or { "*" }',
   credentials = S.bool():default(false):doc "allow cookies, client certificates and HTTP authentication",
+  any_origin_credentials = S.bool():default(false)
+    :doc 'with origins = { "*" }: yes, any site may act as whoever visits it',
   max_age = S.duration { max = "24h" }:optional():doc "how long browsers may keep a preflight's answer",
   private_network = S.bool():default(false):doc "allow requests from public sites into a private network",
 }:check(function(conf)
   for _, origin in ipairs(conf.origins) do
-    if conf.credentials and origin == "*" then
-      return nil, "credentials for every origin would let any site act as your users; list the origins"
+    if origin == "*" and conf.credentials and not conf.any_origin_credentials then
+      return nil, "credentials for every origin would let any site act as your users; list the origins, " ..
+                  "or say any_origin_credentials = true"
     end
   end
-  for _, field in ipairs { "methods", "headers", "exposed" } do
-    if conf.credentials and conf[field] and conf[field][1] == "*" then
-      return nil, ('%s: "*" does not work with credentials: browsers take it literally; list the names')
-        :format(field)
-    end
+  if conf.credentials and conf.exposed and conf.exposed[1] == "*" then
+    return nil, 'exposed: "*" does not work with credentials: browsers take it literally; list the names'
   end
   return true
 end)
@@ -80,11 +80,13 @@ local function answer_edits(conf, value)
   return tg.edits(edits)
 end
 
+local function is_asked(conf, names_allowed) return conf.credentials and names_allowed[1] == "*" end
+
 -- Has the answers stand in for header_filter, where the request's origin tells which by itself.
 local function stand_in(conf, compiled)
   if compiled.any then
     compiled.any:instead_of "header_filter"
-  elseif #conf.origins < STAND_INS and #compiled.origins.wild == 0 then
+  elseif not compiled.origins.any and #conf.origins < STAND_INS and #compiled.origins.wild == 0 then
     for origin, edits in pairs(compiled.exact) do
       edits:instead_of("header_filter", ("header.origin == %q"):format(origin))
     end
@@ -95,8 +97,9 @@ end
 function P.configure(conf)
   local compiled = {
     origins = origins.compile(conf.origins),
-    methods = table.concat(conf.methods, ", "),
-    headers = conf.headers and table.concat(conf.headers, ", "),
+    -- With credentials browsers take "*" literally: the answer is then what the browser asks for.
+    methods = not is_asked(conf, conf.methods) and table.concat(conf.methods, ", ") or nil,
+    headers = conf.headers and not is_asked(conf, conf.headers) and table.concat(conf.headers, ", ") or nil,
     max_age = conf.max_age and ("%d"):format(conf.max_age),
     private_network = conf.private_network,
     exact = {}, -- by origin
@@ -104,7 +107,7 @@ function P.configure(conf)
     refused = answer_edits(conf, nil),
   }
   for origin in pairs(compiled.origins.exact) do compiled.exact[origin] = answer_edits(conf, origin) end
-  if compiled.origins.any then compiled.any = answer_edits(conf, "*") end
+  if compiled.origins.any and not conf.credentials then compiled.any = answer_edits(conf, "*") end
   stand_in(conf, compiled)
   return compiled
 end
@@ -113,7 +116,7 @@ end
 local function preflight_headers(compiled, req)
   local private = compiled.private_network and req:header "access-control-request-private-network" == "true"
   return {
-    ["access-control-allow-methods"] = compiled.methods,
+    ["access-control-allow-methods"] = compiled.methods or req:header "access-control-request-method",
     ["access-control-allow-headers"] = compiled.headers or req:header "access-control-request-headers",
     ["access-control-max-age"] = compiled.max_age,
     ["access-control-allow-private-network"] = private and "true" or nil,

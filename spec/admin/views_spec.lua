@@ -45,7 +45,8 @@ describe("the admin listener shows", function()
     local config = helper.get(where, "/config").json
     assert.same({ { name = "http", address = "127.0.0.1:" .. g.port } }, config.listeners)
     assert.same({ { name = "echo", builtin = "echo", targets = {} } }, config.services)
-    assert.same({ 1, 1, 1, 0 }, { config.routes, config.plugins, config.instances, config.zones })
+    assert.same({ 1, 1, 1, 0, 0 },
+      { config.routes, config.plugins, config.instances, config.zones, config.consumers })
   end)
 
   it("every limit: in force, by default, and how often it was hit", function()

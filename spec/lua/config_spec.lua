@@ -144,7 +144,7 @@ describe("the environment of a config", function()
                           "collectgarbage", "coroutine" } do
     it("has no " .. name, function()
       local text = host.errors("local x = " .. name)
-      assert.matches("gateway.lua:1: " .. name .. " is not available in a config file", text, 1, true)
+      assert.matches("gateway.lua:1:11: " .. name .. " is not available in a config file", text, 1, true)
     end)
   end
 
@@ -170,14 +170,14 @@ local CASES = {
   { "an error object", "error {}", { "gateway.lua:4: error object: a table" } },
   { "an error object that looks like ours", "error { reported = true }",
     { "gateway.lua:4: error object: a table" } },
-  { "an undeclared global", "strng.rep()", { 'gateway.lua:4: undeclared global "strng"' },
+  { "an undeclared global", "strng.rep()", { 'gateway.lua:4:1: undeclared global "strng"' },
     'did you mean "string"?' },
-  { "an unknown function", "tg.rout 'x' {}", { 'gateway.lua:4: tg has no function "rout"' },
+  { "an unknown function", "tg.rout 'x' {}", { 'gateway.lua:4:1: tg has no function "rout"' },
     'did you mean "route"?' },
   { "a declaration without a table", 'tg.route "x"', { 'gateway.lua:4:1: tg.route "x" has no table' },
     'write tg.route "x" { … }' },
   { "a declaration with a string", 'tg.route "x" "y"',
-    { 'gateway.lua:4: tg.route "x" takes a table, got a string' } },
+    { 'gateway.lua:4:1: tg.route "x" takes a table, got a string' } },
   { "a bad name", 'tg.service "a b" { builtin = "echo" }',
     { 'gateway.lua:4:1: "a b" is not a name for a service' } },
   { "a name declared twice", 'tg.service "echo" { builtin = "echo" }',
@@ -191,9 +191,9 @@ local CASES = {
   { "an unreadable file", 'local x = tg.file "no.pem"',
     { "gateway.lua:4:11: cannot read no.pem: no such file" } },
   { "an include that is not there", 'tg.include "no.lua"',
-    { "gateway.lua:4: cannot read no.lua: no such file" } },
+    { "gateway.lua:4:1: cannot read no.lua: no such file" } },
   { "an include outside of the folder", 'tg.include "../x.lua"',
-    { "gateway.lua:4: tg.include takes a path below the config's folder" } },
+    { "gateway.lua:4:1: tg.include takes a path below the config's folder" } },
   { "a module outside of the folder", 'require "..x"',
     { "gateway.lua:4: cannot require \"..x\": a module is a file below the config's folder" } },
   { "a module that is not there", 'require "a.b"',
@@ -252,7 +252,7 @@ local CASES = {
     { "gateway.lua:5:16: routes.x.service: expected the name of a service, got a listener" } },
   { "a route without answer", 'tg.route "x" { plugins = { tg.use "access-log" {} } }',
     { "gateway.lua:4:1: routes.x: nothing answers on this route" },
-    "give it a service, or a plugin with an access phase" },
+    "give it a service, a split, a redirect, or a plugin with an access phase" },
   { "a bad host", 'tg.route "x" { service = "echo", hosts = { "a.*" } }',
     { 'gateway.lua:4:44: routes.x.hosts[1]: "a.*" is not a host: it is malformed' },
     'write "*.example.test"' },
@@ -282,7 +282,7 @@ local CASES = {
     { "gateway.lua:4:46: global[1] (rate-limit).limmit: unknown field" } },
   { "a plugin's missing field", 'tg.route "x" { service = "echo",\n  plugins = { tg.use "rate-limit" {} } }',
     { "gateway.lua:5:15: routes.x.plugins[1] (rate-limit).limit: missing" },
-    "required: an integer\n        (schema in plugins/rate-limit/init.lua)" },
+    "required: an integer\n        (schema at plugins/rate-limit/init.lua:5)" },
   { "a plugin's reference", 'tg.global { tg.use "rate-limit" { limit = 1, peer = "x" } }',
     { 'gateway.lua:4:46: global[1] (rate-limit).peer: no service is called "x"' }, "declared: echo" },
   { "a plugin's option", 'tg.global { tg.use("rate-limit", { on_eror = "skip" }) { limit = 1 } }',
@@ -322,8 +322,9 @@ describe("a mistake", function()
       assert.is_nil(tree)
       local lines, all = {}, reports:render "configuration not loaded"
       for i, report in ipairs(reports:sorted()) do
-        lines[i] = reports:format(report):match "^[^\n]*"
-        assert.matches("^TG%d%d%d%d$", report.code)
+        local line, code = reports:format(report):match "^([^\n]*) %[(TG%d+)%]"
+        assert.equal(report.code, code)
+        lines[i] = line
       end
       assert.same(expected, lines)
       if hint then assert.matches("      = " .. hint, all, 1, true) end
@@ -340,20 +341,22 @@ tg.route "x" { service = "nope", path = {} }]], world())
   it("in an included file names that file", function()
     local text = host.errors(HEAD .. 'tg.include "a.lua"', world { files = {
       ["a.lua"] = '\n(require "tidegate").route "x" { service = "nope" }' } })
-    assert.matches('^a.lua:2:34: routes.x.service: no service is called "nope"\n    2 | %(require', text)
+    assert.matches('^a.lua:2:34: routes.x.service: no service is called "nope" %[TG1301%]\n    2 | %(require',
+                   text)
   end)
 
   it("is a missing file", function()
     local config = require "tidegate.config"
     local tree, reports = config.load { path = "no.lua", host = host.new {} }
     assert.is_nil(tree)
-    assert.equal("cannot read no.lua: no such file\n\n1 error in 1 file — configuration not loaded\n",
+    assert.equal("cannot read no.lua: no such file [TG1101]\n\n" ..
+                 "1 error in 1 file — configuration not loaded\n",
                  reports:render "configuration not loaded")
   end)
 
   it("is shown with its line, a caret and what to do", function()
     assert.equal([[
-gateway.lua:4:37: settings.limits.plugin.cpu: expected a duration, got number 20
+gateway.lua:4:37: settings.limits.plugin.cpu: expected a duration, got number 20 [TG1201]
     4 | tg.settings { limits = { plugin = { cpu = 20 } } }
       |                                     ^^^
       = write cpu = "20ms"
@@ -376,8 +379,8 @@ end)
 describe("a warning", function()
   it("tells of phases that never run, and the configuration loads", function()
     local _, reports = load 'tg.route "x" { service = "echo", plugins = { tg.use "request-id" {} } }'
-    assert.equal([[
-gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): its rewrite phase does not run on a route
+    assert.equal("gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): " .. [[
+its rewrite phase does not run on a route [TG1502]
     4 | tg.route "x" { service = "echo", plugins = { tg.use "request-id" {} } }
       |                                              ^^
       = rewrite runs before routing; attach the plugin globally or to a listener
@@ -388,7 +391,7 @@ gateway.lua:4:46: warning: routes.x.plugins[1] (request-id): its rewrite phase d
 
   it("tells of plugins that are attached nowhere", function()
     local _, reports = load 'local unused = tg.use "no-such-plugin" {}'
-    assert.matches('^gateway.lua:4:16: warning: plugin "no%-such%-plugin" is attached nowhere\n',
+    assert.matches('^gateway.lua:4:16: warning: plugin "no%-such%-plugin" is attached nowhere %[TG1504%]\n',
       reports:render())
   end)
 end)

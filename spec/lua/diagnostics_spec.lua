@@ -17,7 +17,7 @@ describe("a report", function()
     local reports = with("local x = 1\nlocal yy = 2\n", { file = "a.lua", line = 2, column = 7, width = 2,
                          path = "a.b", message = "bad", hint = "do this\nor that" })
     assert.equal([[
-a.lua:2:7: a.b: bad
+a.lua:2:7: a.b: bad [TG1002]
     2 | local yy = 2
       |       ^^
       = do this
@@ -42,7 +42,7 @@ a.lua:2:7: a.b: bad
 
   it("sends no commands to the terminal", function()
     local shown = with("\27[2J", { file = "a.lua", line = 1, message = "\27]0;x\7" }):render()
-    assert.matches("a.lua:1: %?%]0;x%?\n    1 | %?%[2J\n", shown)
+    assert.matches("a.lua:1: %?%]0;x%? %[TG1002%]\n    1 | %?%[2J\n", shown)
   end)
 
   it("is not longer than people read", function()
@@ -58,7 +58,7 @@ a.lua:2:7: a.b: bad
   it("does not quote a line with a secret", function()
     local reports = with("key = 'hunter2'", { file = "a.lua", line = 1, column = 1, message = "bad" })
     reports:hide_line("a.lua", 1)
-    assert.equal("a.lua:1:1: bad\n\n1 error in 1 file\n", reports:render())
+    assert.equal("a.lua:1:1: bad [TG1002]\n\n1 error in 1 file\n", reports:render())
   end)
 end)
 
@@ -88,7 +88,7 @@ describe("reports", function()
   it("count warnings apart", function()
     local reports = with("", { message = "a", severity = "warning" }, { message = "b" })
     assert.equal("1 error, 1 warning in 1 file", reports:summary())
-    assert.matches("^warning: a\n", reports:render())
+    assert.matches("^warning: a %[TG1002%]\n", reports:render())
   end)
 
   it("are nothing when all is well", function() assert.equal("", with(""):render()) end)

@@ -20,7 +20,9 @@ local function messages(text, modules)
   local tree, reports = load(text, modules)
   assert.is_nil(tree)
   local lines = {}
-  for i, report in ipairs(reports:sorted()) do lines[i] = reports:format(report):match "^[^\n]*" end
+  for i, report in ipairs(reports:sorted()) do
+    lines[i] = reports:format(report):match "^([^\n]*) %[TG%d+%]"
+  end
   return lines
 end
 

@@ -126,6 +126,13 @@ describe("lists and maps", function()
     assert.same({ "[3]: same as item 1" }, problems(S.list(S.int(), { unique = true }), { 1, 2, 1 }))
   end)
 
+  it("find repeats of tables by what is in them", function()
+    local t = S.list(S.record { host = S.host(), port = S.port():default(80) }, { unique = true })
+    assert.same({ "[2]: same as item 1" }, problems(t,
+      { { host = "A.test" }, { port = 80, host = "a.test" } }))
+    assert.same({}, problems(t, { { host = "a.test" }, { host = "a.test", port = 81 } }))
+  end)
+
   it("refuse keys that spell one name", function()
     assert.same({ "x-a: the same key twice: \"x-a\"" },
                 problems(S.map(S.header_name(), S.int()), { ["X-A"] = 1, ["x-a"] = 2 }))
@@ -184,6 +191,16 @@ describe("records", function()
     assert.same({ "warning", "use new" }, { found[1].severity, found[1].hint })
   end)
 
+  it("do not warn of a deprecated field that nobody wrote", function()
+    assert.same({}, problems(S.record { old = S.int():default(1):deprecated "use new" }, {}))
+  end)
+
+  it("tell a missing reference which names there are", function()
+    local host = { declared = function(kind) return "declared: a " .. kind end }
+    local _, found = S.validate(S.record { zone = S.ref "zone.dict" }, {}, host)
+    assert.equal("required: the name of a dict zone\ndeclared: a zone.dict", found[1].hint)
+  end)
+
   it("leave a type unchanged by its modifiers", function()
     local base = S.int()
     base:optional():default(3)
@@ -218,11 +235,25 @@ describe("rules", function()
   it("when", function()
     local t = with(S.when("mode", "x", S.need "b"))
     assert.same({}, problems(t, { mode = "y" }))
-    assert.same({ "b: missing" }, problems(t, { mode = "x" }))
+    local _, found = S.validate(t, { mode = "x" })
+    assert.same({ "b", "missing", 'required: an integer, where mode = "x"' },
+                { found[1].path, found[1].message, found[1].hint })
   end)
 
-  it("name fields that exist", function()
+  it("are told in the same pass as broken fields, and not about them", function()
+    local t = with(S.requires("a", "b"), S.distinct("a", "b"), S.when("mode", "x", S.need "b"))
+    assert.same({ 'a: expected an integer, got string "1"', 'a: needs the field "b" too', "b: missing" },
+                problems(t, { a = "1", mode = "x" }))
+    assert.same({ 'b: expected an integer, got string "1"' }, problems(t, { a = 1, b = "1", mode = "x" }))
+  end)
+
+  it("name fields that exist, and values that can be", function()
     assert.has_error(function() with(S.exactly_one("a", "c")) end, 'rule 1 names the unknown field "c"')
+    assert.has_error(function() with(S.when("mode", "x", S.need "c")) end,
+      'rule 1 names the unknown field "c"')
+    assert.has_error(function()
+      S.record { kind = S.enum { "a", "b" }, x = a }:rules { S.when("kind", "c", S.need "x") }
+    end, 'rule 1 waits for kind = "c", which is not one of its values')
   end)
 end)
 
@@ -260,6 +291,63 @@ describe("checks of one's own", function()
   it("are told when they break", function()
     local t = S.int():check(function() error("oops", 0) end)
     assert.same({ ": the schema's own check failed: oops" }, problems(t, 1))
+  end)
+end)
+
+describe("what is sensitive", function()
+  local found
+
+  -- All that people would read of the mistakes, in one text.
+  local function said(t, value)
+    local _, list = S.validate(t, value)
+    found = list
+    local parts = {}
+    for i, problem in ipairs(list) do
+      parts[i] = table.concat({ problem.path, problem.message, problem.hint or "", problem.suggestion or
+        "" }, " ")
+    end
+    return table.concat(parts, "\n")
+  end
+
+  local types = {
+    text = S.string { min = 20 }, pattern = S.string { pattern = "^%d+$" }, word = S.enum { "huntsman" },
+    duration = S.duration(), url = S.url(), header = S.header_name { editable = true },
+      number = S.int { max = 1 },
+    either = S.one_of { a = S.int(), b = S.enum { "x" } }, list = S.list(S.cidr()),
+    record = S.record { inner = S.record { word = S.enum { "huntsman" } } },
+    checked = S.string():check(function(value) return nil, value .. " is bad" end),
+    broken = S.string():check(function(value) error(value) end),
+  }
+  local values = { number = 12345, list = { "hunter2" }, record = { inner = { word = "hunter2" } } }
+
+  for name, t in pairs(types) do
+    it("is not shown by a mistake in it: " .. name, function()
+      local text = said(S.record { field = t:sensitive() }, { field = values[name] or "hunter2 " })
+      assert.not_matches("hunter2", text)
+      assert.not_matches("12345", text)
+      assert.is_true(#found > 0)
+      for _, problem in ipairs(found) do assert.is_true(problem.sensitive) end
+    end)
+  end
+
+  it("is not shown as the key of a map", function()
+    local text = said(S.map(S.string():sensitive(), S.int()), { hunter2 = "x" })
+    assert.not_matches("hunter", text)
+    assert.matches('expected an integer, got string "x"', text)
+  end)
+
+  it("is not shown by what the host says of a name, nor by the line of a deprecated field", function()
+    local host = { resolve = function(_, value) return nil, "no " .. value, "hint " .. value, value end }
+    local _, list = S.validate(S.ref("service"):sensitive(), "hunter2", host)
+    assert.same({ "not the name of a service" }, { list[1].message, list[1].hint, list[1].suggestion })
+    _, list = S.validate(S.string():deprecated("use b"):sensitive(), "hunter2")
+    assert.is_true(list[1].sensitive)
+  end)
+
+  it("does not hide its neighbours", function()
+    assert.matches('got string "shown"', said(S.record { a = S.list(S.int()):sensitive(), b = S.int() },
+                                             { a = { "hidden" }, b = "shown" }))
+    assert.not_matches("hidden", said(S.record { a = S.list(S.int()):sensitive() }, { a = { "hidden" } }))
   end)
 end)
 

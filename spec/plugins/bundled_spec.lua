@@ -11,7 +11,11 @@ local function read(path)
 end
 
 -- The least config with which a plugin loads, where `{}` is not enough.
-local LEAST = { cors = '{ origins = { "*" } }', redirect = '{ to = "/" }' }
+local LEAST = {
+  acl = '{ deny = { "staff" } }', cors = '{ origins = { "*" } }',
+  ["ip-restriction"] = '{ deny = { "192.0.2.1" } }', redirect = '{ to = "/" }',
+  ["rate-limit"] = '{ limit = 1, per = "1s" }', ["request-size-limit"] = '{ body = "1MiB" }',
+}
 
 -- Names of a record's fields, those of records in it included.
 local function field_names(schema, list)

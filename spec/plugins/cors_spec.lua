@@ -105,6 +105,24 @@ describe("cors", function()
     assert_no_cors(get("https://other.test"))
   end)
 
+  it("names what is asked for where browsers take * literally", function()
+    start(('{ origins = { "%s" }, credentials = true, methods = { "*" }, headers = { "*" } }'):format(APP))
+    local response = preflight({ Origin = APP, ["Access-Control-Request-Headers"] = "x-a, x-b",
+                                 ["Access-Control-Request-Method"] = "PATCH" }, "/back")
+    assert.header("access-control-allow-methods", "PATCH", response)
+    assert.header("access-control-allow-headers", "x-a, x-b", response)
+    assert.header("access-control-allow-credentials", "true", response)
+  end)
+
+  it("lets every origin have credentials where that is said in so many words", function()
+    start('{ origins = { "*" }, credentials = true, any_origin_credentials = true }')
+    local response = get("https://anybody.test")
+    assert.header("access-control-allow-origin", "https://anybody.test", response)
+    assert.header("access-control-allow-credentials", "true", response)
+    assert.header("vary", "Origin", response)
+    assert_no_cors(client.get(g.port, "/a"))
+  end)
+
   it("answers preflights itself", function()
     start([[{ origins = { "https://app.example.test" }, methods = { "GET", "PUT" },
               headers = { "X-A", "x-b" }, max_age = "10m", exposed = { "x-c" } }]])
@@ -203,7 +221,7 @@ describe("cors: its config", function()
     { '{ origins = { "https://u@a.test" } }', "origins[1]", "is not an origin" },
     { '{ origins = { "https://a.test", "https://A.test:443" } }', "origins[2]", "same as item 1" },
     { '{ origins = { "*" }, credentials = true }', "", "let any site act as your users" },
-    { '{ origins = { "https://a.test" }, credentials = true, headers = { "*" } }', "", "headers:" },
+    { '{ origins = { "https://a.test" }, credentials = true, exposed = { "*" } }', "", "exposed:" },
     { '{ origins = { "*" }, methods = { "*", "GET" } }', "methods", "write it alone" },
     { '{ origins = { "*" }, methods = { "get" } }', "methods[1]", 'methods are in capitals: "GET"' },
     { '{ origins = { "*" }, max_age = 600 }', "max_age", 'write max_age = "600s"' },

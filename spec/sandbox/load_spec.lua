@@ -58,7 +58,7 @@ local MISTAKES = {
   { "matches for ever", own "local x = ('x'):rep(200):find '.-.-.-.-.-y'", "p.lua:2",
     "too many steps" },
   { "hoards while it is loaded", own "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end",
-    "p.lua:2", "more than 64 MiB" },
+    "p.lua:2", "more than 256 MiB" },
   { "raises in init()", own "function P.init() error 'by design' end", "p.lua:2", "by design" },
   { "raises a table in init()", own "function P.init() error { message = 'by design' } end",
     "p.lua", "by design" },

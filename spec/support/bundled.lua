@@ -39,13 +39,15 @@ function bundled.load(name)
   return run(name)
 end
 
---- Loads a config whose only route uses the plugin with `conf` (text of a Lua table).
+--- Loads a config whose only route uses the plugin with `conf` (text of a Lua table), and whose only
+-- consumer is "somebody" of the group "staff".
 -- @return the messages, as `tidegate check` prints them
 function bundled.check(name, conf)
   local host = config_host.new({ files = { ["gateway.lua"] = ([[
 local tg = require "tidegate"
 tg.listener "http" { address = "127.0.0.1:0" }
 tg.service "echo" { builtin = "echo" }
+tg.consumer "somebody" { groups = { "staff" } }
 tg.route "all" { service = "echo", plugins = { tg.use "%s" %s } }
 ]]):format(name, conf) } })
   host.bundled = find

@@ -14,6 +14,11 @@ host.LIMITS = {
   { path = "plugin_vm.heap", unit = "bytes", default = 2 ^ 25, min = 2 ^ 18, max = 2 ^ 34, doc = "heap" },
 }
 
+host.CREDENTIALS = {
+  { name = "key", secret = true, doc = "API keys" },
+  { name = "subject", secret = false, doc = "names in other systems" },
+}
+
 -- A plugin file with the given stage, phases and further fields as Lua text.
 function host.plugin(name, stage, phases, more)
   local functions = {}
@@ -38,6 +43,19 @@ end
 
 local function check_expr(text)
   if text:find "==%s*$" then return "a value is missing", 'write method == "GET"' end
+end
+
+local function path_captures(path)
+  local names = {}
+  for name in path:gmatch "{(%w+)" do names[#names + 1] = name end
+  return names
+end
+
+local function read_template(text, kind)
+  local names = {}
+  if kind == "path" and text:sub(1, 1) ~= "/" then return nil, "does not begin with a slash", 'write "/a"' end
+  for name in text:gmatch "{([%w_]+)}" do names[#names + 1] = name end
+  return names
 end
 
 local function check_value_regex(pattern)
@@ -68,7 +86,7 @@ end
 function host.new(world)
   local files, env, bundled = world.files or {}, world.env or {}, world.bundled or {}
   return {
-    limits = world.limits or host.LIMITS,
+    limits = world.limits or host.LIMITS, credentials = host.CREDENTIALS,
     read_file = function(path)
       if files[path] then return files[path] end
       return nil, "no such file"
@@ -92,6 +110,8 @@ function host.new(world)
     print = world.print,
     check_path = check_path, check_host = check_host, check_expr = check_expr,
     check_value_regex = check_value_regex, build_routes = build_routes,
+    path_captures = path_captures, read_template = read_template,
+    answer_facts = { "status", "reason", "request_id" },
   }
 end
 

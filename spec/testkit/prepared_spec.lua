@@ -11,12 +11,12 @@ describe("prepared edits", function()
   before_each(t.reset)
 
   -- A plugin whose functions mark what they touched, beside what configure prepares.
-  local function plugin(configure, rest)
+  local function plugin(configure, rest, options)
     return t.plugin(t.source(HEAD .. [[
       function P.configure() ]] .. configure .. [[ end
       function P.access(_, ctx) ctx.upstream:set_header("x-by", "lua") end
       function P.header_filter(_, ctx) ctx.resp:set_header("x-by", "lua") end
-    ]] .. (rest or "") .. "\nreturn P"), {})
+    ]] .. (rest or "") .. "\nreturn P"), {}, options)
   end
 
   it("are the phase, and the function is not called", function()
@@ -57,6 +57,38 @@ describe("prepared edits", function()
     assert.equal("", r.upstream.headers["x-none"])
   end)
 
+  it("leave out what would be filled with nothing", function()
+    local p = plugin([[
+      local function template(text) return tg.template(text, "header") end
+      tg.edits {
+        remove = { "x-q" },
+        fill = { ["x-q"] = template "${query.q}", ["x-none"] = template "${header.absent}",
+                 ["x-fixed"] = "1" },
+      }:instead_of "access"
+    ]])
+    local r = p:run { path = "/?q=a", headers = { ["x-q"] = "mine" } }
+    assert.equal("a", r.upstream.headers["x-q"])
+    assert.equal("1", r.upstream.headers["x-fixed"])
+    assert.request(r.upstream).has.no.header("x-none")
+    assert.request(p:run({ headers = { ["x-q"] = "mine" } }).upstream).has.no.header("x-q")
+  end)
+
+  it("are for those whom they recognise, and the function is for the others", function()
+    local p = plugin([[
+      tg.edits { fill = { ["x-by"] = tg.template("${consumer.name}", "header") } }
+        :instead_of("access", 'method == "GET"', { kind = "key", header = "X-Key" })
+    ]], nil, { consumers = { acme = { credentials = { key = "k1", subject = "s1" } } } })
+    local function by(request)
+      local r = p:run(request)
+      return r.upstream.headers["x-by"], r.consumer.name, r.consumer.credential
+    end
+    assert.same({ "acme", "acme", "key:1" }, { by { headers = { ["x-key"] = "k1" } } })
+    assert.same({ "lua" }, { by { headers = { ["x-key"] = "s1" } } })
+    assert.same({ "lua" }, { by { headers = { ["x-key"] = "" } } })
+    assert.same({ "lua" }, { by {} })
+    assert.same({ "lua" }, { by { method = "POST", headers = { ["x-key"] = "k1" } } })
+  end)
+
   it("apply to every instance as it was configured", function()
     local gw = t.gateway("gateway.lua", { files = {
       ["gateway.lua"] = [[
@@ -94,10 +126,16 @@ describe("prepared edits", function()
     local early = "function P.init() tg.edits {}:instead_of 'access' end"
     assert.matches('edits can be "access" or "header_filter"', why(edits .. "e:instead_of 'log'"), 1, true)
     assert.matches("argument 2 (when):", why(edits .. "e:instead_of('access', 'method ==')"), 1, true)
-    assert.matches("has no function for that", why(edits .. "e:instead_of 'access'", "P.access = nil"), 1, true)
+    assert.matches("has no function for that", why(edits .. "e:instead_of 'access'", "P.access = nil"), 1,
+                   true)
     assert.matches("16 conditions", why(edits .. "for _ = 1, 17 do e:instead_of 'access' end"), 1, true)
     assert.matches("a template made with escape", why("tg.edits { set = { a = tg.template 'x' } }"), 1, true)
     assert.matches("is for configure", why("", early), 1, true)
+    local by = edits .. "e:instead_of('%s', nil, %s)"
+    assert.matches("argument 3 (by): kind: no kind", why(by:format("access", "{ kind = 'kee' }")), 1, true)
+    assert.matches("header: expected the name", why(by:format("access", "{ kind = 'key' }")), 1, true)
+    by = by:format("header_filter", "{ kind = 'key', header = 'a' }")
+    assert.matches("recognised in access", why(by), 1, true)
   end)
 end)
 

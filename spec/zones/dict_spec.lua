@@ -76,7 +76,7 @@ describe("tg.dict", function()
       function ops.get() return { tg.dict():get("own"), tg.dict("shared"):get("n") } end
     ]])
     z:call("set")
-    z.g:reload(helper.CONFIG)
+    z.g:reload(helper.changed(1))
     z.g:wait_for_log("revision 2")
     assert.equal('[1,1]', z:call("get"))
     z.g:reload((helper.CONFIG:gsub('"shared" { size = "1MiB"', '"shared" { size = "2MiB"')))

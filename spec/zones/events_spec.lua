@@ -71,7 +71,7 @@ describe("tg.events", function()
     local z = start("{ events = true }", [[
       function ops.publish() return tg.events.publish("n") end
     ]], [[ tg.events.subscribe("n", function() note "got" end) ]])
-    z.g:reload(helper.CONFIG)
+    z.g:reload(helper.changed(1))
     z.g:wait_for_log("revision 2")
     z:call("publish")
     z:await("noted?key=got", "2")

@@ -49,8 +49,14 @@ tg.listener "http" { address = "127.0.0.1:@PORT@" }
 tg.zone.dict "gates" { size = "64KiB" }
 tg.zone.dict "shared" { size = "1MiB" }
 tg.zone.cache "pages" { size = "1MiB" }
+tg.zone.limit "quota" { size = "1MiB" }
 tg.route "all" { paths = { "/*" }, plugins = { tg.use "./probe.lua" {} } }
 ]]
+
+--- The same with other limits of plugins, so that a reload makes every VM anew.
+function helper.changed(n)
+  return (helper.CONFIG:gsub('cpu = "50ms"', ('cpu = "%dms"'):format(50 + n)))
+end
 
 --- Text of the plugin: `init` is the body of its init, `body` its operations.
 function helper.plugin(needs, body, init)

@@ -71,7 +71,7 @@ describe("tg.queue", function()
   it("hands on what is left when a configuration takes over", function()
     local z = start('flush = "60s", batch = 3')
     z:call("push?n=2")
-    z.g:reload(helper.CONFIG)
+    z.g:reload(helper.changed(1))
     z:await("noted?key=sum", "3")
   end)
 

@@ -112,11 +112,11 @@ describe("tg.timer", function()
       function ops.tick() tg.timer.every("1ms", function() note("ticks-" .. vm) end) return vm end
     ]])
     assert.equal("error limit", z:call("many"))
-    z.g:reload(helper.CONFIG)
+    z.g:reload(helper.changed(1))
     z.g:wait_for_log("revision 2")
     local vm = z:call("tick")
     z:workers("noted?key=x")
-    z.g:reload(helper.CONFIG)
+    z.g:reload(helper.changed(2))
     z.g:wait_for_log("revision 3")
     local at = z:call("noted?key=ticks-" .. vm)
     z:workers("noted?key=x") -- rounds of both loops

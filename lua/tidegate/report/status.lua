@@ -13,6 +13,26 @@ local function names_of(list)
   return #names > 0 and table.concat(names, ", ") or "none"
 end
 
+local function short(digest)
+  return digest:sub(1, 12)
+end
+
+-- One line for each revision, the newest first.
+local function revision_lines(status)
+  local lines = {}
+  for i, revision in ipairs(status.revisions) do
+    lines[i] = ("%-14s %6d  %s  sha256 %s%s"):format(i == 1 and "revisions" or "", revision.revision,
+      revision.since, short(revision.digest),
+      revision.restores and ("  restores %d"):format(revision.restores) or "")
+  end
+  return lines
+end
+
+local function last_reload(last)
+  if not last then return "none" end
+  return ("%s at %s%s"):format(last.result, last.at, last.result == "refused" and ": " .. last.reason or "")
+end
+
 return function(answers)
   local status, config = answers[1], answers[2]
   local lines = {
@@ -20,6 +40,7 @@ return function(answers)
     { "process", ("%d, version %s, %d workers"):format(status.pid, status.version, status.workers) },
     { "configuration", ("%s, revision %d (%d reloads, %d refused)"):format(status.file, status.revision,
       status.reloads, status.reloads_refused) },
+    { "last reload", last_reload(status.last_reload) },
     { "listeners", names_of(config.listeners) },
     { "services", names_of(config.services) },
     { "routes", ("%d, with %d plugins in %d uses"):format(config.routes, config.plugins, config.instances) },
@@ -28,5 +49,6 @@ return function(answers)
     { "memory", columns.size(status.memory_bytes) },
   }
   for i, line in ipairs(lines) do lines[i] = ("%-14s %s"):format(line[1], line[2]) end
+  for _, line in ipairs(revision_lines(status)) do lines[#lines + 1] = line end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -1,7 +1,8 @@
 -- Reads what `check` prints, so that specs can look at parts of it.
 --
--- Each message becomes { text, file, line, column, path, message, hint, suggestion, severity }; `path` is the
--- configuration's, such as routes.orders.retry.atempts, `text` the first line as it was printed.
+-- Each message becomes { text, code, file, line, column, path, message, hint, suggestion, severity };
+-- `path` is the configuration's, such as routes.orders.retry.atempts, `code` such as TG1204, `text` the
+-- first line as it was printed.
 
 local diagnostics = {}
 
@@ -13,7 +14,10 @@ local function read_first_line(line)
     file, number = file:match "^(.-):(%d+)$"
   end
   rest = rest or line
-  local report = { text = line, file = file, line = tonumber(number), column = column, severity = "error" }
+  local plain, code = rest:match "^(.*) %[(TG%d+)%]$"
+  rest = plain or rest
+  local report = { text = line, code = code, file = file, line = tonumber(number), column = column,
+                   severity = "error" }
   if rest:find "^warning: " then report.severity, rest = "warning", rest:sub(10) end
   local path, message = rest:match "^([%w_][^:]*): (.*)$"
   report.path, report.message = path, message or rest

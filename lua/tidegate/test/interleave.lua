@@ -20,6 +20,7 @@ local function twin_of(p)
   if twin then twin:close() end
   twin = assert(world.new(p.world.snapshot))
   twin.core:watch_state(true)
+  twin.core:consumer(p.consumer)
   for service, value in pairs(p.world.origins.services) do twin.origins:set(service, value) end
   twins[p] = twin
   return twin

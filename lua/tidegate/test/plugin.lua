@@ -9,6 +9,7 @@
 -- Cost       Under a millisecond to make, once the configuration is known; some 200 µs a request.
 
 local behaviour = require "tidegate.test.behaviour"
+local consumers = require "tidegate.test.consumers"
 local guard = require "tidegate.test.guard"
 local interleave = require "tidegate.test.interleave"
 local literal = require "tidegate.test.literal"
@@ -40,13 +41,14 @@ local function file_of(given, level)
   return given, {}
 end
 
-local OPTIONS = { limits = true, route = true, id = true, when = true, on_error = true, settings = true }
+local OPTIONS = { limits = true, route = true, id = true, when = true, on_error = true, settings = true,
+                  consumer = true, consumers = true }
 
 local function check_options(options, level)
   for name in pairs(options) do
     if not OPTIONS[name] then
-      error(("t.plugin has no option %q; there are limits, route, when, on_error, id, settings"):format(name),
-            level + 1)
+      error(("t.plugin has no option %q; there are limits, route, consumer, consumers, when, " ..
+             "on_error, id, settings"):format(name), level + 1)
     end
   end
 end
@@ -58,7 +60,7 @@ local function use_of(file, conf, options)
 end
 
 -- The config script of a plugin under test.
-local function script_of(file, conf, options, mocks)
+local function script_of(file, conf, options, mocks, files)
   local lines = {
     'local tg = require "tidegate"',
     'tg.listener "test" { address = "127.0.0.1:80" }',
@@ -67,6 +69,7 @@ local function script_of(file, conf, options, mocks)
   for i, name in ipairs(mocks) do
     lines[#lines + 1] = ('tg.service %q { targets = { { "192.0.2.%d:80" } } }'):format(name, FIRST_MOCK + i)
   end
+  consumers.write(options, lines, files)
   if options.settings then lines[#lines + 1] = "tg.settings " .. literal.write(options.settings) end
   local route = {}
   for name, value in pairs(options.route or {}) do route[name] = value end
@@ -89,7 +92,7 @@ end
 local function read(given, conf, options, mocks, level)
   local file, files = file_of(given, level + 1)
   check_options(options, level + 1)
-  files[CONFIG] = script_of(file, conf, options, mocks)
+  files[CONFIG] = script_of(file, conf, options, mocks, files)
   local snapshot, messages, text = load.config(CONFIG, files)
   return snapshot, localise(messages), text
 end
@@ -116,17 +119,19 @@ local function start(self, level)
   if not new then error(why, level + 1) end
   self.world = new
   self.name = snapshot:plugins()[1].name
+  new.core:consumer(self.consumer)
   for name, value in pairs(self.mock_values) do new.origins:set(name, value) end
 end
 
 --- Loads one instance of a plugin.
 -- @tparam string|source given
 -- @tparam[opt] table conf
--- @tparam[opt] table options limits, route (fields of the route), when, on_error, id, settings
+-- @tparam[opt] table options limits, route (fields of the route), consumer, consumers, when, on_error, id,
+-- settings
 -- @tparam table mocks names of the mock services, and their behaviours by name
 function plugin.new(given, conf, options, mocks)
   local self = setmetatable({ given = given, conf = conf, options = options or {}, mocks = mocks.names,
-                              mock_values = mocks.values }, plugin)
+                              mock_values = mocks.values, consumer = consumers.name(options or {}) }, plugin)
   start(self, 2)
   mocks.attach(self.world)
   guard.own(self)
@@ -207,10 +212,11 @@ function plugin:alive()
   return self.world.core:vm(self.name).alive
 end
 
---- Reads the plugin from its file again and puts it in force, as a reload does: in a new VM, while requests
--- under way end in the old one. Raises when it does not load; the old one then stays.
+--- Reads the plugin from its file again and puts it in force, as a reload does that finds it changed: in a
+-- new VM, which gets what save() returned, while requests under way end in the old one. Raises when it does
+-- not load; the old one then stays.
 function plugin:reload()
-  local ok, why = self.world:adopt(load_world(self, 2))
+  local ok, why = self.world:adopt(load_world(self, 2), true)
   if not ok then error(why, 2) end
   return self
 end

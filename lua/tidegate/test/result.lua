@@ -122,6 +122,7 @@ function result:take_end(event, record, call)
   local failure = record.failures[1]
   self.id, self.route, self.service, self.source = event.request, event.route, event.service, event.source
   self.code, self.aborted = event.error, event.aborted
+  self.consumer = event.consumer or {}
   self.logs, self.failures = record.lines, record.failures
   for _, one in ipairs(record.failures) do self.killed = self.killed or one.kill end
   self.error = failure and failure.what

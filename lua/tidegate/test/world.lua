@@ -40,8 +40,8 @@ function world.new(snapshot)
 end
 
 --- Puts another configuration in force.
-function world:adopt(snapshot)
-  local ok, why = self.core:adopt(snapshot)
+function world:adopt(snapshot, anew)
+  local ok, why = self.core:adopt(snapshot, anew)
   if not ok then return nil, why end
   self.snapshot = snapshot
   coverage.know(snapshot)

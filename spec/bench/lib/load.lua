@@ -40,17 +40,23 @@ local function check(server, found, expected_size)
   end
 end
 
--- options: connections, seconds, headers, path ("/" unless said)
+-- options: connections, seconds, headers, path ("/" unless said), keys (a file of NAME=KEY lines: each
+-- request has the next of these keys in X-Api-Key)
 local function command(bench, server, options)
   local argv = {
     "wrk", "-t1", "-c" .. options.connections, ("-d%ds"):format(options.seconds),
-    "-s", bench.here .. "/lib/wrk_report.lua",
+    "-s", ("%s/lib/%s.lua"):format(bench.here, options.keys and "wrk_keys" or "wrk_report"),
   }
   for _, header in ipairs(options.headers or {}) do
     argv[#argv + 1] = "-H"
     argv[#argv + 1] = header
   end
   argv[#argv + 1] = ("http://127.0.0.1:%d%s"):format(server.port, options.path or "/")
+  if options.keys then
+    argv[#argv + 1] = "--"
+    argv[#argv + 1] = bench.here
+    argv[#argv + 1] = options.keys
+  end
   return argv
 end
 
@@ -88,14 +94,16 @@ function load.latency(bench, server, options)
   return found.p99_us / 1000
 end
 
---- Loads a server for some seconds; returns the CPU time that it spent per request, in µs.
-function load.cost(bench, server, headers, seconds)
+--- Loads a server for some seconds; returns the CPU time that it spent per request, in µs. `keys` as for
+-- begin(); the headers have one of them.
+function load.cost(bench, server, headers, seconds, keys)
   local seen = assert(client.fetch(server.port, "/", headers))
   if seen.status ~= 200 then
     error(("%s: answers %s instead of 200"):format(server.name, seen.status), 0)
   end
   local before = process.cpu(server.pid)
-  local found = wrk(bench, server, { connections = CONNECTIONS, headers = headers, seconds = seconds })
+  local found = wrk(bench, server,
+    { connections = CONNECTIONS, headers = headers, seconds = seconds, keys = keys })
   local spent = process.cpu(server.pid) - before
   check(server, found, seen.size)
   bench:note("%s: %d requests, %.2f us each, core busy %.0f %%", server.name, found.requests,
@@ -105,15 +113,15 @@ end
 
 --- Loads each server in turn, round after round: A B C A B C … The first second of each, in which
 -- it opens its connections to the origin, is not counted. Returns samples[server.name][round].
-function load.interleave(bench, servers, headers)
+function load.interleave(bench, servers, headers, keys)
   local samples = {}
   for _, server in ipairs(servers) do
     samples[server.name] = {}
-    load.cost(bench, server, headers, 1)
+    load.cost(bench, server, headers, 1, keys)
   end
   for round = 1, bench.rounds do
     for _, server in ipairs(servers) do
-      samples[server.name][round] = load.cost(bench, server, headers, bench.seconds)
+      samples[server.name][round] = load.cost(bench, server, headers, bench.seconds, keys)
     end
   end
   return samples

@@ -43,14 +43,14 @@ local function logs(path)
   return text
 end
 
-local function wait_for(server, path)
+local function wait_for(server, path, options)
   local why
-  local ready = process.wait_until(START_DEADLINE, function()
+  local ready = process.wait_until(options.deadline or START_DEADLINE, function()
     if process.ended(server.pid) then
       return "gone"
     end
     local answer
-    answer, why = client.fetch(server.port, "/")
+    answer, why = client.fetch(server.port, "/", options.headers)
     if answer and answer.status ~= 200 then
       answer, why = nil, "status " .. tostring(answer.status)
     end
@@ -64,7 +64,9 @@ local function wait_for(server, path)
 end
 
 --- Starts a server and waits until it answers. kind: "nginx", "haproxy" or "tidegate"; template: a file
--- in peers/; options: name (default: kind), origin (a server), core (default: the gateways').
+-- in peers/; options: name (default: kind), origin (a server), core (default: the gateways'; false: any),
+-- headers (of the request that it answers when it is ready), deadline (seconds for it to serve), marks (more of
+-- them).
 -- Returns nil when the kind is tidegate and there is no binary: the scenario then measures the peers.
 function servers.start(bench, kind, template, options)
   if kind == "tidegate" and not bench.tidegate then
@@ -73,21 +75,23 @@ function servers.start(bench, kind, template, options)
   local port = client.free_port()
   local path = ("%s/%d-%s"):format(bench.dir, port, template)
   local file = assert(io.open(path, "w"))
-  file:write(render(bench, template, {
+  local marks = {
     PORT = tostring(port),
     ORIGIN = options.origin and tostring(options.origin.port),
     DIR = bench.dir,
     PEERS = bench.here .. "/peers",
     BODY = ("tidegate "):rep(114):sub(1, 1024),
-  }))
+  }
+  for name, value in pairs(options.marks or {}) do marks[name] = value end
+  file:write(render(bench, template, marks))
   file:close()
   local server = { name = options.name or kind, port = port }
   server.pid = process.spawn(COMMANDS[kind](bench, path), {
-    core = options.core or bench.gateway_core,
+    core = options.core == nil and bench.gateway_core or options.core,
     stdout = path .. ".out",
     stderr = path .. ".err",
   })
-  wait_for(server, path)
+  wait_for(server, path, options)
   return server
 end
 

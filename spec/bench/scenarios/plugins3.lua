@@ -5,9 +5,9 @@
 --
 -- All are compared before they are measured: the same requests, with and without a request id, from
 -- an allowed and a foreign origin, must give the same answer to the client and the same request to the
--- origin. Left out of the comparison is what differs by design (OWN) and the value of a generated id.
+-- origin; see lib/compare.lua.
 
-local client = require "lib.client"
+local compare = require "lib.compare"
 local load = require "lib.load"
 local stats = require "lib.stats"
 
@@ -20,49 +20,10 @@ local CASES = {
   { name = "a request id", headers = { AGENT, ALLOWED, "X-Request-Id: 0123456789abcdef" } },
 }
 local GIVEN_ID = "0123456789abcdef"
--- Each gateway's own headers about itself and its connections.
-local OWN = { date = true, server = true, via = true, connection = true, ["keep-alive"] = true }
-
 local scenario = {
   figures = { "plugins3.cpu_us", "plugins3.nginx_lua_cpu_us", "plugins3.cpu_vs_nginx_lua", "lua3.cpu_us",
               "lua3.cpu_vs_nginx_lua" },
 }
-
--- What is visible of one exchange, as lines of text that can be compared: the answer's headers, sorted,
--- then what the origin saw. Ids that the gateway made up become "(generated)".
-local function visible(server, case)
-  local answer = assert(client.fetch(server.port, "/seen", case.headers))
-  local lines, id = {}, nil
-  for _, header in ipairs(answer.headers) do
-    if header.name == "x-request-id" then
-      id = header.value
-    end
-    -- The length differs with that of the id.
-    if not OWN[header.name] and header.name ~= "content-length" then
-      lines[#lines + 1] = header.name .. ": " .. header.value
-    end
-  end
-  table.sort(lines)
-  table.insert(lines, 1, "status " .. answer.status)
-  local text = table.concat(lines, "\n") .. "\n-- at the origin\n" .. answer.body
-  if not id or #id < 16 then
-    error(("%s: no request id in the answer to %s:\n%s"):format(server.name, case.name, text), 0)
-  end
-  if id == GIVEN_ID then
-    return text
-  end
-  return (text:gsub(id:gsub("%p", "%%%0"), "(generated)"))
-end
-
-local function compare(ours, theirs)
-  for _, case in ipairs(CASES) do
-    local mine, peer = visible(ours, case), visible(theirs, case)
-    if mine ~= peer then
-      error(("the answers to %s differ.\n%s:\n%s\n%s:\n%s"):format(case.name, ours.name, mine,
-        theirs.name, peer), 0)
-    end
-  end
-end
 
 function scenario.run(bench)
   local origin = bench:origin()
@@ -70,8 +31,8 @@ function scenario.run(bench)
   local tidegate = bench:start("tidegate", "tidegate_plugins3.lua", { origin = origin })
   local in_lua = bench:start("tidegate", "tidegate_lua3.lua", { origin = origin, name = "lua3" })
   if tidegate then
-    compare(tidegate, nginx)
-    compare(in_lua, nginx)
+    compare.same(tidegate, nginx, CASES, GIVEN_ID)
+    compare.same(in_lua, nginx, CASES, GIVEN_ID)
   end
   local samples = load.interleave(bench, { nginx, tidegate, in_lua }, HEADERS)
   bench:report("plugins3.nginx_lua_cpu_us", "us", samples.nginx_lua)

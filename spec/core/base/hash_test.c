@@ -28,6 +28,31 @@ static void test_reference_values(void **state)
         assert_true(tg_hash_keyed(key, message, known[i].n) == known[i].hash);
 }
 
+/* The same messages with 128 bits, from a second implementation that was checked with the published
+ * vector of SipHash-2-4-128. */
+static void test_reference_values_of_128_bits(void **state)
+{
+    static const struct {
+        size_t n;
+        uint64_t a, b;
+    } known[] = {
+        {0, UINT64_C(0xbea58827b2bc7ee7), UINT64_C(0x13030dd6adb62fd)},
+        {1, UINT64_C(0xa8edd36004376ffc), UINT64_C(0x63f02f2bcc73055e)},
+        {8, UINT64_C(0xb4dae3d5e1fe12aa), UINT64_C(0x99c7f935ab164f72)},
+        {15, UINT64_C(0x6c52bdb205557ec1), UINT64_C(0x9017e1eeccd2129)},
+        {63, UINT64_C(0x6f42fe4ee300584c), UINT64_C(0xad6052a70a6b9f07)},
+    };
+    const struct tg_hash_key key = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+    unsigned char message[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof(message); i++)
+        message[i] = (unsigned char)i;
+    for (size_t i = 0; i < TG_COUNT_OF(known); i++) {
+        struct tg_hash_128 hash = tg_hash_keyed_128(key, message, known[i].n);
+        assert_true(hash.a == known[i].a && hash.b == known[i].b);
+    }
+}
+
 static void test_alignment_does_not_matter(void **state)
 {
     const struct tg_hash_key key = {1, 2};
@@ -67,6 +92,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_values),
+        cmocka_unit_test(test_reference_values_of_128_bits),
         cmocka_unit_test(test_alignment_does_not_matter),
         cmocka_unit_test(test_every_bit_counts),
         cmocka_unit_test(test_process_key_is_one_and_secret),

@@ -272,6 +272,49 @@ static void test_memory_failures_leave_a_working_map(void **state)
     }
 }
 
+static void test_a_renewed_entry_lives_on(void **state)
+{
+    struct tg_map_options options = {
+        .tag = TG_MEM_COUNTER, .max_entries = 10, .value_size = 8, .key_room = 16};
+    const struct tg_map_terms terms = {.ttl = 10};
+    struct tg_map_key key = tg_map_key("k", 1);
+    struct tg_map *map = tg_map_new(&options);
+    void *value;
+    (void)state;
+    assert_int_equal(tg_map_obtain(map, key, &terms, 100, &value), TG_OK);
+    tg_map_renew(map, value, 50, 105);
+    assert_ptr_equal(tg_map_get(map, key, 154), value);
+    assert_null(tg_map_get(map, key, 155));
+    assert_int_equal(tg_map_obtain(map, key, &terms, 200, &value), TG_OK);
+    tg_map_renew(map, value, TG_MAP_NEVER, 200);
+    assert_non_null(tg_map_get(map, key, 1000000));
+    tg_map_free(&map);
+}
+
+/* Filled to the last entry, the map takes no more than was said, and one more would not have fitted
+ * by much. */
+static void test_entries_within_bytes_are_within_them(void **state)
+{
+    static const uint64_t sizes[] = {5000, 64 << 10, 300000, 1 << 20, 3000000, 20 << 20};
+    const struct tg_map_terms terms = {0};
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(sizes); i++) {
+        struct tg_map_options options = {
+            .tag = TG_MEM_COUNTER, .value_size = 16, .key_room = 16, .max_entries = 1};
+        size_t before = tg_mem_used(TG_MEM_COUNTER);
+        options.max_entries = tg_map_entries_within(&options, sizes[i]);
+        assert_true(options.max_entries > 0);
+        struct tg_map *map = tg_map_new(&options);
+        for (uint64_t k = 0; k < options.max_entries; k++)
+            assert_int_equal(
+                tg_map_set(map, tg_map_key(&k, sizeof(k)), "0123456789abcdef", &terms, 0), TG_OK);
+        assert_int_equal(tg_map_stats(map)->entries, options.max_entries);
+        assert_in_range(tg_mem_used(TG_MEM_COUNTER) - before, sizes[i] / 100 * 80, sizes[i]);
+        tg_map_free(&map);
+    }
+    assert_int_equal(tg_map_entries_within(&(struct tg_map_options){.key_room = 16}, 100), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +331,8 @@ int main(void)
         cmocka_unit_test(test_an_empty_map_gives_its_entries_back),
         cmocka_unit_test(test_sweep_stops_at_its_steps),
         cmocka_unit_test(test_memory_failures_leave_a_working_map),
+        cmocka_unit_test(test_a_renewed_entry_lives_on),
+        cmocka_unit_test(test_entries_within_bytes_are_within_them),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);
 }

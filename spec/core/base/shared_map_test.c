@@ -102,9 +102,12 @@ static void test_sweep_reaches_every_shard(void **state)
         assert_int_equal(tg_map_set(map, key, &i, &terms, 100), TG_OK);
         tg_shared_map_return(shared, key, &map);
     }
-    tg_shared_map_sweep(shared, 105, 10000, UINT64_MAX);
+    assert_false(tg_shared_map_sweep(shared, 105, 10000, 0));      /* no time */
+    assert_false(tg_shared_map_sweep(shared, 105, 3, UINT64_MAX)); /* not all of any shard */
+    assert_true(tg_shared_map_sweep(shared, 105, 10000, UINT64_MAX));
     tg_shared_map_stats(shared, &stats);
     assert_int_equal(stats.left[TG_MAP_EXPIRED], 500);
+    assert_int_equal(stats.sweeps, 16);
     assert_int_equal(stats.entries, 0);
     tg_shared_map_free(&shared);
 }

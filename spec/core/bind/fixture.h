@@ -52,6 +52,7 @@ static inline void fixture_open(struct fixture *f, const char *text, enum tg_on_
                                         .source = tg_str_c(text),
                                         .exports = f->exports,
                                         .export_count = 1,
+                                        .instances = f->chain,
                                         .instance_count = 1,
                                         .phases = (1u << TG_PHASES) - 1};
     f->instance = (struct tg_instance_conf){.plugin = &f->plugin,
@@ -80,6 +81,8 @@ static inline void fixture_open(struct fixture *f, const char *text, enum tg_on_
     f->snapshot->listeners = &f->listener;
     f->snapshot->listener_count = 1;
     enum tg_err err = tg_vm_set_new(&f->gate, f->snapshot, &vms, &error);
+    if (err == TG_OK)
+        err = tg_vm_set_make_all(vms, &error);
     if (err != TG_OK)
         print_error("%.*s\n", (int)error.n, error.text);
     assert_int_equal(err, TG_OK);

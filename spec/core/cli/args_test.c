@@ -12,8 +12,11 @@
 
 #include <cmocka.h>
 
-static const struct tg_option serve_options[] = {
-    {"single", "", NULL}, {"quiet", "", NULL}, {"admin", "", "ADDRESS"}, {NULL, NULL, NULL}};
+static const struct tg_option serve_options[] = {{"single", "", NULL},
+                                                 {"quiet", "", NULL},
+                                                 {"admin", "", "ADDRESS"},
+                                                 {"H", "", "FIELD"},
+                                                 {NULL, NULL, NULL}};
 static const struct tg_command serve = {
     .name = "serve", .operands = "[FILE]", .max_operands = 1, .options = serve_options};
 static const struct tg_command check = {.name = "check", .operands = "[FILE]", .max_operands = 1};
@@ -64,6 +67,37 @@ static void test_an_option_has_a_value(void **state)
     assert_non_null(strstr(said, "--admin ADDRESS"));
     assert_int_equal(PARSE("serve", "--single=yes"), TG_E_INVALID);
     assert_int_equal(PARSE("serve", "--administer=x"), TG_E_INVALID);
+}
+
+static void test_a_letter_has_one_dash_and_values_come_in_their_order(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("serve", "-H", "a", "--admin", "b", "-H=c", "file"), TG_OK);
+    assert_int_equal(args.given_count, 3);
+    assert_int_equal(args.given[0].option, 3);
+    assert_string_equal(args.given[0].value, "a");
+    assert_int_equal(args.given[1].option, 2);
+    assert_string_equal(args.given[2].value, "c");
+    assert_string_equal(args.values[3], "c");
+    assert_string_equal(args.operands[0], "file");
+    assert_int_equal(PARSE("serve", "--H", "a"), TG_E_INVALID);
+    assert_int_equal(PARSE("serve", "-H"), TG_E_INVALID);
+    assert_non_null(strstr(said, "-H needs a value: -H FIELD"));
+}
+
+static void test_values_are_bounded(void **state)
+{
+    char *argv[3 + 2 * (TG_ARGS_GIVEN_MAX + 1)] = {"tidegate", "serve"};
+    (void)state;
+    for (int i = 0; i <= TG_ARGS_GIVEN_MAX; i++) {
+        argv[2 + 2 * i] = "-H";
+        argv[3 + 2 * i] = "a";
+    }
+    assert_int_equal(parse(argv), TG_E_INVALID);
+    assert_non_null(strstr(said, "more than 32 options with a value"));
+    argv[2 + 2 * TG_ARGS_GIVEN_MAX] = NULL;
+    assert_int_equal(parse(argv), TG_OK);
+    assert_int_equal(args.given_count, TG_ARGS_GIVEN_MAX);
 }
 
 static void test_options_stand_before_or_after_operands(void **state)
@@ -171,6 +205,8 @@ int main(void)
         cmocka_unit_test(test_command_alone),
         cmocka_unit_test(test_options_stand_before_or_after_operands),
         cmocka_unit_test(test_an_option_has_a_value),
+        cmocka_unit_test(test_a_letter_has_one_dash_and_values_come_in_their_order),
+        cmocka_unit_test(test_values_are_bounded),
         cmocka_unit_test(test_after_two_dashes_all_is_operand),
         cmocka_unit_test(test_options_that_stand_for_commands),
         cmocka_unit_test(test_help_after_a_command_is_about_it),

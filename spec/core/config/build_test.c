@@ -3,6 +3,7 @@
  */
 #include "config/build.h"
 
+#include "consumer/store.h"
 #include "fixture.h"
 #include "route/table.h"
 #include "script/marshal.h"
@@ -109,7 +110,13 @@ static void the_route_table_answers_with_indexes(void **state)
     assert_str("z", z->name);
     assert_str("/v1", z->strip_prefix);
     assert_int_equal(9000000, z->io_timeout);
-    assert_int_equal(z->service->connect_timeout, z->connect_timeout);
+    assert_int_equal(0, z->connect_timeout); /* the service's then */
+    assert_null(z->rewrite);
+    assert_null(z->redirect);
+    assert_null(z->split);
+    assert_null(z->canary);
+    assert_null(z->mirror);
+    assert_null(z->answers);
     assert_ptr_equal(&snapshot->services[0], z->service);
     assert_ptr_equal(&snapshot->routes[1], a);
     assert_true(a->preserve_host);
@@ -208,6 +215,45 @@ static void chains_are_ordered_and_belong_to_listeners(void **state)
     assert_int_equal(0, listeners[1].chains->phase[TG_PHASE_ACCESS].n);
 }
 
+static void consumers_are_found_and_share_their_plugins(void **state)
+{
+    (void)state;
+    const struct tg_consumer *a, *b, *c;
+    struct tg_consumer_match match;
+    write_plugins();
+    write_file("key", "the-key\n");
+    load_text(HEAD "tg.route 'r' { service = 'echo' }\n"
+                   "tg.consumer 'a' { id = '1', groups = { 'x' }, metadata = { n = 1 },\n"
+                   "  credentials = { key = tg.secret 'file:key', subject = { 's', 't' } },\n"
+                   "  plugins = { tg.use './one.lua' {} } }\n"
+                   "tg.consumer 'b' { plugins = { tg.use './one.lua' {} } }\n"
+                   "tg.consumer 'c' { routes = { r = { tg.use './one.lua' {} } } }\n");
+    struct tg_consumer_store *store = snapshot->consumers;
+
+    assert_int_equal(3, snapshot->consumer_count);
+    assert_int_equal(TG_OK, tg_consumer_find(store, TG_STR("a"), &a));
+    assert_int_equal(TG_OK, tg_consumer_find(store, TG_STR("b"), &b));
+    assert_int_equal(TG_OK, tg_consumer_find(store, TG_STR("c"), &c));
+    assert_str("1", a->id);
+    assert_true(tg_consumer_words_have(a->groups, TG_STR("x")));
+    assert_true(a->metadata.n > 0);
+    assert_int_equal(TG_OK,
+                     tg_consumer_find_by(store, TG_CREDENTIAL_KEY, TG_STR("the-key"), &match));
+    assert_ptr_equal(a, match.consumer);
+    assert_int_equal(TG_OK, tg_consumer_find_by(store, TG_CREDENTIAL_SUBJECT, TG_STR("t"), &match));
+    assert_int_equal(2, match.nth);
+    assert_int_equal(a->plugins, b->plugins);
+    const struct tg_consumer_plugins *shared = &snapshot->consumer_plugins[a->plugins - 1];
+    const struct tg_consumer_plugins *own = &snapshot->consumer_plugins[c->plugins - 1];
+    assert_int_equal(1, shared->chains->phase[TG_PHASE_ACCESS].n);
+    assert_int_equal(0, shared->route_count);
+    assert_int_equal(0, own->chains->phase[TG_PHASE_ACCESS].n);
+    assert_int_equal(1, own->route_count);
+    assert_int_equal(0, own->routes[0].route);
+    assert_ptr_equal(shared->chains->phase[TG_PHASE_ACCESS].v[0],
+                     own->routes[0].chains->phase[TG_PHASE_ACCESS].v[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +267,7 @@ int main(void)
         TEST(instances_carry_normalised_configurations),
         TEST(conditions_are_compiled),
         TEST(chains_are_ordered_and_belong_to_listeners),
+        TEST(consumers_are_found_and_share_their_plugins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

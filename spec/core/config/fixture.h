@@ -6,6 +6,7 @@
 #ifndef TG_SPEC_CORE_CONFIG_FIXTURE_H
 #define TG_SPEC_CORE_CONFIG_FIXTURE_H
 
+#include "config/inspect.h"
 #include "config/load.h"
 
 #include "base/mem.h"

@@ -38,9 +38,10 @@ static void mistakes_are_all_written(void **state)
     assert_int_equal(TG_E_CONFIG, load());
 
     assert_null(snapshot);
-    assert_non_null(strstr(text, "gateway.lua:4:15: settings.worker: unknown field\n"));
+    assert_non_null(strstr(text, "gateway.lua:4:15: settings.worker: unknown field [TG1204]\n"));
     assert_non_null(strstr(text, "      = did you mean \"echo\"?"));
-    assert_non_null(strstr(text, "routes.r.paths[1]: \"x\" is not a path: a path begins with /\n"));
+    assert_non_null(
+        strstr(text, "routes.r.paths[1]: \"x\" is not a path: a path begins with / [TG1202]\n"));
     assert_non_null(strstr(text, "3 errors in 1 file — configuration not loaded\n"));
 }
 
@@ -62,11 +63,11 @@ static void check_tells_by_its_exit_status(void **state)
     FILE *out = open_memstream(&said, &n);
 
     write_file("gateway.lua", HEAD);
-    assert_int_equal(0, tg_config_check(path, out, NULL));
+    assert_int_equal(0, tg_config_check(&(struct tg_check){.path = path}, out, out));
     fflush(out);
     assert_non_null(strstr(said, "is valid: 1 listener, 1 service, 0 routes, 0 plugins\n"));
     write_file("gateway.lua", "nonsense");
-    assert_int_equal(1, tg_config_check(path, out, NULL));
+    assert_int_equal(1, tg_config_check(&(struct tg_check){.path = path}, out, out));
     fclose(out);
     free(said);
 }

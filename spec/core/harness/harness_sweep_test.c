@@ -31,6 +31,7 @@ struct sample {
 };
 
 static const struct sample samples[] = {
+    {"tg.use 'acl' { allow = { 'staff' } }", "", 403, "not_in_group"},
     {"tg.use 'access-log' { path = 'stderr', only_status = { '404' } }", "", 200, "\"target\":"},
     {"tg.use 'cors' { origins = { 'https://*.example.test', 'https://a.test' }, credentials = true,"
      " methods = { 'GET', 'PUT' }, max_age = '1h' }",
@@ -38,8 +39,15 @@ static const struct sample samples[] = {
     {"tg.use 'headers' { request = { set = { ['x-a'] = 'marked' }, remove = { 'x-b' } },"
      " response = { add = { ['x-c'] = 'd' }, rename = { server = 'x-server' } } }",
      "X-B: b\r\n", 200, "[\"x-a\",\"marked\"]"},
+    {"tg.use 'ip-restriction' { deny = { '192.0.2.0/24' } }", "", 403, "address_not_allowed"},
+    {"tg.use 'key-auth' {}", "X-Api-Key: acme-key\r\n", 200, "[\"x-consumer-name\",\"acme\"]"},
+    {"tg.use 'key-auth' { cookie = 'k', query = 'k' }", "Cookie: k=acme-key; s=1\r\n", 200,
+     "[\"cookie\",\"s=1\"]"},
+    {"tg.use 'key-auth' {}", "X-Api-Key: acme-kez\r\n", 401, "key_unknown"},
     {"tg.use 'redirect' { to = 'https://new.test${req.path}', status = 308 }", "", 308,
      "https://new.test/here"},
+    {"tg.use 'request-size-limit' { body = '2B' }", "Content-Length: 3\r\n", 413,
+     "request_too_large"},
     {"tg.use 'request-id' { trust = false }", "X-Request-Id: told\r\n", 200, "x-request-id"},
     {"tg.use 'respond' { status = 418, json = { tea = '${req.path}', list = { 1, 2 } },"
      " headers = { ['x-pot'] = '${req.method}' } }",
@@ -137,7 +145,7 @@ static unsigned run_once(const struct sample *sample, struct tg_snapshot *snapsh
     assert_int_equal(tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &nobody, NULL, &h), TG_OK);
     sweep.growth = growth;
     tg_mem_fail_at(allocation);
-    enum tg_err err = tg_harness_adopt(h, snapshot, &error);
+    enum tg_err err = tg_harness_adopt(h, snapshot, false, &error);
     sweep.counted = UINT64_MAX;
     if (err != TG_OK) {
         assert_true(allocation != 0 || error.n > 0);
@@ -159,9 +167,12 @@ static unsigned run_once(const struct sample *sample, struct tg_snapshot *snapsh
 
 static bool find_config(void *arg, struct tg_str path, struct tg_str *text)
 {
-    if (!tg_str_eq(path, TG_STR("gateway.lua")))
+    if (tg_str_eq(path, TG_STR("gateway.lua")))
+        *text = tg_str_c(arg);
+    else if (tg_str_eq(path, TG_STR("acme.key")))
+        *text = TG_STR("acme-key\n");
+    else
         return false;
-    *text = tg_str_c(arg);
     return true;
 }
 
@@ -173,6 +184,8 @@ static struct tg_snapshot *load(const struct sample *sample)
              "local tg = require 'tidegate'\n"
              "tg.listener 'http' { address = '127.0.0.1:1' }\n"
              "tg.service 'echo' { builtin = 'echo' }\n"
+             "tg.consumer 'acme' { groups = { 'staff' },\n"
+             "                     credentials = { key = tg.secret 'file:acme.key' } }\n"
              "tg.route 'all' { paths = { '/*' }, service = 'echo', plugins = { %s } }\n",
              sample->plugin);
     const struct tg_config_files files = {find_config, config};

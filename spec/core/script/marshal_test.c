@@ -200,6 +200,48 @@ static void test_foreign_bytes_are_refused(void **state)
     }
 }
 
+static uint64_t digest_of(lua_State *L, const char *source)
+{
+    const struct tg_marshal_options plain = {.root = "v"};
+    struct tg_blob blob;
+    char why[128];
+
+    assert_int_equal(luaL_dostring(L, source), 0);
+    assert_int_equal(tg_marshal_encode(L, -1, &plain, &blob, why, sizeof(why)), TG_OK);
+    uint64_t digest = tg_marshal_digest(tg_str(blob.p, blob.n));
+    tg_blob_release(&blob);
+    lua_pop(L, 1);
+    return digest;
+}
+
+static void test_digests_do_not_know_the_order_of_keys(void **state)
+{
+    static const char *const different[] = {
+        "return { a = 1, b = { 2 } }",
+        "return { a = 1, b = { 3 } }",
+        "return { a = 1, c = { 2 } }",
+        "return { b = 1, a = { 2 } }",
+        "return { 1, { 2 } }",
+        "return { { 2 }, 1 }",
+        "return '1'",
+        "return 1",
+        "return true",
+        "return {}",
+        "return { {} }",
+        "return ''",
+    };
+    lua_State *L = *state;
+    uint64_t same = digest_of(L, different[0]);
+
+    assert_true(same ==
+                digest_of(L, "local t = {} for i = 1, 99 do t['k' .. i] = i end for i = 1, 99 do "
+                             "t['k' .. i] = nil end t.b = { 2 } t.a = 1 return t"));
+    for (size_t i = 0; i < TG_COUNT_OF(different); i++) {
+        for (size_t j = 0; j < i; j++)
+            assert_true(digest_of(L, different[i]) != digest_of(L, different[j]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +252,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_metatables_are_not_asked, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_failing_memory_is_an_error, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_foreign_bytes_are_refused, open_state, close_state),
+        cmocka_unit_test_setup_teardown(test_digests_do_not_know_the_order_of_keys, open_state,
+                                        close_state),
     };
 
     return cmocka_run_group_tests_name("script marshal", tests, NULL, NULL);

@@ -40,7 +40,7 @@ static enum tg_err configure_and_run(struct bench *b)
     int ref;
     enum tg_err err = tg_vm_start(b->vm, &b->error);
     if (err == TG_OK)
-        err = tg_vm_configure(b->vm, tg_str(blob.p, blob.n), &ref, &b->error);
+        err = tg_vm_configure(b->vm, tg_str(blob.p, blob.n), TG_STR("s"), &ref, &b->error);
     if (err == TG_OK)
         err = tg_account_init(&b->account, tg_vm_alloc(b->vm), 0, 0);
     if (err != TG_OK)

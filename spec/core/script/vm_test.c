@@ -106,8 +106,10 @@ static void test_instances_are_configured(void **state)
     (void)state;
     bench_open(&b, "return { configure = function(conf) return { twice = conf.limit * 2 } end,\n"
                    "access = function(conf) return conf.limit + conf.compiled.twice end }");
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(one.p, one.n), &refs[0], &b.error), TG_OK);
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(two.p, two.n), &refs[1], &b.error), TG_OK);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(one.p, one.n), TG_STR("s"), &refs[0], &b.error),
+                     TG_OK);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(two.p, two.n), TG_STR("s"), &refs[1], &b.error),
+                     TG_OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(tg_run_init(&b.run, b.vm, NULL, bench_ref(&b, "access")), TG_OK);
         lua_rawgeti(b.run.L, LUA_REGISTRYINDEX, refs[i]);
@@ -129,10 +131,11 @@ static void test_instances_that_fail(void **state)
     int ref;
     (void)state;
     bench_open(&b, "return { configure = function(conf) error('limit is missing') end }");
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(number.p, number.n), &ref, &b.error),
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(number.p, number.n), TG_STR("s"), &ref, &b.error),
                      TG_E_SCRIPT);
     assert_non_null(strstr(b.error.text, "configuration is not a table"));
-    assert_int_equal(tg_vm_configure(b.vm, tg_str(table.p, table.n), &ref, &b.error), TG_E_SCRIPT);
+    assert_int_equal(tg_vm_configure(b.vm, tg_str(table.p, table.n), TG_STR("s"), &ref, &b.error),
+                     TG_E_SCRIPT);
     assert_string_equal(b.error.text, "plugins/t/init.lua:1: limit is missing");
     assert_int_equal(ref, LUA_NOREF);
     tg_blob_release(&number);
@@ -225,6 +228,63 @@ static void test_a_pcall_does_not_hide_an_exit_in_a_module(void **state)
     bench_close(&b);
 }
 
+enum { NOTES = 4096 };
+
+/* What the VM of `from` saves reaches restore() of the VM of `to`. */
+static enum tg_err hand_over(const char *from, const char *to, char notes[NOTES])
+{
+    static char state[TG_VM_STATE_MAX];
+    struct bench b;
+    struct tg_blob blob;
+    bench_open(&b, from);
+    enum tg_err err = tg_vm_save(b.vm, &blob, &b.error);
+    size_t n = blob.n;
+    if (n > 0)
+        memcpy(state, blob.p, n);
+    snprintf(notes, NOTES, "%s", b.error.text);
+    tg_blob_release(&blob);
+    bench_close(&b);
+    if (err != TG_OK)
+        return err;
+    bench_open(&b, to);
+    if (n > 0)
+        err = tg_vm_restore(b.vm, tg_str(state, n), &b.error);
+    snprintf(notes, NOTES, "%s%s", b.notes, b.error.text);
+    bench_close(&b);
+    return err;
+}
+
+static void test_state_is_saved_and_restored(void **state)
+{
+    const char *restore = "local h = require 'host' return { access = print, restore = function(t) "
+                          "h.note(t.list[2] .. t.word) end }";
+    char notes[NOTES];
+    (void)state;
+    assert_int_equal(hand_over("return { access = print, save = function() return { word = 'w', "
+                               "list = { 1, 2 } } end }",
+                               restore, notes),
+                     TG_OK);
+    assert_string_equal(notes, "2w");
+    assert_int_equal(hand_over("return { access = print }", restore, notes), TG_OK);
+    assert_string_equal(notes, "");
+    assert_int_equal(hand_over("return { access = print, save = function() end }", restore, notes),
+                     TG_OK);
+    assert_int_equal(hand_over("return { access = print, save = function() return 1 end }",
+                               "return { access = print }", notes),
+                     TG_OK);
+    assert_int_equal(
+        hand_over("return { access = print, save = function() return print end }", restore, notes),
+        TG_E_INVALID);
+    assert_non_null(strstr(notes, "save(): state: a function cannot cross"));
+    assert_int_equal(hand_over("return { access = print, save = function() return "
+                               "('x'):rep(2 ^ 20 + 1) end }",
+                               restore, notes),
+                     TG_E_LIMIT);
+    assert_int_equal(
+        hand_over("return { access = print, save = function() return {} end }", restore, notes),
+        TG_E_SCRIPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_modules_are_loaded_once),
         cmocka_unit_test(test_modules_that_do_not_load),
         cmocka_unit_test(test_a_pcall_does_not_hide_an_exit_in_a_module),
+        cmocka_unit_test(test_state_is_saved_and_restored),
     };
 
     return cmocka_run_group_tests_name("script vm", tests, NULL, NULL);

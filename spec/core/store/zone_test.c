@@ -3,6 +3,7 @@
 #include "store/fixture.h"
 
 #include "base/assert.h"
+#include "limit/table.h"
 #include "store/dict.h"
 
 static struct tg_zone *open_zone(struct fixture *f, enum tg_zone_kind kind, const char *name,
@@ -140,6 +141,26 @@ static void test_failed_allocations_leave_nothing(void **state)
     fixture_close(&f);
 }
 
+static void test_a_limit_zone_is_a_counter_table_within_its_size(void **state)
+{
+    const struct tg_rate_rule rule = {TG_RATE_FIXED, 1, 1, SEC};
+    struct tg_rate_verdict verdict;
+    struct fixture f;
+    (void)state;
+    fixture_open(&f, TG_ZONE_LIMIT, TG_ZONE_SIZE_MIN);
+    struct tg_zone *dict = open_zone(&f, TG_ZONE_DICT, "z", TG_ZONE_SIZE_MIN);
+    assert_ptr_not_equal(f.zone, dict);
+    tg_zone_unref(&dict);
+    size_t before = tg_mem_used(TG_MEM_COUNTER);
+    for (uint64_t i = 0; i < 10000; i++)
+        assert_int_equal(tg_limit_table_take(tg_zone_limits(f.zone), &rule,
+                                             tg_str((const char *)&i, sizeof(i)), 1, 5, &verdict),
+                         TG_OK);
+    assert_true(tg_mem_used(TG_MEM_COUNTER) - before <= TG_ZONE_SIZE_MIN);
+    assert_in_range(tg_zone_used(f.zone), TG_ZONE_SIZE_MIN / 2, TG_ZONE_SIZE_MIN);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_a_value_larger_than_the_zone_is_refused),
         cmocka_unit_test(test_a_reader_keeps_what_is_replaced),
         cmocka_unit_test(test_failed_allocations_leave_nothing),
+        cmocka_unit_test(test_a_limit_zone_is_a_counter_table_within_its_size),
     };
     return cmocka_run_group_tests_name("zone", tests, NULL, NULL);
 }

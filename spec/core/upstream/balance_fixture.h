@@ -87,7 +87,7 @@ static TG_UNUSED void pick_many(struct balance_fixture *f, uint32_t times)
 /* The balancer's next refresh sees it so. */
 static TG_UNUSED void eject(struct balance_fixture *f, uint32_t index)
 {
-    struct tg_outcome bad = {.told = true};
+    struct tg_try_outcome bad = {.told = true};
     struct tg_origin *origin = tg_balance_origin(f->balance, index);
     f->policy.judges = true;
     f->policy.outlier = (struct tg_outlier_conf){

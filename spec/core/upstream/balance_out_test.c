@@ -116,7 +116,7 @@ static void test_a_target_that_is_back_starts_slowly(void **state)
 
 static void test_an_open_breaker_takes_a_target_out(void **state)
 {
-    struct tg_outcome bad = {.told = true};
+    struct tg_try_outcome bad = {.told = true};
     bool probe;
     (void)state;
     begin(3);

@@ -1,0 +1,209 @@
+-- What loads and is probably not meant: routes that nothing reaches, names that nothing uses, plugins that
+-- never run.
+--
+-- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for
+--            people, and cost more than a load.
+-- Invariants Each warning can be proven from the configuration. A service or a zone counts as used when
+-- anything refers
+--            to it, or when a plugin's text or configuration holds its name as a string, since plugins may
+--            name both at run time.
+-- Cost       One walk over the routes (shadow.lua), one search of each plugin's text for each unused name.
+
+local model = require "tidegate.inspect.model"
+local shadow = require "tidegate.inspect.shadow"
+local quote = require("tidegate.scalars").quote
+
+local lint = {}
+
+-- ---- Routes ----------------------------------------------------------------------------------
+
+local SHOWN = 3
+
+-- 'route "a" (/x/*) comes before it', 'routes "a" (/x) and "b" (/x) come before it'.
+local function before_it(takers)
+  local texts, seen = {}, {}
+  for _, taker in ipairs(takers) do
+    local text = ("%s (%s)"):format(quote(taker.route.name), taker.path)
+    if not seen[text] then texts[#texts + 1], seen[text] = text, true end
+  end
+  if #texts == 1 then return ("route %s comes before it"):format(texts[1]) end
+  if #texts > SHOWN then
+    return ("routes %s and %d more come before it"):format(table.concat(texts, ", ", 1, SHOWN),
+      #texts - SHOWN)
+  end
+  local last = table.remove(texts)
+  return ("routes %s and %s come before it"):format(table.concat(texts, ", "), last)
+end
+
+local function priority_of(route)
+  return route.value.priority or 0
+end
+
+-- Why the takers come first, and where they stand.
+local function reason(route, takers)
+  local first = takers[1].route
+  local where = "declared at " .. first.where
+  if priority_of(first) > priority_of(route) then
+    return ("%s; its priority %d is above %d"):format(where, priority_of(first), priority_of(route))
+  end
+  return where .. "; together they name all its methods"
+end
+
+-- Which of a route's paths a pattern is.
+local function path_keys(route, path)
+  for i, one in ipairs(route.value.paths) do
+    if one == path then return { "paths", i }, ("routes.%s.paths[%d]"):format(route.name, i) end
+  end
+  return nil, "routes." .. route.name
+end
+
+local function warn_of_route(session, lost)
+  local route = lost.route
+  session:warn(route.declaration.where, {
+    code = "shadowed", path = "routes." .. route.name,
+    message = "no request reaches it: " .. before_it(lost.takers),
+    hint = reason(route, lost.takers),
+  })
+end
+
+local function warn_of_path(session, lost)
+  local keys, path = path_keys(lost.route, lost.path)
+  local host = lost.host ~= "*" and (" on %s"):format(lost.host) or ""
+  session:warn(lost.route.declaration.where, {
+    code = "shadowed", path = path,
+    message = ("no request reaches %s%s: %s"):format(quote(lost.path), host, before_it(lost.takers)),
+    hint = reason(lost.route, lost.takers),
+  }, keys)
+end
+
+local function shadowed_routes(self, session)
+  local found, told = shadow.find(self), {}
+  for _, lost in ipairs(found) do
+    local route = lost.route
+    if found.lost[route] < found.total[route] then
+      warn_of_path(session, lost)
+    elseif not told[route] then
+      told[route] = true
+      warn_of_route(session, lost)
+    end
+  end
+end
+
+-- Methods that a listener has to allow.
+local GUARDED = { TRACE = "allow_trace", CONNECT = "allow_connect" }
+
+local function is_allowed(self, method)
+  local field = GUARDED[method]
+  if not field then return true end
+  for _, listener in ipairs(model.list(self, "listener")) do
+    if listener.value[field] then return true end
+  end
+  return false
+end
+
+local function refused_methods(self, session)
+  for _, route in ipairs(model.list(self, "route")) do
+    for i, method in ipairs(route.value.methods or {}) do
+      if not is_allowed(self, method) then
+        session:warn(route.declaration.where, {
+          code = "shadowed", path = ("routes.%s.methods[%d]"):format(route.name, i),
+          message = ("no request with %s reaches a route: no listener allows it"):format(method),
+          hint = ("set %s = true on a listener"):format(GUARDED[method]),
+        }, { "methods", i })
+      end
+    end
+  end
+end
+
+-- ---- Names -----------------------------------------------------------------------------------
+
+local function holds_string(value, text, depth)
+  if value == text then return true end
+  if type(value) ~= "table" or depth > 64 then return false end
+  for _, item in pairs(value) do
+    if holds_string(item, text, depth + 1) then return true end
+  end
+  return false
+end
+
+local function names_it(source, name)
+  return source:find('"' .. name .. '"', 1, true) or source:find("'" .. name .. "'", 1, true) or
+         source:find("[[" .. name .. "]]", 1, true)
+end
+
+-- Whether a plugin could ask for something of this name at run time.
+local function is_named_by_plugin(self, name)
+  for _, instance in ipairs(self.instances) do
+    if holds_string(instance.conf, name, 0) or names_it(instance.plugin.source, name) then return true end
+    for _, module in ipairs(instance.plugin.modules) do
+      if names_it(module.source, name) then return true end
+    end
+  end
+  return false
+end
+
+local HINTS = {
+  service = "no route or plugin refers to it",
+  ["zone.dict"] = "no plugin names it", ["zone.cache"] = "no plugin names it",
+  ["zone.limit"] = "no plugin names it",
+}
+local ROOTS = { service = "services.", ["zone.dict"] = "zones.", ["zone.cache"] = "zones.",
+                ["zone.limit"] = "zones." }
+
+local function unused_names(self, session)
+  for _, kind in ipairs(model.KINDS) do
+    for _, object in ipairs(HINTS[kind] and model.list(self, kind) or {}) do
+      local used = self.used[kind] and self.used[kind][object.name]
+      if not used and not is_named_by_plugin(self, object.name) then
+        object.is_unused = true
+        session:warn(object.declaration.where, {
+          code = "unused", path = ROOTS[kind] .. object.name,
+          message = ("the %s %s is not used"):format(model.NOUNS[kind] or kind, quote(object.name)),
+          hint = HINTS[kind],
+        })
+      end
+    end
+  end
+end
+
+-- ---- Plugins ---------------------------------------------------------------------------------
+
+-- Set of the instances that some chain holds; chains are made for what needs one only.
+local function running_instances(self)
+  local running = {}
+  for _, chain in ipairs(self.chains) do
+    for _, list in pairs(chain) do
+      for _, index in ipairs(list) do running[index] = true end
+    end
+  end
+  return running
+end
+
+local function instances_that_never_run(self, session)
+  local running, quiet = running_instances(self), {}
+  -- What is attached to an unused service has been told with it.
+  for _, service in ipairs(model.list(self, "service")) do
+    for _, index in ipairs(service.is_unused and service.plugins or {}) do quiet[index] = true end
+  end
+  for index, instance in ipairs(self.instances) do
+    if not running[index] and not quiet[index] and not instance.attached.warned then
+      session:warn(instance.attached.where, {
+        code = "never_runs", path = instance.attached.path,
+        message = ("no request meets this instance of %s"):format(quote(instance.name)),
+        hint = "instances at routes and services stand in its place; give them ids if all are meant",
+      })
+    end
+  end
+end
+
+--- Looks at a sound configuration.
+-- @tparam table self a model
+-- @tparam table session where warnings go
+function lint.run(self, session)
+  shadowed_routes(self, session)
+  refused_methods(self, session)
+  unused_names(self, session)
+  instances_that_never_run(self, session)
+end
+
+return lint
