@@ -1,7 +1,6 @@
 --- `tidegate upstreams`, /upstreams and the metrics of targets, of a gateway that runs.
 
 local cjson = require("cjson")
-local client = require("support.client")
 local clock = require("support.clock")
 local helper = require("admin.helper")
 local origin = require("support.origin")
@@ -39,13 +38,15 @@ describe("what is known of origins", function()
   it("is a table for people", function()
     local code, out = helper.run(g, "upstreams")
     assert.equal(0, code)
-    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +WAITING +REQUESTS +FAILED +LATENCY +BREAKER\n", out)
+    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +WAITING +REQUESTS +FAILED +LATENCY " ..
+      "+BREAKER\n", out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +up +0 "):format(o.port), out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +down: connection refused "):format(refusing), out)
     assert.equal(out, select(2, helper.run(g, "upstreams", "back")))
     local _, err
     code, _, err = helper.run(g, "upstreams", "front")
-    assert.same({ 2, 'tidegate: no service "front" with targets is in force; there are: back\n' }, { code, err })
+    assert.same({ 2, 'tidegate: no service "front" with targets is in force; there are: back\n' },
+                { code, err })
   end)
 
   it("is JSON for programs, and metrics", function()
@@ -55,7 +56,8 @@ describe("what is known of origins", function()
     assert.equal("closed", json.upstreams[1].breaker)
     assert.equal(2, #json.upstreams[1].targets)
     local _, metrics = helper.run(g, "metrics")
-    assert.contains(('tidegate_target_up{service="back",target="127.0.0.1:%d"} 0\n'):format(refusing), metrics)
-    assert.contains(('tidegate_target_up{service="back",target="127.0.0.1:%d"} 1\n'):format(o.port), metrics)
+    local up = 'tidegate_target_up{service="back",target="127.0.0.1:%d"} %d\n'
+    assert.contains(up:format(refusing, 0), metrics)
+    assert.contains(up:format(o.port, 1), metrics)
   end)
 end)

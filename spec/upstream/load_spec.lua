@@ -26,7 +26,8 @@ local GATEWAY = [[
     targets = { { "127.0.0.1:@A@" }, { "127.0.0.1:@B@" }, { "127.0.0.1:@C@" } },
     balance = { "least-requests" },
     health = { passive = { failures = 3, eject = "200ms" } },
-    retry = { attempts = 3, on = { "connect", "reset" }, budget = 1, backoff = { base = "5ms", max = "20ms" } },
+    retry = { attempts = 3, on = { "connect", "reset" }, budget = 1,
+              backoff = { base = "5ms", max = "20ms" } },
   }
   tg.route "all" { service = "back" }
 ]]
