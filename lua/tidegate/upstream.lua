@@ -36,7 +36,9 @@ local hash_source = S.custom {
 
 local function check_balance(balance)
   local hashes = balance[1] == "hash"
-  if hashes and not balance.by then return nil, 'a hash needs a key: by = "header:x-user" (' .. KEY_HINT .. ")" end
+  if hashes and not balance.by then
+    return nil, 'a hash needs a key: by = "header:x-user" (' .. KEY_HINT .. ")"
+  end
   for _, field in ipairs { "by", "bound" } do
     if not hashes and balance[field] then
       return nil, ("%s goes with balance = { \"hash\" }, not with %s"):format(field, quote(balance[1]))
@@ -60,7 +62,9 @@ upstream.balance = S.record {
 local function check_active(active)
   if active.type == "tcp" then
     for _, field in ipairs { "path", "method", "host", "statuses", "body" } do
-      if active[field] then return nil, ('%s goes with type = "http"; a tcp check only connects'):format(field) end
+      if active[field] then
+        return nil, ('%s goes with type = "http"; a tcp check only connects'):format(field)
+      end
     end
   elseif not active.path then
     return nil, 'path is missing: what to ask for, such as "/healthz" (or type = "tcp")'
@@ -95,7 +99,8 @@ local active = S.record {
 local passive = S.record {
   failures = S.int { min = 1, max = 100000 }:default(5):doc "failures and 5xx that eject a target",
   window = S.duration { min = "1s", max = "1h" }:default "10s":doc "time in which they count",
-  eject = S.duration { min = "100ms", max = "1h" }:default "30s":doc "first pause; each further one is longer by it",
+  eject = S.duration { min = "100ms", max = "1h" }:default "30s"
+    :doc "first pause; each further one is longer by it",
   eject_max = S.duration { min = "100ms", max = DAY }:default "5m":doc "longest pause",
   max_out = S.number { min = 0, max = 1 }:default(0.5):doc "share of the targets that may be ejected",
   latency = S.duration { min = "1ms", max = "1h" }:optional():doc "time to the head that counts as a failure",
@@ -141,13 +146,15 @@ end
 
 upstream.retry = S.record {
   attempts = S.int { min = 0, max = 10 }:default(1):doc "requests beyond the first",
-  on = S.list(S.one_of { class = S.enum { "connect", "reset", "timeout" }, status = S.int { min = 400, max = 599 } },
+  on = S.list(S.one_of { class = S.enum { "connect", "reset", "timeout" },
+                         status = S.int { min = 400, max = 599 } },
               { min = 1, max = 19, unique = true }):default { "connect", "reset" }
     :doc "what is tried again: connect, reset, timeout, statuses",
   methods = S.list(S.enum { "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" },
                    { min = 1, max = 7, unique = true }):default(IDEMPOTENT)
     :doc "methods that may reach an origin twice",
-  budget = S.number { min = 0.01, max = 1 }:default(0.2):doc "share of the live requests that may be repetitions",
+  budget = S.number { min = 0.01, max = 1 }:default(0.2)
+    :doc "share of the live requests that may be repetitions",
   backoff = backoff:doc "pauses, with full jitter",
   per_try = S.duration { min = "1ms", max = DAY }:optional():doc "time of one attempt to the answer's head",
   buffer = S.bytes { max = "64MiB" }:default "64KiB":doc "body that is kept for a repetition",
@@ -157,7 +164,8 @@ upstream.pool = S.record {
   max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
   min_idle = S.int { min = 0, max = 1000 }:default(0):doc "connections kept ready per target and worker",
   max = S.int { min = 1, max = 1000000 }:optional():doc "connections per target, of all workers",
-  connecting = S.int { min = 1, max = 10000 }:optional():doc "connections per target and worker that are being made",
+  connecting = S.int { min = 1, max = 10000 }:optional()
+    :doc "connections per target and worker that are being made",
   queue = S.int { min = 0, max = 1000 }:default(1000):doc "requests per target and worker that wait for one",
   wait = S.duration { min = "1ms", max = "1h" }:default "1s":doc "time that they wait",
   requests = S.int { min = 1, max = 1000000000 }:optional():doc "requests on one connection",

@@ -32,8 +32,9 @@ return function(answers, name)
     end
   end
   if name and #rows == 0 then
-    return nil, ("no service %q with targets is in force; there are: %s"):format(name, table.concat(names, ", "))
+    local all = table.concat(names, ", ")
+    return nil, ("no service %q with targets is in force; there are: %s"):format(name, all)
   end
-  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "WAITING", "REQUESTS", "FAILED",
-                          "LATENCY", "<BREAKER" }, rows)
+  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "WAITING", "REQUESTS",
+                          "FAILED", "LATENCY", "<BREAKER" }, rows)
 end

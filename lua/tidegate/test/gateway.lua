@@ -166,7 +166,8 @@ function gateway:breaker(name)
   return self.world.core:breaker(name)
 end
 
---- What the gateway knows of a service's targets: { { target, state, in_flight, requests, failures, latency }… }.
+--- What the gateway knows of a service's targets: a list of
+-- { target, state, in_flight, requests, failures, latency }.
 function gateway:targets(name)
   check_service(self, name, 2)
   return self.world.core:targets(name)
