@@ -52,12 +52,20 @@ static int list(const struct tg_args *args)
                       stderr);
 }
 
+static bool is_url(const char *word)
+{
+    return word[0] == '/' || strstr(word, "://") != NULL;
+}
+
 static int explain(const struct tg_args *args)
 {
+    /* FILE may come first as well: it is the one that leaves METHOD before a URL. */
+    bool file_first =
+        args->operand_count == 3 && is_url(args->operands[2]) && !is_url(args->operands[1]);
     struct tg_explain question = {
-        .path = args->operand_count > 2 ? args->operands[2] : TG_COMMAND_CONFIG,
-        .method = args->operands[0],
-        .url = args->operands[1],
+        .path = args->operand_count < 3 ? TG_COMMAND_CONFIG : args->operands[file_first ? 0 : 2],
+        .method = args->operands[file_first ? 1 : 0],
+        .url = args->operands[file_first ? 2 : 1],
         .client = args->values[OPTION_CLIENT],
         .sni = args->values[OPTION_SNI],
         .json = is_given(args, OPTION_JSON),

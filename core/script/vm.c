@@ -132,8 +132,8 @@ static enum tg_err judge_setup(struct tg_vm *vm, struct tg_run *run, const char 
     return err;
 }
 
-/* Calls the function under `ref` with the `nargs` values under `args`; *result, unless NULL, receives
- * the reference of its first result. */
+/* Calls the function under `ref` with the `nargs` values under `args`; *result, unless NULL,
+ * receives the reference of its first result. */
 static enum tg_err run_setup(struct tg_vm *vm, int ref, const int args[], int nargs,
                              const char *what, int *result, struct tg_vm_error *error)
 {

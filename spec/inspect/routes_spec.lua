@@ -90,6 +90,12 @@ describe("tidegate routes", function()
       return json.decode((explain("--json", ...)))
     end
 
+    it("takes the file before the request as well", function()
+      local code, out = c:run("routes", "gateway.lua", "--explain", "GET", "http://api.test/v1/orders/7")
+      assert.equal(0, code)
+      assert.equal(explain("GET", "http://api.test/v1/orders/7", "gateway.lua"), out)
+    end)
+
     it("tells the match, its captures, what goes to the origin and who runs", function()
       local out = explain("POST", "http://eu.api.test/v1/orders/%37?x=1")
       assert.contains([[
