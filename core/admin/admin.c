@@ -129,6 +129,11 @@ void tg_admin_settle(struct tg_admin *admin, const struct tg_settlement *settled
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
+void tg_admin_set_registry(struct tg_admin *admin, struct tg_registry *registry)
+{
+    admin->registry = registry;
+}
+
 void tg_admin_set_state(struct tg_admin *admin, enum tg_admin_state state)
 {
     admin->state = state;

@@ -7,6 +7,8 @@
  *     GET /config    what the configuration declares: names, addresses, counts; never a secret
  *     GET /limits    every bound of limits.def: value in force, default, hits
  *     GET /plugins   per plugin: VMs, kills, errors, quarantine; asked from the workers
+ *     GET /upstreams per service and target: state, load, latency, failures; of at most 1000
+ * targets
  *
  *     POST /reload                read the configuration anew; 200, or 422 and why not
  *     POST /reload?dry-run        the same, but change nothing
@@ -41,6 +43,7 @@
 struct tg_admin;
 struct tg_gate;
 struct tg_metrics;
+struct tg_registry;
 struct tg_worker;
 
 /* What every answer says in Server: the mark by which those who ask know whom they reached. */
@@ -80,6 +83,9 @@ enum tg_err tg_admin_prepare(struct tg_admin *admin, const struct tg_snapshot *s
 void tg_admin_commit(struct tg_admin *admin, struct tg_snapshot *snapshot);
 
 void tg_admin_rollback(struct tg_admin *admin);
+
+/* Where what is known of origins stands from now on; borrowed. */
+void tg_admin_set_registry(struct tg_admin *admin, struct tg_registry *registry);
 
 /* What became of an order, of whoever gave it; copied for /status, and the answer to who waits for
  * it by its number. */

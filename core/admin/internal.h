@@ -2,6 +2,7 @@
  *
  *     admin.c    life, the listener's transactions, accepting
  *     client.c   a connection: which view is asked for, and its answer
+ *     upstreams.c   what is known of origins, as such a view
  *     view.c     the views: they write text into a builder and know nothing of HTTP
  *     census.c   what the workers tell
  *     door.c, address.c   the listening socket, and what it is called
@@ -19,6 +20,7 @@
 #include "config/revisions.h"
 #include "event/loop.h"
 #include "gateway/accounting.h"
+#include "upstream/origin.h"
 
 struct tg_admin {
     struct tg_admin_options options;
@@ -30,12 +32,13 @@ struct tg_admin {
     struct tg_admin_door coming;     /* of the transaction */
     bool changes;                    /* the transaction puts `coming` in the place of `door` */
     ev_io io;
-    struct tg_timer pause;    /* descriptors are out: try again later */
-    struct tg_limits limits;  /* of its connections */
-    struct tg_list clients;   /* of struct tg_admin_client */
-    uint32_t open;            /* how many there are */
-    struct tg_census *census; /* while the workers are asked; owned */
-    uint32_t ordered;         /* number of the order that is under way; 0: none */
+    struct tg_timer pause;        /* descriptors are out: try again later */
+    struct tg_limits limits;      /* of its connections */
+    struct tg_list clients;       /* of struct tg_admin_client */
+    uint32_t open;                /* how many there are */
+    struct tg_census *census;     /* while the workers are asked; owned */
+    struct tg_registry *registry; /* what is known of origins; borrowed; NULL: nothing yet */
+    uint32_t ordered;             /* number of the order that is under way; 0: none */
     uint32_t last_number;
     struct tg_admin_last {
         uint64_t at; /* us since 1970; 0: there was none */
@@ -43,6 +46,10 @@ struct tg_admin {
         char reason[TG_ORDER_REASON_MAX];
     } last; /* what became of the last order that was no dry run */
 };
+
+/* What is known of origins: the view /upstreams, and their part of /metrics. */
+unsigned tg_admin_write_upstreams(const struct tg_admin *admin, struct tg_fmt *f);
+void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f);
 
 /* Takes over the accepted socket, also on failure. `local`: it came through a unix socket. */
 enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local) TG_MUST_USE;

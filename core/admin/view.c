@@ -72,6 +72,7 @@ void tg_admin_write_problem(struct tg_fmt *f, unsigned status, const char *detai
 static unsigned write_metrics(const struct tg_admin *admin, struct tg_fmt *f)
 {
     tg_metrics_write(admin->options.metrics, f);
+    tg_admin_write_targets(admin, f);
     tg_instruments_write(f);
     return 200;
 }
@@ -443,6 +444,7 @@ static const struct tg_admin_view views[] = {
     {"/config", JSON, false, write_config},
     {"/limits", JSON, false, write_limits},
     {"/plugins", JSON, true, write_plugins},
+    {"/upstreams", JSON, false, tg_admin_write_upstreams},
 };
 
 const struct tg_admin_view *tg_admin_view_find(struct tg_str path)

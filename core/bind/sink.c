@@ -212,6 +212,31 @@ static void put_upstream_time(struct tg_json *j, const struct tg_request *r, str
         put_seconds(j, key, facts->head_at - facts->connect_start);
 }
 
+/* Times are seconds: `at` since the request's start, `time` of the attempt to its head or failure.
+ */
+static void put_attempts(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    const struct tg_upstream_facts *facts = &r->upstream;
+    if (facts->attempts < 2)
+        return; /* the other members tell it all */
+    tg_json_key(j, key);
+    tg_json_begin_array(j);
+    for (const struct tg_attempt *a = &facts->first; a != NULL; a = a->next) {
+        const char *label = tg_attempt_label(a);
+        tg_json_begin_object(j);
+        put_str(j, TG_STR("target"), a->target);
+        put_seconds(j, TG_STR("at"), a->started - r->started);
+        if (a->ended != 0)
+            put_seconds(j, TG_STR("time"), a->ended - a->started);
+        if (a->status != 0)
+            put_u64(j, TG_STR("status"), a->status);
+        if (label != NULL)
+            put_str(j, TG_STR("error"), tg_str_c(label));
+        tg_json_end_object(j);
+    }
+    tg_json_end_array(j);
+}
+
 static void put_route(struct tg_json *j, const struct tg_request *r, struct tg_str key)
 {
     if (r->route != NULL)
@@ -279,7 +304,7 @@ static const struct {
     MEMBER(bytes_received), MEMBER(duration),   MEMBER(upstream), MEMBER(upstream_status),
     MEMBER(upstream_time),  MEMBER(route),      MEMBER(service),  MEMBER(user_agent),
     MEMBER(referer),        MEMBER(error),      MEMBER(aborted),  MEMBER(consumer),
-    MEMBER(consumer_id),    MEMBER(credential),
+    MEMBER(consumer_id),    MEMBER(credential), MEMBER(attempts),
 #undef MEMBER
 };
 

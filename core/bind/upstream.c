@@ -196,6 +196,68 @@ int tg_api_upstream_set_timeout(lua_State *L)
     return 1;
 }
 
+int tg_api_upstream_hash_key(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    tg_request_set_hash_key(r, tg_bind_method_str(L, 1));
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* One element of `on`, at the top. */
+static void take_class(lua_State *L, struct tg_retry_conf *retry)
+{
+    int status = (int)lua_tointeger(L, -1);
+    if (lua_type(L, -1) == LUA_TNUMBER && status >= 400 && status <= 599 &&
+        retry->status_count < TG_RETRY_STATUSES_MAX) {
+        retry->statuses[retry->status_count++] = (uint16_t)status;
+        retry->on |= 1u << TG_RETRY_STATUS;
+        return;
+    }
+    for (int class = 0; lua_type(L, -1) == LUA_TSTRING && class < TG_RETRY_STATUS; class ++) {
+        if (strcmp(lua_tostring(L, -1), tg_retry_label((enum tg_retry_class) class)) == 0) {
+            retry->on |= 1u << class;
+            return;
+        }
+    }
+    tg_bind_arg_error(L, 1,
+                      "on: expected \"connect\", \"reset\", \"timeout\" or statuses from 400 "
+                      "to 599, at most 16 of them");
+}
+
+static void take_classes(lua_State *L, struct tg_retry_conf *retry)
+{
+    if (!lua_istable(L, -1))
+        tg_bind_arg_error(L, 1, "on: expected a list");
+    retry->on = 0;
+    retry->status_count = 0;
+    for (int i = 1; i <= (int)lua_objlen(L, -1) && i <= 32; i++) {
+        lua_rawgeti(L, -1, i);
+        take_class(L, retry);
+        lua_pop(L, 1);
+    }
+}
+
+int tg_api_upstream_set_retry(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    struct tg_retry_conf retry = tg_request_retry(r);
+    tg_bind_arg_table(L, 1, false);
+    lua_getfield(L, 2, "attempts");
+    if (!lua_isnil(L, -1)) {
+        lua_Number attempts = lua_tonumber(L, -1);
+        if (lua_type(L, -1) != LUA_TNUMBER || attempts < 0 || attempts > TG_RETRY_ATTEMPTS_MAX)
+            tg_bind_arg_error(L, 1, "attempts: expected 0 to 10");
+        retry.attempts = (uint32_t)attempts;
+    }
+    lua_getfield(L, 2, "on");
+    if (!lua_isnil(L, -1))
+        take_classes(L, &retry);
+    tg_bind_check(L, tg_request_set_retry(r, &retry), 1);
+    lua_settop(L, 1);
+    return 1;
+}
+
 /* ---- Facts ---- */
 
 int tg_api_upstream_header(lua_State *L)
@@ -232,24 +294,39 @@ int tg_api_upstream_latency(lua_State *L, struct tg_bind_object *object)
     return push_latency(L, &object->r->upstream);
 }
 
+static void push_attempt(lua_State *L, const struct tg_attempt *a)
+{
+    const char *label = tg_attempt_label(a);
+    lua_createtable(L, 0, 5);
+    tg_bind_push_str(L, a->target);
+    lua_setfield(L, -2, "target");
+    if (a->status != 0) {
+        lua_pushinteger(L, a->status);
+        lua_setfield(L, -2, "status");
+    }
+    if (a->ended != 0) {
+        lua_pushnumber(L, (lua_Number)(a->ended - a->started) / 1e6);
+        lua_setfield(L, -2, "latency");
+    }
+    if (label != NULL) {
+        lua_pushstring(L, label);
+        lua_setfield(L, -2, "error");
+    }
+    if (a->error != TG_OK) {
+        lua_pushstring(L, tg_err_text(a->error));
+        lua_setfield(L, -2, "message");
+    }
+}
+
 int tg_api_upstream_attempts(lua_State *L, struct tg_bind_object *object)
 {
     const struct tg_upstream_facts *facts = &object->r->upstream;
-    char room[TG_ADDR_TEXT_MAX];
+    int n = 0;
     lua_newtable(L);
-    if (!facts->called || facts->addr.len == 0)
-        return 1;
-    lua_createtable(L, 0, 4);
-    tg_bind_push_str(L, tg_addr_text(&facts->addr, room));
-    lua_setfield(L, -2, "target");
-    push_status(L, facts);
-    lua_setfield(L, -2, "status");
-    push_latency(L, facts);
-    lua_setfield(L, -2, "latency");
-    if (facts->error != TG_OK) {
-        lua_pushstring(L, tg_err_text(facts->error));
-        lua_setfield(L, -2, "error");
+    for (const struct tg_attempt *a = facts->last != NULL ? &facts->first : NULL; a != NULL;
+         a = a->next) {
+        push_attempt(L, a);
+        lua_rawseti(L, -2, ++n);
     }
-    lua_rawseti(L, -2, 1);
     return 1;
 }

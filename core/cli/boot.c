@@ -4,7 +4,7 @@
  * While a reload is under way no further order is read: the set of sockets is being used.
  *
  * The keeper has what a worker has but a thread: a loop, a slab and metric cells. The admin
- * listener lives on them. */
+ * listener and the checks of origins live on them. */
 #include "base/banned.h"
 #include "cli/boot.h"
 
@@ -17,6 +17,7 @@
 #include "cli/reload.h"
 #include "cli/sockets.h"
 #include "event/worker.h"
+#include "gateway/checks.h"
 #include "gateway/gate.h"
 #include "observe/instrument.h"
 #include "observe/metrics.h"
@@ -33,6 +34,7 @@ struct keeper {
     struct tg_metrics *metrics;
     struct tg_crew *crew;
     struct tg_admin *admin;
+    struct tg_checker *checker;
     ev_io orders;
     struct tg_timer drain_timer;
     ev_async reaper;             /* snapshots wait to be freed */
@@ -112,6 +114,7 @@ static void on_changed_over(struct keeper *k, enum tg_err err, const char *reaso
     if (err == TG_OK && c->order.kind != TG_ORDER_DRY_RUN) {
         tg_reload_commit(&k->reload, k->boot);
         tg_admin_commit(k->admin, c->snapshot);
+        tg_checks_follow(k->checker, c->snapshot);
         tg_snapshot_unref(&k->current);
         k->current = tg_snapshot_ref(c->snapshot);
     } else {
@@ -204,6 +207,7 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     k->failed = err;
     if (err == TG_OK) {
         k->serving = true;
+        tg_checks_follow(k->checker, k->current);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
         ev_io_start(k->self.loop.ev, &k->orders);
         tg_control_ready(k->boot->control_fd);
@@ -319,6 +323,14 @@ static enum tg_err start_admin(struct keeper *k)
     return err;
 }
 
+static enum tg_err start_checker(struct keeper *k)
+{
+    struct tg_registry *registry = tg_crew_gateway(k->crew)->registry;
+    tg_admin_set_registry(k->admin, registry);
+    k->checker = tg_checker_new(&k->self, registry, NULL);
+    return k->checker != NULL ? TG_OK : TG_E_NOMEM;
+}
+
 static enum tg_err start(struct keeper *k)
 {
     k->metrics = tg_metrics_new(k->boot->workers + 1);
@@ -344,6 +356,8 @@ static enum tg_err start(struct keeper *k)
     if (err == TG_OK)
         err = tg_sweeper_init(&k->sweeper, &k->self.loop, tg_crew_gateway(k->crew)->zones);
     if (err == TG_OK)
+        err = start_checker(k);
+    if (err == TG_OK)
         tg_crew_reload(k->crew, k->current, true);
     else if (k->crew != NULL)
         tg_crew_stop(k->crew);
@@ -352,6 +366,7 @@ static enum tg_err start(struct keeper *k)
 
 static void end(struct keeper *k)
 {
+    tg_checker_free(&k->checker);
     tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);

@@ -17,8 +17,9 @@
 #include "base/hash.h"
 #include "config/build_tls.h"
 #include "net/listen.h"
-#include "consumer/declared.h"
 #include "config/build_traffic.h"
+#include "config/policy.h"
+#include "consumer/declared.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -193,6 +194,10 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     settings->server_name = str_field(L, b, table, "server_name");
     settings->admin_listen = build_admin(L, b, table);
     build_limits(L, table, &settings->limits);
+    lua_getfield(L, table, "place");
+    settings->place.zone = str_field(L, b, lua_gettop(L), "zone");
+    settings->place.region = str_field(L, b, lua_gettop(L), "region");
+    lua_pop(L, 1);
     settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
@@ -604,11 +609,13 @@ static void build_targets(lua_State *L, struct build *b, int table, struct tg_se
 {
     service->target_count = push_list(L, table, "targets");
     int list = lua_gettop(L);
-    struct tg_target_conf *targets = take(L, b, service->target_count, sizeof(*targets));
+    struct tg_balance_target *targets = take(L, b, service->target_count, sizeof(*targets));
     for (uint32_t i = 0; i < service->target_count; i++) {
         int item = push_item(L, list, i);
         targets[i].name = build_address(L, b, item, &targets[i].addr);
         targets[i].weight = (uint32_t)count_field(L, item, "weight", 1);
+        targets[i].zone = str_field(L, b, item, "zone");
+        targets[i].region = str_field(L, b, item, "region");
         lua_pop(L, 1);
     }
     service->targets = targets;
@@ -640,12 +647,8 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
     service->response_timeout =
         time_field(L, timeout, "response", limits->upstream_response_timeout);
     service->io_timeout = time_field(L, timeout, "idle", limits->upstream_idle_timeout);
-    lua_getfield(L, table, "pool");
-    int pool = lua_gettop(L);
-    service->keepalive = (uint32_t)count_field(L, pool, "max_idle", limits->upstream_keepalive);
-    service->keepalive_timeout =
-        time_field(L, pool, "idle_timeout", limits->upstream_keepalive_timeout);
-    lua_pop(L, 2);
+    lua_pop(L, 1);
+    tg_policy_build(L, b->snapshot, table, &service->policy);
     service->proxy_protocol = (int)count_field(L, table, "proxy_protocol", 0);
     build_service_tls(L, table, service);
 }
@@ -693,6 +696,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->strip_prefix = str_field(L, b, table, "strip_prefix");
     route->preserve_host = bool_field(L, table, "preserve_host");
     route->client_cert = bool_field(L, table, "client_cert");
+    route->queue_priority = (uint32_t)count_field(L, table, "queue_priority", 5);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);

@@ -20,6 +20,7 @@
 #include "net/addr.h"
 #include "observe/log.h"
 #include "store/zone.h"
+#include "upstream/balance.h"
 
 struct tg_consumer_store;
 struct tg_answers_conf; /* these: config/traffic.h */
@@ -123,24 +124,17 @@ struct tg_consumer_plugins {
     uint32_t route_count;
 };
 
-struct tg_target_conf {
-    struct tg_addr addr;
-    struct tg_str name; /* "10.0.0.11:9000", canonical: the key by which connections are kept */
-    uint32_t weight;    /* 1..1000 */
-};
-
 struct tg_service_conf {
     struct tg_str name;
     uint32_t index;
     bool builtin_echo;  /* answered by the gateway itself */
     struct tg_str path; /* in front of every path that goes there; empty: none */
-    const struct tg_target_conf *targets;
+    const struct tg_balance_target *targets; /* their names are the keys of what is known of them */
     uint32_t target_count;
     uint64_t connect_timeout, response_timeout, io_timeout;
     struct tg_tls_context *tls; /* NULL: clear text; one reference */
     int proxy_protocol;         /* version of the PROXY header that origins get; 0: none */
-    uint32_t keepalive;         /* idle connections per target and worker */
-    uint64_t keepalive_timeout;
+    struct tg_policy policy;
     const struct tg_str *tags;
     uint32_t tag_count;
 };
@@ -153,6 +147,7 @@ struct tg_route_conf {
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
     bool client_cert; /* only clients whose certificate was verified: 403 for others */
+    uint32_t queue_priority; /* 0..9, where requests wait for a connection; 9 comes first */
     const struct tg_str *tags;
     uint32_t tag_count;
     /* What the route asks for instead of its service's; 0 where it is silent. */
@@ -203,6 +198,7 @@ struct tg_settings {
     enum tg_log_level log_level;
     struct tg_str server_name;  /* in Via; "tidegate" */
     struct tg_str admin_listen; /* "unix:/run/admin.sock", "127.0.0.1:9901"; empty: no listener */
+    struct tg_place place;      /* where the gateway is; empty: not said */
     bool admin_write;           /* it takes orders through an address and port as well */
     struct tg_limits limits;
     const struct tg_answers_conf *answers; /* NULL: none */

@@ -54,6 +54,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
     fetch->arena = arena;
     fetch->gate = gate;
     fetch->entry = tg_vm_entry_ref(entry);
+    fetch->targets = tg_targets_ref(entry->host.set->targets);
     fetch->snapshot = tg_snapshot_ref(entry->host.set->snapshot);
     entry->fetches++;
     tg_fmt_init_arena(&fetch->target, &fetch->arena, 128);
@@ -68,8 +69,7 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
 static void let_go(struct tg_fetch *fetch)
 {
     if (fetch->client != NULL)
-        tg_pool_return(fetch->gate->pool, &fetch->client, fetch->service->keepalive,
-                       fetch->service->keepalive_timeout);
+        tg_pool_return(fetch->gate->pool, &fetch->client, &fetch->service->policy.pool);
 }
 
 void tg_fetch_free(struct tg_fetch **fetch)
@@ -79,6 +79,8 @@ void tg_fetch_free(struct tg_fetch **fetch)
     if (taken == NULL)
         return;
     let_go(taken);
+    tg_try_end(&taken->try, tg_loop_now(loop_of(taken)));
+    tg_targets_unref(&taken->targets);
     tg_task_cancel(&taken->read_later);
     tg_buf_release(&taken->received);
     taken->entry->fetches--;
@@ -97,6 +99,7 @@ static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
     fetch->err = err;
     fetch->reason = reason;
     let_go(fetch);
+    tg_try_end(&fetch->try, tg_loop_now(loop_of(fetch)));
     fetch->on_done(fetch);
 }
 
@@ -148,6 +151,7 @@ static void send_request(struct tg_fetch *fetch)
     size_t size =
         256 + fetch->method_name.n + fetch->service->path.n + fetch->target.n + fetch->fields.n;
     fetch->connected = true;
+    fetch->sent_at = tg_loop_now(loop_of(fetch));
     tg_h1_client_begin(fetch->client, &fetch->arena, fetch->method, &limits, &events, fetch);
     struct tg_fmt *f = tg_h1_client_stage(fetch->client, size);
     enum tg_framing framing = write_head(fetch, f);
@@ -165,6 +169,11 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
         .addr = tg_target_addr(fetch->service, fetch->index),
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
         .fresh = fresh,
+        .careful = !tg_method_is_idempotent(fetch->method),
+        .conf = &fetch->service->policy.pool,
+        .origin = fetch->try.origin,
+        .request = fetch->entry->host.plugin->name,
+        .route = TG_STR("tg.http"),
     };
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(fetch->service, NULL, NULL, &target, room);
@@ -178,19 +187,41 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
     return err;
 }
 
+/* Another target, or the first. */
+static enum tg_err try_next(struct tg_fetch *fetch)
+{
+    bool breaker;
+    struct tg_balance_ask ask = {
+        .now = tg_loop_now(loop_of(fetch)),
+        .tried = fetch->tried,
+        .tried_count = fetch->tried_count,
+        .rand = &fetch->gate->worker->rand,
+    };
+    tg_try_end(&fetch->try, ask.now);
+    enum tg_err err =
+        tg_try_begin(&fetch->try, fetch->targets->balances[fetch->service->index], &ask, &breaker);
+    if (err != TG_OK)
+        return err;
+    fetch->index = fetch->try.index;
+    if (fetch->tried_count < TG_TRIES_MAX)
+        fetch->tried[fetch->tried_count++] = fetch->index;
+    return connect_next(fetch, false);
+}
+
 enum tg_err tg_fetch_start(struct tg_fetch *fetch)
 {
     if (fetch->target.failed || fetch->fields.failed)
         return TG_E_NOMEM;
-    fetch->index = tg_target_pick(fetch->gate, fetch->service);
-    return connect_next(fetch, false);
+    return try_next(fetch);
 }
 
 /* ---- What the connection tells ---- */
 
 static void on_connected(struct tg_h1_client *client)
 {
-    send_request(client->owner);
+    struct tg_fetch *fetch = client->owner;
+    tg_pool_note_connected(fetch->gate->pool, client);
+    send_request(fetch);
 }
 
 /* Interim answers mean nothing to a plugin (RFC 9110, 15.2). */
@@ -210,7 +241,9 @@ static void hand_on(struct tg_fetch *fetch)
 static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
 {
     struct tg_fetch *fetch = client->owner;
+    uint64_t now = tg_loop_now(loop_of(fetch));
     fetch->head = *head;
+    tg_try_answered(&fetch->try, head->status, now - fetch->sent_at, now);
     if (head->status == 101)
         finish(fetch, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
     else if (head->framing == TG_FRAMING_LENGTH && head->length > fetch->max_body)
@@ -254,14 +287,18 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
     struct tg_fetch *fetch = client->owner;
     bool stale = tg_target_was_stale(client, err) && tg_method_is_idempotent(fetch->method);
     let_go(fetch);
-    if (!stale)
+    if (!stale) {
         tg_target_count_failure(fetch->gate, err, !fetch->connected);
+        tg_try_failed(&fetch->try, tg_retry_class_of(err, fetch->connected),
+                      tg_loop_now(loop_of(fetch)));
+    }
     bool in_time = tg_loop_now(loop_of(fetch)) < fetch->deadline;
-    bool another = !fetch->connected && fetch->attempts < fetch->service->target_count && in_time;
-    if (another)
-        fetch->index++;
-    if (stale || another)
-        err = connect_next(fetch, stale);
+    bool another = !fetch->connected && in_time &&
+                   fetch->attempts < TG_MIN(fetch->service->target_count, TG_TRIES_MAX);
+    if (stale)
+        err = connect_next(fetch, true);
+    else if (another)
+        err = try_next(fetch);
     else if (err == TG_OK)
         err = TG_E_CLOSED;
     if (!(stale || another) || err != TG_OK)

@@ -30,6 +30,7 @@
 #define TG_FETCHES_MAX 32
 
 struct tg_vm_entry;
+struct tg_targets;
 
 struct tg_fetch {
     uint32_t magic;
@@ -59,8 +60,13 @@ struct tg_fetch {
     struct tg_gate *gate;
     struct tg_vm_entry *entry;    /* one reference */
     struct tg_snapshot *snapshot; /* of the plugin's services when it began; one reference */
+    struct tg_targets *targets;   /* of the same; one reference */
+    struct tg_try try;
+    uint64_t sent_at; /* us */
     struct tg_h1_client *client;
     uint32_t index; /* of the target */
+    uint32_t tried[TG_TRIES_MAX];
+    uint32_t tried_count;
     uint32_t attempts;
     uint64_t body_seen; /* bytes of the response's body */
     struct tg_task read_later;

@@ -7,6 +7,8 @@
 #include "gateway/client.h"
 #include "net/tls_shared.h"
 #include "gateway/mirror.h"
+#include "gateway/target.h"
+#include "gateway/vm_set.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
@@ -18,8 +20,10 @@ enum tg_err tg_gateway_init(struct tg_gateway *gateway)
     gateway->addresses_watch.map = NULL;
     gateway->zones = tg_zones_new();
     gateway->bus = tg_bus_new();
+    gateway->registry = tg_registry_new();
     enum tg_err err = TG_E_NOMEM;
-    if (gateway->zones != NULL && gateway->bus != NULL && gateway->tls != NULL)
+    if (gateway->zones != NULL && gateway->bus != NULL && gateway->tls != NULL &&
+        gateway->registry != NULL)
         err = tg_client_addresses_new(&gateway->addresses);
     if (err == TG_OK)
         tg_map_watch_add(&gateway->addresses_watch, TG_STR("client_addresses"), gateway->addresses);
@@ -35,6 +39,7 @@ void tg_gateway_release(struct tg_gateway *gateway)
     tg_tls_shared_free(&gateway->tls);
     tg_zones_free(&gateway->zones);
     tg_bus_free(&gateway->bus);
+    tg_registry_unref(&gateway->registry);
 }
 
 static void on_message(void *arg, struct tg_message *message)
@@ -66,19 +71,11 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
 
 enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, struct tg_vm_set *vms)
 {
-    uint32_t *turns =
-        tg_mem_zalloc(TG_MEM_CONFIG, TG_MAX(snapshot->service_count, 1u), sizeof(*turns));
-    if (turns == NULL) {
-        tg_vm_set_unref(&vms);
-        tg_snapshot_unref(&snapshot);
-        return TG_E_NOMEM;
-    }
-    tg_mem_free(TG_MEM_CONFIG, gate->turns);
     tg_vm_set_take_over(vms, gate->vms);
     tg_background_retire_all(gate->vms);
+    tg_targets_keep_warm(vms->targets, snapshot, gate->pool);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
-    gate->turns = turns;
     gate->vms = vms;
     gate->snapshot = snapshot;
     tg_bus_advance(&gate->mailbox, snapshot->revision);
@@ -95,8 +92,6 @@ void tg_gate_release(struct tg_gate *gate)
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);
     tg_pool_free(&gate->pool);
-    tg_mem_free(TG_MEM_CONFIG, gate->turns);
-    gate->turns = NULL;
     tg_zone_value_release(&gate->in_hand);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);

@@ -29,9 +29,10 @@ struct tg_gateway {
     struct tg_tls_shared *tls;       /* ticket keys, sessions of origins; owned */
     struct tg_shared_map *addresses; /* connections per client address; owned */
     struct tg_map_watch addresses_watch;
-    struct tg_zones *zones; /* what plugins share; owned */
-    struct tg_bus *bus;     /* what they tell each other; owned */
-    bool dev;               /* answers tell what failed: set before the first request */
+    struct tg_zones *zones;       /* what plugins share; owned */
+    struct tg_bus *bus;           /* what they tell each other; owned */
+    struct tg_registry *registry; /* what is known of origins; one reference */
+    bool dev;                     /* answers tell what failed: set before the first request */
 };
 
 struct tg_gate {
@@ -55,8 +56,7 @@ struct tg_gate {
     struct tg_list lingering;     /* of struct tg_activator: retired with work left */
     struct tg_claims claims;      /* on locks of zones */
     struct tg_zone_value in_hand; /* what core/bind copies into a VM; released with the next */
-    struct tg_bind_object *free_objects; /* of core/bind, for requests to come */
-    uint32_t *turns; /* round robin position per service of the snapshot; owned */
+    struct tg_bind_object *free_objects;      /* of core/bind, for requests to come */
     void (*on_drained)(struct tg_gate *gate); /* once, after tg_gate_drain() */
 
     /* private */

@@ -2,6 +2,7 @@
  *
  *   client.c   connections and their heads    request.c  life, states, routing, order of phases
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
+ *   attempt.c  which target, and which next
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
  *   edit.c     what plugins may change        answer.c   answers of our own
  *   hide.c     what the origin shall not see  consumer.c whose request it is
@@ -117,6 +118,38 @@ void tg_proxy_release(struct tg_request *r);
 
 /* The origin did not say 100 (Continue) in time. */
 void tg_proxy_continue(struct tg_request *r);
+
+/* The pause before another attempt is over. */
+void tg_proxy_again(struct tg_request *r);
+
+/* ---- attempt.c ---- */
+
+/* Chooses the next target, or stays with the `same`, and opens the record of an attempt.
+ * TG_E_UNAVAILABLE: a breaker is open (*breaker) or no target may be used; TG_E_NOMEM. */
+enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker) TG_MUST_USE;
+
+/* A head is there. / The attempt failed before or after that. `stale`: it says nothing of the
+ * origin. */
+void tg_attempt_answered(struct tg_request *r, unsigned status);
+void tg_attempt_failed(struct tg_request *r, enum tg_err err, bool connected, bool stale);
+
+/* Its connection is let go of. A second call does nothing. */
+void tg_attempt_end(struct tg_request *r);
+
+/* After one that failed or whose status is listed: whether another may follow; *at: when (us), 0:
+ * now. Takes a place in the budget of retries. */
+bool tg_attempt_again(struct tg_request *r, uint64_t *at);
+
+/* `data` of the client's body goes to the origin: kept for another attempt within bounds. */
+void tg_attempt_keep(struct tg_request *r, struct tg_str data);
+
+/* Until when this attempt must have its head, us. */
+static inline uint64_t tg_attempt_deadline(const struct tg_request *r)
+{
+    const struct tg_retry_conf *own = r->out.retry;
+    uint64_t per_try = own != NULL ? own->per_try : r->service->policy.retry.per_try;
+    return per_try > 0 ? TG_MIN(r->upstream.connect_start + per_try, r->deadline) : r->deadline;
+}
 
 /* ---- forward.c ---- */
 

@@ -6,6 +6,7 @@
 #include "config/traffic.h"
 #include "gateway/internal.h"
 #include "gateway/target.h"
+#include "gateway/vm_set.h"
 #include "observe/metrics.h"
 
 #define MIRROR_MAGIC 0x3170c0b1u
@@ -22,6 +23,9 @@ struct tg_mirror {
     struct tg_fmt head; /* with framing and the empty line; in the arena */
     struct tg_buf body;
     enum tg_framing framing;
+    struct tg_targets *targets; /* one reference */
+    struct tg_try try;
+    uint64_t sent_at;            /* us */
     struct tg_h1_client *client; /* NULL: it waits for the body, or is over */
     uint64_t received;           /* bytes of the answer's body */
     struct tg_timer timer;       /* the end, whatever happens */
@@ -44,6 +48,7 @@ static void on_free(struct tg_task *task)
     struct tg_mirror *m = TG_CONTAINER_OF(task, struct tg_mirror, free_later);
     tg_magic_check(m, MIRROR_MAGIC);
     m->magic = 0;
+    tg_targets_unref(&m->targets);
     tg_snapshot_unref(&m->snapshot);
     struct tg_arena arena = m->arena; /* the copy is in it */
     tg_arena_release(&arena);
@@ -53,8 +58,8 @@ static void finish(struct tg_mirror *m, enum tg_metric_id result)
 {
     count(m->gate, result);
     if (m->client != NULL)
-        tg_pool_return(m->gate->pool, &m->client, m->service->keepalive,
-                       m->service->keepalive_timeout);
+        tg_pool_return(m->gate->pool, &m->client, &m->service->policy.pool);
+    tg_try_end(&m->try, tg_loop_now(&m->gate->worker->loop));
     if (m->timer_on)
         tg_timer_release(&m->timer);
     m->timer_on = false;
@@ -83,6 +88,7 @@ static struct tg_mirror *mirror_new(struct tg_request *r, const struct tg_mirror
     m->arena = arena;
     m->gate = gate;
     m->snapshot = tg_snapshot_ref(r->snapshot);
+    m->targets = tg_targets_ref(r->vms->targets);
     m->service = conf->service;
     m->max_body = conf->max_body;
     tg_buf_init(&m->body, gate->worker->slab);
@@ -164,6 +170,7 @@ static void send_copy(struct tg_mirror *m)
         .io = m->service->io_timeout,
     };
     struct iovec piece;
+    m->sent_at = tg_loop_now(&m->gate->worker->loop);
     tg_h1_client_begin(m->client, &m->arena, m->method, &limits, &events, m);
     struct tg_fmt *f = tg_h1_client_stage(m->client, m->head.n);
     tg_fmt_add(f, tg_fmt_str(&m->head));
@@ -181,6 +188,10 @@ static void dial(struct tg_mirror *m, uint32_t index)
     struct tg_pool_target target = {
         .addr = tg_target_addr(m->service, index),
         .connect_timeout = m->service->connect_timeout,
+        .careful = true,
+        .conf = &m->service->policy.pool,
+        .origin = m->try.origin,
+        .route = TG_STR("a mirror"),
     };
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(m->service, NULL, NULL, &target, room);
@@ -210,8 +221,14 @@ void tg_mirror_end(struct tg_request *r)
 {
     struct tg_mirror *m = r->mirror;
     struct tg_loop *loop = &m->gate->worker->loop;
-    uint32_t index = tg_target_pick(m->gate, m->service);
+    struct tg_balance_ask ask = {.now = tg_loop_now(loop), .rand = &m->gate->worker->rand};
+    bool breaker;
     r->mirror = NULL;
+    if (tg_try_begin(&m->try, m->targets->balances[m->service->index], &ask, &breaker) != TG_OK) {
+        finish(m, TG_METRIC_MIRROR_FAILED);
+        return;
+    }
+    uint32_t index = m->try.index;
     write_copy(r, m, tg_target_name(m->service, index));
     if (m->head.failed || tg_timer_init(&m->timer, &loop->timers, on_timer) != TG_OK) {
         finish(m, TG_METRIC_MIRROR_FAILED);
@@ -227,7 +244,9 @@ void tg_mirror_end(struct tg_request *r)
 
 static void on_connected(struct tg_h1_client *client)
 {
-    send_copy(client->owner);
+    struct tg_mirror *m = client->owner;
+    tg_pool_note_connected(m->gate->pool, client);
+    send_copy(m);
 }
 
 static void on_nothing(struct tg_h1_client *client)
@@ -235,10 +254,17 @@ static void on_nothing(struct tg_h1_client *client)
     (void)client;
 }
 
-static void on_any_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
 {
     (void)client;
     (void)head;
+}
+
+static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+{
+    struct tg_mirror *m = client->owner;
+    uint64_t now = tg_loop_now(&m->gate->worker->loop);
+    tg_try_answered(&m->try, head->status, now - m->sent_at, now);
 }
 
 static void on_body(struct tg_h1_client *client, struct tg_str data)
@@ -257,15 +283,17 @@ static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers
 
 static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
 {
-    (void)err;
+    struct tg_mirror *m = client->owner;
     (void)reason;
-    finish(client->owner, TG_METRIC_MIRROR_FAILED);
+    tg_try_failed(&m->try, tg_retry_class_of(err, m->sent_at > 0),
+                  tg_loop_now(&m->gate->worker->loop));
+    finish(m, TG_METRIC_MIRROR_FAILED);
 }
 
 static const struct tg_h1_client_events events = {
     .on_connected = on_connected,
-    .on_info = on_any_head,
-    .on_head = on_any_head,
+    .on_info = on_info,
+    .on_head = on_head,
     .on_body = on_body,
     .on_end = on_end,
     .on_pause = on_nothing,

@@ -1,11 +1,12 @@
 /* proxy.c: the exchange with the origin: lease a connection, send the request, wait for the answer.
  *
  * What fails and what becomes of it:
- *   connecting           another target, each once; then 502, or 504 when time was up. A handshake
- *                        that fails, or a certificate that is not accepted, is no connection
- *   a kept connection    died before a byte of the answer came, nothing of a body was sent and the
- *                        method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
- *   before the head      502 (closed, reset, broken framing), 504 (time)
+ *   connecting           a handshake that fails, or a certificate that is not accepted, is no
+ *                        connection: another attempt where attempt.c allows one
+ *   a kept connection    died before a byte of the answer came, what went of a body can go again and
+ *                        the method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
+ *   before the head      another attempt where attempt.c allows one; then 502 (no connection, closed,
+ *                        reset, broken framing), 504 (time), 503 (no target, breaker, no memory)
  *   after the head       the client's answer breaks off
  */
 #include "base/banned.h"
@@ -19,7 +20,8 @@
 
 static const struct tg_h1_client_events events;
 
-static void connect_next(struct tg_request *r, bool fresh);
+static void connect_next(struct tg_request *r, bool same);
+static void fail_to_lease(struct tg_request *r, enum tg_err err);
 
 /* ---- Failures ----------------------------------------------------------------------------------
  */
@@ -41,8 +43,8 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
     }
-    if (err == TG_E_NOMEM || err == TG_E_LIMIT) {
-        tg_answer_error(r, 503, "no_resources");
+    if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_UNAVAILABLE) {
+        tg_answer_error(r, 503, err == TG_E_UNAVAILABLE ? "pool_full" : "no_resources");
         return;
     }
     if (err == TG_E_UNTRUSTED)
@@ -58,45 +60,71 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
 
 static void let_go(struct tg_request *r)
 {
-    const struct tg_service_conf *service = r->service;
     r->connected = false;
-    tg_pool_return(r->gate->pool, &r->origin, service->keepalive, service->keepalive_timeout);
+    tg_pool_return(r->gate->pool, &r->origin, &r->service->policy.pool);
 }
 
 void tg_proxy_release(struct tg_request *r)
 {
     if (r->mirror != NULL)
         tg_mirror_drop(r);
+    if (r->waiter.site != NULL)
+        tg_pool_leave(r->gate->pool, &r->waiter);
     if (r->origin != NULL)
         let_go(r);
+    tg_attempt_end(r);
+    if (r->body_seen)
+        tg_buf_release(&r->replay);
 }
 
-static bool may_repeat(const struct tg_request *r)
+/* Another attempt, if there may be one: now or after a pause. */
+static bool try_again(struct tg_request *r)
 {
-    return r->state == TG_REQUEST_SENDING && !r->body_seen &&
-           tg_method_is_idempotent(r->out.method);
+    uint64_t at;
+    if (!tg_attempt_again(r, &at))
+        return false;
+    if (r->origin != NULL)
+        let_go(r);
+    if (r->stream != NULL && !r->in_ended)
+        r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
+    tg_try_end(&r->try, tg_request_now(r));
+    tg_request_clear_clock(r);
+    tg_request_set_state(r, TG_REQUEST_CONNECT);
+    r->out_ended = false;
+    if (at == 0 || tg_request_set_clock(r, at) != TG_OK)
+        connect_next(r, false);
+    return true;
+}
+
+void tg_proxy_again(struct tg_request *r)
+{
+    if (r->waiter.site != NULL) { /* no connection was free in time */
+        tg_pool_leave(r->gate->pool, &r->waiter);
+        fail_to_lease(r, TG_E_UNAVAILABLE);
+    } else if (r->origin == NULL) {
+        connect_next(r, false);
+    }
 }
 
 static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
 {
     struct tg_request *r = client->owner;
-    bool stale = tg_target_was_stale(client, err);
-    bool connecting = r->state == TG_REQUEST_CONNECT;
+    bool connected = r->connected;
+    bool before_head = r->state == TG_REQUEST_CONNECT || r->state == TG_REQUEST_SENDING;
+    bool stale = tg_target_was_stale(client, err) && r->state == TG_REQUEST_SENDING &&
+                 tg_method_is_idempotent(r->out.method) &&
+                 (!r->body_seen || r->out.body_set || r->replayable);
     let_go(r);
-    r->upstream.error = err;
-    if (stale && may_repeat(r)) {
+    tg_attempt_failed(r, err, connected, stale);
+    if (stale) {
         tg_request_clear_clock(r);
         connect_next(r, true);
         return;
     }
     log_failure(r, err, reason);
-    tg_target_count_failure(r->gate, err, connecting);
-    if (connecting && r->upstream.attempts < r->service->target_count &&
-        tg_request_now(r) < r->deadline) {
-        r->target++;
-        connect_next(r, false);
+    tg_target_count_failure(r->gate, err, !connected);
+    if (before_head && try_again(r))
         return;
-    }
     if (r->state == TG_REQUEST_TUNNEL)
         tg_request_break(r, "upstream_closed");
     else if (r->head_sent)
@@ -113,7 +141,7 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
 {
     bool whole = r->out.body_set || r->body.complete;
     uint64_t length = r->out.body_set    ? r->out.body.n
-                      : r->body.complete ? r->body.buf.size
+                      : r->body.complete ? r->body.buf.size + r->replay.size
                                          : r->in.length;
     enum tg_framing framing = whole ? TG_FRAMING_LENGTH : r->in.framing;
     if (framing == TG_FRAMING_CHUNKED)
@@ -129,16 +157,24 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
 
 static void send_piece(struct tg_request *r, struct tg_str data)
 {
-    r->body_seen = true;
+    if (r->out.body_set)
+        r->body_seen = true;
+    else
+        tg_attempt_keep(r, data);
     if (r->mirror != NULL)
         tg_mirror_body(r, data);
     tg_h1_client_send_body(r->origin, data);
 }
 
-/* What was collected for a plugin goes first. */
+/* What went to an origin before goes first, then what was collected for a plugin. */
 static void send_collected(struct tg_request *r)
 {
     struct iovec piece;
+    for (size_t at = 0; at < r->replay.size;) {
+        struct tg_str kept = tg_buf_piece(&r->replay, at);
+        tg_h1_client_send_body(r->origin, kept);
+        at += kept.n;
+    }
     while (r->body.buf.size > 0) {
         tg_buf_iov(&r->body.buf, &piece, 1);
         send_piece(r, tg_str(piece.iov_base, piece.iov_len));
@@ -220,6 +256,8 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
 
 void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
 {
+    if (trailers != NULL && trailers->n > 0)
+        r->replayable = false; /* they are not kept */
     if (r->connected && !r->out_ended)
         send_end(r, trailers);
 }
@@ -246,7 +284,7 @@ static void start_exchange(struct tg_request *r)
         .response = first_of(r->out.response_timeout, route->response_timeout,
                              r->service->response_timeout),
         .io = first_of(r->out.io_timeout, route->io_timeout, r->service->io_timeout),
-        .deadline = r->deadline,
+        .deadline = tg_attempt_deadline(r),
     };
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
@@ -260,40 +298,81 @@ static void start_exchange(struct tg_request *r)
 
 static void on_connected(struct tg_h1_client *client)
 {
-    start_exchange(client->owner);
+    struct tg_request *r = client->owner;
+    tg_pool_note_connected(r->gate->pool, client);
+    start_exchange(r);
 }
 
-static void connect_next(struct tg_request *r, bool fresh)
+/* Nothing was sent: there is nobody to send it to. What an earlier attempt brought is the answer.
+ */
+static void answer_nobody(struct tg_request *r, enum tg_err err, bool breaker)
 {
+    if (err != TG_E_UNAVAILABLE || r->upstream.attempts > 0)
+        answer_failure(r, err != TG_E_UNAVAILABLE ? err : r->upstream.error);
+    else
+        tg_answer_error(r, 503, breaker ? "breaker_open" : "no_healthy_target");
+}
+
+static void fail_to_lease(struct tg_request *r, enum tg_err err)
+{
+    tg_attempt_failed(r, err, false, false);
+    log_failure(r, err, NULL);
+    if (!try_again(r))
+        answer_failure(r, err);
+}
+
+/* A connection for the attempt that is open, or a place in the queue for one. */
+static void lease(struct tg_request *r, bool fresh)
+{
+    bool connected;
+    uint64_t now = tg_request_now(r);
+    uint64_t deadline = tg_attempt_deadline(r);
     uint64_t timeout =
         first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
-    uint64_t now = tg_request_now(r);
     struct tg_pool_target target = {
-        .connect_timeout = TG_MIN(timeout, r->deadline > now ? r->deadline - now : 1),
+        .addr = r->out.target_set ? &r->upstream.addr : tg_target_addr(r->service, r->target),
+        .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
+        .careful = !tg_method_is_idempotent(r->out.method),
+        .conf = &r->service->policy.pool,
+        .origin = r->out.target_set ? NULL : r->try.origin,
+        .waiter = &r->waiter,
+        .priority = r->route->queue_priority,
+        .request = tg_str(r->id, sizeof(r->id)),
+        .route = r->route->name,
     };
-    bool connected;
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
-    target.addr = r->out.target_set ? r->out.target : tg_target_addr(r->service, r->target);
-    tg_request_set_state(r, TG_REQUEST_CONNECT);
-    r->upstream.called = true;
-    r->upstream.attempts++;
-    r->upstream.addr = target.addr;
-    r->upstream.connect_start = now;
     enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
-    if (err != TG_OK) {
-        r->upstream.error = err;
-        log_failure(r, err, NULL);
-        answer_failure(r, err);
-    } else if (connected) {
+    if (err == TG_E_AGAIN)
+        err = tg_request_set_clock(r, TG_MIN(r->waiter.since + target.conf->wait, deadline));
+    else if (err == TG_OK && connected)
         start_exchange(r);
-    }
+    if (err != TG_OK)
+        fail_to_lease(r, err);
+}
+
+static void on_turn(struct tg_pool_waiter *waiter)
+{
+    struct tg_request *r = TG_CONTAINER_OF(waiter, struct tg_request, waiter);
+    tg_request_clear_clock(r);
+    lease(r, false);
+}
+
+static void connect_next(struct tg_request *r, bool same)
+{
+    bool breaker;
+    tg_request_set_state(r, TG_REQUEST_CONNECT);
+    enum tg_err err = tg_attempt_begin(r, same, &breaker);
+    if (err == TG_OK)
+        lease(r, same);
+    else
+        answer_nobody(r, err, breaker);
 }
 
 void tg_proxy_start(struct tg_request *r)
 {
-    r->target = tg_target_pick(r->gate, r->service);
+    r->waiter.on_turn = on_turn;
     connect_next(r, false);
 }
 
@@ -348,6 +427,9 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
                      r->upstream.head_at - r->upstream.connected);
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
+    tg_attempt_answered(r, head->status);
+    if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) && try_again(r))
+        return;
     if (head->status == 101 && !asked_for(r, head)) {
         log_failure(r, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
         tg_answer_error(r, 502, "upstream_protocol_error");

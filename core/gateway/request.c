@@ -120,6 +120,7 @@ struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener
     tg_buf_init(&r->body.buf, worker->slab);
     tg_buf_init(&r->held, worker->slab);
     tg_buf_init(&r->filtered, worker->slab);
+    tg_buf_init(&r->replay, worker->slab);
     tg_task_init(&r->read_later, on_read_later);
     tg_task_init(&r->free_later, on_free);
     tg_list_push_back(&gate->requests, &r->link);
@@ -451,6 +452,8 @@ static void on_clock(struct tg_timer *timer)
         tg_tunnel_clock(r);
     else if (r->state == TG_REQUEST_SENDING)
         tg_proxy_continue(r);
+    else if (r->state == TG_REQUEST_CONNECT)
+        tg_proxy_again(r);
 }
 
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline)

@@ -35,6 +35,8 @@
 #include "http/stream.h"
 #include "script/marshal.h"
 #include "script/run.h"
+#include "upstream/pool.h"
+#include "upstream/try.h"
 
 struct tg_consumer;
 struct tg_wait;
@@ -151,6 +153,22 @@ struct tg_outbound {
     bool target_set;
     struct tg_addr target;
     uint64_t connect_timeout, response_timeout, io_timeout; /* 0: as the route says */
+    uint64_t hash_key;                                      /* ctx.upstream:hash_key(), hashed */
+    bool hash_key_set;
+    const struct tg_retry_conf *retry; /* in the arena; NULL: as the service says */
+};
+
+/* One request to one target, as the access log tells it. */
+struct tg_attempt {
+    struct tg_attempt *next;
+    struct tg_str target;      /* as the configuration spells it, or an address in the arena */
+    uint32_t index;            /* of the target; UINT32_MAX: a plugin's own */
+    uint64_t started;          /* us */
+    uint64_t ended;            /* us: the head was there, or it failed; 0: not yet */
+    uint16_t status;           /* 0: no answer */
+    enum tg_err error;         /* TG_OK: there was an answer, or nothing is known yet */
+    enum tg_retry_class class; /* of what was wrong; TG_RETRY_NEVER: nothing that may be repeated */
+    bool stale;                /* a kept connection that the origin had closed */
 };
 
 /* What is known of the origin's side: ctx.upstream, the access log. */
@@ -158,8 +176,10 @@ struct tg_upstream_facts {
     bool called;
     uint16_t status; /* 0: no answer yet */
     uint32_t attempts;
-    struct tg_addr addr;    /* of the last attempt; len 0 before */
-    uint64_t connect_start; /* us; 0: not yet */
+    struct tg_attempt first; /* the others are in the arena */
+    struct tg_attempt *last; /* NULL: none */
+    struct tg_addr addr;     /* of the last attempt; len 0 before */
+    uint64_t connect_start;  /* us; 0: not yet */
     uint64_t connected;
     uint64_t head_at;        /* response head complete */
     enum tg_err error;       /* of the last attempt */
@@ -246,11 +266,16 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
-    uint32_t target;             /* index in service->targets of the next attempt */
-    bool out_ended;              /* the request went out whole */
-    bool in_ended;               /* the client's body has come whole */
-    bool continue_sent;          /* 100 went to the client */
-    bool body_seen;              /* a byte of the client's body went to an origin: no repetition */
+    uint32_t target;             /* index in service->targets of the attempt */
+    struct tg_pool_waiter waiter;
+    struct tg_try try;    /* the attempt, as the origin is told of it */
+    bool retrying;        /* it holds a place in the budget of the service */
+    struct tg_buf replay; /* what went of the client's body, for a repetition */
+    bool replayable;      /* all that went is there */
+    bool out_ended;       /* the request went out whole */
+    bool in_ended;        /* the client's body has come whole */
+    bool continue_sent;   /* 100 went to the client */
+    bool body_seen;       /* a byte of a body went to an origin */
 
     /* the answer */
     enum tg_source source;
@@ -346,6 +371,15 @@ enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUS
 /* Sends the request to another declared service. TG_E_NOT_FOUND. */
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;
 
+/* The key by which a hashing balancer chooses the target. */
+void tg_request_set_hash_key(struct tg_request *r, struct tg_str key);
+
+/* How attempts may follow one another: as things are (defaults where nothing is configured), and
+ * from now on. TG_E_NOMEM. */
+struct tg_retry_conf tg_request_retry(const struct tg_request *r);
+enum tg_err tg_request_set_retry(struct tg_request *r,
+                                 const struct tg_retry_conf *retry) TG_MUST_USE;
+
 /* ---- Waiting: for core/bind; each is followed by `return tg_run_suspend(L)` ---- */
 
 /* What gateway/wait.h says of tg_wait_begin(), for the plugin that runs. */
@@ -387,6 +421,9 @@ const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
 /* The exchange is to be broken off: ctx:abort(). Takes effect when the plugin that runs has ended
  * (STOP): the client sees an incomplete answer. */
 void tg_request_abort(struct tg_request *r);
+
+/* What was wrong with an attempt: its class, "stale", or NULL. */
+const char *tg_attempt_label(const struct tg_attempt *attempt);
 
 const char *tg_request_state_name(enum tg_request_state state);
 const char *tg_source_name(enum tg_source source);

@@ -4,37 +4,99 @@
 
 #include "observe/metrics.h"
 
-uint32_t tg_target_pick(struct tg_gate *gate, const struct tg_service_conf *service)
+/* ---- Balancers ---------------------------------------------------------------------------------
+ */
+
+/* The balancer of a service, from its targets. */
+static struct tg_balance *make_balance(struct tg_gate *gate, const struct tg_snapshot *snapshot,
+                                       const struct tg_service_conf *service)
 {
-    uint32_t total = 0;
-    if (service->target_count < 2)
-        return 0;
-    for (uint32_t i = 0; i < service->target_count; i++)
-        total += service->targets[i].weight;
-    /* Requests that began before a reload look services up in their own snapshot: the turn counts
-     * are those of the one in force, and may be of another service; any turn will do. */
-    uint32_t slot = service->index < gate->snapshot->service_count ? service->index : 0;
-    uint32_t at = gate->turns[slot]++ % total;
-    for (uint32_t i = 0; i < service->target_count; i++) {
-        if (at < service->targets[i].weight)
-            return i;
-        at -= service->targets[i].weight;
-    }
-    return 0;
+    struct tg_balance_options options = {
+        .registry = gate->gateway->registry,
+        .service = service->name,
+        .policy = &service->policy,
+        .place = snapshot->settings.place,
+        .now = tg_loop_now(&gate->worker->loop),
+    };
+    return tg_balance_new(&options, service->targets, service->target_count);
 }
 
-struct tg_addr tg_target_addr(const struct tg_service_conf *service, uint32_t index)
+enum tg_err tg_targets_new(struct tg_gate *gate, const struct tg_snapshot *snapshot,
+                           struct tg_targets **out)
 {
-    if (service->builtin_echo)
-        return (struct tg_addr){0};
-    return service->targets[index % service->target_count].addr;
+    uint32_t n = snapshot->service_count;
+    struct tg_targets *targets =
+        tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*targets) + n * sizeof(targets->balances[0]));
+    if (targets == NULL)
+        return TG_E_NOMEM;
+    targets->refs = 1;
+    targets->n = n;
+    targets->loop = &gate->worker->loop;
+    for (uint32_t i = 0; i < n; i++) {
+        if (snapshot->services[i].target_count == 0)
+            continue;
+        targets->balances[i] = make_balance(gate, snapshot, &snapshot->services[i]);
+        if (targets->balances[i] == NULL) {
+            tg_targets_unref(&targets);
+            return TG_E_NOMEM;
+        }
+    }
+    *out = targets;
+    return TG_OK;
+}
+
+void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *snapshot,
+                          struct tg_pool *pool)
+{
+    tg_pool_forget_warm(pool);
+    for (uint32_t i = 0; i < targets->n; i++) {
+        const struct tg_service_conf *service = &snapshot->services[i];
+        if (service->policy.pool.min_idle == 0 || service->proxy_protocol != 0)
+            continue;
+        for (uint32_t t = 0; t < service->target_count; t++) {
+            struct tg_pool_target target = {
+                .addr = &service->targets[t].addr,
+                .connect_timeout = service->connect_timeout,
+                .tls = service->tls,
+                .conf = &service->policy.pool,
+                .origin = tg_balance_origin(targets->balances[i], t),
+            };
+            tg_pool_keep_warm(pool, &target);
+        }
+    }
+}
+
+struct tg_targets *tg_targets_ref(struct tg_targets *targets)
+{
+    targets->refs++;
+    return targets;
+}
+
+void tg_targets_unref(struct tg_targets **targets)
+{
+    struct tg_targets *taken = *targets;
+    *targets = NULL;
+    if (taken == NULL || --taken->refs > 0)
+        return;
+    for (uint32_t i = 0; i < taken->n; i++)
+        tg_balance_free(&taken->balances[i], tg_loop_now(taken->loop));
+    tg_mem_free(TG_MEM_CONFIG, taken);
+}
+
+/* ---- Targets -----------------------------------------------------------------------------------
+ */
+
+const struct tg_addr *tg_target_addr(const struct tg_service_conf *service, uint32_t index)
+{
+    static const struct tg_addr echo;
+    return service->builtin_echo ? &echo : &service->targets[index].addr;
 }
 
 struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index)
 {
     if (service->target_count == 0)
         return TG_STR("localhost");
-    return service->targets[index % service->target_count].name;
+    return service->targets[index].name;
 }
 
 bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)

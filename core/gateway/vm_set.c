@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "gateway/background.h"
 #include "gateway/gate.h"
+#include "gateway/target.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 
@@ -210,7 +211,7 @@ enum tg_err tg_vm_set_new(struct tg_gate *gate, struct tg_snapshot *snapshot,
     set->orders = tg_mem_zalloc(TG_MEM_PLUGIN, count, sizeof(uint32_t *));
     set->zones = tg_mem_zalloc(TG_MEM_PLUGIN, snapshot->zone_count, sizeof(*set->zones));
     if (set->entries == NULL || set->orders == NULL || set->zones == NULL ||
-        open_zones(set) != TG_OK) {
+        open_zones(set) != TG_OK || tg_targets_new(gate, snapshot, &set->targets) != TG_OK) {
         tg_vm_set_unref(&set);
         return out_of_memory(error);
     }
@@ -233,6 +234,7 @@ void tg_vm_set_let_go(struct tg_vm_set *set)
         return;
     for (uint32_t i = 0; set->zones != NULL && i < set->snapshot->zone_count; i++)
         tg_zone_unref(&set->zones[i]);
+    tg_targets_unref(&set->targets);
     for (uint32_t i = 0; set->orders != NULL && i < set->snapshot->plugin_count; i++)
         tg_mem_free(TG_MEM_PLUGIN, (void *)set->orders[i]);
     tg_mem_free(TG_MEM_PLUGIN, set->zones);

@@ -28,6 +28,8 @@
 #include "script/quarantine.h"
 #include "store/zone.h"
 
+struct tg_targets;
+
 enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
 
 #define TG_STAND_INS_MAX 16 /* for one phase of one instance */
@@ -95,6 +97,7 @@ struct tg_vm_set {
     struct tg_vm_entry **entries; /* one reference each; NULL: not made, or not taken over yet */
     const uint32_t **orders;      /* of kept plugins, owned: see tg_vm_set_place() */
     struct tg_zone **zones;       /* of snapshot->zones; one reference each */
+    struct tg_targets *targets;   /* balancers of snapshot->services; one reference */
     uint32_t next;                /* that tg_vm_set_make() looks at */
     struct tg_task rebuild;       /* while it waits it holds a reference to the set */
 };

@@ -197,6 +197,28 @@ static void set_accounts(lua_State *L, const struct tg_request *r)
     lua_setfield(L, -2, "accounts");
 }
 
+/* attempts: { { target, status, error, latency }... } */
+static void set_attempts(lua_State *L, const struct tg_upstream_facts *u)
+{
+    int n = 0;
+    lua_newtable(L);
+    for (const struct tg_attempt *a = u->last != NULL ? &u->first : NULL; a != NULL; a = a->next) {
+        const char *label = tg_attempt_label(a);
+        lua_createtable(L, 0, 5);
+        set_str(L, "target", a->target);
+        if (a->status != 0)
+            set_number(L, "status", a->status);
+        if (label != NULL)
+            set_str(L, "error", tg_str_c(label));
+        if (a->error != TG_OK)
+            set_str(L, "message", tg_str_c(tg_err_text(a->error)));
+        if (a->ended != 0)
+            set_seconds(L, "latency", a->ended - a->started);
+        lua_rawseti(L, -2, ++n);
+    }
+    lua_setfield(L, -2, "attempts");
+}
+
 /* upstream: { called, status, attempts, address, error } */
 static void set_upstream(lua_State *L, const struct tg_request *r)
 {
@@ -204,7 +226,7 @@ static void set_upstream(lua_State *L, const struct tg_request *r)
     const struct tg_upstream_facts *u = &r->upstream;
     lua_createtable(L, 0, 6);
     set_bool(L, "called", u->called);
-    set_number(L, "attempts", u->attempts);
+    set_attempts(L, u);
     if (u->status != 0)
         set_number(L, "status", u->status);
     if (u->addr.len > 0)

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "config/follow.h"
 #include "event/watchdog.h"
+#include "gateway/checks.h"
 #include "gateway/client.h"
 #include "gateway/consumer.h"
 #include "gateway/vm_set.h"
@@ -48,6 +49,7 @@ struct tg_harness {
     struct tg_watch watch;
     struct tg_gate_observer observer;
     struct tg_pool_dialer dialer;
+    struct tg_checker *checker;
     struct tg_log_tap tap;
     const struct tg_harness_events *events;
     void *arg;
@@ -344,8 +346,10 @@ enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *sna
         err = make_vms(harness, snapshot, &vms, error);
     if (err == TG_OK)
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
-    if (err == TG_OK)
+    if (err == TG_OK) {
         tg_clients_fit(&harness->gate);
+        tg_checks_follow(harness->checker, snapshot);
+    }
     leave();
     return err;
 }
@@ -492,6 +496,11 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
     tg_clock_init_fake(&h->worker.loop.clock, real);
     tg_rand_init_seed(&h->worker.rand, seed);
     wire(h);
+    h->checker = tg_checker_new(&h->worker, h->gateway.registry, &h->dialer);
+    if (h->checker == NULL) {
+        tg_harness_free(&h);
+        return TG_E_NOMEM;
+    }
     *out = h;
     return TG_OK;
 }
@@ -503,6 +512,7 @@ void tg_harness_free(struct tg_harness **harness)
         return;
     *harness = NULL;
     enter(h);
+    tg_checker_free(&h->checker);
     tg_gate_stop(&h->gate);
     tg_assert(run_rounds(h) == TG_OK);
     tg_gate_release(&h->gate);

@@ -4,9 +4,11 @@
 #include "harness/module.h"
 
 #include "bind/bind.h"
+#include "bind/services.h"
 #include "config/load.h"
 #include "config/scratch_host.h"
 #include "gateway/background.h"
+#include "gateway/target.h"
 #include "gateway/vm_set.h"
 #include "harness/coverage.h"
 #include "harness/event.h"
@@ -516,6 +518,36 @@ static struct tg_vm *check_vm(lua_State *L)
     return NULL;
 }
 
+static const struct tg_service_conf *check_service(lua_State *L, const struct tg_gate *gate)
+{
+    struct tg_str name = arg_str(L, 2);
+    for (uint32_t i = 0; gate->vms != NULL && i < gate->vms->snapshot->service_count; i++) {
+        if (tg_str_eq(gate->vms->snapshot->services[i].name, name))
+            return &gate->vms->snapshot->services[i];
+    }
+    luaL_error(L, "there is no service \"%s\"", name.p);
+    return NULL;
+}
+
+/* breaker(service) -> { state, opened } or nil */
+static int harness_breaker(lua_State *L)
+{
+    const struct tg_gate *gate = tg_harness_gate(check_harness(L));
+    const struct tg_service_conf *service = check_service(L, gate);
+    tg_services_push_breaker(L, service, gate->vms->targets->balances[service->index]);
+    return 1;
+}
+
+/* targets(service) -> list, see bind/services.h */
+static int harness_targets(lua_State *L)
+{
+    const struct tg_gate *gate = tg_harness_gate(check_harness(L));
+    const struct tg_service_conf *service = check_service(L, gate);
+    uint64_t now = tg_harness_clock(check_harness(L))->mono;
+    tg_services_push_targets(L, now, service, gate->vms->targets->balances[service->index]);
+    return 1;
+}
+
 static int do_nothing(lua_State *L)
 {
     (void)L;
@@ -618,6 +650,8 @@ static const luaL_Reg harness_methods[] = {
     {"consumer", harness_consumer},
     {"confine", harness_confine},
     {"vm", harness_vm},
+    {"breaker", harness_breaker},
+    {"targets", harness_targets},
     {"collect", harness_collect},
     {"open", harness_open},
     {"close", harness_close},

@@ -14,10 +14,10 @@
  * Methods of a harness (see harness.h): adopt(snapshot), run(), events() -> list, now() -> real,
  * mono, next() -> seconds of mono or nil, move(seconds), connect(listener, ip, port) -> pipe,
  *   settle(id, verdict) -> pipe or boolean, only(phase), confine(id, scope, name), watch_state(on),
- *   vm(plugin), collect(plugin), open() -> list, background() -> list, close()
- * Methods of a snapshot: services(), listeners(), plugins(), files() -> path -> text
- * Methods of a pipe (see pipe.h): send(text) -> count or nil, why; receive() -> text or nil, why;
- *   finish(), close(), reset(), is_open()
+ *   breaker(service), targets(service), vm(plugin), collect(plugin), open() -> list, background()
+ * -> list, close() Methods of a snapshot: services(), listeners(), plugins(), files() -> path ->
+ * text Methods of a pipe (see pipe.h): send(text) -> count or nil, why; receive() -> text or nil,
+ * why; finish(), close(), reset(), is_open()
  *
  * Misuse raises; what the other end did comes back as nil and "closed", "reset" or "again".
  */

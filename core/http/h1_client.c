@@ -612,3 +612,13 @@ void tg_h1_client_rest(struct tg_h1_client *client, const struct tg_h1_client_ev
     client->limits.io = idle_timeout;
     settle(client);
 }
+
+void tg_h1_client_wait(struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                       void *owner, uint64_t idle_timeout)
+{
+    tg_assert(client->state == TG_H1_CLIENT_IDLE);
+    client->events = events;
+    client->owner = owner;
+    client->limits.io = idle_timeout;
+    settle(client);
+}

@@ -144,6 +144,10 @@ bool tg_h1_client_is_reusable(const struct tg_h1_client *client);
 void tg_h1_client_rest(struct tg_h1_client *client, const struct tg_h1_client_events *events,
                        void *owner, uint64_t idle_timeout);
 
+/* From on_connected: nothing is sent yet; watched as after tg_h1_client_rest(). */
+void tg_h1_client_wait(struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                       void *owner, uint64_t idle_timeout);
+
 /* Closes at once; no event follows. */
 void tg_h1_client_close(struct tg_h1_client *client);
 

@@ -4,20 +4,39 @@
  * exchange at a time. One that began with a preface belongs to who it tells of, and is not kept.
  * A pool outlives snapshots: a reload that keeps a target keeps its connections.
  *
- *             lease: none idle            connected             return, reusable
- *   (new) ------------------> connecting ----------> leased <------------------- idle
- *                                 |                    |   ------------------->   |
- *                                 | failed             | return, not reusable     | origin ends it,
- *                                 v                    v                          v idle too long
- *                               closed, freed at the end of the loop's round
+ *               lease: none idle            connected                return
+ *     (new) ------------------> CONNECTING -----------> ACTIVE -----------> RECYCLING
+ *                               |   |  |                  ^                  |     |
+ *             made before asked |   |  | failed           | still good       |     | not reusable,
+ *                               |   |  |              VALIDATING             |     | too many, old
+ *                               |   |  |                |  ^                 |     |
+ *                               |   |  |           dead |  | lease           |     |
+ *                               '---|--|----------------|--IDLE <------------'     |
+ *                                   v  v                v   | origin ends it,      |
+ *     freed at the end of the      CLOSED <-----------------' idle too long        |
+ *     loop's round                    ^--------------------------------------------'
  *
- * Bounds: `keep` idle connections a target (the lessee says, from its service's config); idle ones
- * close after their timeout. One thread. Cost of a lease from the idle list: some 30 ns.
+ * What the lessee's service says (struct tg_pool_conf) holds: `max_idle` kept for a target,
+ * `max_open` of all workers (counted in the target's tg_origin), `max_connecting` at a time, an age
+ * and a number of requests at which one is closed. A lease that has to wait is TG_E_AGAIN: its
+ * waiter stands in a queue of at most `max_waiting`, by priority, then first come; each fourth turn
+ * is that of the oldest, whatever its priority, so that nobody starves. A waiter whose turn comes
+ * asks again.
+ *
+ * Validation: an idle connection that became readable is dead. The loop watches them, so those it
+ * knows of are gone already; what the current round has reported and not yet handled is looked up;
+ * and a `careful` lease, of a request that cannot be repeated, asks the kernel too.
+ *
+ * Leaks: a lease knows its request and route; what is still leased when the pool goes is logged.
+ *
+ * One thread; with other workers a pool shares the counts in tg_origin. A place that another worker
+ * gives back is seen within LOOK. Cost of a lease from the idle list: some 30 ns.
  */
 #ifndef TG_UPSTREAM_POOL_H
 #define TG_UPSTREAM_POOL_H
 
 #include "http/h1_client.h"
+#include "upstream/origin.h"
 
 struct tg_pool;
 struct tg_tls_context;
@@ -29,14 +48,40 @@ struct tg_pool *tg_pool_new(struct tg_worker *worker) TG_MUST_USE;
 /* Closes idle connections; none may be leased. */
 void tg_pool_free(struct tg_pool **pool);
 
-/* How to reach a target. */
+#define TG_POOL_PRIORITY  5u /* of whoever says none; 9 comes first */
+#define TG_POOL_SITES_MAX 1000u
+
+struct tg_pool_site;
+
+/* A request that waits for a connection; embedded by its owner, zeroed before the first use. */
+struct tg_pool_waiter {
+    void (*on_turn)(struct tg_pool_waiter *waiter); /* lease again; from the loop */
+
+    /* private */
+    struct tg_list link;
+    struct tg_pool_site *site; /* NULL: it does not wait */
+    uint64_t order;
+    uint64_t since; /* us */
+    uint32_t priority;
+    bool turn; /* it has come */
+    struct tg_task task;
+};
+
+/* How to reach a target, and for whom. */
 struct tg_pool_target {
-    struct tg_addr addr;        /* len 0: the built-in echo origin */
+    const struct tg_addr
+        *addr; /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
     uint64_t connect_timeout;   /* TCP and TLS together */
     struct tg_tls_context *tls; /* NULL: clear text */
     struct tg_str tls_name;     /* what the certificate is for; empty: the address */
     struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
-    bool fresh; /* never an idle connection: the last one failed before it answered */
+    bool fresh;   /* never an idle connection: the last one failed before it answered */
+    bool careful; /* what is sent cannot be repeated */
+    const struct tg_pool_conf *conf;
+    struct tg_origin *origin;      /* whose connections are counted; NULL: nobody's */
+    struct tg_pool_waiter *waiter; /* NULL: never waits */
+    uint32_t priority;             /* 0..9 */
+    struct tg_str request, route;  /* for leaks; copied */
 };
 
 /* Makes connections in the pool's place: for gateways without a network. */
@@ -55,15 +100,29 @@ void tg_pool_set_tls(struct tg_pool *pool, struct tg_tls_shared *shared);
 void tg_pool_set_dialer(struct tg_pool *pool, const struct tg_pool_dialer *dialer);
 
 /* Leases a connection. *connected: it may be used at once (tg_h1_client_begin), else
- * events->on_connected or on_failed will tell, with `owner`. On failure nothing is leased. */
+ * events->on_connected or on_failed will tell, with `owner`. On failure nothing is leased.
+ * TG_E_AGAIN: the waiter waits, as long as its owner likes; TG_E_UNAVAILABLE: too many wait. */
 enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *target,
                           const struct tg_h1_client_events *events, void *owner,
                           struct tg_h1_client **out, bool *connected) TG_MUST_USE;
 
+/* The owner of a lease that was not connected says so from on_connected: another may connect now.
+ */
+void tg_pool_note_connected(struct tg_pool *pool, struct tg_h1_client *client);
+
+/* The waiter waits no more; a turn that has come goes to the next. Allowed when it does not wait.
+ */
+void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter);
+
 /* Returns a lease in any state, before the arena of its exchange goes, and nulls the caller's
- * pointer. Reusable connections stay when fewer than `keep` are idle, for `idle_timeout` us. */
-void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client, uint32_t keep,
-                    uint64_t idle_timeout);
+ * pointer. */
+void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
+                    const struct tg_pool_conf *conf);
+
+/* From now on `target` has conf->min_idle connections ready (0: none); conf and origin are borrowed
+ * until the next call for that address or tg_pool_forget_warm(). */
+void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target);
+void tg_pool_forget_warm(struct tg_pool *pool);
 
 /* Closes all idle connections: the worker drains. */
 void tg_pool_close_idle(struct tg_pool *pool);
@@ -71,5 +130,8 @@ void tg_pool_close_idle(struct tg_pool *pool);
 /* Connections that are idle, and all that exist. */
 uint32_t tg_pool_idle(const struct tg_pool *pool);
 uint32_t tg_pool_open(const struct tg_pool *pool);
+
+/* Requests that wait. */
+uint32_t tg_pool_waiting(const struct tg_pool *pool);
 
 #endif

@@ -12,6 +12,7 @@ local matching = require "tidegate.matching"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
+local upstream = require "tidegate.upstream"
 local quote = require("tidegate.scalars").quote
 local is_host = require("tidegate.scalars").is_host
 
@@ -145,6 +146,8 @@ objects.service = S.record {
   targets = S.list(S.record {
     [1] = target_address:doc "where the origin listens",
     weight = S.int { min = 1, max = 1000 }:default(1):doc "its share of the requests",
+    zone = upstream.target_place.zone,
+    region = upstream.target_place.region,
   }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
   path = traffic.service_path,
   builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
@@ -152,11 +155,11 @@ objects.service = S.record {
   proxy_protocol = S.enum { "v1", "v2" }:optional()
     :doc "tell the origin who the client is in a PROXY header; each request has its own connection then",
   timeout = timeout_type(),
-  pool = S.record {
-    max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
-    idle_timeout = S.duration { min = "1ms", max = DAY }:optional()
-      :doc "time that an idle connection is kept",
-  }:default {},
+  balance = upstream.balance:doc "how targets are chosen",
+  health = upstream.health:doc "which targets are left out",
+  breaker = upstream.breaker:doc "when none is asked any more",
+  retry = upstream.retry:doc "what is tried again",
+  pool = upstream.pool:doc "connections to targets",
   plugins = objects.plugins,
   tags = tags,
 }:rules { S.exactly_one("targets", "builtin") }
@@ -184,6 +187,8 @@ objects.route = S.record {
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
   client_cert = S.enum { "required" }:optional()
     :doc "clients must have shown a certificate that is trusted; others get a 403",
+  queue_priority = S.int { min = 0, max = 9 }:optional()
+    :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
   timeout = timeout_type(),
   plugins = objects.plugins,
   tags = tags,
@@ -281,6 +286,8 @@ function objects.settings(limits)
       :doc "threads that serve; auto: one for each processor",
     server_name = S.string { min = 1, max = 64, pattern = "^[%w!#$%%&'*+.^_`|~-]+$" }:default "tidegate"
       :doc "the gateway's name in Via",
+    place = S.record(upstream.target_place):default {}
+      :doc "where the gateway is: targets of its own zone, then of its region, come first",
     log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
     limits = record_of(tree):default {},
     responses = traffic.responses,

@@ -148,7 +148,7 @@ function resolve:settings(limits)
     flat[limit.path] = at
   end
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
-           log = value.log, limits = flat, admin = value.admin,
+           log = value.log, limits = flat, admin = value.admin, place = value.place,
            responses = traffic.freeze_responses(value.responses) }
 end
 
@@ -517,12 +517,13 @@ function resolve:services()
   for _, declaration in ipairs(each_checked(self, "service")) do
     local value, targets = declaration.checked, {}
     for i, target in ipairs(value.targets or {}) do
-      targets[i] = { address = target[1], weight = target.weight }
+      targets[i] = { address = target[1], weight = target.weight, zone = target.zone, region = target.region }
     end
     list[#list + 1] = {
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
       targets = targets, timeout = value.timeout,
-      pool = value.pool, tags = value.tags, plugins = value.plugins, tls = value.tls,
+      pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
+      health = value.health, breaker = value.breaker, retry = value.retry, tls = value.tls,
       proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end

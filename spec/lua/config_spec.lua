@@ -43,15 +43,16 @@ tg.route "orders" {
 }
 tg.route "all" { service = "echo" }
 ]==]
-    assert.same({ workers = 2, server_name = "tidegate", log = { level = "warn" }, limits = {
+    assert.same({ workers = 2, server_name = "tidegate", log = { level = "warn" }, place = {}, limits = {
       ["request.headers"] = 16384, ["request.header_count"] = 100, ["request.deadline"] = 60,
       ["plugin.memory"] = 2 ^ 20, ["plugin.cpu"] = 0.02, ["plugin_vm.heap"] = 2 ^ 25 } }, tree.settings)
     assert.same({ name = "lan", address = { host = "::1", port = 80, text = "[::1]:80" },
       trusted = { "10.0.0.0/8" },
                   allow_trace = true, allow_connect = false, merge_slashes = false,
                   answer_options = false, chain = 1 }, tree.listeners[2])
-    assert.same({ name = "orders", timeout = { connect = 1 }, pool = { max_idle = 8 }, tags = { "x" },
-      targets = {
+    assert.same({ name = "orders", timeout = { connect = 1 }, tags = { "x" },
+      pool = { max_idle = 8, min_idle = 0, queue = 1000, wait = 1 }, balance = { "round-robin" },
+      health = { panic = 0.3 }, targets = {
       { address = { host = "10.0.0.1", port = 9000, text = "10.0.0.1:9000" }, weight = 3 },
       { address = { host = "::1", port = 80, text = "[::1]:80" }, weight = 1 } } }, tree.services[2])
     assert.same({ name = "orders", service = 2, paths = { "/v1/*", "/v1" },

@@ -105,7 +105,7 @@ describe("a service with two targets", function()
     local r = gw:get "/"
     assert.response(r).has.status(200)
     assert.equal(2, #r.upstream.attempts)
-    assert.equal("connection refused", r.upstream.attempts[1].error)
+    assert.equal("connect", r.upstream.attempts[1].error)
     assert.equal("10.0.0.12:9000", r.upstream.attempts[2].target)
     assert.equal(200, r.upstream.attempts[2].status)
   end)

@@ -159,6 +159,20 @@ function gateway:calls(name)
   return self.world.origins.calls[name]
 end
 
+--- The breaker of a service: { state = "closed", "open" or "half-open", opened = how often }; nil where the
+-- configuration declares none.
+function gateway:breaker(name)
+  check_service(self, name, 2)
+  return self.world.core:breaker(name)
+end
+
+--- What the gateway knows of a service's targets: a list of
+-- { target, state, in_flight, requests, failures, latency }.
+function gateway:targets(name)
+  check_service(self, name, 2)
+  return self.world.core:targets(name)
+end
+
 -- ---- Clients --------------------------------------------------------------------------------------------
 
 local function listener_index(self, name, level)

@@ -114,22 +114,6 @@ local function total_of(record, accounts)
   return total
 end
 
--- One entry for each attempt: those that failed are told by log lines, the last by the end event.
-local function attempts_of(record, facts)
-  local list = {}
-  for _, line in ipairs(record.lines) do
-    if line.component == "upstream" and line.fields.target then
-      list[#list + 1] = { target = line.fields.target, error = line.message }
-    end
-  end
-  local missing = facts.attempts - #list
-  for _ = 2, missing do
-    list[#list + 1] = { target = facts.address, error = "the kept connection was dead" }
-  end
-  if missing > 0 then list[#list + 1] = { target = facts.address, status = facts.status } end
-  return list
-end
-
 --- The request is over.
 -- @tparam table event of type "end"
 -- @tparam table record what was gathered
@@ -147,7 +131,7 @@ function result:take_end(event, record, call)
   self.fields = event.log_fields and cjson.decode("{" .. event.log_fields:gsub("^,", "") .. "}") or {}
   local facts = event.upstream
   self.upstream = { called = facts.called, status = facts.status, target = facts.address, error = facts.error,
-                    attempts = attempts_of(record, facts) }
+                    attempts = facts.attempts }
   if call and facts.called then
     self.origin = call.response
     for _, name in ipairs { "method", "path", "query", "headers", "header_list", "body", "chunks" } do

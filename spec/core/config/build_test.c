@@ -78,8 +78,8 @@ static void services_fall_back_to_limits(void **state)
     assert_int_equal(1, s->targets[1].weight);
     assert_int_equal(250000, s->connect_timeout);
     assert_int_equal(limits->upstream_response_timeout, s->response_timeout);
-    assert_int_equal(7, s->keepalive);
-    assert_int_equal(limits->upstream_keepalive_timeout, s->keepalive_timeout);
+    assert_int_equal(7, s->policy.pool.max_idle);
+    assert_int_equal(limits->upstream_keepalive_timeout, s->policy.pool.idle_timeout);
     assert_int_equal(1, s->tag_count);
     assert_str("x", s->tags[0]);
 }

@@ -1,0 +1,157 @@
+-- Scripted origins: what they do wrong before the head costs an attempt, after it the answer.
+
+local client = require("support.client")
+local clock = require("support.clock")
+local gateway = require("support.gateway")
+local origin = require("support.origin")
+
+local CONFIG = [[
+  local tg = require "tidegate"
+  tg.settings { workers = 1, limits = { upstream = { headers = "1KiB" } } }
+  tg.listener "http" { address = "127.0.0.1:@PORT@" }
+  tg.service "back" {
+    targets = { { "127.0.0.1:@ORIGIN@" } },
+    retry = { attempts = 1, on = { "connect", "reset", "timeout", 503 }, per_try = "200ms",
+              backoff = { base = "1ms", max = "1ms" }, buffer = "1KiB" },
+  }
+  tg.service "plain" { targets = { { "127.0.0.1:@ORIGIN@" } } }
+  tg.route "plain" { paths = { "/plain" }, service = "plain" }
+  tg.route "all" { service = "back",
+    plugins = { tg.use "access-log" { fields = { "path", "status", "attempts" } } } }
+]]
+
+local HEAD = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+local GET = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+describe("an origin", function()
+  local g, o
+
+  setup(function()
+    o = origin.listen()
+    g = gateway.start({ config = CONFIG, vars = { ORIGIN = o.port } })
+  end)
+
+  teardown(function()
+    g:stop()
+    o:close()
+  end)
+
+  -- The first attempt gets `bytes` and an end; the second one is answered.
+  local function second_attempt(bytes, how, request)
+    local c = client.connect(g.port)
+    c:send(request or GET)
+    local first = o:accept()
+    first:request()
+    if #bytes > 0 then first:send(bytes) end
+    first[how](first)
+    local second = o:accept()
+    local again = second:request()
+    second:reply({ status = 200, body = "fine", headers = { Connection = "close" } })
+    local response = c:response()
+    c:close()
+    second:close()
+    return response, again
+  end
+
+  for _, how in ipairs({ "close", "reset" }) do
+    it("that " .. how .. "s at any byte of the head is asked once more", function()
+      for at = 0, #HEAD - 1 do
+        assert.status(200, (second_attempt(HEAD:sub(1, at), how)))
+      end
+    end)
+  end
+
+  it("that breaks the rules of HTTP in the head is asked once more", function()
+    for _, bytes in ipairs({ "nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+                             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n", "HTTP/9.9 200\r\n\r\n",
+                             "HTTP/1.1 200 OK\r\nX: " .. ("y"):rep(2000) .. "\r\n\r\n" }) do
+      assert.status(200, (second_attempt(bytes, "close")))
+    end
+  end)
+
+  it("gets the body again", function()
+    local body = ("b"):rep(1000)
+    local response, again = second_attempt("", "reset",
+      "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" .. body)
+    assert.status(200, response)
+    assert.equal(body, again.body)
+  end)
+
+  it("is not asked twice by a method that may not be repeated", function()
+    local c = client.connect(g.port)
+    c:send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nb")
+    local conn = o:accept()
+    conn:request()
+    conn:reset()
+    assert.status(502, c:response())
+    assert.is_true(o:idle(0.02))
+  end)
+
+  it("that stalls before the head is given up after per_try", function()
+    local c = client.connect(g.port)
+    c:send(GET)
+    local first = o:accept()
+    first:request()
+    first:send("HTTP/1.1 200 OK\r\n")
+    local second = o:accept()
+    second:request()
+    second:reply({ status = 200, body = "fine", headers = { Connection = "close" } })
+    assert.status(200, c:response())
+    first:wait_end()
+  end)
+
+  it("that lies about the length breaks the answer off, and is not asked again", function()
+    for at = #HEAD, #HEAD + 4 do
+      local c = client.connect(g.port)
+      c:send(GET)
+      local conn = o:accept()
+      conn:request()
+      conn:send((HEAD .. "hello"):sub(1, at))
+      conn:close()
+      local rest = c:receive_rest()
+      assert.is_true(#rest < #HEAD + 200 and not rest:find("hello", 1, true))
+      assert.is_true(o:idle(0.01))
+    end
+  end)
+
+  it("that answers before the body has come is heard", function()
+    local c = client.connect(g.port)
+    c:send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nstart")
+    local conn = o:accept()
+    conn:request_head()
+    conn:reply({ status = 413, body = "too much", headers = { Connection = "close" } })
+    assert.status(413, c:response())
+    conn:close()
+  end)
+
+  it("of which a kept connection is dead is asked on a fresh one, without any retry configured", function()
+    for _ = 1, 5 do
+      local c = client.connect(g.port)
+      c:send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n")
+      local first = o:accept()
+      first:request()
+      first:reply({ status = 200, body = "one" })
+      assert.status(200, c:response())
+      c:send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n")
+      first:request()
+      first:reset()
+      local second = o:accept()
+      second:request()
+      second:reply({ status = 200, body = "two", headers = { Connection = "close" } })
+      assert.equal("two", c:response().body)
+    end
+  end)
+
+  it("has each attempt in the access log, with its time and what was wrong", function()
+    second_attempt("", "reset")
+    local line
+    clock.wait_until(function()
+      line = g:stdout():match('([^\n]*"error":"reset"[^\n]*)\n')
+      return line
+    end, 5, "the line")
+    assert.contains('"error":"reset"', line)
+    assert.contains(('"target":"127.0.0.1:%d"'):format(o.port), line)
+    assert.contains('"status":200', line)
+    assert.contains('"time":', line)
+  end)
+end)
