@@ -146,7 +146,7 @@ struct tg_route_conf {
                                             * if none does */
     struct tg_str strip_prefix;            /* empty: none */
     bool preserve_host;
-    bool client_cert; /* only clients whose certificate was verified: 403 for others */
+    bool client_cert;        /* only clients whose certificate was verified: 403 for others */
     uint32_t queue_priority; /* 0..9, where requests wait for a connection; 9 comes first */
     const struct tg_str *tags;
     uint32_t tag_count;

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "http/h1_client.h"
 #include "http/h1_write.h"
+#include "net/tls_conn.h"
 #include "observe/log.h"
 
 #define PROBE_MAGIC 0xc4ec4e01u
@@ -22,7 +23,8 @@ struct probe {
     struct tg_fleet *fleet;   /* held */
     struct tg_origin *origin; /* held */
     struct tg_addr addr;
-    const struct tg_check_conf *conf; /* borrowed */
+    struct tg_tls_context *tls; /* borrowed, as is the configuration */
+    const struct tg_check_conf *conf;
     bool wanted;
     bool asking;
     uint64_t started; /* us */
@@ -88,16 +90,29 @@ static void conclude(struct probe *p, bool good, const char *reason)
 /* ---- Asking ------------------------------------------------------------------------------------
  */
 
+static enum tg_err dial(struct probe *p)
+{
+    struct tg_worker *worker = p->checker->worker;
+    const struct tg_pool_dialer *dialer = p->checker->dialer;
+    if (dialer != NULL)
+        return dialer->dial(dialer->arg, &p->client, &p->addr, p->conf->timeout, &events, p);
+    enum tg_err err = tg_h1_client_open(&p->client, worker, &p->addr, p->conf->timeout, &events, p);
+    if (err != TG_OK || p->tls == NULL)
+        return err;
+    struct tg_transport *t = tg_tls_connect(p->tls, NULL, worker, &p->addr, TG_STR(""));
+    if (t != NULL) {
+        tg_conn_secure(&p->client.conn, t);
+        return TG_OK;
+    }
+    tg_h1_client_close(&p->client);
+    return TG_E_NOMEM;
+}
+
 static void begin_asking(struct probe *p)
 {
-    const struct tg_worker *worker = p->checker->worker;
-    const struct tg_pool_dialer *dialer = p->checker->dialer;
-    tg_arena_init(&p->arena, worker->slab, (size_t)HEAD_MAX * 8);
+    tg_arena_init(&p->arena, p->checker->worker->slab, (size_t)HEAD_MAX * 8);
     p->started = now_of(p);
-    enum tg_err err = dialer != NULL ? dialer->dial(dialer->arg, &p->client, &p->addr,
-                                                    p->conf->timeout, &events, p)
-                                     : tg_h1_client_open(&p->client, p->checker->worker, &p->addr,
-                                                         p->conf->timeout, &events, p);
+    enum tg_err err = dial(p);
     if (err != TG_OK) {
         conclude(p, false, tg_err_text(err));
         return;
@@ -340,7 +355,8 @@ void tg_checker_begin(struct tg_checker *checker)
 }
 
 enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, struct tg_str target,
-                            const struct tg_addr *addr, const struct tg_check_conf *conf)
+                            const struct tg_addr *addr, struct tg_tls_context *tls,
+                            const struct tg_check_conf *conf)
 {
     struct probe *p = find_probe(checker, service, target);
     bool is_new = p == NULL;
@@ -349,6 +365,7 @@ enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, s
     if (p == NULL)
         return TG_E_NOMEM;
     p->wanted = true;
+    p->tls = tls;
     p->conf = conf;
     p->addr = *addr;
     if (is_new) {

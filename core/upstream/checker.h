@@ -22,6 +22,7 @@
 #include "upstream/pool.h"
 
 struct tg_checker;
+struct tg_tls_context;
 
 /* All pointers are borrowed and outlive it. `dialer` may be NULL: the network. NULL: no memory. */
 struct tg_checker *tg_checker_new(struct tg_worker *worker, struct tg_registry *registry,
@@ -32,10 +33,11 @@ void tg_checker_free(struct tg_checker **checker);
 
 void tg_checker_begin(struct tg_checker *checker);
 
-/* `conf` and its strings are borrowed until the next tg_checker_end(). A check that went on before
- * goes on. TG_E_NOMEM: it is not checked. */
+/* `tls` (NULL: clear text; a target is good only if its certificate is) and `conf` with its strings
+ * are borrowed until the next tg_checker_end(). A check that went on before goes on. TG_E_NOMEM: it
+ * is not checked. */
 enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, struct tg_str target,
-                            const struct tg_addr *addr,
+                            const struct tg_addr *addr, struct tg_tls_context *tls,
                             const struct tg_check_conf *conf) TG_MUST_USE;
 
 void tg_checker_end(struct tg_checker *checker);

@@ -26,7 +26,8 @@
 
 enum state { CONNECTING, IDLE, VALIDATING, ACTIVE, RECYCLING, CLOSED };
 
-/* The connections of one address and TLS settings. Lives while it has any, or somebody waits, or it is kept warm. */
+/* The connections of one address and TLS settings. Lives while it has any, or somebody waits, or it
+ * is kept warm. */
 struct tg_pool_site {
     struct tg_list link;    /* in its bucket */
     struct tg_list idle;    /* of struct pooled, last used first */
