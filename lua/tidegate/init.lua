@@ -145,11 +145,17 @@ local function env(session)
   end
 end
 
+-- Without the newline at its end. Not by a pattern, which would begin at each byte of a large file.
+local function without_newline(text)
+  if text:sub(-1) ~= "\n" then return text end
+  return text:sub(1, text:sub(-2, -2) == "\r" and -3 or -2)
+end
+
 local function read_or_report(session, func, argument, path, code)
   local text, why = session.host.read_file(session:locate(path), func == "secret")
   if text then
     session.origins = session.origins or {} -- for messages about what stands in a file
-    session.origins[func == "secret" and text:gsub("\r?\n$", "") or text] = session:locate(path)
+    session.origins[func == "secret" and without_newline(text) or text] = session:locate(path)
     return text
   end
   session:report(session:where(func, argument), {
@@ -210,7 +216,7 @@ local function secret_text(session, origin, name)
       code = "bad_secret", message = ("the environment has no variable %s"):format(rest) })
   elseif kind == "file" then
     local text = read_or_report(session, "secret", origin, rest, "bad_secret")
-    return text and (text:gsub("\r?\n$", ""))
+    return text and without_newline(text)
   else
     session:report(session:where("secret", origin), {
       code = "bad_secret", message = "a secret is named by where it is kept, never written out",

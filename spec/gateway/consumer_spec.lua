@@ -299,3 +299,27 @@ describe("ctx.consumer", function()
     g:stop()
   end)
 end)
+
+describe("many consumers", function()
+  it("have their keys in one large file", function()
+    local lines = {}
+    for i = 1, 5000 do lines[i] = ("customer-%d=%064d\n"):format(i, i) end
+    local g = gateway.start({
+      files = { ["keys"] = table.concat(lines) },
+      config = [[
+        local tg = require "tidegate"
+        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.service "echo" { builtin = "echo" }
+        for i = 1, 5000 do
+          local name = "customer-" .. i
+          tg.consumer(name) { credentials = { key = tg.secret("file:keys", name) } }
+        end
+        tg.route "all" { service = "echo", plugins = { tg.use "key-auth" {} } }
+      ]],
+    })
+    local c = client.connect(g.port)
+    c:send(("GET / HTTP/1.1\r\nHost: a\r\nx-api-key: %064d\r\n\r\n"):format(4711))
+    assert.contains('["x-consumer-name","customer-4711"]', c:response().body)
+    g:stop()
+  end)
+end)
