@@ -19,7 +19,8 @@
 struct fixture {
     struct tg_metrics *metrics;
     struct tg_worker worker;
-    struct tg_gateway gateway;
+    struct tg_gateway *gateway; /* not on the stack: a list of the process knows its tables, also
+                                   after a test that failed in the middle */
     struct tg_gate gate;
     struct tg_snapshot *snapshot;
     struct tg_plugin_conf plugin;
@@ -43,8 +44,10 @@ static inline void fixture_open(struct fixture *f, const char *text, enum tg_on_
     f->metrics = tg_metrics_new(1);
     assert_non_null(f->metrics);
     assert_int_equal(tg_worker_init(&f->worker, 0, tg_metrics_cells(f->metrics, 0)), TG_OK);
-    assert_int_equal(tg_gateway_init(&f->gateway), TG_OK);
-    assert_int_equal(tg_gate_init(&f->gate, &f->worker, &f->gateway), TG_OK);
+    f->gateway = tg_mem_zalloc(TG_MEM_OTHER, 1, sizeof(*f->gateway));
+    assert_non_null(f->gateway);
+    assert_int_equal(tg_gateway_init(f->gateway), TG_OK);
+    assert_int_equal(tg_gate_init(&f->gate, &f->worker, f->gateway), TG_OK);
     f->exports[0] = TG_STR("seen");
     f->plugin = (struct tg_plugin_conf){.name = TG_STR("probe"),
                                         .version = TG_STR("1"),
@@ -81,8 +84,11 @@ static inline void fixture_open(struct fixture *f, const char *text, enum tg_on_
     f->snapshot->listeners = &f->listener;
     f->snapshot->listener_count = 1;
     enum tg_err err = tg_vm_set_new(&f->gate, f->snapshot, &vms, &error);
-    if (err == TG_OK)
+    if (err == TG_OK) {
         err = tg_vm_set_make_all(vms, &error);
+        if (err != TG_OK)
+            tg_vm_set_unref(&vms);
+    }
     if (err != TG_OK)
         print_error("%.*s\n", (int)error.n, error.text);
     assert_int_equal(err, TG_OK);
@@ -121,7 +127,8 @@ static inline void fixture_end(struct tg_request *r)
 static inline void fixture_close(struct fixture *f)
 {
     tg_gate_release(&f->gate);
-    tg_gateway_release(&f->gateway);
+    tg_gateway_release(f->gateway);
+    tg_mem_free(TG_MEM_OTHER, f->gateway);
     tg_worker_release(&f->worker);
     tg_metrics_free(&f->metrics);
     tg_snapshot_unref(&f->snapshot);
