@@ -15,6 +15,7 @@ describe("under attack #slow", function()
 
   before_each(function()
     g = gateway.start({ config = attack.config })
+    client.get(g.port, "/well") -- the supervisor listens before it starts the process that answers
   end)
 
   after_each(function()

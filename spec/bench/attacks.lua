@@ -26,19 +26,19 @@ local function say(format, ...)
   io.stdout:flush()
 end
 
+-- The gateway process: the supervisor's only child.
+local function child_of(pid)
+  return tonumber(process.read(("/proc/%d/task/%d/children"):format(pid, pid)):match "%d+")
+end
+
 local function start(port)
   local path = dir .. "/gateway.lua"
   local file = assert(io.open(path, "w"))
   file:write((attack.config:gsub("@PORT@", port)))
   file:close()
   local pid = process.spawn({ tidegate, "run", path }, { stderr = dir .. "/log", stdout = dir .. "/out" })
-  process.wait_until(10, function() return client.open(port) end)
+  process.wait_until(10, function() return child_of(pid) and client.fetch(port, "/well") end)
   return pid
-end
-
--- The gateway process: the supervisor's only child.
-local function child_of(pid)
-  return tonumber(process.read(("/proc/%d/task/%d/children"):format(pid, pid)):match "%d+")
 end
 
 local function judge(name, pid, gateway, result)
