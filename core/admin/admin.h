@@ -2,10 +2,11 @@
  *
  *     GET /metrics   counters and histograms, in Prometheus' text format
  *     GET /healthz   200 while the process answers
- *     GET /readyz    200 while it serves, 503 while it starts or drains
+ *     GET /readyz    200 while it serves, 503 while it starts, drains, or turns requests away
+ *                    because settings.memory is full
  *     GET /status    state, version, uptime, workers, configuration in force, load
  *     GET /config    what the configuration declares: names, addresses, counts; never a secret
- *     GET /limits    every bound of limits.def: value in force, default, hits
+ *     GET /limits    every bound: value in force, default, use, most that was, hits
  *     GET /plugins   per plugin: VMs, kills, errors, quarantine; asked from the workers
  *     GET /upstreams per service and target: state, load, latency, failures; of at most 1000
  * targets

@@ -14,6 +14,7 @@
 #include "http/token.h"
 #include "observe/histogram.h"
 #include "observe/instrument.h"
+#include "observe/map_watch.h"
 #include "observe/metrics.h"
 
 #include <unistd.h>
@@ -90,8 +91,11 @@ static unsigned write_readiness(const struct tg_admin *admin, struct tg_fmt *f)
 {
     struct tg_json j;
     begin(&j, f);
-    field_text(&j, "status", state_names[admin->state]);
-    return end(&j, admin->state == TG_ADMIN_READY ? 200 : 503);
+    uint64_t level = tg_metrics_read(admin->options.metrics, TG_METRIC_PRESSURE_LEVEL);
+    bool sheds = admin->state == TG_ADMIN_READY && level >= TG_PRESSURE_SHED;
+    field_text(&j, "status", sheds ? "overloaded" : state_names[admin->state]);
+    field_text(&j, "pressure", tg_pressure_name((enum tg_pressure)TG_MIN(level, TG_PRESSURE_SHED)));
+    return end(&j, admin->state == TG_ADMIN_READY && !sheds ? 200 : 503);
 }
 
 static uint64_t count_requests(const struct tg_metrics *metrics)
@@ -254,25 +258,89 @@ static void field_amount(struct tg_json *j, const char *key, enum tg_limit_unit 
         tg_json_field_u64(j, key, value);
 }
 
+static void write_limit(struct tg_json *j, enum tg_limit_id id, struct tg_limits *in_force)
+{
+    const struct tg_limit_info *info = tg_limit_info(id);
+    tg_json_begin_object(j);
+    field_text(j, "path", info->path);
+    field_text(j, "unit", unit_names[info->unit]);
+    field_amount(j, "value", info->unit, *tg_limit_field(in_force, id));
+    field_amount(j, "default", info->unit, info->value);
+    if (tg_limit_is_used(id)) {
+        field_amount(j, "use", info->unit, tg_limit_use(id));
+        field_amount(j, "peak", info->unit, tg_limit_peak(id));
+    }
+    tg_json_field_u64(j, "hits", tg_limit_hits(id));
+    field_text(j, "text", info->text);
+    tg_json_end_object(j);
+}
+
+struct bound {
+    const char *path;
+    enum tg_limit_unit unit;
+    uint64_t value; /* 0: there is none */
+    uint64_t use, peak, hits;
+    const char *text;
+};
+
+/* A bound that is no limit of the settings. */
+static void write_bound(struct tg_json *j, const struct bound *b)
+{
+    tg_json_begin_object(j);
+    field_text(j, "path", b->path);
+    field_text(j, "unit", unit_names[b->unit]);
+    if (b->value != 0)
+        tg_json_field_u64(j, "value", b->value);
+    tg_json_field_u64(j, "use", b->use);
+    tg_json_field_u64(j, "peak", b->peak);
+    tg_json_field_u64(j, "hits", b->hits);
+    field_text(j, "text", b->text);
+    tg_json_end_object(j);
+}
+
+static void write_map(void *arg, const char *name, const struct tg_map_stats *stats)
+{
+    char path[TG_MAP_WATCH_NAME_MAX + 8];
+    snprintf(path, sizeof(path), "map.%s", name);
+    write_bound(arg,
+                &(struct bound){path, TG_LIMIT_UNIT_COUNT, stats->entries_max, stats->entries,
+                                stats->entries_peak, stats->left[TG_MAP_CAPACITY] + stats->refused,
+                                "entries of the table; hits: entries pushed out or refused"});
+}
+
+static void write_budget(struct tg_json *j, const struct tg_admin *admin)
+{
+    const struct tg_budget *budget = &admin->snapshot->settings.budget;
+    uint64_t raised = tg_metrics_read(admin->options.metrics, TG_METRIC_PRESSURE_SHRINK);
+    struct tg_budget_memory resident = tg_budget_memory();
+    begin_list(j, "bounds");
+    write_bound(j, &(struct bound){"memory.total", TG_LIMIT_UNIT_BYTES, budget->total, resident.now,
+                                   resident.peak, raised,
+                                   "resident memory of the gateway process; hits: times that "
+                                   "pressure began"});
+    for (int i = 0; i < TG_BUDGET_PARTS; i++) {
+        enum tg_budget_part part = (enum tg_budget_part)i;
+        const struct tg_budget_info *info = tg_budget_info(part);
+        char path[64];
+        snprintf(path, sizeof(path), "memory.%s", info->field);
+        write_bound(j, &(struct bound){path, TG_LIMIT_UNIT_BYTES, tg_budget_bytes(budget, part),
+                                       tg_budget_used(part), tg_budget_peak(part),
+                                       tg_budget_refused(part), info->text});
+    }
+    tg_map_watches_visit(write_map, j);
+    tg_json_end_array(j);
+}
+
 static unsigned write_limits(const struct tg_admin *admin, struct tg_fmt *f)
 {
     struct tg_json j;
     struct tg_limits in_force = admin->snapshot->settings.limits;
     begin(&j, f);
     begin_list(&j, "limits");
-    for (int i = 0; i < TG_LIMIT_COUNT; i++) {
-        enum tg_limit_id id = (enum tg_limit_id)i;
-        const struct tg_limit_info *info = tg_limit_info(id);
-        tg_json_begin_object(&j);
-        field_text(&j, "path", info->path);
-        field_text(&j, "unit", unit_names[info->unit]);
-        field_amount(&j, "value", info->unit, *tg_limit_field(&in_force, id));
-        field_amount(&j, "default", info->unit, info->value);
-        tg_json_field_u64(&j, "hits", tg_limit_hits(id));
-        field_text(&j, "text", info->text);
-        tg_json_end_object(&j);
-    }
+    for (int i = 0; i < TG_LIMIT_COUNT; i++)
+        write_limit(&j, (enum tg_limit_id)i, &in_force);
     tg_json_end_array(&j);
+    write_budget(&j, admin);
     return end(&j, 200);
 }
 

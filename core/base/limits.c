@@ -20,6 +20,14 @@ static const size_t offsets[] = {
 };
 
 static _Atomic uint64_t hits[TG_LIMIT_COUNT];
+static _Atomic uint64_t uses[TG_LIMIT_COUNT];
+static _Atomic uint64_t peaks[TG_LIMIT_COUNT];
+
+static const bool is_used[TG_LIMIT_COUNT] = {
+    [TG_LIMIT_ID_requests_in_flight] = true,      [TG_LIMIT_ID_connections] = true,
+    [TG_LIMIT_ID_connections_per_address] = true, [TG_LIMIT_ID_mirrors] = true,
+    [TG_LIMIT_ID_admin_connections] = true,       [TG_LIMIT_ID_loop_lag] = true,
+};
 
 void tg_limits_init(struct tg_limits *limits)
 {
@@ -47,4 +55,29 @@ void tg_limit_hit_id(enum tg_limit_id id)
 uint64_t tg_limit_hits(enum tg_limit_id id)
 {
     return atomic_load_explicit(&hits[id], memory_order_relaxed);
+}
+
+void tg_limit_note_id(enum tg_limit_id id, uint64_t use)
+{
+    uint64_t peak = atomic_load_explicit(&peaks[id], memory_order_relaxed);
+    atomic_store_explicit(&uses[id], use, memory_order_relaxed);
+    while (TG_UNLIKELY(use > peak) &&
+           !atomic_compare_exchange_weak_explicit(&peaks[id], &peak, use, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
+uint64_t tg_limit_use(enum tg_limit_id id)
+{
+    return atomic_load_explicit(&uses[id], memory_order_relaxed);
+}
+
+uint64_t tg_limit_peak(enum tg_limit_id id)
+{
+    return atomic_load_explicit(&peaks[id], memory_order_relaxed);
+}
+
+bool tg_limit_is_used(enum tg_limit_id id)
+{
+    return is_used[id];
 }

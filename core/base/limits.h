@@ -45,6 +45,17 @@ uint64_t *tg_limit_field(struct tg_limits *limits, enum tg_limit_id id);
 void tg_limit_hit_id(enum tg_limit_id id);
 uint64_t tg_limit_hits(enum tg_limit_id id);
 
+/* Where something is counted against the bound: what is in use now, and the most there was. A use
+ * that belongs to one of many (a VM, an address, a queue) is that of the fullest. */
+void tg_limit_note_id(enum tg_limit_id id, uint64_t use);
+uint64_t tg_limit_use(enum tg_limit_id id);
+uint64_t tg_limit_peak(enum tg_limit_id id);
+
+/* Does the limit have a use? The others bound single things: a header, a wait. */
+bool tg_limit_is_used(enum tg_limit_id id);
+
+#define tg_limit_note(field, use) tg_limit_note_id(TG_LIMIT_ID_##field, use)
+
 /* tg_limit_hit(request_body) counts a hit by field name. */
 #define tg_limit_hit(field) tg_limit_hit_id(TG_LIMIT_ID_##field)
 

@@ -672,6 +672,17 @@ bool tg_map_sweep(struct tg_map *map, uint64_t now, uint64_t max_steps, uint64_t
     return true;
 }
 
+uint32_t tg_map_shrink(struct tg_map *map, uint32_t count, uint64_t now)
+{
+    uint64_t time = since_epoch(map, now);
+    uint32_t gone = 0;
+    while (gone < count && map->stats.entries > map->stats.pinned) {
+        evict(map, time);
+        gone++;
+    }
+    return gone;
+}
+
 void tg_map_clear(struct tg_map *map)
 {
     for (uint32_t i = 0, fresh = map->fresh; i < fresh && map->stats.entries > 0; i++) {
@@ -733,6 +744,7 @@ struct tg_map *tg_map_new(const struct tg_map_options *options)
     if (map == NULL)
         return NULL;
     map->options = *options;
+    map->stats.entries_max = options->max_entries;
     map->value_at = value_offset(options);
     map->stride = stride_of(options);
     map->index_bytes = (size_t)index_size(options->max_entries);

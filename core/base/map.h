@@ -75,6 +75,7 @@ struct tg_map_options {
 struct tg_map_stats {
     uint64_t entries;
     uint64_t entries_peak;
+    uint64_t entries_max; /* the cap */
     uint64_t bytes;
     uint64_t pinned;
     uint64_t hits;
@@ -145,6 +146,10 @@ bool tg_map_pin(struct tg_map *map, struct tg_map_key key, bool pinned, uint64_t
  * every 64 steps); the next call goes on where this one ended. True when a pass over all was
  * completed. */
 bool tg_map_sweep(struct tg_map *map, uint64_t now, uint64_t max_steps, uint64_t budget);
+
+/* Pushes out up to `count` entries, those that would go next, as if others came; pinned ones stay.
+ * Returns how many went. */
+uint32_t tg_map_shrink(struct tg_map *map, uint32_t count, uint64_t now);
 
 /* Drops everything. */
 void tg_map_clear(struct tg_map *map);

@@ -12,6 +12,8 @@
 struct account {
     _Atomic size_t used;
     _Atomic size_t peak;
+    _Atomic size_t room; /* SIZE_MAX - cap: zeroes are no cap */
+    _Atomic uint64_t refused;
 };
 
 static struct account accounts[TG_MEM_TAGS];
@@ -25,6 +27,23 @@ static bool must_fail(void)
     if (TG_LIKELY(at == 0))
         return false;
     return atomic_fetch_add_explicit(&fail_seen, 1, memory_order_relaxed) + 1 == at;
+}
+
+/* True when `more` bytes would pass the tag's cap, which is counted. */
+static bool passes_cap(enum tg_mem_tag tag, size_t more)
+{
+    struct account *a = &accounts[tag];
+    size_t cap = SIZE_MAX - atomic_load_explicit(&a->room, memory_order_relaxed);
+    size_t used = atomic_load_explicit(&a->used, memory_order_relaxed);
+    if (TG_LIKELY(used <= cap && more <= cap - used))
+        return false;
+    atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);
+    return true;
+}
+
+static bool is_refused(enum tg_mem_tag tag, size_t size)
+{
+    return must_fail() || passes_cap(tag, size);
 }
 
 static void charge(enum tg_mem_tag tag, size_t size)
@@ -51,13 +70,13 @@ static void *charged(enum tg_mem_tag tag, void *ptr)
 
 void *tg_mem_alloc(enum tg_mem_tag tag, size_t size)
 {
-    return must_fail() ? NULL : charged(tag, malloc(size != 0 ? size : 1));
+    return is_refused(tag, size) ? NULL : charged(tag, malloc(size != 0 ? size : 1));
 }
 
 void *tg_mem_zalloc(enum tg_mem_tag tag, size_t count, size_t size)
 {
     size_t total;
-    if (__builtin_mul_overflow(count, size, &total) || must_fail())
+    if (__builtin_mul_overflow(count, size, &total) || is_refused(tag, total))
         return NULL;
     return charged(tag, calloc(1, total != 0 ? total : 1));
 }
@@ -65,14 +84,14 @@ void *tg_mem_zalloc(enum tg_mem_tag tag, size_t count, size_t size)
 void *tg_mem_alloc_aligned(enum tg_mem_tag tag, size_t align, size_t size)
 {
     void *ptr = NULL;
-    if (must_fail() || posix_memalign(&ptr, align, size) != 0)
+    if (is_refused(tag, size) || posix_memalign(&ptr, align, size) != 0)
         return NULL;
     return charged(tag, ptr);
 }
 
 void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size)
 {
-    if (must_fail())
+    if (is_refused(tag, size))
         return NULL;
     char *raw =
         mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -99,7 +118,7 @@ void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size)
 {
     size_t old = ptr != NULL ? malloc_usable_size(ptr) : 0;
     size_t want = size != 0 ? size : 1;
-    if (want > old && must_fail())
+    if (want > old && is_refused(tag, want - old))
         return NULL;
     void *grown = realloc(ptr, want);
     if (grown == NULL)
@@ -148,12 +167,33 @@ size_t tg_mem_peak(enum tg_mem_tag tag)
     return atomic_load_explicit(&accounts[tag].peak, memory_order_relaxed);
 }
 
+void tg_mem_set_cap(enum tg_mem_tag tag, size_t bytes)
+{
+    atomic_store_explicit(&accounts[tag].room, SIZE_MAX - bytes, memory_order_relaxed);
+}
+
+size_t tg_mem_cap(enum tg_mem_tag tag)
+{
+    return SIZE_MAX - atomic_load_explicit(&accounts[tag].room, memory_order_relaxed);
+}
+
+uint64_t tg_mem_refused(enum tg_mem_tag tag)
+{
+    return atomic_load_explicit(&accounts[tag].refused, memory_order_relaxed);
+}
+
+void tg_mem_trim(void)
+{
+    (void)malloc_trim(0);
+}
+
 const char *tg_mem_tag_name(enum tg_mem_tag tag)
 {
     static const char *const names[TG_MEM_TAGS] = {
         [TG_MEM_CONFIG] = "config",   [TG_MEM_CONNECTION] = "connection",
-        [TG_MEM_PLUGIN] = "plugin",   [TG_MEM_COUNTER] = "counter",
-        [TG_MEM_OBSERVE] = "observe", [TG_MEM_OTHER] = "other",
+        [TG_MEM_PLUGIN] = "plugin",   [TG_MEM_CACHE] = "cache",
+        [TG_MEM_COUNTER] = "counter", [TG_MEM_OBSERVE] = "observe",
+        [TG_MEM_LIBRARY] = "library", [TG_MEM_OTHER] = "other",
     };
     tg_assert(tag < TG_MEM_TAGS);
     return names[tag];

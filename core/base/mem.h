@@ -2,7 +2,10 @@
  *
  * For what lives long or is large: snapshots, tables, spans of the slab, buffers of a config. A
  * request uses its arena, I/O uses the slab; both rest on this unit. Every block is charged to a
- * tag, so that "where did the memory go" has an answer: tg_mem_used().
+ * tag, so that "where did the memory go" has an answer: tg_mem_used(). A tag may have a cap
+ * (base/budget.h sets them): what would take more is refused as if memory were out, and counted.
+ * Whoever gives back is never refused. Threads that allocate at the same moment may pass a cap by
+ * what they ask for then.
  *
  * Failure: NULL, always; callers at boot may use the `_or_die` forms. Tests make the Nth
  * allocation fail with tg_mem_fail_at() and so run every failure path.
@@ -18,8 +21,10 @@ enum tg_mem_tag {
     TG_MEM_CONFIG,     /* snapshots, config evaluation */
     TG_MEM_CONNECTION, /* slab spans: connections, requests, I/O buffers */
     TG_MEM_PLUGIN,     /* plugin VMs */
-    TG_MEM_COUNTER,    /* maps and counter tables */
+    TG_MEM_CACHE,      /* zones: caches and dictionaries */
+    TG_MEM_COUNTER,    /* counter tables and other maps */
     TG_MEM_OBSERVE,    /* log queues, metric cells */
+    TG_MEM_LIBRARY,    /* OpenSSL and libev, which take our allocator */
     TG_MEM_OTHER,
     TG_MEM_TAGS
 };
@@ -54,6 +59,18 @@ void *tg_mem_alloc_or_die(enum tg_mem_tag tag, size_t size) TG_MUST_USE;
 /* Bytes charged to `tag` now, and the most there ever were. */
 size_t tg_mem_used(enum tg_mem_tag tag);
 size_t tg_mem_peak(enum tg_mem_tag tag);
+
+/* From now on `tag` holds `bytes` at most; SIZE_MAX, as at first: no cap. What it holds already
+ * stays. */
+void tg_mem_set_cap(enum tg_mem_tag tag, size_t bytes);
+size_t tg_mem_cap(enum tg_mem_tag tag);
+
+/* How often an allocation was refused because of the tag's cap. */
+uint64_t tg_mem_refused(enum tg_mem_tag tag);
+
+/* Gives what the system's allocator keeps of freed memory back to the kernel. Some milliseconds;
+ * any thread. */
+void tg_mem_trim(void);
 
 /* Name of a tag for reports, static storage. */
 const char *tg_mem_tag_name(enum tg_mem_tag tag);

@@ -10,6 +10,8 @@
 
 #define CACHE_LINE 64
 
+#define SHRINK_MOST 1024u /* entries of a shard at a time */
+
 struct shard {
     _Alignas(CACHE_LINE) pthread_mutex_t lock;
     struct tg_map *map;
@@ -154,10 +156,22 @@ size_t tg_shared_map_memory(struct tg_shared_map *shared)
     return sum;
 }
 
+void tg_shared_map_shrink(struct tg_shared_map *shared, uint32_t parts, uint64_t now)
+{
+    for (unsigned i = 0; i < shared->count; i++) {
+        struct shard *shard = &shared->shards[i];
+        tg_assert(pthread_mutex_lock(&shard->lock) == 0);
+        uint64_t some = tg_map_stats(shard->map)->entries / parts + 1;
+        tg_map_shrink(shard->map, (uint32_t)TG_MIN(some, (uint64_t)SHRINK_MOST), now);
+        tg_assert(pthread_mutex_unlock(&shard->lock) == 0);
+    }
+}
+
 static void add_stats(struct tg_map_stats *sum, const struct tg_map_stats *stats)
 {
     sum->entries += stats->entries;
     sum->entries_peak += stats->entries_peak;
+    sum->entries_max += stats->entries_max;
     sum->bytes += stats->bytes;
     sum->pinned += stats->pinned;
     sum->hits += stats->hits;

@@ -46,6 +46,9 @@ bool tg_shared_map_sweep(struct tg_shared_map *shared, uint64_t now, uint64_t ma
 /* Bytes that the shards hold now: tg_map_memory() of all. */
 size_t tg_shared_map_memory(struct tg_shared_map *shared);
 
+/* Has each shard push out one part in `parts` of its entries, 1024 at most; some 100 us a shard. */
+void tg_shared_map_shrink(struct tg_shared_map *shared, uint32_t parts, uint64_t now);
+
 /* Sums over the shards; entries_peak is the sum of the shards' peaks. */
 void tg_shared_map_stats(struct tg_shared_map *shared, struct tg_map_stats *out);
 

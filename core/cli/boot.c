@@ -95,6 +95,23 @@ static void note_outcome(struct keeper *k, const struct tg_settlement *settled)
 }
 
 /* All is changed over, or put back. */
+/* What is in force from here on counts against settings.memory. */
+static void apply_budget(const struct keeper *k)
+{
+    const struct tg_budget *budget = &k->current->settings.budget;
+    tg_budget_set(budget);
+    for (int i = 0; i < TG_BUDGET_PARTS && budget->total != 0; i++) {
+        enum tg_budget_part part = (enum tg_budget_part)i;
+        uint64_t used = tg_budget_used(part), share = tg_budget_bytes(budget, part);
+        if (used > share)
+            tg_log(TG_LOG_WARN, "memory",
+                   "%s already holds %llu KiB, more than its share of settings.memory (%llu KiB): "
+                   "enlarge shares.%s",
+                   tg_budget_info(part)->field, (unsigned long long)used >> 10,
+                   (unsigned long long)share >> 10, tg_budget_info(part)->field);
+    }
+}
+
 static void end_reload(struct keeper *k)
 {
     char room[NOTES_SHOWN];
@@ -117,6 +134,7 @@ static void on_changed_over(struct keeper *k, enum tg_err err, const char *reaso
         tg_checks_follow(k->checker, c->snapshot);
         tg_snapshot_unref(&k->current);
         k->current = tg_snapshot_ref(c->snapshot);
+        apply_budget(k);
     } else {
         tg_reload_drop(&k->reload, k->boot);
         tg_admin_rollback(k->admin);
@@ -208,6 +226,7 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     if (err == TG_OK) {
         k->serving = true;
         tg_checks_follow(k->checker, k->current);
+        apply_budget(k);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
         ev_io_start(k->self.loop.ev, &k->orders);
         tg_control_ready(k->boot->control_fd);

@@ -141,7 +141,11 @@ static void *run(void *arg)
 {
     struct member *m = arg;
     watch(m);
+    if (tg_overload_init(&m->gate) != TG_OK)
+        tg_log(TG_LOG_ERROR, "boot", "worker %u: no memory for its overload clock",
+               m->worker.index);
     tg_loop_run(&m->worker.loop);
+    tg_overload_release(&m->gate);
     tg_acceptors_close(&m->gate);
     tg_gate_release(&m->gate); /* stops plugins: still under the watchdog */
     tg_watchdog_remove(m->crew->dog, &m->watch);

@@ -184,6 +184,32 @@ static struct tg_str build_admin(lua_State *L, struct build *b, int table)
     return listen;
 }
 
+static void build_budget(lua_State *L, int table, struct tg_budget *budget)
+{
+    lua_getfield(L, table, "memory");
+    if (!lua_isnil(L, -1)) {
+        int memory = lua_gettop(L);
+        budget->total = count_field(L, memory, "total", 0);
+        lua_getfield(L, memory, "shares");
+        int shares = lua_gettop(L);
+        for (int i = 0; i < TG_BUDGET_PARTS; i++)
+            budget->shares[i] =
+                (uint8_t)count_field(L, shares, tg_budget_info((enum tg_budget_part)i)->field, 0);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void build_adaptive(lua_State *L, int table, struct tg_settings *settings)
+{
+    lua_getfield(L, table, "adaptive");
+    if (!lua_isnil(L, -1)) {
+        settings->adaptive_latency = time_field(L, lua_gettop(L), "latency", 0);
+        settings->adaptive_min = (uint32_t)count_field(L, lua_gettop(L), "min", 1);
+    }
+    lua_pop(L, 1);
+}
+
 static void build_settings(lua_State *L, struct build *b, int tree)
 {
     struct tg_settings *settings = &b->snapshot->settings;
@@ -198,6 +224,8 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     settings->place.zone = str_field(L, b, lua_gettop(L), "zone");
     settings->place.region = str_field(L, b, lua_gettop(L), "region");
     lua_pop(L, 1);
+    build_budget(L, table, &settings->budget);
+    build_adaptive(L, table, settings);
     settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
@@ -669,6 +697,19 @@ static void build_services(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
+static enum tg_importance importance_field(lua_State *L, int table)
+{
+    enum tg_importance found = TG_IMPORTANCE_NORMAL;
+    lua_getfield(L, table, "importance");
+    struct tg_str name = tg_str_c(lua_isnil(L, -1) ? "normal" : lua_tostring(L, -1));
+    if (tg_str_eq(name, TG_STR("low")))
+        found = TG_IMPORTANCE_LOW;
+    else if (tg_str_eq(name, TG_STR("high")))
+        found = TG_IMPORTANCE_HIGH;
+    lua_pop(L, 1);
+    return found;
+}
+
 /* The chains of a route, one for each listener. */
 static const struct tg_chains *const *route_chains(lua_State *L, struct build *b, int table)
 {
@@ -697,6 +738,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->preserve_host = bool_field(L, table, "preserve_host");
     route->client_cert = bool_field(L, table, "client_cert");
     route->queue_priority = (uint32_t)count_field(L, table, "queue_priority", 5);
+    route->importance = importance_field(L, table);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);

@@ -8,6 +8,7 @@
 #include "config/scratch_host.h"
 
 #include "base/embed.h"
+#include "base/budget.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "config/build_tls.h"
@@ -217,6 +218,28 @@ static void push_limits(lua_State *L)
         push_limit(L, tg_limit_info((enum tg_limit_id)id));
         lua_rawseti(L, -2, id + 1);
     }
+}
+
+static void push_budget(lua_State *L)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, (lua_Number)TG_BUDGET_MIN);
+    lua_setfield(L, -2, "min");
+    lua_pushnumber(L, (lua_Number)TG_BUDGET_MAX);
+    lua_setfield(L, -2, "max");
+    lua_createtable(L, TG_BUDGET_PARTS, 0);
+    for (int i = 0; i < TG_BUDGET_PARTS; i++) {
+        const struct tg_budget_info *info = tg_budget_info((enum tg_budget_part)i);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, info->field);
+        lua_setfield(L, -2, "name");
+        lua_pushinteger(L, info->share);
+        lua_setfield(L, -2, "share");
+        lua_pushstring(L, info->text);
+        lua_setfield(L, -2, "doc");
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "parts");
 }
 
 /* ---- Credentials ----------------------------------------------------------------------------- */
@@ -607,6 +630,8 @@ void tg_scratch_host_push(lua_State *L, struct tg_scratch_host *host)
     }
     push_limits(L);
     lua_setfield(L, -2, "limits");
+    push_budget(L);
+    lua_setfield(L, -2, "budget");
     push_credentials(L);
     lua_setfield(L, -2, "credentials");
     lua_createtable(L, TG_FACTS, 0);

@@ -14,6 +14,7 @@
 #ifndef TG_CONFIG_SNAPSHOT_H
 #define TG_CONFIG_SNAPSHOT_H
 
+#include "base/budget.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/str.h"
@@ -54,6 +55,9 @@ struct tg_module_conf {
     struct tg_str chunkname; /* as error messages name it: "plugins/hmac/keys.lua" */
     struct tg_str source;
 };
+
+/* What is turned away first when there is too much to do: gateway/overload.h. */
+enum tg_importance { TG_IMPORTANCE_LOW, TG_IMPORTANCE_NORMAL, TG_IMPORTANCE_HIGH };
 
 /* A plugin file, once per snapshot, whatever number of instances uses it. */
 struct tg_plugin_conf {
@@ -148,6 +152,7 @@ struct tg_route_conf {
     bool preserve_host;
     bool client_cert;        /* only clients whose certificate was verified: 403 for others */
     uint32_t queue_priority; /* 0..9, where requests wait for a connection; 9 comes first */
+    enum tg_importance importance;
     const struct tg_str *tags;
     uint32_t tag_count;
     /* What the route asks for instead of its service's; 0 where it is silent. */
@@ -201,6 +206,9 @@ struct tg_settings {
     struct tg_place place;      /* where the gateway is; empty: not said */
     bool admin_write;           /* it takes orders through an address and port as well */
     struct tg_limits limits;
+    struct tg_budget budget;
+    uint64_t adaptive_latency; /* us within which requests should be answered; 0: fixed bound */
+    uint32_t adaptive_min;     /* in flight in a worker, always let in */
     const struct tg_answers_conf *answers; /* NULL: none */
 };
 

@@ -124,6 +124,19 @@ void tg_answer_error(struct tg_request *r, unsigned status, const char *code)
     answer(r, status, code, NULL);
 }
 
+void tg_answer_overload(struct tg_request *r, const char *code)
+{
+    static const struct tg_str seconds[] = {{"1", 1}, {"2", 1}, {"3", 1}};
+    uint64_t which = tg_rand_below(&r->gate->worker->rand, TG_COUNT_OF(seconds));
+    r->error = code;
+    if (!prepare_failure(r, 503, NULL) ||
+        tg_fields_add(&r->resp.fields, TG_STR("Retry-After"), seconds[which]) != TG_OK) {
+        tg_request_break(r, code);
+        return;
+    }
+    tg_relay_start(r);
+}
+
 static const char *code_of(unsigned status)
 {
     switch (status) {

@@ -17,10 +17,14 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH   32
-#define ADDRESSES_MAX  (1u << 20)
+#define ACCEPT_BATCH 32
+#define ADDRESSES_MAX                                                                              \
+    (1u << 17) /* connected at once; of more, those of one connection go first                     \
+                */
 #define ADDRESS_SHARDS 16
 #define ACCEPT_PAUSE   (100 * TG_USEC_PER_MSEC)
+#define RELIEF_LOOK    4096 /* clients looked at in one relief */
+#define RELIEF_LEAST   32   /* idle ones that it may close */
 
 struct tg_client {
     struct tg_h1_server server;
@@ -43,6 +47,7 @@ struct tg_acceptor {
     int fd; /* borrowed; -1: it accepts no more */
     ev_io io;
     struct tg_timer pause; /* descriptors are out: try again later */
+    bool waits;            /* memory is short: until tg_acceptors_resume() */
 };
 
 static struct tg_client *client_of(struct tg_h1_server *server)
@@ -76,7 +81,7 @@ static void unref_acceptor(struct tg_acceptor *a)
 enum tg_err tg_client_addresses_new(struct tg_shared_map **out)
 {
     struct tg_map_options options = {
-        .tag = TG_MEM_CONNECTION,
+        .tag = TG_MEM_COUNTER,
         .policy = TG_MAP_LRU,
         .max_entries = ADDRESSES_MAX,
         .value_size = sizeof(uint64_t),
@@ -107,7 +112,7 @@ static bool count_address(struct tg_gate *gate, const struct tg_addr *peer)
         uint64_t *count = value;
         ok = *count < limit;
         if (ok)
-            ++*count;
+            tg_limit_note(connections_per_address, ++*count);
     }
     tg_shared_map_return(gate->gateway->addresses, key, &map);
     return ok;
@@ -242,6 +247,12 @@ static void refused(struct tg_h1_server *server, const struct tg_refusal *refusa
     tg_request_refuse(server->stream.owner, refusal->status, refusal->reason);
 }
 
+static void count_out(struct tg_gateway *g)
+{
+    uint64_t before = atomic_fetch_sub_explicit(&g->connections, 1, memory_order_relaxed);
+    tg_limit_note(connections, before - 1);
+}
+
 static void on_free(struct tg_task *task)
 {
     struct tg_client *c = TG_CONTAINER_OF(task, struct tg_client, free_later);
@@ -257,9 +268,17 @@ static void closed(struct tg_h1_server *server)
     struct tg_client *c = client_of(server);
     struct tg_gate *gate = c->gate;
     uncount_address(gate, &c->peer);
-    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+    count_out(gate->gateway);
     tg_metric_dec(gate->worker->cells, TG_METRIC_CONNECTIONS_OPEN);
     tg_loop_defer(&gate->worker->loop, &c->free_later);
+}
+
+/* The youngest of the idle ones now. */
+static void idle(struct tg_h1_server *server)
+{
+    struct tg_client *c = client_of(server);
+    tg_list_remove(&c->link);
+    tg_list_push_back(&c->gate->clients, &c->link);
 }
 
 static const struct tg_limits *limits(struct tg_h1_server *server)
@@ -272,6 +291,7 @@ static const struct tg_h1_server_events server_events = {
     .request = request,
     .refused = refused,
     .closed = closed,
+    .idle = idle,
     .limits = limits,
 };
 
@@ -281,12 +301,15 @@ static const struct tg_h1_server_events server_events = {
 /* Counts the connection in; false, and counted as refused, when there are too many. */
 static bool admit(struct tg_gate *gate)
 {
-    uint64_t limit = gate->snapshot->settings.limits.connections;
-    if (atomic_fetch_add_explicit(&gate->gateway->connections, 1, memory_order_relaxed) < limit)
+    struct tg_gateway *g = gate->gateway;
+    uint64_t before = atomic_fetch_add_explicit(&g->connections, 1, memory_order_relaxed);
+    if (before < gate->snapshot->settings.limits.connections) {
+        tg_limit_note(connections, before + 1);
         return true;
+    }
     tg_limit_hit(connections);
     tg_metric_inc(gate->worker->cells, TG_METRIC_CONNECTIONS_REJECTED_TOTAL);
-    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+    count_out(g);
     return false;
 }
 
@@ -305,7 +328,7 @@ static void dismiss(struct tg_gate *gate, const struct tg_addr *peer)
 {
     if (peer != NULL)
         uncount_address(gate, peer);
-    atomic_fetch_sub_explicit(&gate->gateway->connections, 1, memory_order_relaxed);
+    count_out(gate->gateway);
 }
 
 /* A client on the socket `fd`, or on what `conn` has; both counted in. */
@@ -422,15 +445,22 @@ static bool accept_some(struct tg_acceptor *a, int most)
 
 static void on_acceptable(struct ev_loop *ev, ev_io *w, int revents)
 {
-    (void)ev;
+    struct tg_acceptor *a = w->data;
     (void)revents;
-    accept_some(w->data, ACCEPT_BATCH);
+    if (tg_overload_accepts(a->gate)) {
+        accept_some(a, ACCEPT_BATCH);
+        return;
+    }
+    a->waits = true;
+    ev_io_stop(ev, w);
+    tg_metric_inc(a->gate->worker->cells, TG_METRIC_ACCEPT_PAUSES);
 }
 
 static void on_pause_over(struct tg_timer *timer)
 {
     struct tg_acceptor *a = TG_CONTAINER_OF(timer, struct tg_acceptor, pause);
-    ev_io_start(a->gate->worker->loop.ev, &a->io);
+    if (!a->waits)
+        ev_io_start(a->gate->worker->loop.ev, &a->io);
 }
 
 /* An acceptor for `fd` with one reference, in no list; NULL: no memory. */
@@ -540,6 +570,18 @@ enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *s
     return err;
 }
 
+void tg_acceptors_resume(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    {
+        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
+        if (!a->waits || a->fd < 0)
+            continue;
+        a->waits = false;
+        ev_io_start(gate->worker->loop.ev, &a->io);
+    }
+}
+
 void tg_acceptors_close(struct tg_gate *gate)
 {
     TG_LIST_FOREACH(&gate->acceptors, it)
@@ -558,4 +600,33 @@ void tg_clients_close(struct tg_gate *gate)
     tg_arrivals_close(gate);
     TG_LIST_FOREACH(&gate->clients, it)
     tg_h1_server_close(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
+}
+
+/* Idle ones stand in the order in which they fell idle; one that is at work goes behind them all,
+ * so that the next relief need not look at it again before the others. */
+void tg_clients_relieve(struct tg_gate *gate, uint64_t now)
+{
+    uint32_t closed = 0, slow = 0, looked = 0;
+    const struct tg_list *behind = NULL; /* the first that was put there */
+    TG_LIST_FOREACH(&gate->clients, it)
+    {
+        struct tg_client *c = TG_LIST_ENTRY(it, struct tg_client, link);
+        if (it == behind || looked++ == RELIEF_LOOK || closed > RELIEF_LEAST + looked / 8)
+            break;
+        switch (tg_h1_server_relieve(&c->server, now, TG_OVERLOAD_PATIENCE)) {
+        case TG_H1_RELIEF_IDLE:
+            closed++;
+            break;
+        case TG_H1_RELIEF_SLOW:
+            slow++;
+            break;
+        case TG_H1_RELIEF_NONE:
+            behind = behind != NULL ? behind : it;
+            tg_list_remove(&c->link);
+            tg_list_push_back(&gate->clients, &c->link);
+            break;
+        }
+    }
+    tg_metric_add(gate->worker->cells, TG_METRIC_RELIEVED_IDLE, closed);
+    tg_metric_add(gate->worker->cells, TG_METRIC_RELIEVED_SLOW, slow);
 }

@@ -24,6 +24,13 @@ enum tg_err tg_client_adopt(struct tg_gate *gate, uint32_t index, int fd,
  * tg_acceptors_fit(), for gates without sockets. */
 void tg_clients_fit(struct tg_gate *gate);
 
+/* Memory is short: closes connections that are idle, the least recently used first, some at a time,
+ * and those that keep the gateway waiting: tg_h1_server_relieve(). */
+void tg_clients_relieve(struct tg_gate *gate, uint64_t now);
+
+/* Acceptors that stopped because of memory go on. */
+void tg_acceptors_resume(struct tg_gate *gate);
+
 /* Takes what waits in the queues and closes all acceptors. */
 void tg_acceptors_close(struct tg_gate *gate);
 

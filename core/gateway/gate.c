@@ -13,6 +13,7 @@
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
     gateway->connections = 0;
+    gateway->overload = (struct tg_overload_shared){0};
     gateway->dev = false;
     gateway->addresses = NULL;
     gateway->handshakes = 0;

@@ -13,6 +13,7 @@
 #define TG_GATEWAY_GATE_H
 
 #include "gateway/accounting.h"
+#include "gateway/overload.h"
 #include "gateway/plugins.h"
 #include "gateway/request.h"
 #include "observe/map_watch.h"
@@ -32,7 +33,8 @@ struct tg_gateway {
     struct tg_zones *zones;       /* what plugins share; owned */
     struct tg_bus *bus;           /* what they tell each other; owned */
     struct tg_registry *registry; /* what is known of origins; one reference */
-    bool dev;                     /* answers tell what failed: set before the first request */
+    struct tg_overload_shared overload;
+    bool dev; /* answers tell what failed: set before the first request */
 };
 
 struct tg_gate {
@@ -44,11 +46,12 @@ struct tg_gate {
     const struct tg_gate_observer *observer; /* borrowed; NULL: nobody looks */
     struct tg_runner runner;
     struct tg_accounting accounting;
+    struct tg_overload overload;
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list arrivals;      /* of connections that are no clients yet: arrival.h */
     struct tg_list mirrors;       /* of struct tg_mirror */
     uint32_t mirror_count;        /* in there */
-    struct tg_list clients;       /* of struct tg_client */
+    struct tg_list clients;       /* of struct tg_client; those idle longest come first */
     struct tg_list acceptors;     /* of struct tg_acceptor */
     bool stopped;                 /* no background work begins any more */
     struct tg_list background;    /* of struct tg_background */

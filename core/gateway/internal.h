@@ -67,6 +67,10 @@ void tg_answer_error(struct tg_request *r, unsigned status, const char *code);
 /* The same for a request that was refused: the code follows from the status, `detail` says why. */
 void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail);
 
+/* 503 with Retry-After: one to three seconds, so that those who were turned away together do not
+ * come back together. */
+void tg_answer_overload(struct tg_request *r, const char *code);
+
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
 

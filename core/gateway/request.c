@@ -208,7 +208,11 @@ void tg_request_start(struct tg_request *r)
         tg_forward_trust(r);
     if (answered_early(r))
         return;
-    run_phase(r, TG_PHASE_REWRITE);
+    const char *full = tg_overload_refuses(r);
+    if (full != NULL)
+        tg_answer_overload(r, full);
+    else
+        run_phase(r, TG_PHASE_REWRITE);
 }
 
 void tg_request_refuse(struct tg_request *r, unsigned status, const char *reason)
@@ -299,6 +303,11 @@ static void route(struct tg_request *r)
     r->route = &r->snapshot->routes[(uintptr_t)match.handle];
     r->service = r->route->service;
     r->chains = r->route->chains[r->listener->index];
+    const char *full = tg_overload_enter(r);
+    if (full != NULL) {
+        tg_answer_overload(r, full);
+        return;
+    }
     if (take_captures(r, &match) != TG_OK) {
         tg_answer_error(r, 503, "no_resources");
         return;
@@ -344,6 +353,7 @@ static void count(const struct tg_request *r)
 static void end(struct tg_request *r)
 {
     tg_request_set_state(r, TG_REQUEST_DONE);
+    tg_overload_leave(r);
     count(r);
     tg_plugins_end(r);
     if (r->gate->observer != NULL)

@@ -289,6 +289,8 @@ struct tg_request {
     bool answer_room;    /* see tg_request_make_room() */
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
+    bool let_in;         /* counted by overload.h: among all in flight, */
+    bool adaptive;       /* among those of the adaptive bound */
     bool aborted;        /* the client did not get the whole answer */
     bool abort_wanted;   /* tg_request_abort() was called */
     const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */

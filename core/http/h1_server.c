@@ -73,12 +73,64 @@ static uint64_t deadline_of(const struct tg_h1_server *s)
     return 0;
 }
 
+/* ---- Rates -------------------------------------------------------------------------------------
+ */
+
+static enum tg_h1_pace_kind pace_kind(const struct tg_h1_server *s)
+{
+    if (s->state == TG_H1_SERVER_HEAD)
+        return TG_H1_PACE_HEAD;
+    if (s->state != TG_H1_SERVER_ACTIVE)
+        return TG_H1_PACE_NONE;
+    if (tg_conn_pending(&s->conn) > 0)
+        return TG_H1_PACE_ANSWER;
+    return is_reading(s) ? TG_H1_PACE_BODY : TG_H1_PACE_NONE;
+}
+
+/* Bytes that have moved so far; differences have a meaning. */
+static uint64_t pace_bytes(const struct tg_h1_server *s)
+{
+    switch (s->pace.kind) {
+    case TG_H1_PACE_HEAD:
+        return tg_inbuf_left(&s->in);
+    case TG_H1_PACE_BODY:
+        return s->discarding ? UINT64_MAX - s->out_left : s->stream.bytes_in;
+    case TG_H1_PACE_ANSWER:
+        return s->stream.bytes_out - tg_conn_pending(&s->conn);
+    case TG_H1_PACE_NONE:
+        break;
+    }
+    return 0;
+}
+
+static void start_pace(struct tg_h1_server *s, enum tg_h1_pace_kind kind)
+{
+    s->pace.kind = kind;
+    s->pace.at = now(s);
+    s->pace.bytes = kind == TG_H1_PACE_HEAD ? 0 : pace_bytes(s);
+}
+
+static bool is_slow(const struct tg_h1_server *s, uint64_t at)
+{
+    uint64_t rate =
+        s->pace.kind == TG_H1_PACE_ANSWER ? s->limits->write_rate : s->limits->read_rate;
+    uint64_t moved = pace_bytes(s) - s->pace.bytes;
+    return s->pace.kind != TG_H1_PACE_NONE && rate > 0 &&
+           moved < rate * ((at - s->pace.at) / TG_USEC_PER_MSEC) / 1000;
+}
+
 void tg_h1_server_settle(struct tg_h1_server *s)
 {
     if (s->state == TG_H1_SERVER_CLOSED)
         return;
+    enum tg_h1_pace_kind kind = pace_kind(s);
+    uint64_t deadline = deadline_of(s);
+    if (kind != s->pace.kind)
+        start_pace(s, kind);
+    if (kind != TG_H1_PACE_NONE)
+        deadline = TG_MIN(deadline, s->pace.at + s->limits->rate_grace);
     tg_conn_set_reading(&s->conn, is_reading(s));
-    tg_conn_set_deadline(&s->conn, deadline_of(s));
+    tg_conn_set_deadline(&s->conn, deadline);
 }
 
 /* ---- The end of a connection -------------------------------------------------------------------
@@ -184,7 +236,7 @@ static struct tg_request_head *open_exchange(struct tg_h1_server *s, size_t head
         events->on_aborted(&s->stream, TG_E_NOMEM, 0);
         return NULL;
     }
-    s->requests++;
+    s->stream.proven = s->requests++ > 0;
     s->stream.arena = arena;
     s->in.pos += (uint32_t)head_n;
     set_state(s, TG_H1_SERVER_ACTIVE);
@@ -327,6 +379,8 @@ void tg_h1_server_advance(struct tg_h1_server *s)
         return;
     }
     set_state(s, TG_H1_SERVER_IDLE);
+    if (s->events->idle != NULL)
+        s->events->idle(s);
     s->limits = s->events->limits(s);
     if (tg_inbuf_left(&s->in) > 0) {
         tg_loop_defer(&s->conn.worker->loop, &s->soon);
@@ -538,13 +592,38 @@ static void on_lost(struct tg_conn *conn, enum tg_err err)
     break_off(s, err, 0);
 }
 
+/* The client was measured long enough: it goes, or is measured anew. */
+static void judge_pace(struct tg_h1_server *s)
+{
+    if (!is_slow(s, now(s))) {
+        start_pace(s, s->pace.kind);
+        s->pace.bytes = pace_bytes(s);
+        tg_h1_server_settle(s);
+        return;
+    }
+    if (s->pace.kind == TG_H1_PACE_ANSWER) {
+        tg_limit_hit(write_rate);
+        break_off(s, TG_E_TIMEOUT, 0);
+        return;
+    }
+    tg_limit_hit(read_rate);
+    if (s->pace.kind == TG_H1_PACE_HEAD)
+        refuse_head(s, 408, "request head came too slowly");
+    else
+        break_off(s, TG_E_TIMEOUT, 408);
+}
+
 static void on_timeout(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
     tg_magic_check(s, SERVER_MAGIC);
     uint64_t deadline = deadline_of(s);
-    if (deadline == 0 || deadline > now(s)) { /* bytes went out since it was set */
-        tg_h1_server_settle(s);
+    if (deadline == 0 || deadline > now(s)) {
+        if (s->pace.kind == pace_kind(s) && s->pace.kind != TG_H1_PACE_NONE &&
+            now(s) >= s->pace.at + s->limits->rate_grace)
+            judge_pace(s);
+        else
+            tg_h1_server_settle(s); /* bytes went out since it was set */
         return;
     }
     if (s->state == TG_H1_SERVER_HEAD) {
@@ -611,6 +690,32 @@ void tg_h1_server_drain(struct tg_h1_server *server)
         finish(server, false);
     else if (server->state == TG_H1_SERVER_ACTIVE && !server->head_sent)
         server->keep_alive = false;
+}
+
+enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *s, uint64_t at, uint64_t patience)
+{
+    switch (s->state) {
+    case TG_H1_SERVER_IDLE:
+        if (tg_inbuf_left(&s->in) > 0 || at - s->since < patience)
+            return TG_H1_RELIEF_NONE;
+        finish(s, false);
+        return TG_H1_RELIEF_IDLE;
+    case TG_H1_SERVER_HEAD:
+    case TG_H1_SERVER_LINGER:
+        if (at - s->since < patience)
+            return TG_H1_RELIEF_NONE;
+        finish(s, false);
+        return TG_H1_RELIEF_SLOW;
+    case TG_H1_SERVER_ACTIVE:
+        if (at - s->pace.at < patience || s->pace.kind != pace_kind(s) || !is_slow(s, at))
+            return TG_H1_RELIEF_NONE;
+        break_off(s, TG_E_TIMEOUT, 0);
+        return TG_H1_RELIEF_SLOW;
+    case TG_H1_SERVER_TUNNEL:
+    case TG_H1_SERVER_CLOSED:
+        break;
+    }
+    return TG_H1_RELIEF_NONE;
 }
 
 void tg_h1_server_close(struct tg_h1_server *server)

@@ -16,7 +16,9 @@
  * Pipelined requests wait in the input until their turn; nothing of them is parsed before.
  *
  * Limits come from the struct tg_limits in force when a head begins. Timeouts: idle, head, body
- * read, write; each has one deadline on the connection's single timer.
+ * read, write; each has one deadline on the connection's single timer. Beside them stand the least
+ * rates at which a client has to send a head and a body and to take an answer; a wait for somebody
+ * else (a plugin, an origin) is not counted against it, and a tunnel has none.
  *
  * Ownership: the gateway embeds the struct, frees it after on_closed and not before the end of the
  * loop's round. One thread.
@@ -43,6 +45,8 @@ struct tg_h1_server_events {
     void (*refused)(struct tg_h1_server *server, const struct tg_refusal *refusal);
     /* The connection is closed; no further call. */
     void (*closed)(struct tg_h1_server *server);
+    /* It fell idle. May be NULL. */
+    void (*idle)(struct tg_h1_server *server);
     /* The limits in force now; valid for as long as the request that begins with them, or for the
      * call. */
     const struct tg_limits *(*limits)(struct tg_h1_server *server);
@@ -55,6 +59,16 @@ enum tg_h1_server_state {
     TG_H1_SERVER_TUNNEL,
     TG_H1_SERVER_LINGER,
     TG_H1_SERVER_CLOSED,
+};
+
+/* What a client's rate is measured on: bytes since `at`, over limits.connection.rate_grace, again
+ * and again for as long as it is the client who is waited for. */
+enum tg_h1_pace_kind { TG_H1_PACE_NONE, TG_H1_PACE_HEAD, TG_H1_PACE_BODY, TG_H1_PACE_ANSWER };
+
+struct tg_h1_pace {
+    enum tg_h1_pace_kind kind;
+    uint64_t at;    /* us */
+    uint64_t bytes; /* that had moved then */
 };
 
 /* What a connection needs only while a request is at work; in the request's arena. */
@@ -79,6 +93,7 @@ struct tg_h1_server {
     const struct tg_limits *limits; /* of the exchange */
     uint64_t since;                 /* us: when the state, or the last read in it, began */
     uint64_t requests;
+    struct tg_h1_pace pace;
     enum tg_method method;
     enum tg_framing out_framing;
     uint64_t out_left; /* TG_FRAMING_LENGTH: bytes still to come; then of `discarding` */
@@ -112,6 +127,13 @@ void tg_h1_server_drain(struct tg_h1_server *server);
 
 /* Closes at once, whatever goes on; a running exchange sees on_aborted. */
 void tg_h1_server_close(struct tg_h1_server *server);
+
+/* Memory is short: closes the connection when for `patience` us it was idle, or kept the gateway
+ * waiting: it has not sent its head, or sent or taken less than limits.connection.read_rate
+ * and write_rate ask for. Tells which it was. */
+enum tg_h1_relief { TG_H1_RELIEF_NONE, TG_H1_RELIEF_IDLE, TG_H1_RELIEF_SLOW };
+enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *server, uint64_t now,
+                                       uint64_t patience);
 
 static inline struct tg_h1_server *tg_h1_server_of(struct tg_stream *stream)
 {

@@ -65,6 +65,7 @@ struct tg_stream {
     struct tg_arena *arena;                /* of the request; what the stream keeps for it */
     uint64_t bytes_in;                     /* of the body */
     uint64_t bytes_out;                    /* of the body as framed: without heads */
+    bool proven;                           /* an exchange on this connection went well before */
 };
 
 #endif

@@ -149,3 +149,20 @@ void tg_map_watches_write(struct tg_fmt *f)
     }
     pthread_mutex_unlock(&lock);
 }
+
+void tg_map_watches_visit(void (*visit)(void *arg, const char *name,
+                                        const struct tg_map_stats *stats),
+                          void *arg)
+{
+    pthread_mutex_lock(&lock);
+    TG_LIST_FOREACH(&watches, it)
+    {
+        const struct tg_map_watch *watch = TG_LIST_ENTRY(it, struct tg_map_watch, link);
+        struct tg_map_stats sum;
+        if (!is_first_of_its_name(watch))
+            continue;
+        sum_of_name(watch, &sum);
+        visit(arg, watch->name, &sum);
+    }
+    pthread_mutex_unlock(&lock);
+}

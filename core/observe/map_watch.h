@@ -30,6 +30,12 @@ void tg_map_watch_add(struct tg_map_watch *watch, struct tg_str name, struct tg_
 /* No more; allowed on a zeroed watch and twice. */
 void tg_map_watch_remove(struct tg_map_watch *watch);
 
+/* Calls visit(arg, name, stats) for each name, with the sum of its maps. It must not add or remove
+ * watches; `name` and `stats` are valid during the call. */
+void tg_map_watches_visit(void (*visit)(void *arg, const char *name,
+                                        const struct tg_map_stats *stats),
+                          void *arg);
+
 /* Writes the families tidegate_map_... in the Prometheus text format; nothing when no map is
  * watched. Some 1.5 KiB a map. Failure latches in the builder. */
 void tg_map_watches_write(struct tg_fmt *f);

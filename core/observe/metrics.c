@@ -8,6 +8,7 @@
 #include "observe/metrics.h"
 
 #include "base/assert.h"
+#include "base/budget.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "observe/map_watch.h"
@@ -90,11 +91,20 @@ const struct tg_metric_info *tg_metric_info(enum tg_metric_id id)
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
-static const char *const kind_names[] = {"counter", "gauge"};
+static const char *const kind_names[] = {"counter", "gauge", "gauge"};
 
 static void write_head(struct tg_fmt *f, const char *family, const char *kind, const char *help)
 {
     tg_fmt_printf(f, "# HELP %s %s\n# TYPE %s %s\n", family, help, family, kind);
+}
+
+/* The last writer is no worker, where there are several. */
+static void write_workers(struct tg_fmt *f, const struct tg_metrics *metrics, enum tg_metric_id id)
+{
+    unsigned workers = TG_MAX(metrics->writers - 1, 1u);
+    for (unsigned i = 0; i < workers; i++)
+        tg_fmt_printf(f, "%s{worker=\"%u\"} %" PRIu64 "\n", infos[id].family, i,
+                      atomic_load_explicit(&metrics->cells[i].values[id], memory_order_relaxed));
 }
 
 static void write_metric(struct tg_fmt *f, const struct tg_metrics *metrics, enum tg_metric_id id)
@@ -104,6 +114,10 @@ static void write_metric(struct tg_fmt *f, const struct tg_metrics *metrics, enu
     bool bare = info->labels[0] == '\0';
     if (first)
         write_head(f, info->family, kind_names[info->kind], info->help);
+    if (info->kind == TG_METRIC_KIND_WORKER) {
+        write_workers(f, metrics, id);
+        return;
+    }
     tg_fmt_printf(f, "%s%s%s%s %" PRIu64 "\n", info->family, bare ? "" : "{", info->labels,
                   bare ? "" : "}", tg_metrics_read(metrics, id));
 }
@@ -148,6 +162,27 @@ static void write_limit_hits(struct tg_fmt *f)
                       tg_limit_hits((enum tg_limit_id)id));
 }
 
+static void write_limit_uses(struct tg_fmt *f, const char *family, const char *help,
+                             uint64_t (*read)(enum tg_limit_id id))
+{
+    write_head(f, family, "gauge", help);
+    for (int i = 0; i < TG_LIMIT_COUNT; i++) {
+        enum tg_limit_id id = (enum tg_limit_id)i;
+        if (tg_limit_is_used(id))
+            tg_fmt_printf(f, "%s{limit=\"%s\"} %" PRIu64 "\n", family, tg_limit_info(id)->path,
+                          read(id));
+    }
+}
+
+static void write_budget(struct tg_fmt *f, const char *family, const char *kind, const char *help,
+                         uint64_t (*read)(enum tg_budget_part part))
+{
+    write_head(f, family, kind, help);
+    for (int i = 0; i < TG_BUDGET_PARTS; i++)
+        tg_fmt_printf(f, "%s{part=\"%s\"} %" PRIu64 "\n", family,
+                      tg_budget_info((enum tg_budget_part)i)->field, read((enum tg_budget_part)i));
+}
+
 static void write_memory(struct tg_fmt *f)
 {
     write_head(f, "tidegate_memory_bytes", "gauge", "Memory in use, by subsystem.");
@@ -168,6 +203,17 @@ void tg_metrics_write(const struct tg_metrics *metrics, struct tg_fmt *f)
 #undef TG_METRIC_HISTOGRAM
 #undef TG_METRIC_READER
     write_limit_hits(f);
+    write_limit_uses(f, "tidegate_limit_use",
+                     "What is in use of a limit now; times in microseconds.", tg_limit_use);
+    write_limit_uses(f, "tidegate_limit_use_max", "The most that was in use of a limit.",
+                     tg_limit_peak);
     write_memory(f);
     tg_map_watches_write(f);
+    write_budget(f, "tidegate_budget_used_bytes", "gauge",
+                 "Memory in use, by part of settings.memory.", tg_budget_used);
+    write_budget(f, "tidegate_budget_used_max_bytes", "gauge",
+                 "The most memory that was in use, by part of settings.memory.", tg_budget_peak);
+    write_budget(f, "tidegate_budget_refused_total", "counter",
+                 "Allocations refused because a part of settings.memory was full.",
+                 tg_budget_refused);
 }

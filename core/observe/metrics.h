@@ -41,7 +41,11 @@ enum tg_metric_histogram_id {
     TG_METRIC_HISTOGRAM_COUNT
 };
 
-enum tg_metric_kind { TG_METRIC_KIND_COUNTER, TG_METRIC_KIND_GAUGE };
+enum tg_metric_kind {
+    TG_METRIC_KIND_COUNTER,
+    TG_METRIC_KIND_GAUGE,
+    TG_METRIC_KIND_WORKER /* a gauge of which each worker has its own */
+};
 
 struct tg_metric_info {
     enum tg_metric_kind kind;
@@ -80,6 +84,13 @@ static inline void tg_metric_add(struct tg_metric_cells *cells, enum tg_metric_i
 static inline void tg_metric_inc(struct tg_metric_cells *cells, enum tg_metric_id id)
 {
     tg_metric_add(cells, id, 1);
+}
+
+/* Sets a worker's own gauge. */
+static inline void tg_metric_set(struct tg_metric_cells *cells, enum tg_metric_id id,
+                                 uint64_t value)
+{
+    atomic_store_explicit(&cells->values[id], value, memory_order_relaxed);
 }
 
 /* Takes one off a gauge. */

@@ -25,7 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define TAG           TG_MEM_COUNTER
+#define TAG           TG_MEM_CACHE
 #define KEY_ROOM      TG_MAP_KEY_ROOM_MIN
 #define ENTRY_BYTES   80                    /* map entry and its share of the index, rounded up */
 #define TEXT_OVERHEAD 16                    /* of the system's allocator */
@@ -148,7 +148,7 @@ static struct tg_shared_map *new_map(enum tg_zone_kind kind, uint64_t size)
 static bool open_content(struct tg_zone *zone)
 {
     if (zone->kind == TG_ZONE_LIMIT) {
-        zone->limits = tg_limit_table_new(TAG, zone->size);
+        zone->limits = tg_limit_table_new(TG_MEM_COUNTER, zone->size);
         zone->map = zone->limits != NULL ? tg_limit_table_map(zone->limits) : NULL;
         return zone->map != NULL;
     }
@@ -258,6 +258,18 @@ enum tg_err tg_zones_open(struct tg_zones *zones, enum tg_zone_kind kind, struct
                   tg_log_str("zone", zone->name), tg_log_u64("bytes", size));
     *out = zone;
     return TG_OK;
+}
+
+void tg_zones_shrink(struct tg_zones *zones, uint64_t now)
+{
+    tg_assert(pthread_mutex_lock(&zones->lock) == 0);
+    TG_LIST_FOREACH(&zones->list, it)
+    {
+        struct tg_zone *zone = TG_LIST_ENTRY(it, struct tg_zone, link);
+        if (zone->kind == TG_ZONE_CACHE)
+            tg_shared_map_shrink(zone->map, 8, now);
+    }
+    tg_assert(pthread_mutex_unlock(&zones->lock) == 0);
 }
 
 struct tg_zone *tg_zone_ref(struct tg_zone *zone)

@@ -82,6 +82,10 @@ void tg_zones_free(struct tg_zones **zones);
 enum tg_err tg_zones_open(struct tg_zones *zones, enum tg_zone_kind kind, struct tg_str name,
                           uint64_t size, struct tg_zone **out) TG_MUST_USE;
 
+/* Memory is short: every cache gives up an eighth of its entries, those not used for longest.
+ * Dictionaries keep theirs, since nobody can make them anew. */
+void tg_zones_shrink(struct tg_zones *zones, uint64_t now);
+
 /* Takes a reference; returns `zone`. */
 struct tg_zone *tg_zone_ref(struct tg_zone *zone);
 

@@ -189,6 +189,7 @@ static void widen(struct tg_limits *l)
     for (int id = 0; id < TG_LIMIT_COUNT; id++)
         *tg_limit_field(l, (enum tg_limit_id)id) = tg_limit_info((enum tg_limit_id)id)->max;
     l->connection_buffer = 32768;
+    l->read_rate = l->write_rate = 0; /* none */
 }
 
 void tg_echo_close_all(struct tg_list *echoes)

@@ -7,6 +7,7 @@
 --              getenv(name, secret) -> string or nil
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }
+--              budget: { min, max, parts = list of { name, share, doc } }: of settings.memory
 --              credentials: list of { name, secret, doc }: the kinds that consumers may have
 --              bundled_names() -> list of names, for suggestions; optional
 --              check_host(pattern), check_path(pattern), check_expr(text) -> why it is none, and a hint; else
@@ -37,7 +38,9 @@
 --
 -- The tree (indices count from 1, 0 is none; times in seconds, sizes in bytes):
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
---               admin = { listen = { path or host and port, text }, write } or nil, responses or nil }
+--               memory = { total, shares = { [part] = percent } } or nil, adaptive =
+--               { latency, min } or nil, admin = { listen = { path or host and port, text }, write } or nil,
+--               responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
 --               redirect_port, hsts, chain }

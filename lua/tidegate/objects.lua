@@ -11,6 +11,7 @@ local ip = require "tidegate.ip"
 local matching = require "tidegate.matching"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
+local memory = require "tidegate.memory"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
 local quote = require("tidegate.scalars").quote
@@ -115,6 +116,8 @@ objects.plugins = S.list(instance):default {}
 
 local DAY = "24h"
 
+local IMPORTANCE = { "low", "normal", "high" }
+
 local function timeout_type()
   return S.record {
     connect = S.duration { min = "1ms", max = "1h" }:optional():doc "time to connect",
@@ -184,6 +187,8 @@ objects.route = S.record {
   mirror = traffic.route_fields.mirror, responses = traffic.route_fields.responses,
   strip_prefix = strip_prefix:optional()
     :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
+  importance = S.enum(IMPORTANCE):default "normal"
+    :doc "what is turned away first when the gateway has too much to do: low, then normal, then high",
   preserve_host = S.bool():default(false):doc "send the client's Host to the service",
   client_cert = S.enum { "required" }:optional()
     :doc "clients must have shown a certificate that is trusted; others get a 403",
@@ -251,6 +256,14 @@ local MAKERS = { bytes = S.bytes, seconds = S.duration, count = S.int }
 local WRITERS = { bytes = units.format_bytes, seconds = units.format_duration,
                   count = function(value) return value end }
 
+objects.overload = S.record {
+  adaptive = S.record {
+    latency = S.duration { min = "1ms", max = "1h" }:doc "within which requests should be answered",
+    min = S.int { min = 1, max = 65535 }:default(16)
+      :doc "requests in flight in a worker that are always let in",
+  }:optional():doc "lets in fewer requests at once while answers are late",
+}:default {}
+
 -- The schema type of one entry of the host's list of limits.
 local function limit_type(limit, with_default)
   local write = WRITERS[limit.unit]
@@ -278,7 +291,8 @@ end
 
 --- The schema of tg.settings.
 -- @tparam table limits the host's list: { path, unit, default, min, max, doc } each
-function objects.settings(limits)
+-- @tparam table budget the host's budget: { min, max, parts = { name, share, doc } each }
+function objects.settings(limits, budget)
   local tree = {}
   for _, limit in ipairs(limits) do nest(tree, limit.path, limit_type(limit, true)) end
   return S.record {
@@ -290,6 +304,9 @@ function objects.settings(limits)
       :doc "where the gateway is: targets of its own zone, then of its region, come first",
     log = S.record { level = S.enum { "debug", "info", "warn", "error" }:default "info" }:default {},
     limits = record_of(tree):default {},
+    memory = memory.schema(budget):optional()
+      :doc "budget of the gateway process, and how its parts share it; without it there is none",
+    overload = objects.overload,
     responses = traffic.responses,
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",

@@ -15,6 +15,7 @@ local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
 local consumers = require "tidegate.consumers"
 local matching = require "tidegate.matching"
+local memory = require "tidegate.memory"
 local model = require "tidegate.inspect.model"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
@@ -137,7 +138,7 @@ end
 function resolve:settings(limits)
   local session = self.session
   local declaration = session.settings or { kind = "settings", value = {}, where = {} }
-  local t = objects.settings(limits)
+  local t = objects.settings(limits, session.host.budget)
   local value = check(self, declaration, t)
   if not value then return nil end
   self.checked_settings = { type = t, value = value, where = declaration.where }
@@ -147,8 +148,10 @@ function resolve:settings(limits)
     for key in limit.path:gmatch "[^.]+" do at = at[key] end
     flat[limit.path] = at
   end
+  self.frozen_memory = memory.freeze(value.memory, session.host.budget)
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
            log = value.log, limits = flat, admin = value.admin, place = value.place,
+           adaptive = value.overload.adaptive, memory = self.frozen_memory,
            responses = traffic.freeze_responses(value.responses) }
 end
 
@@ -530,6 +533,26 @@ function resolve:services()
   return list
 end
 
+-- Which part of settings.memory the zones of a kind come out of.
+local PART = { dict = "cache", cache = "cache", limit = "counters" }
+
+-- Zones that could never be filled are a mistake that would show under load.
+local function check_zones_fit(self, zones, frozen)
+  local sums = { cache = 0, counters = 0 }
+  for _, zone in ipairs(zones) do sums[PART[zone.kind]] = sums[PART[zone.kind]] + zone.size end
+  for _, part in ipairs { "cache", "counters" } do
+    local room = frozen and frozen.shares[part] and memory.bytes(frozen, part)
+    if room and sums[part] > room then
+      self.session:report(self.session.settings.where, {
+        code = "conflict", path = "settings.memory",
+        message = ("zones are declared with %.1f MiB in all, and the share of %s is %.1f MiB"):format(
+          sums[part] / 2 ^ 20, part, room / 2 ^ 20),
+        hint = ("make zones smaller, the total larger, or give more to shares.%s"):format(part),
+      }, { "memory" })
+    end
+  end
+end
+
 function resolve:zones()
   local list = {}
   for _, kind in ipairs { "dict", "cache", "limit" } do
@@ -538,6 +561,7 @@ function resolve:zones()
       list[#list + 1] = { kind = kind, name = declaration.name, size = value.size, stale = value.stale }
     end
   end
+  check_zones_fit(self, list, self.frozen_memory)
   return list
 end
 

@@ -56,7 +56,8 @@ tg.route "all" { service = "echo" }
       { address = { host = "10.0.0.1", port = 9000, text = "10.0.0.1:9000" }, weight = 3 },
       { address = { host = "::1", port = 80, text = "[::1]:80" }, weight = 1 } } }, tree.services[2])
     assert.same({ name = "orders", service = 2, paths = { "/v1/*", "/v1" },
-                  strip_prefix = "/v1", preserve_host = true, tags = { "t" }, timeout = { response = 2 },
+                  strip_prefix = "/v1", preserve_host = true, importance = "normal",
+                  tags = { "t" }, timeout = { response = 2 },
                   chains = { 2, 2 } }, tree.routes[1])
     assert.same({ "/*" }, tree.routes[2].paths)
   end)

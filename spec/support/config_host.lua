@@ -14,6 +14,12 @@ host.LIMITS = {
   { path = "plugin_vm.heap", unit = "bytes", default = 2 ^ 25, min = 2 ^ 18, max = 2 ^ 34, doc = "heap" },
 }
 
+host.BUDGET = { min = 2 ^ 25, max = 2 ^ 44, parts = {
+  { name = "cache", share = 40, doc = "zones" },
+  { name = "connections", share = 50, doc = "connections" },
+  { name = "reserve", share = 10, doc = "the rest" },
+} }
+
 host.CREDENTIALS = {
   { name = "key", secret = true, doc = "API keys" },
   { name = "subject", secret = false, doc = "names in other systems" },
@@ -86,7 +92,7 @@ end
 function host.new(world)
   local files, env, bundled = world.files or {}, world.env or {}, world.bundled or {}
   return {
-    limits = world.limits or host.LIMITS, credentials = host.CREDENTIALS,
+    limits = world.limits or host.LIMITS, credentials = host.CREDENTIALS, budget = host.BUDGET,
     read_file = function(path)
       if files[path] then return files[path] end
       return nil, "no such file"

@@ -27,7 +27,10 @@ local TITLES = {
 
 --- The schemas of the language: by name, and their names in order.
 function schema.language(host)
-  local types, names = { settings = objects.settings(host.limits), use = objects.options(host.limits) }, {}
+  local names = {}
+  local types = {
+    settings = objects.settings(host.limits, host.budget), use = objects.options(host.limits),
+  }
   for kind, t in pairs(resolve.types_of(host.credentials)) do
     if t.kind == "record" then types[kind] = t end
   end

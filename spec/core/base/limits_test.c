@@ -64,6 +64,29 @@ static void test_hits_are_counted_across_threads(void **state)
     assert_int_equal(tg_limit_hits(TG_LIMIT_ID_request_body), 0);
 }
 
+static void *note_many(void *unused)
+{
+    (void)unused;
+    for (uint64_t i = 1; i <= 10000; i++)
+        tg_limit_note(connections, i);
+    return NULL;
+}
+
+static void test_the_most_that_was_used_is_kept_across_threads(void **state)
+{
+    pthread_t threads[3];
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, note_many, NULL), 0);
+    for (size_t i = 0; i < TG_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    tg_limit_note(connections, 7);
+    assert_int_equal(tg_limit_use(TG_LIMIT_ID_connections), 7);
+    assert_int_equal(tg_limit_peak(TG_LIMIT_ID_connections), 10000);
+    assert_true(tg_limit_is_used(TG_LIMIT_ID_connections));
+    assert_false(tg_limit_is_used(TG_LIMIT_ID_request_body));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -71,6 +94,7 @@ int main(void)
         cmocka_unit_test(test_paths_are_unique),
         cmocka_unit_test(test_fields_are_apart),
         cmocka_unit_test(test_hits_are_counted_across_threads),
+        cmocka_unit_test(test_the_most_that_was_used_is_kept_across_threads),
     };
 
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);

@@ -232,6 +232,25 @@ static void test_an_empty_map_gives_its_entries_back(void **state)
     tg_map_free(&map);
 }
 
+static void test_shrinking_pushes_out_the_oldest_and_spares_the_pinned(void **state)
+{
+    struct tg_map *map = open_map(TG_MAP_LRU, 16);
+    const struct tg_map_terms pinned = {0, 0, true};
+    uint64_t number = 0;
+    (void)state;
+    assert_int_equal(tg_map_set(map, number_key(&number), &number, &pinned, 0), TG_OK);
+    for (number = 1; number < 10; number++)
+        set_number(map, number);
+    assert_int_equal(tg_map_shrink(map, 4, 0), 4);
+    assert_false(has_number(map, 4));
+    assert_true(has_number(map, 5));
+    assert_int_equal(tg_map_stats(map)->left[TG_MAP_CAPACITY], 4);
+    assert_int_equal(tg_map_shrink(map, 100, 0), 5);
+    assert_true(has_number(map, 0));
+    assert_int_equal(tg_map_shrink(map, 1, 0), 0);
+    tg_map_free(&map);
+}
+
 static void test_sweep_stops_at_its_steps(void **state)
 {
     struct tg_map *map = open_map(TG_MAP_LRU, 1000);
@@ -330,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_a_full_map_holds_exactly_its_cap),
         cmocka_unit_test(test_an_empty_map_gives_its_entries_back),
         cmocka_unit_test(test_sweep_stops_at_its_steps),
+        cmocka_unit_test(test_shrinking_pushes_out_the_oldest_and_spares_the_pinned),
         cmocka_unit_test(test_memory_failures_leave_a_working_map),
         cmocka_unit_test(test_a_renewed_entry_lives_on),
         cmocka_unit_test(test_entries_within_bytes_are_within_them),

@@ -188,8 +188,8 @@ static const struct tg_limits *current_limits(struct tg_h1_server *s)
     return &gw.limits;
 }
 
-static const struct tg_h1_server_events server_events = {begin, on_request, on_refused, on_closed,
-                                                         current_limits};
+static const struct tg_h1_server_events server_events = {begin,     on_request, on_refused,
+                                                         on_closed, NULL,       current_limits};
 
 /* ---- Acting ---------------------------------------------------------------------------------
  */
@@ -242,6 +242,7 @@ static TG_UNUSED int server_setup(void **state)
     trace[0] = '\0';
     far = -1;
     tg_limits_init(&gw.limits);
+    gw.limits.read_rate = gw.limits.write_rate = 0; /* a test of rates sets them */
     tg_arena_init(&gw.arena, worker.slab, (size_t)4 << 20);
     return rc;
 }

@@ -20,7 +20,7 @@ struct fixture {
 
 static inline void fixture_open(struct fixture *f, enum tg_zone_kind kind, uint64_t size)
 {
-    f->before = tg_mem_used(TG_MEM_COUNTER);
+    f->before = tg_mem_used(TG_MEM_CACHE);
     f->zones = tg_zones_new();
     assert_non_null(f->zones);
     assert_int_equal(tg_zones_open(f->zones, kind, TG_STR("z"), size, &f->zone), TG_OK);
@@ -31,7 +31,7 @@ static inline void fixture_close(struct fixture *f)
 {
     tg_zone_unref(&f->zone);
     tg_zones_free(&f->zones);
-    assert_int_equal(tg_mem_used(TG_MEM_COUNTER), f->before);
+    assert_int_equal(tg_mem_used(TG_MEM_CACHE), f->before);
 }
 
 static inline struct tg_zone_value number(double n)

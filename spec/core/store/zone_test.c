@@ -82,7 +82,7 @@ static void test_a_zone_never_exceeds_its_size(void **state)
         fill(f.zone, 40000, 0);
         fill(f.zone, 4000, 4096);
         fill(f.zone, 20000, 100);
-        assert_in_range(tg_mem_used(TG_MEM_COUNTER) - f.before, size / 4, size + fixed);
+        assert_in_range(tg_mem_used(TG_MEM_CACHE) - f.before, size / 4, size + fixed);
         assert_in_range(tg_zone_used(f.zone), size / 8, size);
         fixture_close(&f);
     }
@@ -126,7 +126,7 @@ static void test_failed_allocations_leave_nothing(void **state)
     struct tg_zone *zone = NULL;
     (void)state;
     fixture_open(&f, TG_ZONE_DICT, 1 << 20);
-    size_t before = tg_mem_used(TG_MEM_COUNTER);
+    size_t before = tg_mem_used(TG_MEM_CACHE);
     for (uint64_t nth = 1; zone == NULL; nth++) {
         tg_mem_fail_at(nth);
         enum tg_err err = tg_zones_open(f.zones, TG_ZONE_CACHE, TG_STR("c"), 1 << 20, &zone);
@@ -134,7 +134,7 @@ static void test_failed_allocations_leave_nothing(void **state)
         if (err == TG_OK)
             break;
         assert_int_equal(err, TG_E_NOMEM);
-        assert_int_equal(tg_mem_used(TG_MEM_COUNTER), before);
+        assert_int_equal(tg_mem_used(TG_MEM_CACHE), before);
         assert_true(nth < 100);
     }
     tg_zone_unref(&zone);
@@ -161,9 +161,34 @@ static void test_a_limit_zone_is_a_counter_table_within_its_size(void **state)
     fixture_close(&f);
 }
 
+static void test_shrinking_takes_from_caches_alone(void **state)
+{
+    struct tg_map_stats cache, dict;
+    struct fixture f;
+    (void)state;
+    fixture_open(&f, TG_ZONE_CACHE, TG_ZONE_SIZE_MIN);
+    struct tg_zone *other = open_zone(&f, TG_ZONE_DICT, "d", TG_ZONE_SIZE_MIN);
+    for (uint64_t i = 0; i < 80; i++) {
+        struct tg_zone *zone = i % 2 ? f.zone : other;
+        struct tg_map_key key = tg_map_key(&i, sizeof(i));
+        struct tg_zone_value value = {.type = TG_ZONE_NUMBER, .number = 1};
+        struct tg_map *map = tg_shared_map_lease(tg_zone_map(zone), key);
+        assert_int_equal(tg_zone_slot_set(map, key, &value, 0, 0, 1), TG_OK);
+        tg_shared_map_return(tg_zone_map(zone), key, &map);
+    }
+    tg_zones_shrink(f.zones, 1);
+    tg_shared_map_stats(tg_zone_map(f.zone), &cache);
+    tg_shared_map_stats(tg_zone_map(other), &dict);
+    assert_in_range(cache.entries, 1, 35);
+    assert_int_equal(dict.entries, 40);
+    tg_zone_unref(&other);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shrinking_takes_from_caches_alone),
         cmocka_unit_test(test_the_same_three_are_the_same_zone),
         cmocka_unit_test(test_entries_live_while_somebody_has_it_open),
         cmocka_unit_test(test_a_zone_never_exceeds_its_size),

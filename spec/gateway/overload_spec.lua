@@ -1,0 +1,103 @@
+-- What is turned away when there is too much to do, and what the admin listener tells of it.
+
+local client = require("support.client")
+local gateway = require("support.gateway")
+local origin = require("support.origin")
+
+local CONFIG = [[
+local tg = require "tidegate"
+tg.settings {
+  workers = 1, admin = { listen = "unix:admin.sock" }, @SETTINGS@
+}
+tg.listener "http" { address = "127.0.0.1:@PORT@" }
+tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } }, pool = { max_idle = 0 } }
+tg.route "low" { paths = { "/low" }, service = "back", importance = "low" }
+tg.route "normal" { paths = { "/normal" }, service = "back" }
+tg.route "high" { paths = { "/high" }, service = "back", importance = "high" }
+]]
+
+describe("too much to do", function()
+  local g, o
+
+  local function start(settings)
+    o = origin.listen()
+    g = gateway.start({ config = CONFIG, vars = { ORIGIN = o.port, SETTINGS = settings } })
+  end
+
+  local function ask(path)
+    return client.get({ unix = g.dir .. "/admin.sock" }, path).body
+  end
+
+  local function metrics()
+    return ask "/metrics"
+  end
+
+  -- A request that the origin has and does not answer.
+  local function hold(path)
+    local c = client.connect(g.port)
+    c:send("GET " .. path .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+    local conn = o:accept()
+    conn:request()
+    return { client = c, origin = conn }
+  end
+
+  local function answer(held)
+    held.origin:reply({ status = 200, body = "ok" })
+    return held.client:response()
+  end
+
+  it("turns the less important away first, with 503 and Retry-After", function()
+    start 'limits = { request = { in_flight = 10 } },'
+    local held = {}
+    for i = 1, 6 do held[i] = hold "/low" end
+    local response = client.get(g.port, "/low")
+    assert.status(503, response)
+    assert.is_truthy(response.headers["retry-after"]:find "^[123]$")
+    assert.contains('"code":"overloaded"', response.body)
+    for i = 7, 9 do held[i] = hold "/normal" end
+    assert.status(503, client.get(g.port, "/normal"))
+    held[10] = hold "/high"
+    assert.status(503, client.get(g.port, "/high"))
+    assert.contains('tidegate_requests_shed_total{reason="in_flight"} 3', metrics())
+    assert.contains('tidegate_limit_use{limit="request.in_flight"} 10', metrics())
+    for i = 1, 10 do assert.status(200, answer(held[i])) end
+    assert.contains('tidegate_limit_use{limit="request.in_flight"} 0', metrics())
+    assert.contains('tidegate_limit_use_max{limit="request.in_flight"} 10', metrics())
+    assert.status(200, answer(hold "/low"))
+    g:stop()
+  end)
+
+  it("learns from late answers how many it can have at once", function()
+    start 'overload = { adaptive = { latency = "20ms", min = 1 } }, limits = { request = { in_flight = 2 } },'
+    for _ = 1, 5 do
+      local held = hold "/high"
+      held.client:silent(0.03)
+      assert.status(200, answer(held))
+    end
+    local held = hold "/high"
+    assert.status(503, client.get(g.port, "/high"))
+    assert.contains('tidegate_requests_shed_total{reason="latency"} 1', metrics())
+    assert.status(200, answer(held))
+    g:stop()
+  end)
+
+  it("reaps a client that sends its body too slowly", function()
+    start 'limits = { connection = { read_rate = "1KiB", rate_grace = "200ms" } },'
+    local c = client.connect(g.port)
+    c:send("POST /normal HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx")
+    assert.status(408, c:response())
+    c:wait_end()
+    assert.contains('tidegate_limit_hits_total{limit="connection.read_rate"} 1', metrics())
+    g:stop()
+  end)
+
+  it("shows memory by its parts, and how late each worker is", function()
+    start 'memory = { total = "64MiB", shares = { cache = 20 } },'
+    local limits = ask "/limits"
+    assert.contains('"path":"memory.total","unit":"bytes","value":67108864,"use":', limits)
+    assert.contains('"path":"memory.cache","unit":"bytes","value":13421760,"use":', limits)
+    assert.contains('tidegate_loop_lag_microseconds{worker="0"} ', metrics())
+    assert.contains('"status":"ready","pressure":"none"', ask "/readyz")
+    g:stop()
+  end)
+end)
