@@ -1,5 +1,5 @@
--- ctx.tls and ctx.consumer: there for every request, with nothing in them in clear text and for nobody, so that a
--- plugin which looks at them runs wherever it is put.
+-- ctx.tls and ctx.consumer: there for every request, with nothing in them in clear text and for nobody, so
+-- that a plugin which looks at them runs wherever it is put.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
