@@ -19,12 +19,12 @@
 #include "net/listen.h"
 #include "config/build_traffic.h"
 #include "config/policy.h"
+#include "config/reader.h"
 #include "consumer/declared.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
 #include <lauxlib.h>
-#include <math.h>
 
 #define OUT_OF_MEMORY "not enough memory" /* the text of Lua's own error */
 
@@ -66,45 +66,6 @@ static struct tg_str copy_at(lua_State *L, struct build *b, int index)
     return s;
 }
 
-static struct tg_str str_field(lua_State *L, struct build *b, int table, const char *name)
-{
-    lua_getfield(L, table, name);
-    struct tg_str s = copy_at(L, b, -1);
-    lua_pop(L, 1);
-    return s;
-}
-
-static bool bool_field(lua_State *L, int table, const char *name)
-{
-    lua_getfield(L, table, name);
-    bool value = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
-/* A number times `scale`, rounded; `absent` for nil. */
-static uint64_t scaled_field(lua_State *L, int table, const char *name, double scale,
-                             uint64_t absent)
-{
-    lua_getfield(L, table, name);
-    bool given = !lua_isnil(L, -1);
-    double value = lua_tonumber(L, -1) * scale;
-    lua_pop(L, 1);
-    tg_assert(value >= 0 && value < 0x1p63);
-    return given ? (uint64_t)llround(value) : absent;
-}
-
-static uint64_t count_field(lua_State *L, int table, const char *name, uint64_t absent)
-{
-    return scaled_field(L, table, name, 1.0, absent);
-}
-
-/* Seconds as microseconds; `absent` is in microseconds. */
-static uint64_t time_field(lua_State *L, int table, const char *name, uint64_t absent)
-{
-    return scaled_field(L, table, name, (double)TG_USEC_PER_SEC, absent);
-}
-
 /* Pushes the list in a field and tells its length; the caller pops it. */
 static uint32_t push_list(lua_State *L, int table, const char *name)
 {
@@ -144,8 +105,9 @@ static void build_limits(lua_State *L, int table, struct tg_limits *limits)
         enum tg_limit_id id = (enum tg_limit_id)i;
         const struct tg_limit_info *info = tg_limit_info(id);
         uint64_t *field = tg_limit_field(limits, id);
-        *field = info->unit == TG_LIMIT_UNIT_TIME ? time_field(L, values, info->path, info->value)
-                                                  : count_field(L, values, info->path, info->value);
+        *field = info->unit == TG_LIMIT_UNIT_TIME
+                     ? tg_reader_time(L, values, info->path, info->value)
+                     : tg_reader_count(L, values, info->path, info->value);
     }
     lua_pop(L, 1);
 }
@@ -175,7 +137,7 @@ static struct tg_str build_admin(lua_State *L, struct build *b, int table)
     struct tg_str listen = {"", 0};
     lua_getfield(L, table, "admin");
     if (!lua_isnil(L, -1)) {
-        b->snapshot->settings.admin_write = bool_field(L, lua_gettop(L), "write");
+        b->snapshot->settings.admin_write = tg_reader_bool(L, lua_gettop(L), "write");
         tg_build_push_admin(L, b->path);
         listen = copy_at(L, b, -1);
         lua_pop(L, 1);
@@ -189,12 +151,12 @@ static void build_budget(lua_State *L, int table, struct tg_budget *budget)
     lua_getfield(L, table, "memory");
     if (!lua_isnil(L, -1)) {
         int memory = lua_gettop(L);
-        budget->total = count_field(L, memory, "total", 0);
+        budget->total = tg_reader_count(L, memory, "total", 0);
         lua_getfield(L, memory, "shares");
         int shares = lua_gettop(L);
         for (int i = 0; i < TG_BUDGET_PARTS; i++)
-            budget->shares[i] =
-                (uint8_t)count_field(L, shares, tg_budget_info((enum tg_budget_part)i)->field, 0);
+            budget->shares[i] = (uint8_t)tg_reader_count(
+                L, shares, tg_budget_info((enum tg_budget_part)i)->field, 0);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -204,8 +166,8 @@ static void build_adaptive(lua_State *L, int table, struct tg_settings *settings
 {
     lua_getfield(L, table, "adaptive");
     if (!lua_isnil(L, -1)) {
-        settings->adaptive_latency = time_field(L, lua_gettop(L), "latency", 0);
-        settings->adaptive_min = (uint32_t)count_field(L, lua_gettop(L), "min", 1);
+        settings->adaptive_latency = tg_reader_time(L, lua_gettop(L), "latency", 0);
+        settings->adaptive_min = (uint32_t)tg_reader_count(L, lua_gettop(L), "min", 1);
     }
     lua_pop(L, 1);
 }
@@ -216,13 +178,13 @@ static void build_settings(lua_State *L, struct build *b, int tree)
 
     lua_getfield(L, tree, "settings");
     int table = lua_gettop(L);
-    settings->workers = (uint32_t)count_field(L, table, "workers", 0);
-    settings->server_name = str_field(L, b, table, "server_name");
+    settings->workers = (uint32_t)tg_reader_count(L, table, "workers", 0);
+    settings->server_name = tg_reader_str(L, b->snapshot, table, "server_name");
     settings->admin_listen = build_admin(L, b, table);
     build_limits(L, table, &settings->limits);
     lua_getfield(L, table, "place");
-    settings->place.zone = str_field(L, b, lua_gettop(L), "zone");
-    settings->place.region = str_field(L, b, lua_gettop(L), "region");
+    settings->place.zone = tg_reader_str(L, b->snapshot, lua_gettop(L), "zone");
+    settings->place.region = tg_reader_str(L, b->snapshot, lua_gettop(L), "region");
     lua_pop(L, 1);
     build_budget(L, table, &settings->budget);
     build_adaptive(L, table, settings);
@@ -252,10 +214,10 @@ static void build_zones(lua_State *L, struct build *b, int tree)
 
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
-        zones[i].name = str_field(L, b, table, "name");
-        zones[i].kind = zone_kind(str_field(L, b, table, "kind"));
-        zones[i].size = count_field(L, table, "size", 0);
-        zones[i].stale = time_field(L, table, "stale", 0);
+        zones[i].name = tg_reader_str(L, b->snapshot, table, "name");
+        zones[i].kind = zone_kind(tg_reader_str(L, b->snapshot, table, "kind"));
+        zones[i].size = tg_reader_count(L, table, "size", 0);
+        zones[i].stale = tg_reader_time(L, table, "stale", 0);
         lua_pop(L, 1);
     }
     b->snapshot->zones = zones;
@@ -277,7 +239,7 @@ static unsigned phase_mask(lua_State *L, int table)
 
     lua_getfield(L, table, "phases");
     for (unsigned phase = 0; phase < TG_PHASES; phase++) {
-        if (bool_field(L, lua_gettop(L), phase_names[phase]))
+        if (tg_reader_bool(L, lua_gettop(L), phase_names[phase]))
             mask |= 1u << phase;
     }
     lua_pop(L, 1);
@@ -291,9 +253,9 @@ static void build_modules(lua_State *L, struct build *b, int table, struct tg_pl
     struct tg_module_conf *modules = take(L, b, plugin->module_count, sizeof(*modules));
     for (uint32_t i = 0; i < plugin->module_count; i++) {
         int item = push_item(L, list, i);
-        modules[i].name = str_field(L, b, item, "name");
-        modules[i].chunkname = str_field(L, b, item, "chunkname");
-        modules[i].source = str_field(L, b, item, "source");
+        modules[i].name = tg_reader_str(L, b->snapshot, item, "name");
+        modules[i].chunkname = tg_reader_str(L, b->snapshot, item, "chunkname");
+        modules[i].source = tg_reader_str(L, b->snapshot, item, "source");
         lua_pop(L, 1);
     }
     plugin->modules = modules;
@@ -346,29 +308,29 @@ static void build_conditions(lua_State *L, int table, struct tg_plugin_conf *plu
 
 static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plugin_conf *plugin)
 {
-    plugin->name = str_field(L, b, table, "name");
-    plugin->version = str_field(L, b, table, "version");
-    plugin->stage = str_field(L, b, table, "stage");
-    plugin->place = (uint32_t)count_field(L, table, "place", 0);
-    plugin->chunkname = str_field(L, b, table, "chunkname");
-    plugin->source = str_field(L, b, table, "source");
+    plugin->name = tg_reader_str(L, b->snapshot, table, "name");
+    plugin->version = tg_reader_str(L, b->snapshot, table, "version");
+    plugin->stage = tg_reader_str(L, b->snapshot, table, "stage");
+    plugin->place = (uint32_t)tg_reader_count(L, table, "place", 0);
+    plugin->chunkname = tg_reader_str(L, b->snapshot, table, "chunkname");
+    plugin->source = tg_reader_str(L, b->snapshot, table, "source");
     build_modules(L, b, table, plugin);
     plugin->exports = str_list(L, b, table, "exports", &plugin->export_count);
     plugin->digest = digest_of(plugin);
     plugin->phases = phase_mask(L, table);
     build_conditions(L, table, plugin);
-    plugin->heap = count_field(L, table, "heap", b->snapshot->settings.limits.plugin_heap);
-    struct tg_str body = str_field(L, b, table, "body");
+    plugin->heap = tg_reader_count(L, table, "heap", b->snapshot->settings.limits.plugin_heap);
+    struct tg_str body = tg_reader_str(L, b->snapshot, table, "body");
     bool both = tg_str_eq(body, TG_STR("both"));
     plugin->wants_request_body = both || tg_str_eq(body, TG_STR("request"));
     plugin->wants_response_body = both || tg_str_eq(body, TG_STR("response"));
-    plugin->wants_decode = bool_field(L, table, "decode");
-    plugin->dict = count_field(L, table, "dict", 0);
-    plugin->limit = count_field(L, table, "limit", 0);
-    plugin->cache = count_field(L, table, "cache", 0);
-    plugin->wants_timers = bool_field(L, table, "timers");
-    plugin->wants_events = bool_field(L, table, "events");
-    plugin->wants_http = bool_field(L, table, "http");
+    plugin->wants_decode = tg_reader_bool(L, table, "decode");
+    plugin->dict = tg_reader_count(L, table, "dict", 0);
+    plugin->limit = tg_reader_count(L, table, "limit", 0);
+    plugin->cache = tg_reader_count(L, table, "cache", 0);
+    plugin->wants_timers = tg_reader_bool(L, table, "timers");
+    plugin->wants_events = tg_reader_bool(L, table, "events");
+    plugin->wants_http = tg_reader_bool(L, table, "http");
 }
 
 static void build_plugins(lua_State *L, struct build *b, int tree)
@@ -417,25 +379,25 @@ static void build_instance(lua_State *L, struct build *b, int table,
                            struct tg_instance_conf *instance)
 {
     const struct tg_limits *limits = &b->snapshot->settings.limits;
-    uint64_t plugin = count_field(L, table, "plugin", 0);
+    uint64_t plugin = tg_reader_count(L, table, "plugin", 0);
 
     tg_assert(plugin >= 1 && plugin <= b->snapshot->plugin_count);
     instance->plugin = &b->plugins[plugin - 1];
     instance->nth = b->plugins[plugin - 1].instance_count++;
-    instance->id = str_field(L, b, table, "id");
-    instance->where = str_field(L, b, table, "where");
-    instance->scope = str_field(L, b, table, "identity");
+    instance->id = tg_reader_str(L, b->snapshot, table, "id");
+    instance->where = tg_reader_str(L, b->snapshot, table, "where");
+    instance->scope = tg_reader_str(L, b->snapshot, table, "identity");
     instance->when = build_condition(L, table, "when");
     encode_conf(L, b, table, instance);
     instance->digest = digest_add(instance->digest, instance->scope);
-    instance->on_error = on_error_of(str_field(L, b, table, "on_error"));
+    instance->on_error = on_error_of(tg_reader_str(L, b->snapshot, table, "on_error"));
     lua_getfield(L, table, "limits");
     int own = lua_gettop(L);
-    instance->memory = count_field(L, own, "memory", limits->plugin_memory);
-    instance->churn = count_field(L, own, "churn", limits->plugin_churn);
-    instance->body = count_field(L, own, "body", limits->plugin_body);
-    instance->cpu = time_field(L, own, "cpu", limits->plugin_cpu);
-    instance->wall = time_field(L, own, "wall", limits->plugin_wall);
+    instance->memory = tg_reader_count(L, own, "memory", limits->plugin_memory);
+    instance->churn = tg_reader_count(L, own, "churn", limits->plugin_churn);
+    instance->body = tg_reader_count(L, own, "body", limits->plugin_body);
+    instance->cpu = tg_reader_time(L, own, "cpu", limits->plugin_cpu);
+    instance->wall = tg_reader_time(L, own, "wall", limits->plugin_wall);
     lua_pop(L, 1);
 }
 
@@ -550,7 +512,7 @@ static struct tg_str build_address(lua_State *L, struct build *b, int table, str
 {
     lua_getfield(L, table, "address");
     int address = lua_gettop(L);
-    struct tg_str text = str_field(L, b, address, "text");
+    struct tg_str text = tg_reader_str(L, b->snapshot, address, "text");
     lua_getfield(L, address, "path");
     if (!lua_isnil(L, -1))
         text = listener_path(L, b, lua_tostring(L, -1));
@@ -614,19 +576,19 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
     b->snapshot->listener_count = count;
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
-        listeners[i].name = str_field(L, b, table, "name");
+        listeners[i].name = tg_reader_str(L, b->snapshot, table, "name");
         listeners[i].index = i;
         listeners[i].address = build_address(L, b, table, &listeners[i].addr);
         build_trusted(L, b, table, &listeners[i]);
-        listeners[i].allow_trace = bool_field(L, table, "allow_trace");
-        listeners[i].allow_connect = bool_field(L, table, "allow_connect");
-        listeners[i].merge_slashes = bool_field(L, table, "merge_slashes");
-        listeners[i].answer_options = bool_field(L, table, "answer_options");
-        listeners[i].proxy_protocol = bool_field(L, table, "proxy_protocol");
-        listeners[i].redirects = bool_field(L, table, "redirects");
-        listeners[i].redirect_port = (uint16_t)count_field(L, table, "redirect_port", 443);
-        listeners[i].hsts = str_field(L, b, table, "hsts");
-        listeners[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        listeners[i].allow_trace = tg_reader_bool(L, table, "allow_trace");
+        listeners[i].allow_connect = tg_reader_bool(L, table, "allow_connect");
+        listeners[i].merge_slashes = tg_reader_bool(L, table, "merge_slashes");
+        listeners[i].answer_options = tg_reader_bool(L, table, "answer_options");
+        listeners[i].proxy_protocol = tg_reader_bool(L, table, "proxy_protocol");
+        listeners[i].redirects = tg_reader_bool(L, table, "redirects");
+        listeners[i].redirect_port = (uint16_t)tg_reader_count(L, table, "redirect_port", 443);
+        listeners[i].hsts = tg_reader_str(L, b->snapshot, table, "hsts");
+        listeners[i].chains = chains_at(b, tg_reader_count(L, table, "chain", 0));
         build_listener_tls(L, b, table, &listeners[i]);
         lua_pop(L, 1);
     }
@@ -641,9 +603,9 @@ static void build_targets(lua_State *L, struct build *b, int table, struct tg_se
     for (uint32_t i = 0; i < service->target_count; i++) {
         int item = push_item(L, list, i);
         targets[i].name = build_address(L, b, item, &targets[i].addr);
-        targets[i].weight = (uint32_t)count_field(L, item, "weight", 1);
-        targets[i].zone = str_field(L, b, item, "zone");
-        targets[i].region = str_field(L, b, item, "region");
+        targets[i].weight = (uint32_t)tg_reader_count(L, item, "weight", 1);
+        targets[i].zone = tg_reader_str(L, b->snapshot, item, "zone");
+        targets[i].region = tg_reader_str(L, b->snapshot, item, "region");
         lua_pop(L, 1);
     }
     service->targets = targets;
@@ -664,20 +626,22 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
 {
     const struct tg_limits *limits = &b->snapshot->settings.limits;
 
-    service->name = str_field(L, b, table, "name");
-    service->builtin_echo = tg_str_eq(str_field(L, b, table, "builtin"), TG_STR("echo"));
-    service->path = str_field(L, b, table, "path");
+    service->name = tg_reader_str(L, b->snapshot, table, "name");
+    service->builtin_echo =
+        tg_str_eq(tg_reader_str(L, b->snapshot, table, "builtin"), TG_STR("echo"));
+    service->path = tg_reader_str(L, b->snapshot, table, "path");
     build_targets(L, b, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
-    service->connect_timeout = time_field(L, timeout, "connect", limits->upstream_connect_timeout);
+    service->connect_timeout =
+        tg_reader_time(L, timeout, "connect", limits->upstream_connect_timeout);
     service->response_timeout =
-        time_field(L, timeout, "response", limits->upstream_response_timeout);
-    service->io_timeout = time_field(L, timeout, "idle", limits->upstream_idle_timeout);
+        tg_reader_time(L, timeout, "response", limits->upstream_response_timeout);
+    service->io_timeout = tg_reader_time(L, timeout, "idle", limits->upstream_idle_timeout);
     lua_pop(L, 1);
     tg_policy_build(L, b->snapshot, table, &service->policy);
-    service->proxy_protocol = (int)count_field(L, table, "proxy_protocol", 0);
+    service->proxy_protocol = (int)tg_reader_count(L, table, "proxy_protocol", 0);
     build_service_tls(L, table, service);
 }
 
@@ -729,24 +693,24 @@ static const struct tg_chains *const *route_chains(lua_State *L, struct build *b
 static void build_route(lua_State *L, struct build *b, int table, struct tg_route_conf *route)
 {
     struct tg_build_traffic traffic = {b->snapshot, b->services, b->chains, b->chain_count};
-    uint64_t service = count_field(L, table, "service", 0);
+    uint64_t service = tg_reader_count(L, table, "service", 0);
 
     tg_assert(service <= b->snapshot->service_count);
-    route->name = str_field(L, b, table, "name");
+    route->name = tg_reader_str(L, b->snapshot, table, "name");
     route->service = service > 0 ? &b->services[service - 1] : NULL;
-    route->strip_prefix = str_field(L, b, table, "strip_prefix");
-    route->preserve_host = bool_field(L, table, "preserve_host");
-    route->client_cert = bool_field(L, table, "client_cert");
-    route->queue_priority = (uint32_t)count_field(L, table, "queue_priority", 5);
+    route->strip_prefix = tg_reader_str(L, b->snapshot, table, "strip_prefix");
+    route->preserve_host = tg_reader_bool(L, table, "preserve_host");
+    route->client_cert = tg_reader_bool(L, table, "client_cert");
+    route->queue_priority = (uint32_t)tg_reader_count(L, table, "queue_priority", 5);
     route->importance = importance_field(L, table);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
-    route->connect_timeout = time_field(L, timeout, "connect", 0);
-    route->response_timeout = time_field(L, timeout, "response", 0);
-    route->io_timeout = time_field(L, timeout, "idle", 0);
+    route->connect_timeout = tg_reader_time(L, timeout, "connect", 0);
+    route->response_timeout = tg_reader_time(L, timeout, "response", 0);
+    route->io_timeout = tg_reader_time(L, timeout, "idle", 0);
     lua_pop(L, 1);
 }
 
@@ -777,16 +741,16 @@ static void build_consumer_plugins(lua_State *L, struct build *b, int tree)
 
     for (uint32_t i = 0; i < count; i++) {
         int table = push_item(L, list, i);
-        plugins[i].chains = chains_at(b, count_field(L, table, "chain", 0));
+        plugins[i].chains = chains_at(b, tg_reader_count(L, table, "chain", 0));
         plugins[i].route_count = push_list(L, table, "routes");
         struct tg_consumer_route *routes =
             take(L, b, plugins[i].route_count, sizeof(plugins[i].routes[0]));
         for (uint32_t r = 0; r < plugins[i].route_count; r++) {
             int item = push_item(L, table + 1, r);
-            uint64_t route = count_field(L, item, "route", 0);
+            uint64_t route = tg_reader_count(L, item, "route", 0);
             tg_assert(route >= 1 && route <= b->snapshot->route_count);
             routes[r].route = (uint32_t)route - 1;
-            routes[r].chains = chains_at(b, count_field(L, item, "chain", 0));
+            routes[r].chains = chains_at(b, tg_reader_count(L, item, "chain", 0));
             lua_pop(L, 1);
         }
         plugins[i].routes = routes;
@@ -872,7 +836,7 @@ static void build_consumer(lua_State *L, int table, struct tg_declared *declared
 
     spec.id = peek_field(L, table, "id");
     spec.custom_id = peek_field(L, table, "custom_id");
-    spec.plugins = (uint32_t)count_field(L, table, "plugins", 0);
+    spec.plugins = (uint32_t)tg_reader_count(L, table, "plugins", 0);
     spec.groups = peek_list(L, table, "groups", &spec.group_count);
     spec.tags = peek_list(L, table, "tags", &spec.tag_count);
     encode_metadata(L, table, spec.name, &metadata);

@@ -4,6 +4,7 @@
 #include "config/build_traffic.h"
 
 #include "base/assert.h"
+#include "config/reader.h"
 #include "config/traffic.h"
 
 #include <lauxlib.h>
@@ -59,17 +60,9 @@ static struct tg_str text_field(lua_State *L, struct tg_snapshot *snapshot, int 
     return s;
 }
 
-static double number_field(lua_State *L, int table, const char *name, double absent)
-{
-    lua_getfield(L, table, name);
-    double value = lua_isnil(L, -1) ? absent : lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
 static uint32_t percent_field(lua_State *L, int table)
 {
-    return (uint32_t)lround(number_field(L, table, "percent", 0) * (TG_SPLIT_WHOLE / 100.0));
+    return (uint32_t)lround(tg_reader_number(L, table, "percent", 0) * (TG_SPLIT_WHOLE / 100.0));
 }
 
 /* Pushes a table field; its absolute index, or 0 (and nothing pushed) for nil. */
@@ -133,10 +126,10 @@ static void build_redirect(lua_State *L, const struct tg_build_traffic *b, int r
     if (table == 0)
         return;
     struct tg_redirect_conf *redirect = take(L, b->snapshot, 1, sizeof(*redirect));
-    redirect->status = (uint16_t)number_field(L, table, "status", 302);
+    redirect->status = (uint16_t)tg_reader_number(L, table, "status", 302);
     redirect->scheme = text_field(L, b->snapshot, table, "scheme");
     redirect->host = text_field(L, b->snapshot, table, "host");
-    redirect->port = (uint16_t)number_field(L, table, "port", 0);
+    redirect->port = (uint16_t)tg_reader_number(L, table, "port", 0);
     redirect->path = build_path(L, b->snapshot, table);
     lua_pop(L, 1);
     out->redirect = redirect;
@@ -148,7 +141,7 @@ static void build_redirect(lua_State *L, const struct tg_build_traffic *b, int r
 static const struct tg_service_conf *service_at(lua_State *L, const struct tg_build_traffic *b,
                                                 int table)
 {
-    uint32_t index = (uint32_t)number_field(L, table, "service", 0);
+    uint32_t index = (uint32_t)tg_reader_number(L, table, "service", 0);
     tg_assert(index >= 1 && index <= b->snapshot->service_count);
     return &b->services[index - 1];
 }
@@ -213,7 +206,7 @@ static void build_split(lua_State *L, const struct tg_build_traffic *b, int rout
         int item = lua_gettop(L);
         choices[i] = build_choice(L, b, item);
         shares[i].seed = tg_split_seed(choices[i].service->name);
-        shares[i].weight = (uint32_t)number_field(L, item, "weight", 1);
+        shares[i].weight = (uint32_t)tg_reader_number(L, item, "weight", 1);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -250,7 +243,7 @@ static void build_mirror(lua_State *L, const struct tg_build_traffic *b, int rou
     struct tg_mirror_conf *mirror = take(L, b->snapshot, 1, sizeof(*mirror));
     mirror->service = service_at(L, b, table);
     mirror->percent = percent_field(L, table);
-    mirror->max_body = (uint64_t)number_field(L, table, "max_body", 0);
+    mirror->max_body = (uint64_t)tg_reader_number(L, table, "max_body", 0);
     lua_pop(L, 1);
     out->mirror = mirror;
 }
@@ -311,7 +304,7 @@ const struct tg_answers_conf *tg_build_answers(lua_State *L, struct tg_snapshot 
         for (uint32_t i = 0; i < n; i++) {
             lua_rawgeti(L, list, (int)i + 1);
             int item = lua_gettop(L);
-            v[i].status = (uint16_t)number_field(L, item, "status", 0);
+            v[i].status = (uint16_t)tg_reader_number(L, item, "status", 0);
             v[i].type = text_field(L, snapshot, item, "type");
             v[i].escape = tg_template_escape_for(v[i].type);
             build_body(L, snapshot, item, &v[i]);

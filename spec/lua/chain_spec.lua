@@ -86,8 +86,8 @@ end)
 describe("phases", function()
   it("run forward to the origin and back in reverse", function()
     local phases = chain.phases(instances("a edge", "b guard"), {})
-    assert.same({ certificate = {}, rewrite = {}, access = { 1, 2 }, header_filter = {}, body_filter = { 2, 1 },
-                  log = { 1, 2 } }, phases)
+    assert.same({ certificate = {}, rewrite = {}, access = { 1, 2 }, header_filter = {},
+                  body_filter = { 2, 1 }, log = { 1, 2 } }, phases)
   end)
 
   it("leave out what does not run here", function()
