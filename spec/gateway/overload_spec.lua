@@ -1,6 +1,7 @@
 -- What is turned away when there is too much to do, and what the admin listener tells of it.
 
 local client = require("support.client")
+local clock = require("support.clock")
 local gateway = require("support.gateway")
 local origin = require("support.origin")
 
@@ -92,12 +93,14 @@ describe("too much to do", function()
   end)
 
   it("shows memory by its parts, and how late each worker is", function()
-    start 'memory = { total = "64MiB", shares = { cache = 20 } },'
+    start 'memory = { total = "5GiB", shares = { cache = 20 } },'
+    clock.wait_until(function()
+      return ask("/readyz"):find('"status":"ready","pressure":"none"', 1, true)
+    end, 5, "the gateway to be ready")
     local limits = ask "/limits"
-    assert.contains('"path":"memory.total","unit":"bytes","value":67108864,"use":', limits)
-    assert.contains('"path":"memory.cache","unit":"bytes","value":13421760,"use":', limits)
+    assert.contains('"path":"memory.total","unit":"bytes","value":5368709120,"use":', limits)
+    assert.contains('"path":"memory.cache","unit":"bytes","value":1073741820,"use":', limits)
     assert.contains('tidegate_loop_lag_microseconds{worker="0"} ', metrics())
-    assert.contains('"status":"ready","pressure":"none"', ask "/readyz")
     g:stop()
   end)
 end)
