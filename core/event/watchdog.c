@@ -69,7 +69,8 @@ static bool look(struct tg_watchdog *dog, struct tg_watch *watch)
         watch->seen_since = now;
         return true;
     }
-    if (now + KEEN_US / 2 < watch->seen_since + watch->slice_us ||
+    /* Over by the next look is over now: the slice is a bound, and looks are coarse. */
+    if (now + KEEN_US < watch->seen_since + watch->slice_us ||
         atomic_load_explicit(&watch->sent, memory_order_relaxed))
         return true;
     dog->keen = KEEN;
