@@ -52,9 +52,11 @@ describe("limits of a plugin under test", function()
     local function usage(n)
       return t.plugin(source):run { path = "/?n=" .. n }.usage
     end
-    assert.equal(usage(5000).alloc_peak, usage(5000).alloc_peak)
     assert.equal(usage(5000).alloc_total, usage(5000).alloc_total)
-    assert.equal(1000, usage(6000).alloc_peak - usage(5000).alloc_peak)
+    assert.equal(1000, usage(6000).alloc_total - usage(5000).alloc_total)
+    -- At the peak a small object of the request may be collected already, or not yet.
+    assert.near(usage(5000).alloc_peak, usage(5000).alloc_peak, 128)
+    assert.near(1000, usage(6000).alloc_peak - usage(5000).alloc_peak, 128)
   end)
 
   it("CPU: an endless loop is killed, even one that catches errors", function()
