@@ -54,8 +54,21 @@ local function mentions(path, words)
   return text:find(words, 1, true) ~= nil
 end
 
+-- By itself, or by a helper of spec/ that it requires.
 local function needs_gateway(path)
-  return mentions(path, "support.gateway")
+  if mentions(path, "support.gateway") then return true end
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  for name in text:gmatch("require%s*%(?%s*[\"']([%w_.]+)[\"']") do
+    local helper = "spec/" .. name:gsub("%.", "/") .. ".lua"
+    local found = io.open(helper)
+    if found then
+      found:close()
+      if mentions(helper, "support.gateway") then return true end
+    end
+  end
+  return false
 end
 
 -- Specs of plugins and of gateways in the process run in the program itself.
