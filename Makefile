@@ -34,9 +34,9 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $@;)
 
 GOALS := $(or $(MAKECMDGOALS),all)
 
-PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libnghttp2-dev libc-ares-dev \
-	libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl
+PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
+	libnghttp2-dev libc-ares-dev libpcre2-dev lua-cjson
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl brotli zstd
 ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
 endif
@@ -87,7 +87,7 @@ build/deps.mk: Makefile $(if $(MISSING),FORCE)
 
 # Expanded when the recipe above runs its last line; pkg-config must be there by then, so the shell
 # asks, not make.
-DEP_PKGS = luajit openssl zlib libnghttp2 libcares libpcre2-8 $$(pkg-config --exists libllhttp && echo libllhttp)
+DEP_PKGS = luajit openssl zlib libbrotlienc libbrotlidec libzstd libnghttp2 libcares libpcre2-8 $$(pkg-config --exists libllhttp && echo libllhttp)
 DEP_PKG_CFLAGS = '"$$(pkg-config --cflags $(DEP_PKGS))"'
 DEP_PKG_LIBS = '"$$(pkg-config --libs $(DEP_PKGS))"'
 LLHTTP_FROM = '"$$(pkg-config --exists libllhttp || echo /usr/share/llhttp)"'

@@ -126,6 +126,7 @@ int tg_api_tg_edits(lua_State *L)
         }
         lua_settop(L, 2);
     }
+    tg_bind_read_codings(L, &prepared->edits);
     qsort(prepared->edits.v, prepared->edits.n, sizeof(prepared->edits.v[0]), compare);
     lua_pushvalue(L, 2);
     luaL_ref(L, LUA_REGISTRYINDEX);
@@ -179,6 +180,8 @@ int tg_api_edits_instead_of(lua_State *L)
         tg_bind_arg_error(L, 1, "edits can be \"access\" or \"header_filter\"");
     if (tg_vm_function(entry->vm, phase) == LUA_NOREF)
         tg_bind_arg_error(L, 1, "the plugin has no function for that phase, so it never comes");
+    if (access ? prepared->edits.compression != NULL : prepared->edits.decompression != NULL)
+        tg_bind_arg_error(L, 1, "compress is for header_filter, decompress for access");
     struct tg_recognition by = {.header = {NULL, 0}};
     bool recognises = arg_recognition(L, &by);
     if (recognises && !access)
@@ -196,10 +199,12 @@ int tg_api_edits_instead_of(lua_State *L)
     return 1;
 }
 
-const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n)
+const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n, bool request)
 {
     const struct prepared *prepared = lua_touserdata(L, tg_bind_arg_index(L, n));
     if (prepared == NULL || prepared->magic != TG_BIND_MAGIC + (uint32_t)TG_SCOPE_EDITS)
         tg_bind_arg_error(L, n, "expected what tg.edits() made");
+    if (request ? prepared->edits.compression != NULL : prepared->edits.decompression != NULL)
+        tg_bind_arg_error(L, n, "compress is for ctx.resp, decompress for ctx.upstream");
     return &prepared->edits;
 }

@@ -107,12 +107,17 @@ static bool prepare_failure(struct tg_request *r, unsigned status, const char *d
                    problem_body(r, status, r->error, detail));
 }
 
-static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
+bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
     r->error = code;
-    tg_plugins_cancel(r);
     tg_request_make_room(r);
-    if (r->head_sent || !prepare_failure(r, status, detail)) {
+    return prepare_failure(r, status, detail);
+}
+
+static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
+{
+    tg_plugins_cancel(r);
+    if (r->head_sent || !tg_answer_prepare(r, status, code, detail)) {
         tg_request_break(r, code);
         return;
     }

@@ -10,6 +10,7 @@
 #include "base/shared_map.h"
 #include "gateway/arrival.h"
 #include "gateway/internal.h"
+#include "gateway/unpack.h"
 #include "http/h1_server.h"
 #include "net/tls_conn.h"
 #include "observe/metrics.h"
@@ -156,8 +157,16 @@ static void collect(struct tg_request *r, struct tg_str data)
     } else if (!r->body.piecewise) {
         return;
     }
-    r->stream->ops->read_body(r->stream, false);
+    tg_unpack_read(r, false);
     wake_collector(r);
+}
+
+void tg_request_take_body(struct tg_request *r, struct tg_str data)
+{
+    if (r->body.wanted)
+        collect(r, data);
+    else
+        tg_proxy_body(r, data);
 }
 
 static void on_body(struct tg_stream *stream, struct tg_str data)
@@ -165,19 +174,14 @@ static void on_body(struct tg_stream *stream, struct tg_str data)
     struct tg_request *r = request_of(stream);
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_from_client(r, data);
-    else if (r->body.wanted)
-        collect(r, data);
+    else if (r->unpack != NULL)
+        tg_unpack_body(r, data);
     else
-        tg_proxy_body(r, data);
+        tg_request_take_body(r, data);
 }
 
-static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
+void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trailers)
 {
-    struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL) {
-        tg_tunnel_client_ended(r);
-        return;
-    }
     r->in_ended = true;
     if (!r->body.wanted) {
         tg_proxy_body_end(r, trailers);
@@ -185,6 +189,17 @@ static void on_body_end(struct tg_stream *stream, const struct tg_fields *traile
     }
     r->body.complete = true;
     wake_collector(r);
+}
+
+static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
+{
+    struct tg_request *r = request_of(stream);
+    if (r->state == TG_REQUEST_TUNNEL)
+        tg_tunnel_client_ended(r);
+    else if (r->unpack != NULL)
+        tg_unpack_body_end(r, trailers);
+    else
+        tg_request_take_body_end(r, trailers);
 }
 
 static void on_drained(struct tg_stream *stream)

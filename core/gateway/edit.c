@@ -5,6 +5,7 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/unpack.h"
 
 #include "http/token.h"
 
@@ -165,6 +166,8 @@ enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edit
         else if (!edits->v[i].unless_empty || field->value.n > 0)
             err = edit_response(r, edits->v[i].kind, field);
     }
+    if (edits->compression != NULL)
+        r->compression = edits->compression;
     return err;
 }
 
@@ -213,7 +216,7 @@ enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kin
 
 enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edits *edits)
 {
-    enum tg_err err = tg_forward_fields(r);
+    enum tg_err err = edits->n > 0 ? tg_forward_fields(r) : TG_OK;
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
@@ -222,6 +225,8 @@ enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edit
         else if (!edits->v[i].unless_empty || field->value.n > 0)
             err = apply(&r->out.fields, edits->v[i].kind, field);
     }
+    if (err == TG_OK && edits->decompression != NULL)
+        err = tg_unpack_begin(r, edits->decompression);
     return err;
 }
 
@@ -297,8 +302,8 @@ static bool is_too_large(struct tg_request *r, uint64_t max)
 {
     struct tg_collected_body *b = &r->body;
     b->max = TG_MIN(max, r->snapshot->settings.limits.plugin_body);
-    b->too_large =
-        r->in.framing == TG_FRAMING_LENGTH ? r->in.length > b->max : b->buf.size > b->max;
+    bool told = r->in.framing == TG_FRAMING_LENGTH && r->unpack == NULL;
+    b->too_large = told ? r->in.length > b->max : b->buf.size > b->max;
     return b->too_large;
 }
 
@@ -354,7 +359,7 @@ void tg_request_unwait_body(struct tg_request *r)
 {
     r->body.wanted = false;
     if (r->stream != NULL)
-        r->stream->ops->read_body(r->stream, false);
+        tg_unpack_read(r, false);
 }
 
 struct tg_str tg_request_chunk(const struct tg_request *r)

@@ -61,6 +61,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_list_init(&gate->lingering);
     tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
+    tg_encoder_pool_init(&gate->encoders);
     tg_accounting_init(&gate->accounting);
     gate->pool = tg_pool_new(worker);
     if (gate->pool == NULL)
@@ -93,6 +94,7 @@ void tg_gate_release(struct tg_gate *gate)
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);
     tg_pool_free(&gate->pool);
+    tg_encoder_pool_release(&gate->encoders);
     tg_zone_value_release(&gate->in_hand);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);

@@ -7,6 +7,8 @@
  *   edit.c     what plugins may change        answer.c   answers of our own
  *   hide.c     what the origin shall not see  consumer.c whose request it is
  *   decode.c   compressed bodies, for filters that want them decoded
+ *   encode.c   bodies compressed for the client
+ *   unpack.c   compressed bodies of requests
  *   rewrite.c  paths, queries and hosts       shape.c    which of several services
  *   mirror.c   copies for another service
  *
@@ -58,7 +60,17 @@ void tg_request_break(struct tg_request *r, const char *error);
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
 
+/* ---- client.c ---- */
+
+/* Bytes and end of the client's body, decoded: for the plugin that waits, else for the origin. */
+void tg_request_take_body(struct tg_request *r, struct tg_str data);
+void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trailers);
+
 /* ---- answer.c ---- */
+
+/* Prepares the answer for a failure, and says no more: the phase that runs ends with it. False: no
+ * memory. */
+bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail);
 
 /* Answers with a problem+json body (RFC 9457): `code` is the machine's name for what happened. In
  * place of whatever was going on; breaks off where a head is out already. */
@@ -186,6 +198,9 @@ void tg_relay_send(struct tg_request *r); /* after header_filter, whose last wor
 /* Body from the origin, and its end. */
 void tg_relay_body(struct tg_request *r, struct tg_str data);
 void tg_relay_end(struct tg_request *r, const struct tg_fields *trailers);
+
+/* What went in is there for the client: the origin pauses. */
+void tg_relay_flush(struct tg_request *r);
 
 /* A body filter that waited is done. */
 void tg_relay_filtered(struct tg_request *r);

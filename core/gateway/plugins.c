@@ -619,7 +619,9 @@ static enum tg_step apply_edits(struct tg_request *r, const struct tg_edits *edi
                                                           : tg_request_apply_response(r, edits);
     if (observer != NULL)
         observer->on_stood_in(observer->arg, r);
-    return err == TG_OK ? TG_STEP_NEXT : fail_memory(r);
+    if (err != TG_OK)
+        return fail_memory(r);
+    return r->plugins.phase == TG_PHASE_ACCESS && r->resp.status != 0 ? answered(r) : TG_STEP_NEXT;
 }
 
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)

@@ -12,6 +12,7 @@
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
+#include "gateway/unpack.h"
 
 #include "observe/metrics.h"
 
@@ -85,7 +86,7 @@ static bool try_again(struct tg_request *r)
     if (r->origin != NULL)
         let_go(r);
     if (r->stream != NULL && !r->in_ended)
-        r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
+        tg_unpack_read(r, false); /* until there is somebody to take it */
     tg_try_end(&r->try, tg_request_now(r));
     tg_request_clear_clock(r);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
@@ -142,7 +143,9 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
     uint64_t length = r->out.body_set    ? r->out.body.n
                       : r->body.complete ? r->body.buf.size + r->replay.size
                                          : r->in.length;
-    enum tg_framing framing = whole ? TG_FRAMING_LENGTH : r->in.framing;
+    enum tg_framing framing = whole               ? TG_FRAMING_LENGTH
+                              : r->unpack != NULL ? TG_FRAMING_CHUNKED
+                                                  : r->in.framing;
     if (framing == TG_FRAMING_CHUNKED)
         tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
     if (framing == TG_FRAMING_LENGTH) {
@@ -193,7 +196,7 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 static void read_on(struct tg_request *r)
 {
     if (r->stream != NULL && r->origin != NULL && tg_h1_client_pending(r->origin) == 0)
-        r->stream->ops->read_body(r->stream, true);
+        tg_unpack_read(r, true);
     if (r->origin != NULL)
         tg_h1_client_flush(r->origin);
 }
@@ -250,7 +253,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
         return; /* the answer came early: the rest of the body has no reader */
     send_piece(r, data);
     if (tg_h1_client_pending(r->origin) > 0)
-        r->stream->ops->read_body(r->stream, false);
+        tg_unpack_read(r, false);
 }
 
 void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
@@ -465,7 +468,7 @@ static void on_pause(struct tg_h1_client *client)
 {
     struct tg_request *r = client->owner;
     if (r->stream != NULL && r->head_sent)
-        r->stream->ops->flush(r->stream);
+        tg_relay_flush(r);
 }
 
 static void on_drained(struct tg_h1_client *client)

@@ -4,8 +4,10 @@
  * the stack may still look at it. */
 #include "base/banned.h"
 #include "gateway/decode.h"
+#include "gateway/encode.h"
 #include "gateway/internal.h"
 #include "gateway/routing.h"
+#include "gateway/unpack.h"
 
 #include "base/assert.h"
 #include "net/tls_conn.h"
@@ -87,7 +89,7 @@ static void on_read_later(struct tg_task *task)
     struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, read_later);
     tg_magic_check(r, TG_REQUEST_MAGIC);
     if (r->body.wanted && r->stream != NULL)
-        r->stream->ops->read_body(r->stream, true);
+        tg_unpack_read(r, true);
 }
 
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
@@ -414,7 +416,9 @@ void tg_request_finish(struct tg_request *r)
         return;
     tg_proxy_release(r);
     tg_plugins_cancel(r);
-    tg_decode_free(r);
+    tg_decode_free(&r->decode);
+    tg_encode_free(r);
+    tg_unpack_free(r);
     tg_request_clear_clock(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);

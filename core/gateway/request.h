@@ -40,7 +40,11 @@
 
 struct tg_consumer;
 struct tg_wait;
+struct tg_compression;
 struct tg_decode;
+struct tg_decompression;
+struct tg_encode;
+struct tg_unpack;
 struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
@@ -91,6 +95,8 @@ struct tg_edit {
 /* Edits that were checked beforehand, of a configuration: applied without copies, so they outlive
  * every request that they are applied to. */
 struct tg_edits {
+    const struct tg_compression *compression;     /* of the response; NULL: none */
+    const struct tg_decompression *decompression; /* of the request's body; NULL: none */
     uint32_t n;
     struct tg_edits_item {
         enum tg_edit_kind kind; /* SET, ADD or REMOVE */
@@ -301,7 +307,10 @@ struct tg_request {
     /* bodies for plugins */
     struct tg_collected_body body;
     struct tg_decode *decode; /* NULL: the origin's body is relayed as it is; owned */
-    bool filter_buffers;      /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    struct tg_unpack *unpack; /* NULL: the client's body goes as it is; owned by unpack.c */
+    const struct tg_compression *compression; /* wished for; NULL: none. Of a VM */
+    struct tg_encode *encode;                 /* NULL: the client gets the body as it is; owned */
+    bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
     uint64_t filter_max;
     struct tg_buf held;     /* response bytes that wait for a body filter */
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
