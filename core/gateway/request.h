@@ -110,8 +110,9 @@ struct tg_plugin_slot {
     struct tg_vm *vm;          /* the entry's */
     uint32_t plugin;           /* index in snapshot->plugins */
     const struct tg_instance_conf *instance; /* the one that ran last */
-    struct tg_account account;               /* open while `open` */
     bool open;
+    bool entered;               /* its account is open while it is, and core/bind has a part */
+    struct tg_account account;
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
