@@ -58,7 +58,7 @@ static void add_edit(lua_State *L, struct builder *b, const struct member *membe
         item->field.value = keep(b, L, value);
     else if (value != 0 && !tg_bind_to_header_template(L, value, item))
         tg_bind_arg_error(L, 1, "a value is a string or a template made with escape \"header\"");
-    enum tg_err err = tg_edit_check(item->field.name, item->field.value, &item->field.id);
+    enum tg_err err = tg_edit_check(&item->field);
     if (err != TG_OK)
         tg_bind_raise_edit(L, err, item->field.name);
     b->edits->n++;

@@ -21,19 +21,20 @@ static enum tg_err count_edit(struct tg_request *r)
     return TG_OK;
 }
 
-enum tg_err tg_edit_check(struct tg_str name, struct tg_str value, enum tg_field_id *id)
+enum tg_err tg_edit_check(struct tg_field *field)
 {
-    if (!tg_str_is_token(name) || !tg_str_is_value(value))
+    if (!tg_str_is_token(field->name) || !tg_str_is_value(field->value))
         return TG_E_INVALID;
-    *id = tg_field_id(name);
-    return tg_field_is_own(*id) ? TG_E_EXISTS : TG_OK;
+    tg_field_identify(field);
+    return tg_field_is_own(field->id) ? TG_E_EXISTS : TG_OK;
 }
 
 /* Checks, counts and copies an edit: one allocation for both slices. */
 static enum tg_err take_edit(struct tg_request *r, struct tg_str name, struct tg_str value,
                              struct tg_field *out)
 {
-    enum tg_err err = tg_edit_check(name, value, &out->id);
+    *out = (struct tg_field){.name = name, .value = value};
+    enum tg_err err = tg_edit_check(out);
     if (err == TG_OK)
         err = count_edit(r);
     if (err != TG_OK)

@@ -342,10 +342,9 @@ enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsig
 enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value) TG_MUST_USE;
 
-/* Whether a plugin may edit this field so: TG_E_INVALID, TG_E_EXISTS as above. *id is its number.
- */
-enum tg_err tg_edit_check(struct tg_str name, struct tg_str value,
-                          enum tg_field_id *id) TG_MUST_USE;
+/* Whether a plugin may edit a field of this name so: TG_E_INVALID, TG_E_EXISTS as above. Sets the
+ * field's number and mark. */
+enum tg_err tg_edit_check(struct tg_field *field) TG_MUST_USE;
 
 /* Applies prepared edits to the response, or to what goes to the origin. They do not count against
  * limits.request.edits: their number is the configuration's. TG_E_NOMEM. */
