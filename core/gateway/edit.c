@@ -126,9 +126,8 @@ static enum tg_err own_fields(struct tg_request *r)
     return err;
 }
 
-/* One edit of the response there is, or of the one to come. */
-static enum tg_err edit_response(struct tg_request *r, enum tg_edit_kind kind,
-                                 const struct tg_field *field)
+enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
+                                   const struct tg_field *field)
 {
     if (r->resp.status == 0)
         return record(r, kind, 0, field);
@@ -141,7 +140,7 @@ enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kin
 {
     struct tg_field field;
     enum tg_err err = take_edit(r, name, value, &field);
-    return err == TG_OK ? edit_response(r, kind, &field) : err;
+    return err == TG_OK ? tg_request_apply_field(r, kind, &field) : err;
 }
 
 /* The field of a prepared edit: as it stands there, or in `room` with the value made for `r`. */
@@ -164,7 +163,7 @@ enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edit
         if (field == NULL)
             err = TG_E_NOMEM;
         else if (!edits->v[i].unless_empty || field->value.n > 0)
-            err = edit_response(r, edits->v[i].kind, field);
+            err = tg_request_apply_field(r, edits->v[i].kind, field);
     }
     return err;
 }

@@ -44,6 +44,7 @@ struct tg_decode;
 struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
+struct tg_quota_outcome;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -303,10 +304,10 @@ struct tg_request {
     struct tg_collected_body body;
     struct tg_decode *decode; /* NULL: the origin's body is relayed as it is; owned */
     bool filter_buffers;      /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    bool held_eof;            /* what is held is the end */
     uint64_t filter_max;
     struct tg_buf held;     /* response bytes that wait for a body filter */
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
-    bool held_eof;
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
     bool clock_on;
@@ -314,12 +315,13 @@ struct tg_request {
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
     bool timer_on;
+    bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
-    bool measured;                /* what its plugins cost: accounting.h */
     struct tg_deferred *deferred; /* the last one first */
     struct tg_shared_value *shared;
+    struct tg_quota_outcome *quotas; /* that it was asked for: quota.h */
     struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */
     struct tg_task read_later; /* the body that a plugin waits for is read at the round's end */
     struct tg_task free_later;
@@ -352,6 +354,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
 enum tg_err tg_request_apply_upstream(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
+
+/* The same for one field, identified, whose slices live as long as the request. */
+enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
+                                   const struct tg_field *field) TG_MUST_USE;
 
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */
