@@ -148,13 +148,12 @@ static enum tg_prepared edit_response(const void *of, struct tg_request *r)
 int tg_api_edits_instead_of(lua_State *L)
 {
     const struct prepared *prepared = tg_bind_check_value(L);
-    enum tg_phase phase =
-        tg_bind_arg_phase(L, 1u << TG_PHASE_ACCESS | 1u << TG_PHASE_HEADER_FILTER,
-                          "edits can be \"access\" or \"header_filter\"");
+    enum tg_phase phase = tg_bind_arg_phase(L, 1u << TG_PHASE_ACCESS | 1u << TG_PHASE_HEADER_FILTER,
+                                            "edits can be \"access\" or \"header_filter\"");
     bool access = phase == TG_PHASE_ACCESS;
-    return tg_bind_instead_of(L, phase,
-                              (struct tg_prepared_step){access ? edit_upstream : edit_response,
-                                                        &prepared->edits});
+    return tg_bind_instead_of(
+        L, phase,
+        (struct tg_prepared_step){access ? edit_upstream : edit_response, &prepared->edits});
 }
 
 const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n)

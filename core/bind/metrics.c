@@ -5,8 +5,8 @@
  * read once more and each instrument looked up in observe/instrument.h, where it lives across
  * reloads; the VM keeps their addresses in a table of the registry, by name.
  *
- * tg.metrics.counter() prepares one: the instrument and where the labels' values come from, anchored,
- * so that counting is a look-up of the series and nothing else, or a phase by itself.
+ * tg.metrics.counter() prepares one: the instrument and where the labels' values come from,
+ * anchored, so that counting is a look-up of the series and nothing else, or a phase by itself.
  *
  * A name that is not declared, a wrong kind, labels that are missing or too many are mistakes of
  * the plugin and raise. That a series could not be made for want of memory does not: metrics must

@@ -2,7 +2,8 @@
  *
  *     tg.limit.quota {
  *       zone = "calls", headers = { "ratelimit" }, dry_run = false,
- *       limits = { { name = "burst", key = { "consumer", "route" }, limit = 20, per = "1s", ... } },
+ *       limits = { { name = "burst", key = { "consumer", "route" }, limit = 20, per = "1s", ... }
+ * },
  *     }
  *
  * It is made in init and configure, checked once, and anchored, since requests refer to it. Texts
@@ -218,8 +219,8 @@ static struct tg_str prefix_of(const struct place *at, struct tg_str name)
 static void read_rule(const struct place *at, struct tg_quota_rule *rule)
 {
     static const char *const absents[] = {"ip", "share", "skip", "refuse"};
-    static const char *const algorithms[] = {"sliding",     "fixed",   "log", "bucket", "gcra",
-                                             "concurrency", "adaptive"};
+    static const char *const algorithms[] = {"sliding", "fixed",       "log",     "bucket",
+                                             "gcra",    "concurrency", "adaptive"};
     static const enum tg_rate_kind kinds[] = {TG_RATE_SLIDING, TG_RATE_FIXED, TG_RATE_LOG,
                                               TG_RATE_BUCKET, TG_RATE_GCRA};
     rule->name = text_of(at, "name", TG_STR("default"));
@@ -316,8 +317,8 @@ int tg_api_limit_quota(lua_State *L)
     size_t n = lua_objlen(L, -1);
     if (n < 1 || n > TG_QUOTA_RULES_MAX)
         refuse(&at, "limits", "expected 1 to 16 limits");
-    struct prepared *prepared = tg_bind_new_value(
-        L, TG_SCOPE_QUOTA, sizeof(*prepared) + n * sizeof(prepared->quota.v[0]));
+    struct prepared *prepared =
+        tg_bind_new_value(L, TG_SCOPE_QUOTA, sizeof(*prepared) + n * sizeof(prepared->quota.v[0]));
     lua_insert(L, 2); /* the object at 2, the limits on top */
     prepared->quota.zone = text_of(&at, "zone", tg_str(NULL, 0));
     prepared->quota.dry_run = flag_of(&at, "dry_run");
@@ -330,8 +331,8 @@ int tg_api_limit_quota(lua_State *L)
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
-/* The step: see gateway/prepared.h. What is let through is done; the rest is for the function, which
- * is told the same outcome. */
+/* The step: see gateway/prepared.h. What is let through is done; the rest is for the function,
+ * which is told the same outcome. */
 static enum tg_prepared step(const void *of, struct tg_request *r)
 {
     const struct tg_quota_outcome *outcome = tg_quota_take(of, r, r->plugins.slot);

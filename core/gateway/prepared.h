@@ -15,8 +15,8 @@
  * would drift apart.
  *
  * A step runs where the phase would: for plugins that the quarantine shuts out, or that were killed
- * in this request, there is none; order, conditions and on_error are those of the instance. It opens
- * no account, since it takes nothing from the VM.
+ * in this request, there is none; order, conditions and on_error are those of the instance. It
+ * opens no account, since it takes nothing from the VM.
  *
  * Threads: the worker's. Cost: the condition's and the step's.
  */

@@ -1,8 +1,8 @@
 /* quota.c: see quota.h.
  *
- * Keys are written one after the other into the request's arena before the first question: a verdict
- * must not depend on what a later key lacks. The answer's headers are recorded as edits of it, as a
- * plugin would have; their names are identified once for the process.
+ * Keys are written one after the other into the request's arena before the first question: a
+ * verdict must not depend on what a later key lacks. The answer's headers are recorded as edits of
+ * it, as a plugin would have; their names are identified once for the process.
  */
 #include "base/banned.h"
 #include "gateway/quota.h"

@@ -2,7 +2,8 @@
  * plugin rate-limit.
  *
  *     rule: keys ----> bytes ----> limit/table ----> verdict --+--> all let through: go on
- *     consumer, route  "=4:..."    of the zone                 +--> one refuses: the outcome says so
+ *     consumer, route  "=4:..."    of the zone                 +--> one refuses: the outcome says
+ * so
  *                                                              +--> RateLimit, X-RateLimit-*
  *
  * Order. What is counted is worked out first, for all rules. Where there are several, those with a
@@ -10,16 +11,16 @@
  * nothing with the others (but for what another worker takes in that moment). Work in flight is
  * entered before rates are charged, and left at once when a rate refuses.
  *
- * Keys. A rule counts by one fact of the request or by several together. Facts are marked and, where
- * there are several, have their length in front, so that no client can choose parts that read as
- * others. A request without a fact counts by its address, together with all such, or not at all, or
- * is refused, as the rule says.
+ * Keys. A rule counts by one fact of the request or by several together. Facts are marked and,
+ * where there are several, have their length in front, so that no client can choose parts that read
+ * as others. A request without a fact counts by its address, together with all such, or not at all,
+ * or is refused, as the rule says.
  *
  * Once. A request is asked once for each quota; who asks again gets the same outcome. So a refusal
  * in a prepared step is told to the plugin's function without being asked for, and counted, anew.
  *
- * Threads: the worker's; tables are shared. Cost: some 150 ns and a check of the table for each rule
- * (two where there are several), and the headers' text.
+ * Threads: the worker's; tables are shared. Cost: some 150 ns and a check of the table for each
+ * rule (two where there are several), and the headers' text.
  */
 #ifndef TG_GATEWAY_QUOTA_H
 #define TG_GATEWAY_QUOTA_H
@@ -87,9 +88,9 @@ struct tg_quota {
 struct tg_quota_outcome {
     struct tg_quota_outcome *next;
     const struct tg_quota *quota;
-    enum tg_err err;              /* not TG_OK: counters could not be had; nothing was granted */
+    enum tg_err err; /* not TG_OK: counters could not be had; nothing was granted */
     const struct tg_quota_key *missing; /* which fact it lacks; NULL: none that it needs */
-    uint32_t refused;             /* bit i: rule i refuses, or in a dry run would */
+    uint32_t refused;                   /* bit i: rule i refuses, or in a dry run would */
     uint64_t retry; /* us until more is granted by the rule that refuses; 0: when work has ended */
 };
 

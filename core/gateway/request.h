@@ -112,7 +112,7 @@ struct tg_plugin_slot {
     uint32_t plugin;           /* index in snapshot->plugins */
     const struct tg_instance_conf *instance; /* the one that ran last */
     bool open;
-    bool entered;               /* its account is open while it is, and core/bind has a part */
+    bool entered; /* its account is open while it is, and core/bind has a part */
     struct tg_account account;
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */

@@ -47,8 +47,7 @@ static bool is_known(struct tg_str name, struct tg_str known)
         return is_word(name.p + name.n - 8, known.p + name.n - 8, 8);
     }
     if (name.n >= 4)
-        return is_word(name.p, known.p, 4) &&
-               is_word(name.p + name.n - 4, known.p + name.n - 4, 4);
+        return is_word(name.p, known.p, 4) && is_word(name.p + name.n - 4, known.p + name.n - 4, 4);
     for (size_t i = 0; i < name.n; i++) {
         if ((name.p[i] | 0x20) != known.p[i])
             return false;
@@ -270,7 +269,7 @@ uint32_t tg_fields_filter(struct tg_fields *fields,
 }
 
 const struct tg_field *tg_fields_next_field(const struct tg_fields *fields,
-                                           const struct tg_field *as, const struct tg_field *from)
+                                            const struct tg_field *as, const struct tg_field *from)
 {
     uint32_t i = from == NULL ? 0 : (uint32_t)(from - fields->v) + 1;
     for (; may_have(fields, as) && i < fields->n; i++) {

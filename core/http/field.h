@@ -3,9 +3,9 @@
  * A list keeps the order and the spelling in which the fields came. Names and values are slices:
  * of the head as it was read, or of the request's arena once somebody edits; the list itself grows
  * in the same arena. Names compare without case; names of field.def also have a number, so that
- * the gateway's own look-ups compare integers, and the others a mark, so that nearly all that differ
- * are told apart by one. A list knows which numbers and which kinds of marks it may have: what is
- * not there is, as a rule, not searched for.
+ * the gateway's own look-ups compare integers, and the others a mark, so that nearly all that
+ * differ are told apart by one. A list knows which numbers and which kinds of marks it may have:
+ * what is not there is, as a rule, not searched for.
  */
 #ifndef TG_HTTP_FIELD_H
 #define TG_HTTP_FIELD_H
@@ -87,7 +87,7 @@ const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_
 
 /* The same for the name of `as`, whose number and mark are known. */
 const struct tg_field *tg_fields_next_field(const struct tg_fields *fields,
-                                           const struct tg_field *as, const struct tg_field *from);
+                                            const struct tg_field *as, const struct tg_field *from);
 
 /* True when a comma separated list in one of the fields `id` has `item`, without case. */
 bool tg_fields_list_has(const struct tg_fields *fields, enum tg_field_id id, struct tg_str item);
