@@ -1,5 +1,5 @@
--- Whom a limit counts: which texts are a `key`. What they stand for in a request is tg.limit.quota's business,
--- which reads them anew.
+-- Whom a limit counts: which texts are a `key`. What they stand for in a request is the business of
+-- tg.limit.quota, which reads them anew.
 
 local keys = {}
 

@@ -62,22 +62,24 @@ local CASES = {
   ["addresses"] = { [[{ limits = { { limit = 1, per = "1m" } } }]],
     from("10.0.0.1", "10.0.0.2", "10.0.0.1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"), "110101" },
   ["networks"] = { [[{ limits = { { limit = 1, per = "1m", key = "ip/20/44" } } }]],
-    from("10.0.16.1", "10.0.31.1", "10.0.32.1", "2001:db8:10::", "2001:db8:1f::", "2001:db8:20::"), "101101" },
+    from("10.0.16.1", "10.0.31.1", "10.0.32.1", "2001:db8:10::", "2001:db8:1f::", "2001:db8:20::"),
+    "101101" },
   ["every address"] = { [[{ limits = { { limit = 1, per = "1m", key = "ip/32/128" } } }]],
     from("10.0.0.1", "2001:db8::1", "2001:db8::2", "2001:db8::1", "::ffff:10.0.0.1"), "11100" },
   ["a header"] = { [[{ limits = { { limit = 1, per = "1m", key = "header:X-Client", absent = "share" } } }]],
     with("x-client", "a", "b", "a", nil), "110" },
   ["requests without it together"] = { [[{ limits = { { limit = 1, per = "1m", key = "header:x-client",
     absent = "share" } } }]], from("10.0.0.1", "10.0.0.2"), "10" },
-  ["requests without it by address"] = { [[{ limits = { { limit = 1, per = "1m", key = "header:x-client" } } }]],
+  ["requests without it by address"] = { [[{ limits = { { limit = 1, per = "1m",
+    key = "header:x-client" } } }]],
     from("10.0.0.1", "10.0.0.2", "10.0.0.1"), "110" },
   ["requests without it not at all"] = { [[{ limits = { { limit = 1, per = "1m", key = "consumer",
     absent = "skip" } }, headers = { "ratelimit" } }]], times(3), "111" },
   ["no request without it"] = { [[{ limits = { { limit = 1, per = "1m", key = { "ip", "credential" },
     absent = "refuse" } } }]], times(1), "0" },
   ["combinations"] = { [[{ limits = { { limit = 1, per = "1m", key = { "header:a", "header:b" } } } }]],
-    { { headers = { a = "1", b = "2" } }, { headers = { a = "12", b = "" } }, { headers = { a = "", b = "12" } },
-      { headers = { a = "1", b = "2" } }, { headers = { a = "1" } }, { headers = { b = "1" } } }, "111011" },
+    { { headers = { a = "1", b = "2" } }, { headers = { a = "12", b = "" } },
+      { headers = { a = "", b = "12" } }, { headers = { a = "1", b = "2" } }, { headers = { a = "1" } }, { headers = { b = "1" } } }, "111011" },
   ["everybody, by route and service"] = { [[{ limits = { { limit = 2, per = "1m", key = { "all", "route",
     "service" } } } }]], from("10.0.0.1", "10.0.0.2", "10.0.0.3"), "110" },
   ["several, of which none pays for another"] = { [[{ headers = { "ratelimit", "x-ratelimit" }, limits = {
@@ -136,7 +138,8 @@ describe("a quota", function()
     local seen = run([[{ limits = { { name = "one", limit = 1, per = "90s", algorithm = "fixed" } } }]],
       times(2), true)
     assert.matches("by one, missing nil, again in %d+ s", seen[2])
-    seen = run([[{ limits = { { limit = 1, per = "1s", key = "consumer", absent = "refuse" } } }]], times(1), true)
+    seen = run([[{ limits = { { limit = 1, per = "1s", key = "consumer", absent = "refuse" } } }]], times(1),
+      true)
     assert.matches("by , missing consumer, again in 0 s", seen[1], 1, true)
   end)
 
@@ -146,8 +149,8 @@ describe("a quota", function()
       assert.is_false(ok)
       return tostring(message)
     end
-    assert.matches('no limit zone is called "lost"', why '{ zone = "lost", limits = { { limit = 1, per = "1s" } } }',
-      1, true)
+    local lost = why '{ zone = "lost", limits = { { limit = 1, per = "1s" } } }'
+    assert.matches('no limit zone is called "lost"', lost, 1, true)
     for quota, message in pairs {
       ["{}"] = "limits: expected a list",
       ["{ limits = {} }"] = "limits: expected 1 to 16 limits",
@@ -192,7 +195,8 @@ describe("a prepared counter", function()
   local COUNTING = [[
 local S = require "tidegate.schema"
 local tg = require "tidegate"
-local P = { name = "counting", version = "1.0.0", api = 1, stage = "observe", schema = S.record { prepared = S.bool() },
+local P = { name = "counting", version = "1.0.0", api = 1, stage = "observe",
+  schema = S.record { prepared = S.bool() },
   metrics = { seen = { type = "counter", labels = { "status", "who", "how" } }, plain = { type = "counter" },
               level = { type = "gauge" } } }
 function P.configure(conf)
@@ -230,8 +234,8 @@ return P]]
     assert.matches('the label "status" is missing', why 'tg.metrics.counter "seen"', 1, true)
     assert.matches("template made without escape",
       why 'tg.metrics.counter("seen", { status = tg.template("x", "url"), who = "", how = "" })', 1, true)
-    assert.matches("a label that the instrument does not declare", why 'tg.metrics.counter("plain", { a = "b" })',
-      1, true)
+    assert.matches("a label that the instrument does not declare",
+      why 'tg.metrics.counter("plain", { a = "b" })', 1, true)
     assert.matches('a counter can be "access", "header_filter" or "log"',
       why 'tg.metrics.counter("plain"):instead_of "rewrite"', 1, true)
   end)
