@@ -33,7 +33,7 @@ struct question {
     struct tg_zone *zone; /* borrowed */
     struct tg_limit_table *table;
     struct tg_quota_outcome *outcome;
-    struct asked of[TG_QUOTA_RULES_MAX];
+    struct asked *of; /* by rule; in the arena */
 };
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -489,8 +489,6 @@ static void put(struct question *q)
         return;
     }
     q->table = tg_zone_limits(q->zone);
-    for (uint32_t i = 0; i < q->quota->n; i++)
-        q->of[i] = (struct asked){.applies = false};
     bool passes = ask_all(q);
     if (!passes)
         leave_all(q);
@@ -512,11 +510,11 @@ const struct tg_quota_outcome *tg_quota_take(const struct tg_quota *quota, struc
     outcome->quota = quota;
     outcome->next = r->quotas;
     r->quotas = outcome;
-    struct question q;
-    q.quota = quota;
-    q.r = r;
-    q.slot = slot;
-    q.outcome = outcome;
-    put(&q);
+    struct question q = {.quota = quota, .r = r, .slot = slot, .outcome = outcome};
+    q.of = tg_arena_zalloc(&r->arena, quota->n * sizeof(*q.of));
+    if (q.of == NULL)
+        outcome->err = TG_E_NOMEM;
+    else
+        put(&q);
     return outcome;
 }

@@ -6,8 +6,8 @@
 -- request that is let through it is the access phase, and no Lua runs.
 --
 -- What is left for Lua is a request that a limit refuses, or would refuse in a dry run: it is counted, noted
--- and answered with 429 and Retry-After. A counter that cannot be had (memory is out, all of the zone has work
--- in flight) fails the request as `on_error` of the instance says: by default it is refused with 503.
+-- and answered with 429 and Retry-After. A counter that cannot be had (memory is out, all of the zone has
+-- work in flight) fails the request as `on_error` of the instance says: by default it is refused with 503.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"
@@ -101,8 +101,8 @@ local function rules_of(conf, place)
   for i, limit in ipairs(list) do
     rules[i] = {
       name = name_of(limit, i, #list), scope = limit.shared and "" or place, key = limit.key,
-      algorithm = limit.algorithm, limit = limit.limit, per = limit.per, burst = limit.burst, cost = limit.cost,
-      absent = limit.absent, min = limit.min, latency = limit.latency,
+      algorithm = limit.algorithm, limit = limit.limit, per = limit.per, burst = limit.burst,
+      cost = limit.cost, absent = limit.absent, min = limit.min, latency = limit.latency,
     }
   end
   return rules

@@ -79,7 +79,8 @@ local CASES = {
     absent = "refuse" } } }]], times(1), "0" },
   ["combinations"] = { [[{ limits = { { limit = 1, per = "1m", key = { "header:a", "header:b" } } } }]],
     { { headers = { a = "1", b = "2" } }, { headers = { a = "12", b = "" } },
-      { headers = { a = "", b = "12" } }, { headers = { a = "1", b = "2" } }, { headers = { a = "1" } }, { headers = { b = "1" } } }, "111011" },
+      { headers = { a = "", b = "12" } },
+      { headers = { a = "1", b = "2" } }, { headers = { a = "1" } }, { headers = { b = "1" } } }, "111011" },
   ["everybody, by route and service"] = { [[{ limits = { { limit = 2, per = "1m", key = { "all", "route",
     "service" } } } }]], from("10.0.0.1", "10.0.0.2", "10.0.0.3"), "110" },
   ["several, of which none pays for another"] = { [[{ headers = { "ratelimit", "x-ratelimit" }, limits = {
