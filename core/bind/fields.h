@@ -17,6 +17,16 @@ int tg_bind_push_field_list(lua_State *L, const struct tg_fields *fields, struct
  * as the VM. In edits.c. */
 const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n, bool request);
 
+/* A template as requests see it: the text for `r`, as long as that lives; p == NULL: no memory. */
+struct tg_bind_template {
+    struct tg_str (*render)(const void *of, struct tg_request *r);
+    const void *of;
+};
+
+/* The template at `index`, made without escape, which lives as long as the VM from now on. False:
+ * it is none. In template.c. */
+bool tg_bind_to_template(lua_State *L, int index, struct tg_bind_template *out);
+
 /* Sets item->render and ->of to the template at `index`, which lives as long as the VM from now on.
  * False: it is none, or was not made with escape "header". In template.c. */
 bool tg_bind_to_header_template(lua_State *L, int index, struct tg_edits_item *item);

@@ -285,7 +285,7 @@ static void build_fields(lua_State *L, struct tg_snapshot *snapshot, int table,
         int item = lua_gettop(L);
         fields[i].name = text_field(L, snapshot, item, "name");
         fields[i].value = text_field(L, snapshot, item, "value");
-        fields[i].id = tg_field_id(fields[i].name);
+        tg_field_identify(&fields[i]);
         lua_pop(L, 1);
     }
     answer->fields = fields;

@@ -18,12 +18,12 @@
  * that a filter returns as a list reach the next filter as one.
  *
  * Cost of a plugin that does nothing: a slot look-up, tg_run_init/resume/release and two pushes of
- * registry references. The slot, its account and the ctx object are made at the plugin's first
- * phase of a request and used by the others.
+ * registry references. The slot is made at the plugin's first phase of a request, its account and
+ * the ctx object when it is entered first; the others use them.
  *
- * Phases that are not entered. An instance may have prepared header edits that are its access or
- * header_filter (edits:instead_of()), and a plugin may say for which requests a phase is (`when`):
- * both cost what the edits and the condition cost, and no entry into Lua.
+ * Phases that are not entered. An instance may have prepared what its phase is (prepared.h), and a
+ * plugin may say for which requests a phase is (`when`): both cost what step and condition cost,
+ * and no entry into Lua.
  *
  * Deferred functions run behind the chain of the log phase, as links of it: what holds for a plugin
  * that waits, fails or is killed there holds for them.
@@ -34,12 +34,10 @@
 #include "base/assert.h"
 #include "base/json.h"
 #include "gateway/accounting.h"
-#include "gateway/param.h"
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "route/expr.h"
 
 #include <lauxlib.h>
 
@@ -73,14 +71,21 @@ static struct tg_plugin_slot *open_slot(struct tg_request *r,
     slot->plugin = plugin;
     slot->state_ref = LUA_NOREF;
     tg_list_init(&slot->held);
-    if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
-        TG_OK)
-        return NULL;
     tg_vm_entry_ref(slot->entry);
     slot->open = true;
     slot->next = r->slots;
     r->slots = slot;
     return slot;
+}
+
+/* The slot's account, which it has from the first time on that its plugin is entered. */
+static bool open_account(struct tg_plugin_slot *slot, const struct tg_instance_conf *instance)
+{
+    if (!slot->entered && tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory,
+                                          instance->churn) != TG_OK)
+        return false;
+    slot->entered = true;
+    return true;
 }
 
 static struct tg_plugin_slot *slot_of(struct tg_request *r, const struct tg_instance_conf *instance)
@@ -495,72 +500,6 @@ static enum tg_step begin_again(struct tg_request *r)
     return TG_STEP_WAIT;
 }
 
-/* ---- Conditions ---- */
-
-/* A field for the expression of `when`: see route/expr.h. */
-static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
-                        struct tg_str *value)
-{
-    struct tg_request *r = arg;
-    const struct tg_field *header;
-    uint16_t port;
-    char room[TG_ADDR_TEXT_MAX];
-    *value = tg_str(NULL, 0);
-    switch (field) {
-    case TG_EXPR_METHOD:
-        *value = r->in.method_name;
-        break;
-    case TG_EXPR_PATH:
-        *value = r->in.path;
-        break;
-    case TG_EXPR_HOST:
-        *value = tg_param_host(r, &port);
-        break;
-    case TG_EXPR_SCHEME:
-        *value = r->scheme;
-        break;
-    case TG_EXPR_CLIENT_IP:
-        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
-        break;
-    case TG_EXPR_HEADER:
-        header = tg_fields_find(&r->in.fields, name);
-        *value = header != NULL ? header->value : *value;
-        break;
-    case TG_EXPR_QUERY:
-        if (tg_param_query(r, name, value) != TG_OK)
-            return false;
-        break;
-    }
-    return value->p != NULL;
-}
-
-static bool holds(const struct tg_expr *when, struct tg_request *r)
-{
-    return when == NULL || tg_expr_test(when, fetch_field, r);
-}
-
-/* Who cannot be recognised is left to the plugin's function. */
-static bool recognises(const struct tg_stand_in *made, struct tg_request *r)
-{
-    return made->by.header.p == NULL || tg_request_recognise(r, &made->by) == TG_OK;
-}
-
-/* The edits that are this phase of the instance; NULL: its function is. */
-static const struct tg_edits *stand_in_for(struct tg_request *r)
-{
-    const struct tg_plugin_run *p = &r->plugins;
-    uint32_t place = tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth);
-    const struct tg_stand_ins *of = &p->slot->entry->stand_ins[place];
-    const struct tg_stand_in *made = NULL;
-    if (p->phase == TG_PHASE_ACCESS)
-        made = of->access;
-    else if (p->phase == TG_PHASE_HEADER_FILTER)
-        made = of->header_filter;
-    while (made != NULL && !(holds(made->when, r) && recognises(made, r)))
-        made = made->next;
-    return made != NULL ? made->edits : NULL;
-}
-
 /* ---- One plugin ---- */
 
 static enum tg_step settle_done(struct tg_request *r)
@@ -612,16 +551,33 @@ static void begin_run(struct tg_request *r)
     r->wall_deadline = tg_loop_now(loop_of(r)) + p->instance->wall;
 }
 
-static enum tg_step apply_edits(struct tg_request *r, const struct tg_edits *edits)
+/* What configure() prepared in place of the phase, if it did. */
+static enum tg_prepared stand_in(struct tg_request *r)
 {
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
-    enum tg_err err = r->plugins.phase == TG_PHASE_ACCESS ? tg_request_apply_upstream(r, edits)
-                                                          : tg_request_apply_response(r, edits);
-    if (observer != NULL)
+    const struct tg_plugin_run *p = &r->plugins;
+    uint32_t place = tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth);
+    enum tg_prepared outcome = tg_prepared_run(&p->slot->entry->stand_ins[place], r);
+    if (observer != NULL && outcome != TG_PREPARED_LEFT)
         observer->on_stood_in(observer->arg, r);
-    if (err != TG_OK)
+    return outcome;
+}
+
+/* Calls the phase's function. */
+static enum tg_step enter(struct tg_request *r, int function)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_vm_entry *entry = p->slot->entry;
+    const struct tg_vm_host *host = &entry->host;
+    int by = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
+    if (!open_account(p->slot, p->instance) ||
+        tg_run_init(&p->run, p->slot->vm, &p->slot->account, by) != TG_OK)
         return fail_memory(r);
-    return r->plugins.phase == TG_PHASE_ACCESS && r->resp.status != 0 ? answered(r) : TG_STEP_NEXT;
+    begin_run(r);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
+                entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth)]);
+    return settle(r, resume(r, 2));
 }
 
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
@@ -641,18 +597,12 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return leave_out(r, "plugin_quarantined");
     if (p->slot->killed)
         return leave_out(r, "plugin_killed");
-    const struct tg_edits *edits = stand_in_for(r);
-    if (edits != NULL)
-        return apply_edits(r, edits);
-    const struct tg_vm_host *host = &entry->host;
-    int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
-    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
+    enum tg_prepared outcome = stand_in(r);
+    if (outcome == TG_PREPARED_FAILED)
         return fail_memory(r);
-    begin_run(r);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
-                entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, instance->nth)]);
-    return settle(r, resume(r, 2));
+    if (outcome == TG_PREPARED_LEFT)
+        return enter(r, function);
+    return p->phase == TG_PHASE_ACCESS && r->resp.status != 0 ? answered(r) : TG_STEP_NEXT;
 }
 
 /* ---- Deferred functions ---- */
@@ -714,7 +664,8 @@ static bool applies(struct tg_request *r, const struct tg_instance_conf *instanc
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
     if (observer != NULL && !observer->wants(observer->arg, r, instance))
         return false;
-    return holds(instance->plugin->when[r->plugins.phase], r) && holds(instance->when, r);
+    return tg_condition_holds(instance->plugin->when[r->plugins.phase], r) &&
+           tg_condition_holds(instance->when, r);
 }
 
 static const struct tg_chain *chain_of(const struct tg_request *r)
@@ -806,6 +757,13 @@ void tg_plugins_stop(struct tg_request *r)
         tg_plugins_cancel(r);
 }
 
+static void leave_vm(struct tg_request *r, struct tg_plugin_slot *slot)
+{
+    tg_plugin_host.end_slot(r, slot);
+    tg_accounting_end_slot(r, slot);
+    tg_account_release(&slot->account);
+}
+
 void tg_plugins_end(struct tg_request *r)
 {
     tg_plugins_cancel(r);
@@ -816,9 +774,8 @@ void tg_plugins_end(struct tg_request *r)
         if (!slot->open)
             continue;
         tg_held_end_all(&slot->held);
-        tg_plugin_host.end_slot(r, slot);
-        tg_accounting_end_slot(r, slot);
-        tg_account_release(&slot->account);
+        if (slot->entered)
+            leave_vm(r, slot);
         tg_vm_entry_unref(&slot->entry);
         slot->open = false;
     }

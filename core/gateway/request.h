@@ -48,6 +48,7 @@ struct tg_unpack;
 struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
+struct tg_quota_outcome;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -116,8 +117,9 @@ struct tg_plugin_slot {
     struct tg_vm *vm;          /* the entry's */
     uint32_t plugin;           /* index in snapshot->plugins */
     const struct tg_instance_conf *instance; /* the one that ran last */
-    struct tg_account account;               /* open while `open` */
     bool open;
+    bool entered; /* its account is open while it is, and core/bind has a part */
+    struct tg_account account;
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
@@ -311,10 +313,10 @@ struct tg_request {
     const struct tg_compression *compression; /* wished for; NULL: none. Of a VM */
     struct tg_encode *encode;                 /* NULL: the client gets the body as it is; owned */
     bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    bool held_eof;       /* what is held is the end */
     uint64_t filter_max;
     struct tg_buf held;     /* response bytes that wait for a body filter */
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
-    bool held_eof;
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
     bool clock_on;
@@ -322,12 +324,13 @@ struct tg_request {
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
     bool timer_on;
+    bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
-    bool measured;                /* what its plugins cost: accounting.h */
     struct tg_deferred *deferred; /* the last one first */
     struct tg_shared_value *shared;
+    struct tg_quota_outcome *quotas; /* that it was asked for: quota.h */
     struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */
     struct tg_task read_later; /* the body that a plugin waits for is read at the round's end */
     struct tg_task free_later;
@@ -350,10 +353,9 @@ enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsig
 enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value) TG_MUST_USE;
 
-/* Whether a plugin may edit this field so: TG_E_INVALID, TG_E_EXISTS as above. *id is its number.
- */
-enum tg_err tg_edit_check(struct tg_str name, struct tg_str value,
-                          enum tg_field_id *id) TG_MUST_USE;
+/* Whether a plugin may edit a field of this name so: TG_E_INVALID, TG_E_EXISTS as above. Sets the
+ * field's number and mark. */
+enum tg_err tg_edit_check(struct tg_field *field) TG_MUST_USE;
 
 /* Applies prepared edits to the response, or to what goes to the origin. They do not count against
  * limits.request.edits: their number is the configuration's. TG_E_NOMEM. */
@@ -361,6 +363,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
 enum tg_err tg_request_apply_upstream(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
+
+/* The same for one field, identified, whose slices live as long as the request. */
+enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
+                                   const struct tg_field *field) TG_MUST_USE;
 
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */
