@@ -217,6 +217,9 @@ void tg_tunnel_client_drained(struct tg_request *r);
 void tg_tunnel_origin_drained(struct tg_request *r);
 void tg_tunnel_clock(struct tg_request *r);
 
+/* Both directions to the client have ended, and its stream belongs to its protocol again. */
+void tg_tunnel_leave_client(struct tg_request *r);
+
 /* Both directions have ended: so does the request. */
 void tg_tunnel_finish(struct tg_request *r);
 

@@ -94,14 +94,21 @@ void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data)
         tg_h1_client_read(r->origin, false);
 }
 
-void tg_tunnel_finish(struct tg_request *r)
+void tg_tunnel_leave_client(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
-    r->ended = true;
+    if (stream == NULL)
+        return;
     r->bytes_received = stream->bytes_in;
     r->bytes_sent = stream->bytes_out;
     r->stream = NULL;
     stream->events = NULL;
+}
+
+void tg_tunnel_finish(struct tg_request *r)
+{
+    r->ended = true;
+    tg_tunnel_leave_client(r);
     tg_request_finish(r);
 }
 
@@ -190,7 +197,7 @@ void tg_tunnel_end_origin(struct tg_request *r)
 
 size_t tg_tunnel_client_pending(const struct tg_request *r)
 {
-    return r->stream->ops->pending(r->stream);
+    return r->stream != NULL ? r->stream->ops->pending(r->stream) : 0;
 }
 
 size_t tg_tunnel_origin_pending(const struct tg_request *r)

@@ -14,10 +14,10 @@
 
 static const struct tg_str no_reason = {"", 0};
 
-/* It still has a client, and its request is on its way. */
+/* Its request has not ended, by something that was done here. */
 static bool is_live(const struct tg_ws *ws)
 {
-    return ws->r->stream != NULL && ws->r->state < TG_REQUEST_LOG;
+    return ws->r->state < TG_REQUEST_LOG;
 }
 
 static struct tg_ws_side *other_of(struct tg_ws *ws, const struct tg_ws_side *side)
@@ -247,7 +247,7 @@ static void pass(struct tg_ws *ws, struct tg_ws_side *from)
     const struct tg_ws_message *m = &ws->message;
     struct tg_ws_side *to = other_of(ws, from);
     if (to == &ws->origin && ws->state == TG_WS_STATE_REOPENING &&
-        ws->backlog.size + m->size + TG_WS_HEAD_MAX > ws->conf->reconnect.buffer) {
+        ws->backlog.size + ws->run.n + m->size + TG_WS_HEAD_MAX > ws->conf->reconnect.buffer) {
         tg_ws_note_close(ws, TG_WS_CODE_TRY_LATER, "gateway");
         tg_ws_tell(ws, from, TG_WS_CODE_TRY_LATER, TG_STR("the origin is away"));
         tg_ws_begin_closing(ws);
@@ -488,10 +488,12 @@ void tg_ws_go_on(struct tg_ws *ws)
     if (ws->state == TG_WS_STATE_CLOSING) {
         shut_if_done(ws, &ws->client);
         shut_if_done(ws, &ws->origin);
-        if (ws->client.ended && ws->origin.ended && ws->client.shut) {
+        if (ws->client.ended && ws->client.shut && ws->origin.ended) {
             tg_tunnel_finish(ws->r);
             return;
         }
+        if (ws->client.ended && ws->client.shut)
+            tg_tunnel_leave_client(ws->r);
     }
     see_to_reading(ws);
 }
