@@ -36,9 +36,12 @@ GOALS := $(or $(MAKECMDGOALS),all)
 
 PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libnghttp2-dev libc-ares-dev \
 	libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl nodejs node-ws
 ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
+endif
+ifneq ($(filter browser,$(GOALS)),)
+PACKAGES += $(TEST_PACKAGES) chromium
 endif
 ifneq ($(filter run,$(GOALS)),)
 PACKAGES += curl
@@ -244,6 +247,10 @@ programs: $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidegate.so)
 test: programs ## run everything: C unit tests and busted specs; the last line counts them
 	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec examples
 
+# Some 80 MB, so apart from the rest; CI runs it.
+browser: $(BIN) ## run the specs of spec/browser, in Chromium, which is installed for them
+	@$(RUNNER) --verbose spec/browser
+
 check: programs ## run the quick half: unit tests and the specs that need no gateway process
 	@$(RUNNER) --jobs=$(JOBS) --quick $(UNITS) spec examples
 
@@ -306,4 +313,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all module run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE
+.PHONY: all module run programs test browser test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE
