@@ -16,7 +16,8 @@ local function side_type(who)
       :doc("size of a message from the " .. who .. "; larger: closed with 1009"),
     rate = S.int { min = 1, max = 1000000 }:optional()
       :doc("messages and control frames a second from the " .. who .. "; more: closed with 1008"),
-    burst = S.int { min = 1, max = 1000000 }:optional():doc "how many may come at once; as many as in a second",
+    burst = S.int { min = 1, max = 1000000 }:optional()
+      :doc "how many may come at once; as many as in a second unless said",
   }:rules { S.requires("burst", "rate") }:default {}
 end
 
@@ -39,8 +40,8 @@ websocket.route_field = S.record {
   pong_timeout = S.duration { min = "10ms", max = "1h" }:default "10s"
     :doc "time for a client to answer a ping; longer: closed with 1011",
   idle_timeout = S.duration { min = "10ms", max = "1d" }:optional()
-    :doc "time without a message from either side; longer: closed with 1001; limits.connection.tunnel_idle_timeout unless said",
-  reconnect = reconnect_type:optional():doc "a new connection when the origin's breaks, without the client noticing",
+    :doc "time without a message; longer: closed with 1001. connection.tunnel_idle_timeout unless said",
+  reconnect = reconnect_type:optional():doc "another connection when the origin's breaks",
 }:optional():doc "WebSockets are inspected: bounds on messages, pings, reconnection"
 
 --- What contradicts itself on a route.

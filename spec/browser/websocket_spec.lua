@@ -1,5 +1,5 @@
--- Chromium, headless: a page over the gateway opens a WebSocket over it, and tells what it saw. `make browser` runs
--- it and installs the browser; `make test` leaves this folder out.
+-- Chromium, headless: a page over the gateway opens a WebSocket over it, and tells what it saw.
+-- `make browser` installs the browser and runs it; `make test` leaves this folder out.
 
 local gateway = require("support.gateway")
 local origin = require("support.origin")
@@ -30,8 +30,9 @@ local function start_chromium(url)
   local dir = os.tmpname()
   os.remove(dir)
   local log = process.output(dir .. ".log")
-  local p = process.spawn({ group = true, stdout = log, stderr = log, argv = { "chromium", "--headless", "--no-sandbox",
-    "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" .. dir, url } })
+  local p = process.spawn({ group = true, stdout = log, stderr = log, argv = {
+    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--user-data-dir=" .. dir, url } })
   unistd.close(log)
   return owned.add({ stop = function(self)
     if self.running then

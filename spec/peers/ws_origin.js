@@ -1,6 +1,6 @@
 // An origin for specs that speaks WebSocket through the `ws` package.
 //
-//   node ws_origin.js
+//   node ws_origin.js [port]
 //
 // The first line of its output is "port N". It offers compression and agrees to the subprotocol "second". It sends
 // back what comes; a text "close N" closes with that code, "break" destroys the connection.
@@ -9,7 +9,7 @@ const { WebSocketServer } = require('ws')
 
 const server = new WebSocketServer({
   host: '127.0.0.1',
-  port: 0,
+  port: Number(process.argv[2] || 0),
   perMessageDeflate: true,
   handleProtocols: (offered) => (offered.has('second') ? 'second' : false),
 })

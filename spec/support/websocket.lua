@@ -1,14 +1,14 @@
---- WebSocket frames for specs, byte by byte: a client that breaks any rule, and an origin that knows its side of the
--- handshake (RFC 6455).
+--- WebSocket frames for specs, byte by byte (RFC 6455): a client that breaks any rule, and an origin that
+-- knows its side of the handshake.
 --
 --   local c, conn, request = websocket.open(p)                -- p: support.proxy; both ends are open
 --   c:send(websocket.frame { text = "hello", mask = true })
 --   local f = websocket.read(conn)                            -- { opcode, payload, final, masked }
---   websocket.expect(conn, { text = "hello" })                -- the same, asserted; masked or not by who listens
+--   websocket.expect(conn, { text = "hello" })                -- the same, asserted
 --   websocket.expect_close(c, 1002)
 --
--- frame { text =, binary =, close = code, reason =, ping =, pong =, more =, opcode =, payload =, final =, mask =,
--- reserved = bits, length = "as told" }.
+-- frame { text =, binary =, close = code, reason =, ping =, pong =, more =, opcode =, payload =, final =,
+-- mask =, reserved = bits, length = "as told" }.
 
 local assert = require("luassert")
 local bit = require("bit")

@@ -1,4 +1,5 @@
--- What sides of an inspected WebSocket may not do, and what becomes of it: sizes, rates, broken frames, silence.
+-- What sides of an inspected WebSocket may not do, and what becomes of it: sizes, rates, broken frames,
+-- silence.
 
 local proxy = require("support.proxy")
 local ws = require("support.websocket")

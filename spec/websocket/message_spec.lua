@@ -29,7 +29,8 @@ describe("the message phase", function()
   it("sees each message, of both sides, and passes it", function()
     start([[
       function P.message(_, ctx, data, kind, from)
-        ctx.log:info("seen", { data = data, kind = kind, from = from, phase = ctx.phase, route = ctx.route.name })
+        ctx.log:info("seen", { data = data, kind = kind, from = from, phase = ctx.phase,
+                               route = ctx.route.name })
       end]])
     local c, conn = ws.open(p)
     c:send(ws.frame({ text = "up", mask = true }))
@@ -42,8 +43,8 @@ describe("the message phase", function()
     ws.expect(conn, { text = "" })
     p.gateway:wait_for_log('data="in two"')
     local log = p.gateway:stderr()
-    for _, words in ipairs({ "data=up", "from=client", "from=origin", "kind=text", "kind=binary", "phase=message",
-                             "route=all" }) do
+    for _, words in ipairs({ "data=up", "from=client", "from=origin", "kind=text", "kind=binary",
+                             "phase=message", "route=all" }) do
       assert.contains(words, log)
     end
   end)
@@ -96,7 +97,8 @@ describe("the message phase", function()
     local text = 'local P = { name = "%s", version = "1", api = 1, stage = "%s" }\n' ..
       'function P.message(_, _, data) return data .. "%s" end\nreturn P\n'
     start("function P.log() end", {
-      more_files = { ["a.lua"] = text:format("a", "guard", "a"), ["b.lua"] = text:format("b", "observe", "b") },
+      more_files = { ["a.lua"] = text:format("a", "guard", "a"),
+                     ["b.lua"] = text:format("b", "observe", "b") },
       uses = 'tg.use "./a.lua" {}, tg.use "./b.lua" {}',
     })
     local c, conn = ws.open(p)

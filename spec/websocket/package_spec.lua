@@ -11,8 +11,10 @@ tg.listener "http" { address = "127.0.0.1:@PORT@" }
 tg.service "chat" { targets = { { "127.0.0.1:@ORIGIN@" } } }
 tg.route "raw" { paths = { "/raw" }, service = "chat" }
 tg.route "seen" { paths = { "/seen" }, service = "chat",
-  websocket = { from_client = { max_message = "2MiB" }, from_origin = { max_message = "2MiB" }, ping = "50ms" } }
-tg.route "small" { paths = { "/small" }, service = "chat", websocket = { from_client = { max_message = "1KiB" } } }
+  websocket = { from_client = { max_message = "2MiB" }, from_origin = { max_message = "2MiB" },
+                ping = "50ms" } }
+tg.route "small" { paths = { "/small" }, service = "chat",
+  websocket = { from_client = { max_message = "1KiB" } } }
 tg.route "loud" { paths = { "/loud" }, service = "chat", plugins = { tg.use "./loud.lua" {} } }
 ]]
 

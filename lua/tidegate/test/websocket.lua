@@ -48,7 +48,8 @@ end
 
 local function frame(kind, payload, masked)
   local n, bits = #payload, masked and 128 or 0
-  local length = n < 126 and string.char(bits + n) or n < 65536 and string.char(bits + 126) .. number_text(n, 2) or
+  local length = n < 126 and string.char(bits + n) or
+                 n < 65536 and string.char(bits + 126) .. number_text(n, 2) or
                  string.char(bits + 127) .. number_text(n, 8)
   return string.char(128 + OPCODES[kind]) .. length .. (masked and MASK .. mask(payload, MASK) or payload)
 end
@@ -224,8 +225,9 @@ function session:reset() self.world:hang_up(self.client, "reset") end
 
 --- The answer to a handshake that came to an origin.
 function websocket.answer(request, value)
+  local accept = harness.websocket_accept(request.headers["sec-websocket-key"] or "")
   local lines = { "HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket",
-                  "Sec-WebSocket-Accept: " .. harness.websocket_accept(request.headers["sec-websocket-key"] or "") }
+                  "Sec-WebSocket-Accept: " .. accept }
   if value.protocol then lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. value.protocol end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
