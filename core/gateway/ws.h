@@ -32,7 +32,7 @@
  * a gateway; what the client sends meanwhile is kept within reconnect.buffer. Half a message of the
  * origin's is dropped.
  *
- * Threads: the worker's. Memory: struct tg_ws, 1 KiB, in the request's arena.
+ * Threads: the worker's. Memory: struct tg_ws, 1.1 KiB, in the request's arena.
  */
 #ifndef TG_GATEWAY_WS_H
 #define TG_GATEWAY_WS_H
