@@ -10,7 +10,8 @@
 #include "gateway/internal.h"
 #include "observe/metrics.h"
 
-#define WRITE_PIECE 4096 /* bytes of a frame that are put together at a time */
+#define WRITE_PIECE    4096 /* bytes of a frame that are put together at a time */
+#define ASKED_IN_A_ROW 32   /* messages that plugins look at before the loop has its turn */
 
 static const struct tg_str no_reason = {"", 0};
 
@@ -301,6 +302,10 @@ static void ask(struct tg_ws *ws, struct tg_ws_side *from)
     };
     ws->asking = true;
     ws->from = from;
+    if (++ws->asked == ASKED_IN_A_ROW) {
+        ws->resting = true;
+        tg_loop_defer(&ws->r->gate->worker->loop, &ws->rest);
+    }
     enum tg_step step = tg_plugins_message(ws->r, &message, data, &ws->out);
     if (step != TG_STEP_WAIT)
         take_verdict(ws, step);
@@ -398,7 +403,8 @@ static bool is_blocked(const struct tg_ws *ws, const struct tg_ws_side *to)
 
 static bool may_go_on(struct tg_ws *ws, const struct tg_ws_side *side)
 {
-    return is_live(ws) && !ws->asking && !side->deaf && !is_blocked(ws, other_of(ws, side));
+    return is_live(ws) && !ws->asking && !ws->resting && !side->deaf &&
+           !is_blocked(ws, other_of(ws, side));
 }
 
 static void begin_anew(struct tg_ws *ws, struct tg_ws_side *side)
@@ -573,9 +579,18 @@ void tg_ws_clock(struct tg_request *r)
 /* ---- Events ------------------------------------------------------------------------------------
  */
 
+static void on_rested(struct tg_task *task)
+{
+    struct tg_ws *ws = TG_CONTAINER_OF(task, struct tg_ws, rest);
+    ws->resting = false;
+    ws->asked = 0;
+    tg_ws_go_on(ws);
+}
+
 void tg_ws_open(struct tg_request *r)
 {
     struct tg_ws *ws = r->ws;
+    tg_task_init(&ws->rest, on_rested);
     ws->state = TG_WS_STATE_OPEN;
     ws->message_at = ws->client_at = tg_request_now(r);
     if (tg_request_set_clock(r, next_due(ws)) != TG_OK)
@@ -725,6 +740,7 @@ void tg_ws_end(struct tg_request *r)
     if (ws == NULL)
         return;
     if (ws->state != TG_WS_STATE_WAITING) {
+        tg_task_cancel(&ws->rest);
         tg_ws_note_close(ws, TG_WS_CODE_LOST, "gateway");
         tg_metric_inc(r->gate->worker->cells, metric_of(ws->code));
         tg_request_make_room(r);

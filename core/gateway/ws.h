@@ -79,7 +79,10 @@ struct tg_ws {
     /* the message in hand */
     struct tg_ws_message message;
     struct tg_ws_side *from;
-    bool asking;       /* plugins look at it */
+    bool asking;    /* plugins look at it */
+    bool resting;   /* they have had enough of this round of the loop */
+    unsigned asked; /* messages that they looked at since the last rest */
+    struct tg_task rest;
     struct tg_buf out; /* what they made of it */
     struct tg_str run; /* frames that go on as they came; valid until the bytes are given back */
     struct tg_ws_side *run_to;

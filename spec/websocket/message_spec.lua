@@ -93,6 +93,15 @@ describe("the message phase", function()
     ws.expect(c, { text = "the other way!" })
   end)
 
+  it("keeps many messages in order, and lets others have their turn", function()
+    start("function P.message(_, _, data) return data .. '!' end")
+    local c, conn = ws.open(p)
+    local frames = {}
+    for i = 1, 1000 do frames[i] = ws.frame({ text = tostring(i), mask = true }) end
+    c:send(table.concat(frames))
+    for i = 1, 1000 do ws.expect(conn, { text = i .. "!" }) end
+  end)
+
   it("nests plugins: what the origin sends passes them in reverse", function()
     local text = 'local P = { name = "%s", version = "1", api = 1, stage = "%s" }\n' ..
       'function P.message(_, _, data) return data .. "%s" end\nreturn P\n'
