@@ -142,6 +142,18 @@ void tg_answer_overload(struct tg_request *r, const char *code)
     tg_relay_start(r);
 }
 
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail)
+{
+    r->error = "bad_websocket_handshake";
+    enum tg_err err = prepare_failure(r, status, detail) ? TG_OK : TG_E_NOMEM;
+    if (err == TG_OK && status == 426)
+        err = tg_fields_add(&r->resp.fields, TG_STR("Sec-WebSocket-Version"), TG_STR("13"));
+    if (err != TG_OK)
+        tg_request_break(r, r->error);
+    else
+        tg_relay_start(r);
+}
+
 static const char *code_of(unsigned status)
 {
     switch (status) {

@@ -11,6 +11,7 @@
 #include "gateway/arrival.h"
 #include "gateway/internal.h"
 #include "gateway/unpack.h"
+#include "gateway/ws.h"
 #include "http/h1_server.h"
 #include "net/tls_conn.h"
 #include "observe/metrics.h"
@@ -172,7 +173,7 @@ void tg_request_take_body(struct tg_request *r, struct tg_str data)
 static void on_body(struct tg_stream *stream, struct tg_str data)
 {
     struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
+    if (r->tunnel)
         tg_tunnel_from_client(r, data);
     else if (r->unpack != NULL)
         tg_unpack_body(r, data);
@@ -194,7 +195,7 @@ void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trai
 static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
 {
     struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
+    if (r->tunnel)
         tg_tunnel_client_ended(r);
     else if (r->unpack != NULL)
         tg_unpack_body_end(r, trailers);
@@ -205,7 +206,7 @@ static void on_body_end(struct tg_stream *stream, const struct tg_fields *traile
 static void on_drained(struct tg_stream *stream)
 {
     struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
+    if (r->tunnel)
         tg_tunnel_client_drained(r);
     else
         tg_relay_drained(r);
@@ -214,6 +215,8 @@ static void on_drained(struct tg_stream *stream)
 static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned status)
 {
     struct tg_request *r = request_of(stream);
+    if (r->tunnel && r->ws != NULL)
+        tg_ws_client_lost(r);
     tg_proxy_release(r);
     if (status != 0 && !r->head_sent) {
         tg_answer_refusal(r, status, NULL);

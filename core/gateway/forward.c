@@ -317,9 +317,10 @@ void tg_forward_write(struct tg_request *r, struct tg_fmt *f)
     struct out out = {.text = f};
     write_head(r, r->service->path, tg_forward_host(r), &out);
     const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
-    if (r->in.upgrade && upgrade != NULL) {
+    if (r->out.upgrade && upgrade != NULL) {
         tg_fmt_lit(f, "Connection: upgrade\r\n");
-        tg_h1_write_field(f, TG_STR("Upgrade"), upgrade->value);
+        tg_h1_write_field(f, TG_STR("Upgrade"),
+                          r->ws != NULL ? TG_STR("websocket") : upgrade->value);
     } else if (r->in.te_trailers) {
         tg_fmt_lit(f, "Connection: TE\r\nTE: trailers\r\n");
     }

@@ -10,7 +10,7 @@
  *   encode.c   bodies compressed for the client
  *   unpack.c   compressed bodies of requests
  *   rewrite.c  paths, queries and hosts       shape.c    which of several services
- *   mirror.c   copies for another service
+ *   mirror.c   copies for another service       ws.c       a WebSocket that is inspected: ws.h
  *
  * Nobody outside of this folder includes it; core/bind sees request.h.
  */
@@ -83,6 +83,9 @@ void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail
  * come back together. */
 void tg_answer_overload(struct tg_request *r, const char *code);
 
+/* A handshake of a WebSocket that is no good: 400, or 426 with the version that is spoken. */
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail);
+
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
 
@@ -137,6 +140,9 @@ void tg_proxy_continue(struct tg_request *r);
 
 /* The pause before another attempt is over. */
 void tg_proxy_again(struct tg_request *r);
+
+/* Another connection to an origin for a tunnel that has lost its own. */
+void tg_proxy_reopen(struct tg_request *r);
 
 /* ---- attempt.c ---- */
 
@@ -221,8 +227,28 @@ void tg_tunnel_from_client(struct tg_request *r, struct tg_str data);
 void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data);
 void tg_tunnel_client_ended(struct tg_request *r);
 void tg_tunnel_origin_ended(struct tg_request *r);
+void tg_tunnel_origin_lost(struct tg_request *r); /* its connection is gone */
 void tg_tunnel_client_drained(struct tg_request *r);
 void tg_tunnel_origin_drained(struct tg_request *r);
 void tg_tunnel_clock(struct tg_request *r);
+
+/* Both directions to the client have ended, and its stream belongs to its protocol again. */
+void tg_tunnel_leave_client(struct tg_request *r);
+
+/* Both directions have ended: so does the request. */
+void tg_tunnel_finish(struct tg_request *r);
+
+/* From tg_request_finish(): a tunnel is one no longer. */
+void tg_tunnel_end(struct tg_request *r);
+
+/* For who looks at what goes through. Reading hands over what is there, as read_body() does. */
+void tg_tunnel_to_client(struct tg_request *r, struct tg_str data);
+void tg_tunnel_to_origin(struct tg_request *r, struct tg_str data);
+void tg_tunnel_read_client(struct tg_request *r, bool on);
+void tg_tunnel_read_origin(struct tg_request *r, bool on);
+void tg_tunnel_end_client(struct tg_request *r);
+void tg_tunnel_end_origin(struct tg_request *r);
+size_t tg_tunnel_client_pending(const struct tg_request *r);
+size_t tg_tunnel_origin_pending(const struct tg_request *r);
 
 #endif

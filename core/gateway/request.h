@@ -6,8 +6,9 @@
  *            +--------- a plugin or the gateway answers -----------------------+
  *            |            |            |             |                         v
  *   REWRITE -> ACCESS -> CONNECT -> SENDING -> HEADER_FILTER -> RELAY -> LOG -> DONE
- *                                      |                          |      ^
- *                                      +---------> TUNNEL --------+------+
+ *                 ^                    |                          |      ^
+ *                 |                    +---------> TUNNEL --------+------+
+ *                 +------- the origin of a WebSocket is gone -+
  *
  *   HANDSHAKE      of a connection, not of a request: the certificate phase, then DONE
  *   REWRITE        head known; plugins of global and listener scope; then routing
@@ -16,8 +17,9 @@
  *   SENDING        the request goes out, the response head is awaited
  *   HEADER_FILTER  response head known (from origin, plugin or gateway)
  *   RELAY          response body streams through body filters to the client
- *   TUNNEL         both directions are raw bytes
- *   LOG            the answer is out or broken; plugins look at it
+ *   TUNNEL         both directions are raw bytes; a WebSocket that is inspected (ws.h) may go back
+ * to CONNECT for another connection to the origin, while its client is served LOG            the
+ * answer is out or broken; plugins look at it
  *
  * A request waits in its state while a plugin is suspended (r->plugins.waiting). The client may
  * vanish in every state: the request then goes to LOG with r->aborted set.
@@ -49,6 +51,7 @@ struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
 struct tg_quota_outcome;
+struct tg_ws;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -164,6 +167,7 @@ struct tg_outbound {
     uint64_t hash_key;                                      /* ctx.upstream:hash_key(), hashed */
     bool hash_key_set;
     const struct tg_retry_conf *retry; /* in the arena; NULL: as the service says */
+    bool upgrade;                      /* the wish to switch protocols goes on to the origin */
 };
 
 /* One request to one target, as the access log tells it. */
@@ -206,6 +210,17 @@ struct tg_collected_body {
     struct tg_str whole; /* p != NULL once it was asked for: one piece in the arena */
 };
 
+/* A message of a WebSocket on its way through plugins. */
+struct tg_plugin_message {
+    bool from_origin;
+    bool text;
+    bool unchanged; /* all plugins let it pass as it was: the caller has it */
+    bool dropped;
+    uint16_t close; /* the WebSocket is to be closed so; 0: no */
+    struct tg_str reason;
+    size_t max; /* bytes that it may have in the end */
+};
+
 /* The plugin that runs or waits. */
 struct tg_plugin_run {
     enum tg_phase phase;
@@ -221,9 +236,10 @@ struct tg_plugin_run {
     struct tg_str chunk;     /* what the body filter got, while the caller's bytes are there */
     struct tg_buf chunk_buf; /* the same afterwards, or what the filter before made of it */
     struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
-    bool failed;             /* ctx:fail() ended the phase */
-    struct tg_str failure;   /* what it said; in the arena */
-    struct tg_str shown; /* what failed, for the client (run --dev); in the arena, or p == NULL */
+    struct tg_plugin_message message;
+    bool failed;           /* ctx:fail() ended the phase */
+    struct tg_str failure; /* what it said; in the arena */
+    struct tg_str shown;   /* what failed, for the client (run --dev); in the arena, or p == NULL */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
@@ -297,6 +313,9 @@ struct tg_request {
     bool answer_room;    /* see tg_request_make_room() */
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
+    struct tg_ws *ws;    /* its WebSocket, inspected; in the arena. NULL: it has none */
+    bool tunnel;         /* it is, or was, one: both sides speak past the gateway */
+    bool is_websocket;   /* such a tunnel of WebSocket frames, inspected or not */
     bool let_in;         /* counted by overload.h: among all in flight, */
     bool adaptive;       /* among those of the adaptive bound */
     bool aborted;        /* the client did not get the whole answer */
@@ -384,6 +403,12 @@ enum tg_err tg_request_set_query(struct tg_request *r, struct tg_str query) TG_M
 
 /* Body that goes to the origin in place of the client's; copied. */
 enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUST_USE;
+
+/* In the message phase: the WebSocket is to be closed, both ways, once the plugin that runs has
+ * ended. `reason` is copied. TG_E_INVALID: a code that no peer may send, or a reason that is too
+ * long or no UTF-8; TG_E_NOMEM. */
+enum tg_err tg_request_close_websocket(struct tg_request *r, uint16_t code,
+                                       struct tg_str reason) TG_MUST_USE;
 
 /* Sends the request to another declared service. TG_E_NOT_FOUND. */
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;

@@ -12,8 +12,8 @@
 #include "observe/metrics.h"
 
 /* The phases' functions; the index is the phase. */
-static const char *const phase_functions[TG_PHASES] = {"certificate",   "rewrite",     "access",
-                                                       "header_filter", "body_filter", "log"};
+static const char *const phase_functions[TG_PHASES] = {
+    "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log"};
 
 static enum tg_err out_of_memory(struct tg_vm_error *error)
 {
