@@ -1,6 +1,7 @@
 /* internal.h: what the files of the request's way call of each other.
  *
  *   client.c   connections and their heads    request.c  life, states, routing, order of phases
+ *   exchange.c what streams tell
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
  *   attempt.c  which target, and which next
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
@@ -57,6 +58,11 @@ void tg_request_break(struct tg_request *r, const char *error);
 /* Sets or clears the gateway's own timer of the request. */
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
+
+/* ---- exchange.c ---- */
+
+/* What a client's stream tells the gateway; stream->owner is the struct tg_request. */
+extern const struct tg_stream_events tg_exchange_events;
 
 /* ---- answer.c ---- */
 
