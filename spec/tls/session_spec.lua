@@ -42,7 +42,7 @@ describe("a TLS session", function()
 
   -- What `count` connections of one client say, one after the other.
   local function visits(count, ...)
-    local argv = { "-k", "-H", "Connection: close", ... }
+    local argv = { "-k", "--http1.1", "-H", "Connection: close", ... }
     for _ = 1, count do
       table.insert(argv, URL)
     end
