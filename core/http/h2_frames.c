@@ -9,6 +9,8 @@
 #include "observe/log.h"
 
 #define CONNECTION_WINDOW (128 * 1024)
+#define ACKS_MORE         4096 /* that may be owed at once: those of one read */
+#define FIRST_UNKNOWN     (NGHTTP2_CONTINUATION + 1)
 
 static struct tg_h2_stream *stream_at(nghttp2_session *session, int32_t id)
 {
@@ -277,6 +279,18 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
+/* Frames of no known type are left out (RFC 9113, 5.5), but nghttp2 tells of those alone that
+ * somebody wants to see. */
+static int on_unknown(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd,
+                      void *arg)
+{
+    (void)session;
+    (void)payload;
+    (void)hd;
+    (void)arg;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 /* ---- The session -------------------------------------------------------------------------------
  */
 
@@ -292,18 +306,23 @@ static void set_callbacks(nghttp2_session_callbacks *c)
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
     nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, on_unknown);
 }
 
 static void set_options(nghttp2_option *o, const struct tg_limits *limits)
 {
+    for (unsigned type = FIRST_UNKNOWN; type <= UINT8_MAX; type++) {
+        if (type != NGHTTP2_PRIORITY_UPDATE)
+            nghttp2_option_set_user_recv_extension_type(o, (uint8_t)type);
+    }
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
     nghttp2_option_set_no_closed_streams(o, 1);
     /* Frames of a header block as large as it may be, and some more. */
     nghttp2_option_set_max_continuations(o, limits->request_headers / 8192 + 8);
-    /* Ours counts, and says so; nghttp2's must not come before it. */
+    /* Our own counts say what is wrong; nghttp2's must not come before them. */
     nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX);
-    nghttp2_option_set_max_outbound_ack(o, limits->h2_control);
+    nghttp2_option_set_max_outbound_ack(o, limits->h2_control + ACKS_MORE);
 }
 
 /* What the client is told of us, in the first frames. */

@@ -30,6 +30,11 @@ local function curl(g, ...)
   return tls.curl(g, "-i", "--cacert", "main.pem", ...)
 end
 
+local function load(g, scheme)
+  return tls.run(g.dir, { "h2load", "-n", "2000", "-c", "2", "-m", "100",
+                          ("%s://127.0.0.1:%d"):format(scheme, g.port) }, 60)
+end
+
 describe("HTTP/2 over TLS", function()
   local g
 
@@ -82,9 +87,9 @@ describe("HTTP/2 over TLS", function()
   end)
 
   it("serves many streams at once", function()
-    local r = tls.run(g.dir, { "h2load", "-n", "2000", "-c", "2", "-m", "100", "https://127.0.0.1:" .. g.port }, 60)
+    local r = load(g, "https")
     assert.contains("2000 succeeded, 0 failed, 0 errored", r.out)
-    assert.contains("h2", r.out:match("Application protocol: (%S+)"))
+    assert.equal("h2", r.out:match("Application protocol: (%S+)"))
   end)
 end)
 
@@ -108,8 +113,7 @@ describe("HTTP/2 in clear", function()
     assert.contains("SETTINGS_MAX_CONCURRENT_STREAMS(0x03):128", n.out)
     assert.contains("SETTINGS_NO_RFC7540_PRIORITIES(0x09):1", n.out)
     assert.contains(":status: 200", n.out)
-    local l = tls.run(g.dir, { "h2load", "-n", "2000", "-c", "2", "-m", "100", "http://127.0.0.1:" .. g.port }, 60)
-    assert.contains("2000 succeeded, 0 failed, 0 errored", l.out)
+    assert.contains("2000 succeeded, 0 failed, 0 errored", load(g, "http").out)
     g:stop()
   end)
 

@@ -1,11 +1,11 @@
 --- A client for specs that speaks HTTP/2 frame by frame, as broken as the spec wants it.
 --
---   local c = h2.connect(g.port)                            -- preface and SETTINGS go, no more
---   c:headers(1, h2.get("/path"), { end_stream = true })    -- a frame; fields are { name, value } pairs
---   local r = c:response(1)                                 -- until the stream's end, or its reset
---   assert.equal("200", r.status)                           -- r.headers, r.body, r.trailers, r.infos, r.reset
---   c:frame("PING", 0, 0, "12345678")                       -- any frame, with any payload
---   local code = c:goaway()                                 -- waits for one; then c.stream:wait_end()
+--   local c = h2.connect(g.port)                         -- preface and SETTINGS go, no more
+--   c:headers(1, h2.get("/path"), { end_stream = true }) -- a frame; fields are { name, value } pairs
+--   local r = c:response(1)                              -- until the stream's end, or its reset
+--   assert.equal("200", r.status)                        -- r.headers, body, trailers, infos, reset
+--   c:frame("PING", 0, 0, "12345678")                    -- any frame, with any payload
+--   local code = c:goaway()                              -- waits for one; then c.stream:wait_end()
 --
 -- Field blocks go out as literals; what comes is decoded by nghttp2's own HPACK. SETTINGS are
 -- acknowledged, windows grow only as the spec says (`c:window(stream, bytes)`), frames of other streams
@@ -35,15 +35,15 @@ Connection.__index = Connection
 
 h2.PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-local TYPES = { [0] = "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY",
-                "WINDOW_UPDATE", "CONTINUATION", [16] = "PRIORITY_UPDATE" }
+local TYPES = { [0] = "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING",
+                "GOAWAY", "WINDOW_UPDATE", "CONTINUATION", [16] = "PRIORITY_UPDATE" }
 local NUMBERS = {}
 for number, name in pairs(TYPES) do
   NUMBERS[name] = number
 end
 
-local CODES = { [0] = "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
-                "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR",
+local CODES = { [0] = "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR",
+                "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR",
                 "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED" }
 
 local END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -58,7 +58,8 @@ function h2.number(value, bytes)
   return table.concat(out)
 end
 
-local function number_at(text, at, bytes)
+--- The number that `bytes` bytes of `text` from `at` on are.
+function h2.number_at(text, at, bytes)
   local value = 0
   for i = at, at + bytes - 1 do
     value = value * 256 + text:byte(i)
@@ -92,7 +93,9 @@ end
 
 --- The fields of a request; `more` is a list of further ones.
 function h2.fields(method, path, more)
-  local list = { { ":method", method }, { ":scheme", "http" }, { ":authority", "a.test" }, { ":path", path } }
+  local list = {
+    { ":method", method }, { ":scheme", "http" }, { ":authority", "a.test" }, { ":path", path },
+  }
   for _, field in ipairs(more or {}) do
     list[#list + 1] = field
   end
@@ -109,7 +112,8 @@ end
 
 --- The bytes of one frame.
 function h2.frame(kind, flags, stream, payload)
-  return h2.number(#payload, 3) .. string.char(NUMBERS[kind] or kind, flags) .. h2.number(stream, 4) .. payload
+  local head = h2.number(#payload, 3) .. string.char(NUMBERS[kind] or kind, flags)
+  return head .. h2.number(stream, 4) .. payload
 end
 
 --- Settings as a payload: { number = value, … }.
@@ -131,7 +135,8 @@ end
 -- @param where as for client.connect
 function h2.connect(where, options)
   options = options or {}
-  local c = setmetatable({ stream = client.connect(where), waiting = {}, inflater = new_inflater() }, Connection)
+  local c = { stream = client.connect(where), waiting = {}, inflater = new_inflater() }
+  setmetatable(c, Connection)
   if not options.bare then
     c.stream:send(h2.PREFACE .. h2.frame("SETTINGS", 0, 0, h2.settings(options.settings)))
   end
@@ -194,8 +199,9 @@ end
 
 local function read_frame(c, seconds)
   local head = c.stream:receive(9, seconds)
-  local frame = { kind = TYPES[head:byte(4)] or head:byte(4), flags = head:byte(5), stream = number_at(head, 6, 4) }
-  frame.payload = c.stream:receive(number_at(head, 1, 3), seconds)
+  local frame = { flags = head:byte(5), stream = h2.number_at(head, 6, 4) }
+  frame.kind = TYPES[head:byte(4)] or head:byte(4)
+  frame.payload = c.stream:receive(h2.number_at(head, 1, 3), seconds)
   if frame.kind == "HEADERS" then
     while not has(frame, END_HEADERS) do
       local more = read_frame(c, seconds)
@@ -205,13 +211,13 @@ local function read_frame(c, seconds)
     end
     frame.fields = decode(c, frame.payload)
   elseif frame.kind == "RST_STREAM" then
-    frame.code = CODES[number_at(frame.payload, 1, 4)]
+    frame.code = CODES[h2.number_at(frame.payload, 1, 4)]
   elseif frame.kind == "GOAWAY" then
-    frame.last, frame.code = number_at(frame.payload, 1, 4), CODES[number_at(frame.payload, 5, 4)]
+    frame.last, frame.code = h2.number_at(frame.payload, 1, 4), CODES[h2.number_at(frame.payload, 5, 4)]
   elseif frame.kind == "SETTINGS" and not has(frame, ACK) then
     c.settings = {}
     for at = 1, #frame.payload, 6 do
-      c.settings[number_at(frame.payload, at, 2)] = number_at(frame.payload, at + 2, 4)
+      c.settings[h2.number_at(frame.payload, at, 2)] = h2.number_at(frame.payload, at + 2, 4)
     end
     if not c.silent then
       c:frame("SETTINGS", ACK, 0)
@@ -283,6 +289,18 @@ function Connection:response(stream, seconds)
       return r
     end
   end
+end
+
+--- Reads DATA of a stream until `bytes` stand in it. @return what came
+function Connection:response_until(stream, bytes, seconds)
+  local body = ""
+  repeat
+    local frame = self:next(function(frame)
+      return frame.stream == stream and (frame.kind == "DATA" or frame.kind == "HEADERS")
+    end, seconds)
+    body = body .. (frame.kind == "DATA" and frame.payload or "")
+  until body:find(bytes, 1, true)
+  return body
 end
 
 return h2
