@@ -7,6 +7,7 @@
 #include "http/h2_stream.h"
 
 #include "observe/log.h"
+#include "observe/metrics.h"
 
 #define CONNECTION_WINDOW (128 * 1024)
 #define ACKS_MORE         4096 /* that may be owed at once: those of one read */
@@ -26,8 +27,8 @@ static bool open_block(struct tg_h2_stream *st)
     struct tg_h2_block *block = tg_arena_alloc(arena, sizeof(*block));
     if (block == NULL)
         return false;
-    tg_h2_block_init(block, arena, (uint32_t)st->limits->request_header_count,
-                     st->limits->request_headers);
+    tg_h2_block_init(block, arena, (uint32_t)tg_h2_stream_limits(st)->request_header_count,
+                     tg_h2_stream_limits(st)->request_headers);
     st->block = block;
     return true;
 }
@@ -88,17 +89,19 @@ static void malformed(struct tg_h2_stream *st, const char *why)
 {
     tg_log_kv(TG_LOG_DEBUG, "http", "malformed request", tg_log_str("reason", tg_str_c(why)),
               tg_log_u64("stream", (uint64_t)st->id));
+    tg_metric_inc(st->server->conn.worker->cells, TG_METRIC_H2_MALFORMED);
     if (tg_h2_server_count(st->server, TG_H2_FLOOD_RESETS))
         tg_h2_stream_break(st, TG_E_PROTOCOL, 0, NGHTTP2_PROTOCOL_ERROR);
 }
 
 static void read_request(struct tg_h2_stream *st, bool ended)
 {
-    struct tg_head_limits limits = {.fields = (uint32_t)st->limits->request_header_count,
-                                    .target = (size_t)st->limits->request_target,
-                                    .merge_slashes = st->begin.merge_slashes};
+    struct tg_head_limits limits = {.fields =
+                                        (uint32_t)tg_h2_stream_limits(st)->request_header_count,
+                                    .target = (size_t)tg_h2_stream_limits(st)->request_target,
+                                    .merge_slashes = st->merge_slashes};
     struct tg_h2_block *block = st->block;
-    struct tg_request_head *head = st->begin.head;
+    struct tg_request_head *head = st->head;
     struct tg_refusal refusal;
     st->block = NULL;
     st->in_done = ended;
@@ -108,7 +111,8 @@ static void read_request(struct tg_h2_stream *st, bool ended)
         malformed(st, refusal.reason);
         return;
     }
-    if (good && head->framing == TG_FRAMING_LENGTH && head->length > st->limits->request_body) {
+    if (good && head->framing == TG_FRAMING_LENGTH &&
+        head->length > tg_h2_stream_limits(st)->request_body) {
         tg_limit_hit(request_body);
         good = tg_head_refuse(&refusal, 413, "request body too large");
     }
@@ -351,7 +355,7 @@ enum tg_err tg_h2_frames_open(struct tg_h2_server *s)
     if (result == 0) {
         set_callbacks(callbacks);
         set_options(option, limits);
-        nghttp2_mem mem = *tg_h2_session_mem();
+        nghttp2_mem mem = tg_h2_region_mem(&s->region);
         result = nghttp2_session_server_new3(&s->session, callbacks, s, option, &mem);
     }
     nghttp2_session_callbacks_del(callbacks);

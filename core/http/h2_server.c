@@ -58,7 +58,7 @@ static void drop_session(struct tg_h2_server *s, enum tg_err err)
     s->heading = NULL;
     while (!tg_list_is_empty(&s->streams))
         tg_h2_stream_end(TG_LIST_ENTRY(s->streams.next, struct tg_h2_stream, link), err);
-    nghttp2_session_del(s->session);
+    tg_h2_region_release(&s->region);
     s->session = NULL;
     tg_task_cancel(&s->flush);
 }
@@ -267,7 +267,8 @@ static void settle(struct tg_h2_server *s)
 /* Too slow for the least rate since it waits. */
 static bool is_slow(const struct tg_h2_stream *st, uint64_t at)
 {
-    uint64_t rate = st->wait == TG_H2_WAIT_ANSWER ? st->limits->write_rate : st->limits->read_rate;
+    uint64_t rate = st->wait == TG_H2_WAIT_ANSWER ? tg_h2_stream_limits(st)->write_rate
+                                                  : tg_h2_stream_limits(st)->read_rate;
     uint64_t moved = tg_h2_stream_moved(st) - st->pace_bytes;
     return moved < rate * ((at - st->pace_at) / TG_USEC_PER_MSEC) / 1000;
 }
@@ -294,10 +295,11 @@ static void look_at(struct tg_h2_stream *st, uint64_t at)
     }
     if (wait == TG_H2_WAIT_NONE)
         return;
-    if (at - st->moved_at >= (body ? st->limits->read_timeout : st->limits->write_timeout)) {
+    if (at - st->moved_at >=
+        (body ? tg_h2_stream_limits(st)->read_timeout : tg_h2_stream_limits(st)->write_timeout)) {
         tg_limit_hit_id(body ? TG_LIMIT_ID_read_timeout : TG_LIMIT_ID_write_timeout);
         break_slow(st);
-    } else if (at - st->pace_at >= st->limits->rate_grace) {
+    } else if (at - st->pace_at >= tg_h2_stream_limits(st)->rate_grace) {
         if (is_slow(st, at)) {
             tg_limit_hit_id(body ? TG_LIMIT_ID_read_rate : TG_LIMIT_ID_write_rate);
             break_slow(st);
@@ -448,14 +450,15 @@ enum tg_err tg_h2_server_adopt(struct tg_h2_server *s, struct tg_conn *from, str
     *s = (struct tg_h2_server){.magic = SERVER_MAGIC, .events = events};
     tg_list_init(&s->streams);
     tg_list_init(&s->drained);
+    tg_h2_region_init(&s->region);
     tg_task_init(&s->flush, on_flush);
     enum tg_err err = tg_conn_adopt(&s->conn, from, &conn_handler);
-    if (err != TG_OK)
-        return err;
-    err = tg_h2_frames_open(s);
+    if (err == TG_OK)
+        err = tg_h2_frames_open(s);
     if (err != TG_OK) {
-        nghttp2_session_del(s->session);
+        tg_h2_region_release(&s->region);
         tg_conn_close(&s->conn);
+        s->magic = 0;
         return err;
     }
     s->since = s->heading_at = s->looked_at = s->flood_at = tg_h2_server_now(s);

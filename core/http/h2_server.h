@@ -81,6 +81,7 @@ struct tg_h2_server {
 
     /* private */
     nghttp2_session *session;
+    struct tg_h2_region region; /* its memory */
     struct tg_list streams;
     struct tg_list drained;       /* streams whose gateway waits to hear it */
     struct tg_h2_stream *heading; /* whose header block is coming; NULL: none */

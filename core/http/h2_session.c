@@ -39,6 +39,76 @@ const nghttp2_mem *tg_h2_session_mem(void)
     return &mem;
 }
 
+/* In front of each block of a region; keeps the alignment of malloc. */
+struct block {
+    _Alignas(16) struct tg_list link;
+};
+
+static void *region_alloc(size_t size, void *arg)
+{
+    struct tg_h2_region *region = arg;
+    struct block *b = tg_mem_alloc(TG_MEM_CONNECTION, sizeof(*b) + size);
+    if (b == NULL)
+        return NULL;
+    tg_list_push_back(&region->blocks, &b->link);
+    return b + 1;
+}
+
+static void region_free(void *p, void *arg)
+{
+    (void)arg;
+    if (p == NULL)
+        return;
+    struct block *b = (struct block *)p - 1;
+    tg_list_remove(&b->link);
+    tg_mem_free(TG_MEM_CONNECTION, b);
+}
+
+static void *region_zalloc(size_t count, size_t size, void *arg)
+{
+    size_t n;
+    if (__builtin_mul_overflow(count, size, &n))
+        return NULL;
+    void *p = region_alloc(n, arg);
+    if (p != NULL)
+        memset(p, 0, n);
+    return p;
+}
+
+static void *region_resize(void *p, size_t size, void *arg)
+{
+    struct tg_h2_region *region = arg;
+    if (p == NULL)
+        return region_alloc(size, arg);
+    struct block *b = (struct block *)p - 1;
+    tg_list_remove(&b->link);
+    struct block *moved = tg_mem_realloc(TG_MEM_CONNECTION, b, sizeof(*b) + size);
+    if (moved != NULL)
+        b = moved;
+    tg_list_init(&b->link);
+    tg_list_push_back(&region->blocks, &b->link);
+    return moved != NULL ? moved + 1 : NULL;
+}
+
+void tg_h2_region_init(struct tg_h2_region *region)
+{
+    tg_list_init(&region->blocks);
+}
+
+void tg_h2_region_release(struct tg_h2_region *region)
+{
+    while (!tg_list_is_empty(&region->blocks)) {
+        struct block *b = TG_LIST_ENTRY(region->blocks.next, struct block, link);
+        tg_list_remove(&b->link);
+        tg_mem_free(TG_MEM_CONNECTION, b);
+    }
+}
+
+nghttp2_mem tg_h2_region_mem(struct tg_h2_region *region)
+{
+    return (nghttp2_mem){region, region_alloc, region_free, region_zalloc, region_resize};
+}
+
 enum tg_err tg_h2_session_err(int code)
 {
     switch (code) {

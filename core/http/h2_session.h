@@ -11,12 +11,25 @@
 #define TG_HTTP_H2_SESSION_H
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "net/conn.h"
 
 #include <nghttp2/nghttp2.h>
 
 /* The allocator for nghttp2_session_server_new3() and its like. Static. */
 const nghttp2_mem *tg_h2_session_mem(void);
+
+/* All that one session has. It is given back whole, in place of nghttp2_session_del(), which frees
+ * blocks twice after some allocation failed (1.52, nghttp2_submit_data). Its address must stay. */
+struct tg_h2_region {
+    struct tg_list blocks;
+};
+
+void tg_h2_region_init(struct tg_h2_region *region);
+void tg_h2_region_release(struct tg_h2_region *region);
+
+/* The allocator that takes from `region`, which is borrowed. */
+nghttp2_mem tg_h2_region_mem(struct tg_h2_region *region);
 
 /* What an error of nghttp2 (negative) means here. */
 enum tg_err tg_h2_session_err(int code);

@@ -42,18 +42,20 @@ struct tg_h2_stream *tg_h2_stream_new(struct tg_h2_server *server, int32_t id)
     *st = (struct tg_h2_stream){.magic = TG_H2_STREAM_MAGIC, .id = id, .server = server};
     st->stream.ops = &tg_h2_stream_ops;
     st->stream.proven = server->requests > 0;
-    st->limits = server->events->limits(server);
-    st->body_max = st->limits->request_body;
+    st->body_max = tg_h2_stream_limits(st)->request_body;
     st->method = TG_METHOD_OTHER;
     tg_buf_init(&st->in, slab);
     tg_buf_init(&st->out, slab);
     tg_list_init(&st->drained);
     touch(st);
-    if (!server->events->begin(server, &st->stream, &st->begin)) {
+    struct tg_h2_begin begin;
+    if (!server->events->begin(server, &st->stream, &begin)) {
         tg_slab_return(slab, st, sizeof(*st));
         return NULL;
     }
-    st->stream.arena = st->begin.arena;
+    st->stream.arena = begin.arena;
+    st->head = begin.head;
+    st->merge_slashes = begin.merge_slashes;
     tg_list_push_back(&server->streams, &st->link);
     return st;
 }
@@ -170,7 +172,7 @@ void tg_h2_stream_take(struct tg_h2_stream *st, struct tg_str data)
     touch(st);
     st->stream.bytes_in += data.n;
     if (st->stream.bytes_in > st->body_max && !st->tunnel) {
-        if (st->stream.bytes_in > st->limits->request_body)
+        if (st->stream.bytes_in > tg_h2_stream_limits(st)->request_body)
             tg_limit_hit(request_body);
         give_back_connection(st, data.n);
         tg_h2_stream_break(st, TG_E_LIMIT, 413, NGHTTP2_CANCEL);

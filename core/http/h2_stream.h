@@ -25,10 +25,9 @@ struct tg_h2_stream {
     int32_t id;
     struct tg_stream stream;
     struct tg_h2_server *server;
-    const struct tg_limits *limits;
     struct tg_list link;                  /* in server->streams */
     struct tg_list drained;               /* in server->drained */
-    struct tg_h2_begin begin;             /* what the gateway gave for the request */
+    struct tg_request_head *head;         /* the gateway's; is parsed to here */
     struct tg_h2_block *block;            /* that is coming, then its trailers; in the arena */
     const struct tg_fields *trailers;     /* of the request; in the arena; NULL: none */
     struct tg_h2_trailers *last_trailers; /* of the answer, behind what waits; owned */
@@ -49,7 +48,10 @@ struct tg_h2_stream {
     bool deferred; /* nghttp2 waits for bytes */
     bool dead;     /* it is being reset */
     bool tunnel;
+    bool merge_slashes;
 };
+
+_Static_assert(sizeof(struct tg_h2_stream) <= 256, "a stream is a block of 256 bytes");
 
 extern const struct tg_stream_ops tg_h2_stream_ops;
 
@@ -88,6 +90,11 @@ bool tg_h2_server_count(struct tg_h2_server *s, enum tg_h2_flood kind);
 
 /* The client has seen that it is to go: what it opens from now on is not served. */
 void tg_h2_server_close_door(struct tg_h2_server *s);
+
+static inline const struct tg_limits *tg_h2_stream_limits(const struct tg_h2_stream *st)
+{
+    return st->server->events->limits(st->server);
+}
 
 static inline uint64_t tg_h2_server_now(const struct tg_h2_server *s)
 {
