@@ -174,23 +174,30 @@ static const struct tg_h2_server_events gw_events = {
 /* ---- Answering ---------------------------------------------------------------------------------
  */
 
+/* The exchange's stream, which must be there. */
+static TG_UNUSED struct tg_stream *stream_of(struct exchange *x)
+{
+    assert_non_null(x->stream);
+    return x->stream;
+}
+
 static TG_UNUSED void send_head(struct exchange *x, unsigned status, enum tg_framing framing,
                                 uint64_t length)
 {
     struct tg_response_head head = {
         .status = (uint16_t)status, .framing = framing, .length = length};
     tg_fields_init(&head.fields, &x->arena);
-    x->stream->ops->send_head(x->stream, &head);
+    stream_of(x)->ops->send_head(x->stream, &head);
 }
 
 static TG_UNUSED void send_body(struct exchange *x, const char *text)
 {
-    x->stream->ops->send_body(x->stream, tg_str_c(text));
+    stream_of(x)->ops->send_body(x->stream, tg_str_c(text));
 }
 
 static TG_UNUSED void send_end(struct exchange *x, const struct tg_fields *trailers)
 {
-    x->stream->ops->send_end(x->stream, trailers);
+    stream_of(x)->ops->send_end(x->stream, trailers);
     end_exchange(x);
 }
 
@@ -209,7 +216,7 @@ static TG_UNUSED void answer_ok(struct exchange *x)
 
 static TG_UNUSED void read_on(struct exchange *x)
 {
-    x->stream->ops->read_body(x->stream, true);
+    stream_of(x)->ops->read_body(x->stream, true);
 }
 
 /* ---- The client --------------------------------------------------------------------------------

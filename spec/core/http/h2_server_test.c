@@ -47,7 +47,7 @@ static void test_interim_heads_and_trailers(void **state)
     struct exchange *x = &gw.x[0];
     tg_fields_init(&fields, &x->arena);
     assert_int_equal(tg_fields_add(&fields, TG_STR("Link"), TG_STR("</a>")), TG_OK);
-    x->stream->ops->send_info(x->stream, 103, &fields);
+    stream_of(x)->ops->send_info(x->stream, 103, &fields);
     send_head(x, 200, TG_FRAMING_CHUNKED, 0);
     send_body(x, "body");
     tg_fields_init(&fields, &x->arena);
@@ -65,7 +65,7 @@ static void test_a_broken_answer_is_a_reset(void **state)
     send_head(&gw.x[0], 200, TG_FRAMING_LENGTH, 10);
     send_body(&gw.x[0], "half");
     talk();
-    struct tg_stream *stream = gw.x[0].stream;
+    struct tg_stream *stream = stream_of(&gw.x[0]);
     end_exchange(&gw.x[0]);
     stream->ops->abort(stream);
     assert_traces("GET /|idle|", "1:HEADERS 200|1:DATA 4|1:RESET INTERNAL_ERROR|");
@@ -80,7 +80,7 @@ static void test_an_answer_waits_for_the_window(void **state)
     nghttp2_session_set_local_window_size(peer.session, NGHTTP2_FLAG_NONE, 0, 65535);
     ask("GET", "/", NULL);
     talk();
-    struct tg_stream *stream = gw.x[0].stream;
+    struct tg_stream *stream = stream_of(&gw.x[0]);
     send_head(&gw.x[0], 200, TG_FRAMING_CHUNKED, 0);
     memset(block, 'x', sizeof(block));
     for (int i = 0; i < 3; i++)
@@ -144,7 +144,7 @@ static void test_a_body_that_nobody_reads_stops_at_its_window(void **state)
     read_on(&gw.x[0]);
     talk();
     assert_int_equal(body_left, 0);
-    assert_int_equal(gw.x[0].stream->bytes_in, 1000000);
+    assert_int_equal(stream_of(&gw.x[0])->bytes_in, 1000000);
     answer_ok(&gw.x[0]);
     forget();
 }
@@ -159,7 +159,7 @@ static void test_waiting_bodies_do_not_stop_the_others(void **state)
     act.request = read_on;
     post(1000, NGHTTP2_DATA_FLAG_EOF);
     talk();
-    assert_int_equal(gw.x[3].stream->bytes_in, 1000);
+    assert_int_equal(stream_of(&gw.x[3])->bytes_in, 1000);
 }
 
 static void test_a_body_that_is_too_large(void **state)
