@@ -561,6 +561,7 @@ static void build_listener_tls(lua_State *L, struct build *b, int table,
         .ticket_life = limits->ticket_life,
         .sessions = (uint32_t)limits->tls_sessions,
         .asks_plugins = listener->chains->phase[TG_PHASE_CERTIFICATE].n > 0,
+        .http2 = listener->http2,
     };
     struct tg_tls_problem why = {0};
     lua_getfield(L, table, "tls");
@@ -588,6 +589,7 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
         listeners[i].allow_connect = tg_reader_bool(L, table, "allow_connect");
         listeners[i].merge_slashes = tg_reader_bool(L, table, "merge_slashes");
         listeners[i].answer_options = tg_reader_bool(L, table, "answer_options");
+        listeners[i].http2 = tg_reader_bool(L, table, "http2");
         listeners[i].proxy_protocol = tg_reader_bool(L, table, "proxy_protocol");
         listeners[i].redirects = tg_reader_bool(L, table, "redirects");
         listeners[i].redirect_port = (uint16_t)tg_reader_count(L, table, "redirect_port", 443);

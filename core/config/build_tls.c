@@ -97,6 +97,7 @@ enum tg_err tg_build_tls_server(lua_State *L, int index, const struct tg_build_t
         .ticket_life = rest->ticket_life,
         .sessions = rest->sessions,
         .asks_plugins = rest->asks_plugins,
+        .http2 = rest->http2,
     };
     read_client_auth(L, index, &o);
     struct tg_tls_certificate *certificates =

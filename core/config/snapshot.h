@@ -184,6 +184,7 @@ struct tg_listener_conf {
     bool allow_connect;
     bool merge_slashes;         /* how paths are normalised: http/uri.h */
     bool answer_options;        /* OPTIONS that no route takes: Allow instead of 405 */
+    bool http2;                 /* spoken: by agreement (ALPN), or in clear by prior knowledge */
     bool proxy_protocol;        /* a PROXY header comes first, from trusted networks alone */
     bool redirects;             /* to https, all requests */
     uint16_t redirect_port;     /* of https there */

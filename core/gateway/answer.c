@@ -260,7 +260,8 @@ void tg_answer_trace(struct tg_request *r)
 {
     struct tg_fmt f;
     tg_fmt_init_arena(&f, &r->arena, 512);
-    tg_fmt_printf(&f, "TRACE %.*s HTTP/1.%u\r\n", TG_STR_ARG(r->in.target), r->in.minor);
+    tg_fmt_printf(&f, "TRACE %.*s HTTP/%.*s\r\n", TG_STR_ARG(r->in.target),
+                  TG_STR_ARG(tg_request_head_version(&r->in)));
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
         if (field->id == TG_FIELD_AUTHORIZATION || field->id == TG_FIELD_COOKIE ||

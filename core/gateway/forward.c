@@ -222,7 +222,8 @@ static void emit_max_forwards(struct tg_request *r, struct out *out)
 static void emit_via(struct tg_request *r, struct out *out)
 {
     struct tg_fmt *f = begin(out, TG_FIELD_VIA, TG_STR("Via"));
-    tg_fmt_add(f, r->in.minor == 0 ? TG_STR("1.0 ") : TG_STR("1.1 "));
+    tg_fmt_add(f, tg_request_head_version(&r->in));
+    tg_fmt_add(f, r->in.major == 2 ? TG_STR(".0 ") : TG_STR(" "));
     tg_fmt_add(f, r->snapshot->settings.server_name);
     end(out);
 }

@@ -1,6 +1,7 @@
 /* internal.h: what the files of the request's way call of each other.
  *
  *   client.c   connections and their heads    request.c  life, states, routing, order of phases
+ *   exchange.c what streams tell
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
  *   attempt.c  which target, and which next
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
@@ -60,7 +61,10 @@ void tg_request_break(struct tg_request *r, const char *error);
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
 
-/* ---- client.c ---- */
+/* ---- exchange.c ---- */
+
+/* What a client's stream tells the gateway; stream->owner is the struct tg_request. */
+extern const struct tg_stream_events tg_exchange_events;
 
 /* Bytes and end of the client's body, decoded: for the plugin that waits, else for the origin. */
 void tg_request_take_body(struct tg_request *r, struct tg_str data);

@@ -327,6 +327,14 @@ static void await_head(struct tg_h1_server *s)
     tg_h1_server_settle(s);
 }
 
+/* RFC 9113, 3.4: what a client of HTTP/2 sends first looks like a head, so that it is seen here. */
+static bool is_preface(const struct tg_h1_server *s)
+{
+    static const struct tg_str head = {"PRI * HTTP/2.0\r\n\r\n", 18};
+    return s->requests == 0 && s->scan.start == 0 && s->events->preface != NULL &&
+           tg_str_eq(tg_str(tg_inbuf_at(&s->in), s->scan.at), head);
+}
+
 static void read_head(struct tg_h1_server *s)
 {
     const char *why = NULL;
@@ -340,6 +348,8 @@ static void read_head(struct tg_h1_server *s)
     case TG_SCAN_DONE:
         break;
     }
+    if (TG_UNLIKELY(is_preface(s)) && s->events->preface(s))
+        return;
     if (s->scan.at > s->limits->request_headers) {
         tg_limit_hit(request_headers);
         refuse_head(s, 431, "request head too large");
@@ -682,6 +692,17 @@ enum tg_err tg_h1_server_adopt(struct tg_h1_server *server, struct tg_conn *from
 {
     prepare(server, events);
     return begin(server, tg_conn_adopt(&server->conn, from, &conn_handler));
+}
+
+enum tg_err tg_h1_server_leave(struct tg_h1_server *server, struct tg_conn *conn,
+                               struct tg_inbuf *in)
+{
+    *in = server->in;
+    server->in = (struct tg_inbuf){0};
+    tg_task_cancel(&server->soon);
+    server->magic = 0;
+    server->state = TG_H1_SERVER_CLOSED;
+    return tg_conn_adopt(conn, &server->conn, &conn_handler);
 }
 
 void tg_h1_server_drain(struct tg_h1_server *server)

@@ -238,16 +238,17 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     return set == NULL || use_set(tls, set) ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
 }
 
-/* We speak HTTP/1.1. Who offers other things alone is told so (RFC 7301, 3.2); who offers nothing
- * gets it all the same. Where HTTP/2 comes in, this is the place that picks it. */
+/* HTTP/2 where the listener speaks it and the client too, else HTTP/1.1. Who offers other things
+ * alone is told so (RFC 7301, 3.2); who offers nothing gets HTTP/1.1 all the same. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in,
                    unsigned in_n, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char both[] = "\x02h2\x08http/1.1";
+    const struct tls *tls = SSL_get_app_data(ssl);
+    unsigned skipped = tls->context->http2 ? 0 : 3;
     unsigned char *chosen;
-    (void)ssl;
     (void)arg;
-    if (SSL_select_next_proto(&chosen, n, ours, sizeof(ours) - 1, in, in_n) !=
+    if (SSL_select_next_proto(&chosen, n, both + skipped, sizeof(both) - 1 - skipped, in, in_n) !=
         OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;

@@ -413,6 +413,7 @@ enum tg_err tg_tls_server_new(const struct tg_tls_server_options *options,
     context->ticket_life = options->ticket_life;
     context->fingerprint = options->fingerprint;
     context->asks_plugins = options->asks_plugins;
+    context->http2 = options->http2;
     enum tg_err err = build_server(context, options, &claims, why);
     free_claims(&claims);
     if (err != TG_OK)

@@ -44,6 +44,7 @@ struct tg_tls_server_options {
     uint32_t sessions;    /* kept for clients without tickets */
     bool fingerprint;     /* JA4 is computed */
     bool asks_plugins;    /* the certificate phase runs */
+    bool http2;           /* is offered beside HTTP/1.1 */
 };
 
 struct tg_tls_client_options {

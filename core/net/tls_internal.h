@@ -26,6 +26,7 @@ struct tg_tls_context {
     uint64_t ticket_life;
     bool fingerprint;
     bool asks_plugins;
+    bool http2;
 
     /* of a client */
     uint64_t id;

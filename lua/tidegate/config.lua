@@ -43,7 +43,7 @@
 --               responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
---               redirect_port, hsts, chain }
+--               redirect_port, hsts, http2, chain }
 --   services  { name, path or nil, builtin, targets = { { address, weight }… },
 --               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }

@@ -132,6 +132,8 @@ local tags = S.list(S.string { min = 1, max = 128 }, { max = 64, unique = true }
 objects.listener = S.record {
   address = listen_address:doc "where to listen: ADDRESS:PORT or unix:PATH",
   tls = tls.listener:optional():doc "speak TLS; without it, clear text",
+  http2 = S.bool():optional()
+    :doc "speak HTTP/2 with those who ask for it: with tls unless false, in clear text only if true",
   proxy_protocol = S.bool():default(false)
     :doc "every connection begins with a PROXY header, from a trusted network",
   redirect = S.enum { "https" }:optional():doc "answer every request with a redirect to https",

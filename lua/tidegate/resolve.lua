@@ -519,6 +519,7 @@ function resolve:listeners()
       redirect_port = value.redirect and value.redirect_port, hsts = tls.hsts_text(value.hsts),
       allow_trace = value.allow_trace, allow_connect = value.allow_connect,
       merge_slashes = value.merge_slashes, answer_options = value.answer_options,
+      http2 = value.http2 or (value.http2 == nil and value.tls ~= nil),
       chain = chain_index(self, { global, value.plugins }, BEFORE_ROUTING), plugins = value.plugins,
     }
   end
