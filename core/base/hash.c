@@ -43,6 +43,23 @@ static inline void absorb(struct state *s, uint64_t word)
     s->v0 ^= word;
 }
 
+/* The last n % 8 of `n` bytes, zeroes above them. A loop over single bytes would take as long as
+ * the hash of a short key. */
+static inline uint64_t tail_of(const unsigned char *p, size_t n)
+{
+    size_t rest = n & 7;
+    uint64_t word = 0;
+    if (rest == 0)
+        return 0;
+    if (n >= 8) {
+        memcpy(&word, p + n - 8, 8);
+        return word >> (64 - 8 * rest);
+    }
+    for (size_t i = 0; i < rest; i++)
+        word |= (uint64_t)p[i] << (8 * i);
+    return word;
+}
+
 /* The state after all bytes, before it is finished. */
 static inline struct state absorb_all(struct tg_hash_key key, const void *data, size_t n,
                                       uint64_t variant)
@@ -54,16 +71,12 @@ static inline struct state absorb_all(struct tg_hash_key key, const void *data, 
         key.k0 ^ UINT64_C(0x6c7967656e657261),
         key.k1 ^ UINT64_C(0x7465646279746573),
     };
-    uint64_t last = (uint64_t)n << 56;
-    size_t whole = n & ~(size_t)7;
-    for (size_t i = 0; i < whole; i += 8) {
+    for (size_t i = 0; i + 8 <= n; i += 8) {
         uint64_t word;
         memcpy(&word, p + i, 8); /* little endian, as all targets are */
         absorb(&s, word);
     }
-    for (size_t i = whole; i < n; i++)
-        last |= (uint64_t)p[i] << (8 * (i - whole));
-    absorb(&s, last);
+    absorb(&s, tail_of(p, n) | (uint64_t)n << 56);
     return s;
 }
 
