@@ -9,6 +9,7 @@
  * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
  */
 #include "base/banned.h"
+#include "gateway/consumer.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
@@ -349,7 +350,7 @@ static void lease(struct tg_request *r, bool fresh)
         .conf = &r->service->policy.pool,
         .origin = r->out.target_set ? NULL : r->try.origin,
         .waiter = &r->waiter,
-        .priority = r->route->queue_priority,
+        .priority = tg_request_queue_priority(r),
         .request = tg_str(r->id, sizeof(r->id)),
         .route = r->route->name,
     };

@@ -330,6 +330,11 @@ static void route(struct tg_request *r)
 
 static void after_access(struct tg_request *r)
 {
+    const char *full = tg_overload_settle(r);
+    if (full != NULL) {
+        tg_answer_overload(r, full);
+        return;
+    }
     if (r->route->chooses_late && !r->service_set)
         tg_shape_choose(r);
     if (r->route->redirect != NULL)

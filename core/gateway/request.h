@@ -318,9 +318,10 @@ struct tg_request {
     bool is_websocket;   /* such a tunnel of WebSocket frames, inspected or not */
     bool let_in;         /* counted by overload.h: among all in flight, */
     bool adaptive;       /* among those of the adaptive bound */
-    bool aborted;        /* the client did not get the whole answer */
-    bool abort_wanted;   /* tg_request_abort() was called */
-    const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
+    enum tg_importance admitted_as;
+    bool aborted;      /* the client did not get the whole answer */
+    bool abort_wanted; /* tg_request_abort() was called */
+    const char *error; /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
     uint64_t head_sent_at;
     uint64_t bytes_sent;     /* of the response body, to the client */
     uint64_t bytes_received; /* of the request body */
