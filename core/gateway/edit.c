@@ -304,6 +304,8 @@ static bool is_too_large(struct tg_request *r, uint64_t max)
     b->max = TG_MIN(max, r->snapshot->settings.limits.plugin_body);
     bool told = r->in.framing == TG_FRAMING_LENGTH && r->unpack == NULL;
     b->too_large = told ? r->in.length > b->max : b->buf.size > b->max;
+    if (b->too_large && b->max == r->snapshot->settings.limits.plugin_body)
+        tg_limit_hit(plugin_body);
     return b->too_large;
 }
 

@@ -6,6 +6,7 @@
 #include "gateway/client.h"
 #include "gateway/consumer.h"
 #include "gateway/gate.h"
+#include "gateway/vm_set.h"
 #include "observe/metrics.h"
 
 #define TICK         (100 * TG_USEC_PER_MSEC)
@@ -94,6 +95,7 @@ static void measure_lag(struct tg_gate *gate, uint64_t now)
     uint64_t late = now > o->due ? now - o->due : 0;
     o->lag = TG_MIN(late, o->lagged);
     o->lagged = late;
+    tg_limit_note(loop_lag, o->lag);
     tg_metric_set(gate->worker->cells, TG_METRIC_LOOP_LAG, late);
     tg_metric_record(gate->worker->cells, TG_METRIC_HISTOGRAM_LOOP_LAG, late);
     if (o->lag > settings_of(gate)->limits.loop_lag) {
@@ -105,6 +107,18 @@ static void measure_lag(struct tg_gate *gate, uint64_t now)
     }
 }
 
+/* How full the VMs of this worker are: of the fullest. */
+static void note_heaps(const struct tg_vm_set *set)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++) {
+        const struct tg_vm_entry *entry = set->entries[i];
+        if (entry != NULL && entry->vm != NULL)
+            most = TG_MAX(most, (uint64_t)tg_alloc_used(tg_vm_alloc(entry->vm)));
+    }
+    tg_limit_note(plugin_heap, most);
+}
+
 static void on_tick(struct tg_timer *timer)
 {
     struct tg_overload *o = TG_CONTAINER_OF(timer, struct tg_overload, tick);
@@ -113,6 +127,7 @@ static void on_tick(struct tg_timer *timer)
     enum tg_pressure level = TG_PRESSURE_NONE;
     if (gate->snapshot != NULL) {
         measure_lag(gate, now);
+        note_heaps(gate->vms);
         measure_memory(gate, now);
         level = tg_overload_level(gate);
         if (level >= TG_PRESSURE_SHRINK)

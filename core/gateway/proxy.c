@@ -41,6 +41,8 @@ static void log_failure(struct tg_request *r, enum tg_err err, const char *reaso
 static void answer_failure(struct tg_request *r, enum tg_err err)
 {
     if (err == TG_E_TIMEOUT) {
+        if (tg_request_now(r) >= r->deadline)
+            tg_limit_hit(request_deadline);
         tg_answer_error(
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;

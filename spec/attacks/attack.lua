@@ -101,8 +101,8 @@ end
 
 local POST = "POST /echo HTTP/1.1\r\nHost: a\r\n"
 local MILLION = 1000000
-local BATCH = 100 -- requests in one piece
-local UNANSWERED = 400 -- requests of a connection that have no answer yet, at most
+local BATCH = 50 -- requests in one piece
+local UNANSWERED = 100 -- requests of a connection that have no answer yet, at most
 local client_number = 0
 
 -- Requests of as many clients, none of which has been here before.
