@@ -6,6 +6,7 @@
 #include "gateway/client.h"
 #include "gateway/consumer.h"
 #include "gateway/gate.h"
+#include "gateway/internal.h"
 #include "gateway/vm_set.h"
 #include "observe/metrics.h"
 
@@ -138,6 +139,8 @@ static void on_tick(struct tg_timer *timer)
             tg_pool_close_idle(gate->pool);
             tg_clients_relieve(gate, now);
         }
+        if (level >= TG_PRESSURE_WAIT)
+            tg_requests_relieve(gate, now);
         if (level < TG_PRESSURE_WAIT)
             tg_acceptors_resume(gate);
     }
