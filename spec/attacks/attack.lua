@@ -260,8 +260,8 @@ local function step_all(set, kind, at, result)
 end
 
 --- Runs one attack.
--- @param options name, port, gateway (pid), seconds, size, and reach: seconds after which an attack with a goal
--- gives it up; without it `seconds` is all
+-- @param options name, port, gateway (pid), seconds, size, and reach: seconds after which an attack with a
+-- goal gives it up; without it `seconds` is all
 function attack.run(options)
   local kind = attack.LIST[options.name]
   local bound = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -274,7 +274,8 @@ function attack.run(options)
   local at, turn = began, began
   local function goes_on()
     if at - began < options.seconds then return true end
-    return options.reach and kind.goal and result.answered < kind.goal and at - began < options.reach
+    local short = kind.goal and result.answered < kind.goal
+    return short and options.reach and at - began < options.reach
   end
   while goes_on() do
     if at >= turn then
