@@ -76,10 +76,10 @@ static void what_was_read_stays(void **state)
     (void)state;
     write_file("a", "one");
     assert_text("one", get(sources, TG_SOURCE_FILE, path_of("a"), false));
-    assert_false(tg_sources_are_stale(sources));
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_ALL));
     write_file("a", "two");
     assert_text("one", get(sources, TG_SOURCE_FILE, path_of("a"), false));
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
 }
 
 static void what_was_not_there_stays_away(void **state)
@@ -91,7 +91,7 @@ static void what_was_not_there_stays_away(void **state)
     assert_string_equal("No such file or directory", item->text.p);
     write_file("late", "x");
     assert_true(get(sources, TG_SOURCE_FILE, path_of("late"), false)->absent);
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
 }
 
 static void sealed_ones_read_nothing(void **state)
@@ -115,9 +115,9 @@ static void environment_and_lists_are_noted(void **state)
     const struct tg_source_item *list = get(sources, TG_SOURCE_GLOB, path_of("*.lua"), false);
     assert_string_equal(path_of("x.lua"), list->text.p);
     assert_int_equal(strlen(list->text.p) + 1, list->text.n);
-    assert_false(tg_sources_are_stale(sources));
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_ALL));
     unsetenv("SOURCES_TEST");
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
 }
 
 static void only_regular_files_are_read(void **state)
