@@ -47,8 +47,8 @@ static void find_sources(struct tg_candidate *c, const struct tg_revisions *revi
 {
     const struct tg_revision *to = NULL;
     if (c->order.kind == TG_ORDER_CERTIFICATES) {
-        enum tg_err err = tg_sources_renew(tg_revisions_newest(revisions)->sources, TG_SOURCES_PEM,
-                                           &c->sources);
+        enum tg_err err =
+            tg_sources_renew(tg_revisions_newest(revisions)->sources, TG_SOURCES_PEM, &c->sources);
         if (err != TG_OK)
             tg_candidate_refuse(c, err, tg_err_text(err));
         return;

@@ -92,8 +92,8 @@ static struct thing **bucket_of(struct tg_sources *sources, struct tg_str name)
 static bool is_pem(const struct tg_source_item *source)
 {
     static const char mark[] = "-----BEGIN ";
-    struct tg_str end = tg_str_sub(source->name, source->name.n - TG_MIN(source->name.n, 4u),
-                                   source->name.n);
+    struct tg_str end =
+        tg_str_sub(source->name, source->name.n - TG_MIN(source->name.n, 4u), source->name.n);
 
     return source->kind == TG_SOURCE_FILE && !source->absent && source->text.n > 0 &&
            !tg_str_eq(end, TG_STR(".lua")) &&
