@@ -278,8 +278,29 @@ static int on_kept_session(SSL *ssl, SSL_SESSION *session)
     return 0; /* the reference stays the cache's */
 }
 
-void tg_tls_hook_server(SSL_CTX *ctx, const struct tg_tls_context *context)
+/* The OCSP response of the certificate that is shown, if there is one now. */
+static int on_status(SSL *ssl, void *arg)
 {
+    struct tg_tls_context *context = arg;
+    const X509 *shown = SSL_get_certificate(ssl);
+    size_t n = 0;
+    for (uint32_t i = 0; shown != NULL && i < context->leaf_count; i++) {
+        struct tg_tls_leaf *leaf = &context->leaves[i];
+        if (!leaf->staples || X509_cmp(leaf->cert, shown) != 0)
+            continue;
+        unsigned char *copy = tg_tls_leaf_copy(leaf, &n);
+        if (copy == NULL)
+            break;
+        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)n); /* takes it over */
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+void tg_tls_hook_server(SSL_CTX *ctx, struct tg_tls_context *context)
+{
+    SSL_CTX_set_tlsext_status_cb(ctx, on_status);
+    SSL_CTX_set_tlsext_status_arg(ctx, context);
     SSL_CTX_sess_set_new_cb(ctx, on_kept_session);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
