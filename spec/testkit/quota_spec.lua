@@ -186,7 +186,8 @@ local S = require "tidegate.schema"
 local tg = require "tidegate"
 local P = { name = "answering", version = "1.0.0", api = 1, stage = "traffic", needs = { limit = "1MiB" },
   schema = S.record { prepared = S.bool() }, metrics = {
-    limited = { type = "counter", labels = { "mode", "limit" } }, other = { type = "counter", labels = { "limit" } } } }
+    limited = { type = "counter", labels = { "mode", "limit" } },
+    other = { type = "counter", labels = { "limit" } } } }
 function P.configure(conf)
   local quota = tg.limit.quota %s
   if conf.prepared then quota:instead_of "access" end
@@ -206,7 +207,8 @@ return P]]
     local way = prepared and ", prepared" or ", from Lua"
 
     local function start(options, key)
-      return t.plugin(t.source(ANSWERING:format(QUOTA:format(options, key or "all"))), { prepared = prepared })
+      local source = ANSWERING:format(QUOTA:format(options, key or "all"))
+      return t.plugin(t.source(source), { prepared = prepared })
     end
 
     it("says what it was told" .. way, function()
@@ -242,7 +244,7 @@ return P]]
   it("says what was misused", function()
     for options, message in pairs {
       ["{ status = 200 }"] = "refusal.status: expected 400 to 599",
-      ["{ counter = 'none' }"] = "refusal.counter: expected a declared counter with the labels limit and mode",
+      ["{ counter = 'none' }"] = "refusal.counter: expected a declared counter with the labels",
       ["{ counter = 'other' }"] = "refusal.counter: expected a declared counter",
       ["{ field = 'a b' }"] = "refusal.field: a key is letters",
       ["{ message = ('x'):rep(1001) }"] = "refusal.message: at most 1000 bytes",
