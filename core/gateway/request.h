@@ -320,7 +320,7 @@ struct tg_request {
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
-    uint64_t last_byte; /* us: in a tunnel */
+    uint64_t last_byte;    /* us: in a tunnel */
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
     bool clock_on;
