@@ -31,6 +31,7 @@
 #define TG_GATEWAY_REQUEST_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "config/snapshot.h"
 #include "event/worker.h"
 #include "http/message.h"
@@ -290,10 +291,10 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
+    bool retrying;               /* it holds a place in the budget of the service */
     uint32_t target;             /* index in service->targets of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_try try;    /* the attempt, as the origin is told of it */
-    bool retrying;        /* it holds a place in the budget of the service */
     struct tg_buf replay; /* what went of the client's body, for a repetition */
     bool replayable;      /* all that went is there */
     bool out_ended;       /* the request went out whole */
@@ -339,10 +340,10 @@ struct tg_request {
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
-    bool clock_on;
-    uint64_t last_byte; /* us: in a tunnel */
+    uint64_t last_byte;    /* us: in a tunnel */
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
+    bool clock_on;
     bool timer_on;
     bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
@@ -391,6 +392,12 @@ enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */
 enum tg_err tg_request_set_status(struct tg_request *r, unsigned status) TG_MUST_USE;
+
+/* Adds a member to the access record: what is written to `j` between these two, into `f`, is the
+ * value of `key` (letters, digits and "_"). TG_E_LIMIT: plugins have added too much; TG_E_NOMEM. */
+void tg_request_begin_log_field(struct tg_request *r, struct tg_str key, struct tg_fmt *f,
+                                struct tg_json *j);
+enum tg_err tg_request_end_log_field(struct tg_request *r, const struct tg_fmt *f) TG_MUST_USE;
 
 /* Sets, adds or removes a field of what goes to the origin; errors as above. Slices are copied. */
 enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,
