@@ -38,6 +38,7 @@
 #include "script/marshal.h"
 #include "script/run.h"
 #include "upstream/pool.h"
+#include "upstream/roster.h"
 #include "upstream/try.h"
 
 struct tg_consumer;
@@ -290,8 +291,9 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
-    uint32_t target;             /* index in service->targets of the attempt */
+    uint32_t target;             /* index in the balancer of the attempt */
     struct tg_pool_waiter waiter;
+    struct tg_roster_waiter name_waiter; /* for the first answer about the service's names */
     struct tg_try try;    /* the attempt, as the origin is told of it */
     bool retrying;        /* it holds a place in the budget of the service */
     struct tg_buf replay; /* what went of the client's body, for a repetition */

@@ -50,6 +50,7 @@ struct tg_harness {
     struct tg_gate_observer observer;
     struct tg_pool_dialer dialer;
     struct tg_checker *checker;
+    struct tg_checks checks;
     struct tg_log_tap tap;
     const struct tg_harness_events *events;
     void *arg;
@@ -348,7 +349,7 @@ enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *sna
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
     if (err == TG_OK) {
         tg_clients_fit(&harness->gate);
-        tg_checks_follow(harness->checker, snapshot);
+        tg_checks_follow(&harness->checks, snapshot);
     }
     leave();
     return err;
@@ -501,6 +502,8 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
         tg_harness_free(&h);
         return TG_E_NOMEM;
     }
+    h->checks = (struct tg_checks){&h->worker, h->gateway.registry, h->checker, NULL,
+                                   h->gate.resolver, NULL, NULL};
     *out = h;
     return TG_OK;
 }
@@ -512,6 +515,7 @@ void tg_harness_free(struct tg_harness **harness)
         return;
     *harness = NULL;
     enter(h);
+    tg_checks_release(&h->checks);
     tg_checker_free(&h->checker);
     tg_gate_stop(&h->gate);
     tg_assert(run_rounds(h) == TG_OK);

@@ -545,7 +545,7 @@ static int harness_targets(lua_State *L)
     const struct tg_gate *gate = tg_harness_gate(check_harness(L));
     const struct tg_service_conf *service = check_service(L, gate);
     uint64_t now = tg_harness_clock(check_harness(L))->mono;
-    tg_services_push_targets(L, now, service, gate->vms->targets->balances[service->index]);
+    tg_services_push_targets(L, now, gate->vms->targets->balances[service->index]);
     return 1;
 }
 

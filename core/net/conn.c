@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CONN_MAGIC  0xc0ffee01u
@@ -199,10 +200,19 @@ enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
     return TG_OK;
 }
 
+/* Of a unix socket: that there is none, or that its backlog is full, is what a port would refuse. */
+static enum tg_err err_of_socket(int error)
+{
+    return error == ENOENT || error == EAGAIN ? TG_E_REFUSED : tg_err_from_errno(error);
+}
+
 enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
                             const struct tg_addr *addr, const struct tg_conn_handler *handler)
 {
     int on = 1;
+    struct sockaddr_un room;
+    socklen_t len;
+    const struct sockaddr *to = tg_addr_sockaddr(addr, &room, &len);
     int fd = socket(addr->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return tg_err_from_errno(errno);
@@ -210,8 +220,8 @@ enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
     if (err != TG_OK)
         return err;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(fd, &addr->u.any, addr->len) != 0 && errno != EINPROGRESS) {
-        err = tg_err_from_errno(errno);
+    if (connect(fd, to, len) != 0 && errno != EINPROGRESS) {
+        err = tg_addr_is_unix(addr) ? err_of_socket(errno) : tg_err_from_errno(errno);
         tg_conn_close(conn);
         return err;
     }
