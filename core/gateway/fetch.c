@@ -331,8 +331,8 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
                       tg_loop_now(loop_of(fetch)));
     }
     bool in_time = tg_loop_now(loop_of(fetch)) < fetch->deadline;
-    bool another = !fetch->connected && in_time &&
-                   fetch->attempts < TG_MIN(count_of(fetch), TG_TRIES_MAX);
+    bool another =
+        !fetch->connected && in_time && fetch->attempts < TG_MIN(count_of(fetch), TG_TRIES_MAX);
     if (stale)
         err = connect_next(fetch, true);
     else if (another)

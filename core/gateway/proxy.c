@@ -365,8 +365,9 @@ static void lease(struct tg_request *r, bool fresh)
     char room[TG_PROXY_HEADER_MAX];
     const struct tg_balance_target own = {.addr = r->upstream.addr};
     bool set = r->out.target_set;
-    tg_target_dress(r->service, r->try.balance, set ? &own : tg_target_at(r->try.balance, r->target),
-                    &r->client, &r->listener->addr, &target, room);
+    tg_target_dress(r->service, r->try.balance,
+                    set ? &own : tg_target_at(r->try.balance, r->target), &r->client,
+                    &r->listener->addr, &target, room);
     target.passing = target.passing || set;
     enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)

@@ -3,7 +3,8 @@
  *
  * Balancers belong to a snapshot in a worker (struct tg_targets, held by its VMs' set); what they
  * know of origins is the process's (upstream/origin.h). Where targets are names, a roster
- * (upstream/roster.h) makes another balancer when what they stand for changes. Threads: the worker's.
+ * (upstream/roster.h) makes another balancer when what they stand for changes. Threads: the
+ * worker's.
  */
 #ifndef TG_GATEWAY_TARGET_H
 #define TG_GATEWAY_TARGET_H
@@ -47,7 +48,8 @@ void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *
 struct tg_targets *tg_targets_ref(struct tg_targets *targets);
 void tg_targets_unref(struct tg_targets **targets);
 
-/* Target `index`; NULL, which is the built-in echo origin, has one. Valid as long as the balancer. */
+/* Target `index`; NULL, which is the built-in echo origin, has one. Valid as long as the balancer.
+ */
 const struct tg_balance_target *tg_target_at(const struct tg_balance *balance, uint32_t index);
 
 /* True when a kept connection failed before a byte of an answer came: the origin had closed it, and

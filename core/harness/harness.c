@@ -502,8 +502,8 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
         tg_harness_free(&h);
         return TG_E_NOMEM;
     }
-    h->checks = (struct tg_checks){&h->worker, h->gateway.registry, h->checker, NULL,
-                                   h->gate.resolver, NULL, NULL};
+    h->checks = (struct tg_checks){
+        &h->worker, h->gateway.registry, h->checker, NULL, h->gate.resolver, NULL, NULL};
     *out = h;
     return TG_OK;
 }

@@ -1,10 +1,10 @@
 /* addr.h: socket addresses and networks.
  *
- * An address is an IPv4 or IPv6 endpoint in the form the kernel takes, or a unix socket by its path,
- * which stands in it as a number: paths come from configurations, are few, and are kept for the life
- * of the process. IPv4-mapped IPv6 addresses
- * (RFC 4291, 2.5.5.2) are turned into IPv4 on the way in, so one client has one spelling.
- * Plain values: copied freely, nothing to release. Text forms follow RFC 5952 for IPv6.
+ * An address is an IPv4 or IPv6 endpoint in the form the kernel takes, or a unix socket by its
+ * path, which stands in it as a number: paths come from configurations, are few, and are kept for
+ * the life of the process. IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2) are turned into IPv4 on
+ * the way in, so one client has one spelling. Plain values: copied freely, nothing to release. Text
+ * forms follow RFC 5952 for IPv6.
  */
 #ifndef TG_NET_ADDR_H
 #define TG_NET_ADDR_H
@@ -38,7 +38,8 @@ struct tg_cidr {
 /* Bytes that the kernel has for the path of a unix socket. */
 #define TG_ADDR_PATH_MAX 107u
 
-/* Room for "unix:" with a path, or "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", and a NUL.
+/* Room for "unix:" with a path, or "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", and a
+ * NUL.
  */
 #define TG_ADDR_TEXT_MAX 128
 
@@ -66,14 +67,15 @@ const struct sockaddr *tg_addr_sockaddr(const struct tg_addr *addr, struct socka
 /* From what accept() or getpeername() gave. */
 void tg_addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct tg_addr *out);
 
-/* Writes "ip:port", "[ip]:port" or "unix:path" / the bare IP (empty for a unix socket); returns the slice of `room`, terminated. */
+/* Writes "ip:port", "[ip]:port" or "unix:path" / the bare IP (empty for a unix socket); returns the
+ * slice of `room`, terminated. */
 struct tg_str tg_addr_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX]);
 struct tg_str tg_addr_ip_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MAX]);
 
 uint16_t tg_addr_port(const struct tg_addr *addr);
 
-/* The 4 or 16 bytes of the IP address, borrowed from `addr`; `*size` tells how many: 0 for none, and
- * for a unix socket. */
+/* The 4 or 16 bytes of the IP address, borrowed from `addr`; `*size` tells how many: 0 for none,
+ * and for a unix socket. */
 const unsigned char *tg_addr_ip_bytes(const struct tg_addr *addr, size_t *size);
 
 bool tg_addr_eq(const struct tg_addr *a, const struct tg_addr *b);

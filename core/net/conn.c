@@ -200,7 +200,8 @@ enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
     return TG_OK;
 }
 
-/* Of a unix socket: that there is none, or that its backlog is full, is what a port would refuse. */
+/* Of a unix socket: that there is none, or that its backlog is full, is what a port would refuse.
+ */
 static enum tg_err err_of_socket(int error)
 {
     return error == ENOENT || error == EAGAIN ? TG_E_REFUSED : tg_err_from_errno(error);

@@ -14,7 +14,7 @@
 #define REFRESH      (TG_USEC_PER_SEC / 4)
 #define SPARE        1.4
 #define GROUPS_MAX   16u
-#define RANKS        3u /* of places */
+#define RANKS        3u    /* of places */
 #define WEIGHT_SCALE 64u   /* of effective weights: a warming target has a part of one */
 #define BUCKETS_EACH 1024u /* of a hashing balancer, for each target */
 #define BUCKETS_MIN  4096u

@@ -63,8 +63,8 @@ struct tg_balance_options {
     struct tg_str service;          /* its name, borrowed for the call */
     const struct tg_policy *policy; /* borrowed */
     struct tg_place place;          /* borrowed for the call */
+    uint64_t now;                   /* us */
     bool passing;
-    uint64_t now; /* us */
 };
 
 /* What a pick is for. */
@@ -78,8 +78,8 @@ struct tg_balance_ask {
 };
 
 /* A balancer over `n` targets of TG_TARGET_ADDRESS, holding their origins, with one reference. With
- * `passing` their names may go after the call: what is shown of them is the origins' own then. Other
- * strings stay as long as the policy. NULL: no memory. */
+ * `passing` their names may go after the call: what is shown of them is the origins' own then.
+ * Other strings stay as long as the policy. NULL: no memory. */
 struct tg_balance *tg_balance_new(const struct tg_balance_options *options,
                                   const struct tg_balance_target *targets, uint32_t n) TG_MUST_USE;
 

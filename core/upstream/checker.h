@@ -34,8 +34,8 @@ void tg_checker_free(struct tg_checker **checker);
 void tg_checker_begin(struct tg_checker *checker);
 
 /* `tls` (NULL: clear text; a target is good only if its certificate is), `conf`, and the target's
- * host and domain are borrowed until the next tg_checker_end(). A check that went on before goes on.
- * TG_E_NOMEM: it is not checked. */
+ * host and domain are borrowed until the next tg_checker_end(). A check that went on before goes
+ * on. TG_E_NOMEM: it is not checked. */
 enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
                             const struct tg_balance_target *target, struct tg_tls_context *tls,
                             const struct tg_check_conf *conf) TG_MUST_USE;

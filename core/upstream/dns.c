@@ -2,7 +2,8 @@
  *
  * c-ares tells which of its sockets it wants to read or write (on_socket), and for how long nothing
  * need be done (ares_timeout); each has a watcher, and all share a timer. It may answer from within
- * any call to it, so what has come is noted in the ask, which is settled at the end of the round. */
+ * any call to it, so what has come is noted in the ask, which is settled at the end of the round.
+ */
 #include "base/banned.h"
 #include "upstream/dns.h"
 
@@ -74,7 +75,8 @@ static void free_ask(struct ask *ask)
     tg_mem_free(TG_MEM_CONNECTION, ask);
 }
 
-/* What the parts come to: records of one are enough, and a failure of one makes absence doubtful. */
+/* What the parts come to: records of one are enough, and a failure of one makes absence doubtful.
+ */
 static void conclude(struct ask *ask)
 {
     struct tg_answer *answer = ask->answer;
@@ -255,7 +257,8 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *p, int 
         part->kind =
             tg_dns_answer_read(part->type, p, n > 0 ? (size_t)n : 0, ask->answer, &part->ttl);
     if (part->kind == TG_ANSWER_FAILED || ask->answer->problem == NULL)
-        ask->answer->problem = ares_strerror(told && status == ARES_SUCCESS ? ARES_EBADRESP : status);
+        ask->answer->problem =
+            ares_strerror(told && status == ARES_SUCCESS ? ARES_EBADRESP : status);
     settle_if_whole(ask);
 }
 
@@ -282,8 +285,8 @@ static bool answer_from_hosts(struct ask *ask)
     if (dns->hosts == NULL || ask->query->question != TG_QUESTION_ADDRESS)
         return false;
     struct tg_answer *answer = ask->answer;
-    answer->n = tg_hosts_find(tg_str(dns->hosts, dns->hosts_size), tg_str_c(ask->query->name), found,
-                              TG_DNS_RECORDS_MAX);
+    answer->n = tg_hosts_find(tg_str(dns->hosts, dns->hosts_size), tg_str_c(ask->query->name),
+                              found, TG_DNS_RECORDS_MAX);
     for (uint32_t i = 0; i < answer->n; i++)
         answer->records[i].addr = found[i];
     if (answer->n == 0)

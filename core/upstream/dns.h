@@ -2,10 +2,10 @@
  *
  * A question for addresses is two queries, for A and AAAA, whose records are one answer; one family
  * alone is an answer as well. Names of the hosts file come first and are not asked for; they are
- * looked up again after HOSTS_TTL. The servers are those of the settings, else those of resolv.conf,
- * whose search list applies then. Both files are watched: what they say counts from then on, and
- * queries under way are sent anew. c-ares chooses identifiers and ports, repeats what is lost, and
- * turns to TCP for what was cut.
+ * looked up again after HOSTS_TTL. The servers are those of the settings, else those of
+ * resolv.conf, whose search list applies then. Both files are watched: what they say counts from
+ * then on, and queries under way are sent anew. c-ares chooses identifiers and ports, repeats what
+ * is lost, and turns to TCP for what was cut.
  *
  * Threads: its worker's. Neither sockets nor waiting block the loop; the two files are read in it,
  * at the start and when they change.

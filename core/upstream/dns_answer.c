@@ -141,8 +141,8 @@ static bool copy_name(char to[TG_NAME_MAX + 1], const char *from)
         return false;
     for (size_t i = 0; i < n; i++) {
         char c = tg_char_lower(from[i]);
-        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '.';
+        bool plain =
+            (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
         if (!plain)
             return false;
         to[i] = c;

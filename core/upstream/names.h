@@ -13,9 +13,9 @@ struct tg_known_name {
     struct tg_list link; /* in the fleet */
     struct tg_str name;  /* as declared; owned */
     uint32_t holders;
-    const char *state;    /* static: "pending", "found", "stale", "none", "failed" */
-    char problem[64];     /* of the last answer; empty: none */
-    uint64_t until;       /* us: it is looked up again */
+    const char *state; /* static: "pending", "found", "stale", "none", "failed" */
+    char problem[64];  /* of the last answer; empty: none */
+    uint64_t until;    /* us: it is looked up again */
     uint32_t n;
     struct tg_addr addrs[TG_ANSWER_MAX];
 };

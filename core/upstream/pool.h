@@ -71,7 +71,7 @@ struct tg_pool_waiter {
 /* How to reach a target, and for whom. */
 struct tg_pool_target {
     const struct tg_addr
-        *addr; /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
+        *addr;    /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
     bool passing; /* it does not: it is gone after the call */
     uint64_t connect_timeout;   /* TCP and TLS together */
     struct tg_tls_context *tls; /* NULL: clear text */

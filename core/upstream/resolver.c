@@ -20,7 +20,7 @@ struct tg_resolver {
     uint32_t under_way;     /* queries that the source has */
     uint32_t under_way_max; /* limits, as the following */
     uint64_t ttl_min, ttl_max, stale;
-    struct tg_list queries; /* of struct tg_query, the first asked first */
+    struct tg_list queries;  /* of struct tg_query, the first asked first */
     struct tg_answer failed; /* where nothing can be had and nothing be kept; the last member */
 };
 

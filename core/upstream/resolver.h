@@ -2,7 +2,8 @@
  *
  *     tg_resolver_ask() ---> fresh in the cache: answered at once
  *            |
- *            '--> joins the query that is under way, or begins one (or queues it: QUERIES at a time)
+ *            '--> joins the query that is under way, or begins one (or queues it: QUERIES at a
+ * time)
  *                      |
  *                 source ---> tg_resolver_settle() ---> cache ---> on_answer of all who wait
  *
@@ -40,8 +41,8 @@ enum tg_answer_kind {
 };
 
 struct tg_record {
-    struct tg_addr addr;          /* ADDRESS; its port is 0 */
-    uint16_t port;                /* SRV, as are the others */
+    struct tg_addr addr; /* ADDRESS; its port is 0 */
+    uint16_t port;       /* SRV, as are the others */
     uint16_t priority, weight;
     char target[TG_NAME_MAX + 1]; /* lower case, without the last dot */
 };
@@ -90,7 +91,8 @@ struct tg_resolver_source {
 };
 
 /* `source` is borrowed. NULL: no memory. */
-struct tg_resolver *tg_resolver_new(struct tg_worker *worker, const struct tg_resolver_source *source,
+struct tg_resolver *tg_resolver_new(struct tg_worker *worker,
+                                    const struct tg_resolver_source *source,
                                     const struct tg_limits *limits) TG_MUST_USE;
 
 /* Nobody may wait for an answer. */

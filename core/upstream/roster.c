@@ -95,8 +95,8 @@ static void add_target(struct gathered *g, const struct tg_balance_target *decla
     *t = *declared;
     t->kind = TG_TARGET_ADDRESS;
     t->addr = *addr;
-    t->name = declared->kind == TG_TARGET_ADDRESS ? declared->name
-                                                  : tg_addr_text(addr, g->names[g->n]);
+    t->name =
+        declared->kind == TG_TARGET_ADDRESS ? declared->name : tg_addr_text(addr, g->names[g->n]);
     g->n++;
 }
 
@@ -126,8 +126,8 @@ static void gather_addresses(const struct entry *e, struct gathered *g)
 {
     uint32_t v4 = count_v4(e), v6 = e->n - v4;
     bool both = v4 > 0 && v6 > 0;
-    bool first_v6 = v4 == 0 || (v6 >= v4 && has_route(&e->addrs[v4])) ||
-                    (both && !has_route(&e->addrs[0]));
+    bool first_v6 =
+        v4 == 0 || (v6 >= v4 && has_route(&e->addrs[v4])) || (both && !has_route(&e->addrs[0]));
     const struct tg_addr *own = &e->addrs[first_v6 ? v4 : 0];
     const struct tg_addr *others = &e->addrs[first_v6 ? 0 : v4];
     uint32_t n = first_v6 ? v6 : v4;
@@ -261,8 +261,8 @@ static struct entry *find_child(const struct entry *parent, const struct tg_reco
 
 static struct entry *add_child(struct entry *parent, const struct tg_record *record)
 {
-    struct entry *e = new_entry(parent->roster, parent->declared, TG_QUESTION_ADDRESS,
-                                tg_str_c(record->target));
+    struct entry *e =
+        new_entry(parent->roster, parent->declared, TG_QUESTION_ADDRESS, tg_str_c(record->target));
     if (e == NULL)
         return NULL;
     e->parent = parent;
@@ -289,8 +289,8 @@ static bool take_servers(struct entry *parent, const struct tg_answer *answer)
             e = add_child(parent, record);
         if (e == NULL)
             continue; /* no memory: with the next answer */
-        changed = changed || (e->n > 0 && (e->weight != record->weight ||
-                                           e->priority != record->priority));
+        changed = changed ||
+                  (e->n > 0 && (e->weight != record->weight || e->priority != record->priority));
         e->weight = record->weight;
         e->priority = record->priority;
         e->named = true;
@@ -311,9 +311,8 @@ static bool take_servers(struct entry *parent, const struct tg_answer *answer)
 
 static const char *state_name(const struct entry *e)
 {
-    static const char *const names[] = {[TG_ANSWER_FAILED] = "failed",
-                                        [TG_ANSWER_NONE] = "none",
-                                        [TG_ANSWER_RECORDS] = "found"};
+    static const char *const names[] = {
+        [TG_ANSWER_FAILED] = "failed", [TG_ANSWER_NONE] = "none", [TG_ANSWER_RECORDS] = "found"};
     if (!e->answered)
         return "pending";
     return e->stale ? "stale" : names[e->kind];
@@ -383,8 +382,8 @@ static bool take(struct entry *e, const struct tg_answer *answer)
     e->until = answer->until;
     if (refresh > 0)
         e->until = TG_MIN(e->until, now_of(e->roster) + refresh);
-    bool changed = e->question == TG_QUESTION_SRV ? take_servers(e, answer)
-                                                  : take_addresses(e, answer);
+    bool changed =
+        e->question == TG_QUESTION_SRV ? take_servers(e, answer) : take_addresses(e, answer);
     log_news(e, before);
     return changed;
 }

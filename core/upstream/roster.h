@@ -38,7 +38,7 @@ struct tg_roster_options {
     struct tg_balance_options balance; /* of each balancer; `now` and `passing` are not read */
     const struct tg_balance_target *declared; /* borrowed, as are policy, service and place */
     uint32_t n;
-    struct tg_worker *worker;       /* borrowed, as is: */
+    struct tg_worker *worker; /* borrowed, as is: */
     struct tg_resolver *resolver;
     /* The balancer is another one; the one before goes on return. From the loop. */
     void (*on_change)(void *arg, struct tg_roster *roster);

@@ -19,9 +19,9 @@ struct tg_try {
     const struct tg_policy *policy;
     struct tg_balance *balance; /* one reference while `open`; else NULL */
     struct tg_origin *origin;   /* borrowed from the balancer; NULL: nobody to count for */
-    uint32_t targets;         /* that the service has */
-    uint32_t index;           /* of the target */
-    bool open;                /* counted as in flight */
+    uint32_t targets;           /* that the service has */
+    uint32_t index;             /* of the target */
+    bool open;                  /* counted as in flight */
     bool told;
     bool fleet_probe, origin_probe;
 };

@@ -50,8 +50,8 @@ static TG_UNUSED void fixture_add(struct balance_fixture *f, uint32_t weight)
 static TG_UNUSED void fixture_build(struct balance_fixture *f, uint32_t without)
 {
     struct tg_balance_target list[TARGETS_MAX];
-    struct tg_balance_options options = {f->registry, TG_STR("orders"), &f->policy, f->place,
-                                         f->now};
+    struct tg_balance_options options = {f->registry, TG_STR("orders"), &f->policy,
+                                         f->place,    f->now,           false};
     uint32_t n = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         if (i != without)
