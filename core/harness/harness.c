@@ -51,6 +51,7 @@ struct tg_harness {
     struct tg_pool_dialer dialer;
     struct tg_checker *checker;
     struct tg_checks checks;
+    struct tg_names names;
     struct tg_log_tap tap;
     const struct tg_harness_events *events;
     void *arg;
@@ -212,6 +213,21 @@ static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_
     tg_list_push_back(&h->dials, &d->link);
     h->events->on_dial(h->arg, d->id, addr);
     return TG_OK;
+}
+
+static void on_query(void *arg, uint32_t id, const struct tg_query *query)
+{
+    struct tg_harness *h = arg;
+    h->events->on_query(h->arg, id, query);
+}
+
+bool tg_harness_settle_query(struct tg_harness *harness, uint32_t id,
+                             const struct tg_answer *answer)
+{
+    enter(harness);
+    bool wanted = tg_names_settle(&harness->names, id, answer);
+    leave();
+    return wanted;
 }
 
 static void forget_dial(struct dial *d)
@@ -497,8 +513,10 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
     tg_clock_init_fake(&h->worker.loop.clock, real);
     tg_rand_init_seed(&h->worker.rand, seed);
     wire(h);
+    tg_names_init(&h->names, on_query, h);
+    err = tg_gate_resolve_by(&h->gate, &h->names.source);
     h->checker = tg_checker_new(&h->worker, h->gateway.registry, &h->dialer);
-    if (h->checker == NULL) {
+    if (err != TG_OK || h->checker == NULL) {
         tg_harness_free(&h);
         return TG_E_NOMEM;
     }

@@ -12,8 +12,6 @@ local quote = scalars.quote
 
 local targets = {}
 
-local FORMS = 'one of { "10.0.0.1:8080" }, { "unix:run/app.sock" }, { dns = "app.internal:8080" }, '
-  .. '{ srv = "_http._tcp.app.internal" }'
 local SOCKET_HINT = 'a path: "unix:run/app.sock"'
 local NAME_HINT = 'a name and a port: "app.internal:8080"'
 local SRV_HINT = '_SERVICE._tcp.NAME: "_http._tcp.app.internal"'
@@ -52,9 +50,6 @@ local service = endpoint.type("a service of the DNS", function(_, value)
 end)
 
 local function check(target)
-  local given = (target[1] and 1 or 0) + (target.dns and 1 or 0) + (target.srv and 1 or 0)
-  if given == 0 then return nil, "says nowhere to go: " .. FORMS end
-  if given > 1 then return nil, "says where to go in two ways: " .. FORMS end
   if target.refresh and target[1] then
     return nil, "refresh goes with dns and srv: an address is not looked up"
   end
@@ -75,7 +70,7 @@ function targets.schema(place)
       :doc "time after which a name is looked up again at the latest; by default its TTL says",
     weight = S.int { min = 1, max = 1000 }:optional():doc "its share of the requests; 1 unless said",
     zone = place.zone, region = place.region,
-  }:check(check), { min = 1, max = 1024 })
+  }:rules { S.exactly_one(1, "dns", "srv") }:check(check), { min = 1, max = 1024 })
 end
 
 -- Without the port that a client would not write either.
@@ -125,10 +120,9 @@ local server = endpoint.type("the address of a DNS server", function(_, value)
   if bytes then
     return (#bytes == 16 and "[%s]:53" or "%s:53"):format(ip.format(bytes))
   end
-  local read, why = endpoint.read(value, function(host)
-    return quote(host) .. " is a host name; a DNS server needs an address"
-  end, 1)
-  return read and read.text, why, SERVER_HINT
+  local read = endpoint.read(value, function() return "" end, 1)
+  if read then return read.text end
+  return nil, quote(value) .. " is not the address of a DNS server", SERVER_HINT
 end)
 
 local function file_path(value)
