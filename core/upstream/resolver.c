@@ -217,13 +217,18 @@ static const struct tg_answer *answer_failed(struct tg_resolver *resolver)
     return answer;
 }
 
+static bool is_fresh(const struct tg_answer *known, uint64_t now, uint64_t max_age)
+{
+    return now < known->until && (max_age == 0 || now < known->since + max_age);
+}
+
 const struct tg_answer *tg_resolver_ask(struct tg_resolver *resolver, struct tg_str name,
                                         enum tg_question question, struct tg_lookup *lookup)
 {
     struct key key;
     make_key(&key, name, question);
     const struct tg_answer *known = find(resolver, &key);
-    if (known != NULL && now_of(resolver) < known->until)
+    if (known != NULL && is_fresh(known, now_of(resolver), lookup->max_age))
         return known;
     struct tg_query *query = query_for(resolver, &key, question);
     if (query == NULL)
@@ -288,6 +293,7 @@ static struct tg_answer *settle(struct tg_resolver *resolver, const struct key *
     uint64_t ttl = failed ? TG_RESOLVER_RETRY
                           : TG_MIN(TG_MAX(answer->ttl, resolver->ttl_min), resolver->ttl_max);
     kept->stale = false;
+    kept->since = now;
     kept->until = now + ttl;
     kept->useful = kept->until + resolver->stale;
     return kept;

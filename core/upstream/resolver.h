@@ -52,6 +52,7 @@ struct tg_answer {
     const char *problem; /* static: why there are no records, or why they are stale; NULL: fine */
     bool stale;          /* its time is over, and no newer answer can be had */
     uint64_t ttl;        /* us, as the source says */
+    uint64_t since;      /* us of the clock: when it came */
     uint64_t until;      /* us of the clock: ask again then */
     uint64_t useful;     /* us of the clock: it may stand in until then */
     uint32_t n;
@@ -64,6 +65,7 @@ struct tg_resolver;
 struct tg_lookup {
     /* Once, from the loop; `answer` is borrowed for the call. May ask again. */
     void (*on_answer)(struct tg_lookup *lookup, const struct tg_answer *answer);
+    uint64_t max_age; /* us; older answers do not do, whatever their TTL. 0: as long as it says */
 
     /* private */
     struct tg_list link;

@@ -210,6 +210,7 @@ static struct entry *new_entry(struct tg_roster *roster, const struct tg_balance
     e->declared = declared;
     e->question = question;
     e->lookup.on_answer = on_answer;
+    e->lookup.max_age = declared->refresh;
     e->port = declared->port;
     e->priority = declared->priority;
     memcpy(e->query, query.p, query.n);

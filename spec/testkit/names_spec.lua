@@ -121,6 +121,7 @@ describe("names of targets", function()
   it("serve tg.http of plugins too", function()
     gw:dns("catalog.internal", "none")
     local off = gw:attach("route:shop", t.source([[
+      local tg = require "tidegate"
       local P = { name = "asks", version = "1.0.0", api = 1, stage = "guard", needs = { http = true } }
       function P.access(_, ctx)
         local response, err = tg.http.get("catalog", "/x")
