@@ -207,6 +207,7 @@ void tg_target_dress(const struct tg_service_conf *service, const struct tg_bala
     static const struct tg_addr nobody;
     int version = service->proxy_protocol;
     target->addr = &at->addr;
+    target->another = at->another.len > 0 ? &at->another : NULL;
     target->passing = balance != NULL && tg_balance_is_passing(balance);
     target->tls = service->tls;
     target->tls_name = at->domain;

@@ -461,7 +461,8 @@ static int harness_settle(lua_State *L)
     return 1;
 }
 
-/* The record at the top of the stack: "10.0.0.1", or { host, port, priority, weight }; it is popped.
+/* The record at the top of the stack: "10.0.0.1", or { host, port, priority, weight }; it is
+ * popped.
  */
 static void read_record(lua_State *L, struct tg_record *record)
 {

@@ -37,7 +37,8 @@ static void drop_all(void *arg)
 }
 
 void tg_names_init(struct tg_names *names,
-                   void (*on_query)(void *arg, uint32_t id, const struct tg_query *query), void *arg)
+                   void (*on_query)(void *arg, uint32_t id, const struct tg_query *query),
+                   void *arg)
 {
     *names = (struct tg_names){.source = {send_query, drop_all, names}};
     names->on_query = on_query;

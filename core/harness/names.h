@@ -1,7 +1,7 @@
 /* names.h: the source of a harness's resolver: a spec, in place of DNS servers.
  *
- * A question becomes an event; the spec answers it between two rounds of the loop, or never. What the
- * answer holds is put together piece by piece: tg_names_answer(), a record at a time, then
+ * A question becomes an event; the spec answers it between two rounds of the loop, or never. What
+ * the answer holds is put together piece by piece: tg_names_answer(), a record at a time, then
  * tg_names_settle().
  */
 #ifndef TG_HARNESS_NAMES_H
@@ -21,7 +21,8 @@ struct tg_names {
 };
 
 void tg_names_init(struct tg_names *names,
-                   void (*on_query)(void *arg, uint32_t id, const struct tg_query *query), void *arg);
+                   void (*on_query)(void *arg, uint32_t id, const struct tg_query *query),
+                   void *arg);
 
 /* An answer without records, with room for TG_ANSWER_MAX; the caller's, freed by tg_mem_free() with
  * TG_MEM_OTHER. NULL: no memory. */

@@ -36,7 +36,7 @@ struct tg_pool_site {
     struct tg_list starved; /* in pool->starved while somebody waits */
     struct tg_addr addr;
     uint64_t tls;  /* number of the settings; 0: clear text */
-    uint64_t name; /* hash of what the certificate is for */
+    uint64_t name; /* hash of what the certificate is for, and of the other family's address */
     struct tg_origin
         *origin; /* of the last lessee; borrowed from its balancer's or our connections */
     struct tg_pool_conf conf; /* of who came last to wait */
@@ -157,6 +157,11 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     const struct tg_addr *addr = target->addr;
     uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
     uint64_t name = tls != 0 ? tg_hash_bytes(target->tls_name.p, target->tls_name.n) : 0;
+    if (target->another != NULL) {
+        size_t n;
+        const unsigned char *ip = tg_addr_ip_bytes(target->another, &n);
+        name += tg_hash_bytes(ip, n);
+    }
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
     {
@@ -371,6 +376,11 @@ static enum tg_err dial(struct tg_pool *pool, struct pooled *p, const struct tg_
                                   target->connect_timeout, events, owner);
     enum tg_err err = tg_h1_client_open(&p->client, pool->worker, target->addr,
                                         target->connect_timeout, events, owner);
+    if (target->another != NULL && err == TG_OK)
+        tg_conn_race(&p->client.conn, target->another);
+    else if (target->another != NULL) /* no route to the first */
+        err = tg_h1_client_open(&p->client, pool->worker, target->another, target->connect_timeout,
+                                events, owner);
     return err == TG_OK ? dress(pool, &p->client, target) : err;
 }
 

@@ -73,10 +73,11 @@ struct tg_pool_target {
     const struct tg_addr
         *addr;    /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
     bool passing; /* it does not: it is gone after the call */
-    uint64_t connect_timeout;   /* TCP and TLS together */
-    struct tg_tls_context *tls; /* NULL: clear text */
-    struct tg_str tls_name;     /* what the certificate is for; empty: the address */
-    struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
+    const struct tg_addr *another; /* the same in the other family of addresses; NULL: none */
+    uint64_t connect_timeout;      /* TCP and TLS together */
+    struct tg_tls_context *tls;    /* NULL: clear text */
+    struct tg_str tls_name;        /* what the certificate is for; empty: the address */
+    struct tg_str preface;         /* sent first, in clear: a PROXY header; empty: none */
     bool fresh;   /* never an idle connection: the last one failed before it answered */
     bool careful; /* what is sent cannot be repeated */
     const struct tg_pool_conf *conf;

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct {
+static union {
     struct tg_answer answer;
-    struct tg_record room[TG_ANSWER_MAX]; /* of its records */
+    char room[sizeof(struct tg_answer) + TG_ANSWER_MAX * sizeof(struct tg_record)];
 } out;
 
 static void check_record(enum tg_dns_type type, const struct tg_record *record)

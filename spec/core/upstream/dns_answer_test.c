@@ -10,9 +10,9 @@
 static unsigned char message[4096];
 static size_t size;
 
-static struct {
+static union {
     struct tg_answer answer;
-    struct tg_record room[TG_ANSWER_MAX]; /* of its records */
+    char room[sizeof(struct tg_answer) + TG_ANSWER_MAX * sizeof(struct tg_record)];
 } out;
 
 static void add(const void *p, size_t n)

@@ -70,9 +70,9 @@ static TG_UNUSED void move(uint64_t us)
 }
 
 /* An answer in the making; of one test at a time. */
-static struct {
+static union {
     struct tg_answer answer;
-    struct tg_record room[TG_ANSWER_MAX]; /* of its records */
+    char room[sizeof(struct tg_answer) + TG_ANSWER_MAX * sizeof(struct tg_record)];
 } made;
 
 static TG_UNUSED struct tg_answer *answer_new(enum tg_answer_kind kind, uint64_t ttl)

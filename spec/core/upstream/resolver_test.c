@@ -200,8 +200,7 @@ static void test_the_cache_is_bounded(void **state)
     unsigned known = 0;
     for (unsigned i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "n%u.test", i);
-        known +=
-            tg_resolver_recall(resolver, tg_str_c(name), TG_QUESTION_ADDRESS) != NULL ? 1 : 0;
+        known += tg_resolver_recall(resolver, tg_str_c(name), TG_QUESTION_ADDRESS) != NULL ? 1 : 0;
     }
     assert_int_equal(known, 16);
 }
