@@ -41,6 +41,7 @@ describe("a target that is a name", function()
       vars = { DNS = d.port, TARGET = target or ('dns = "back.test:%d"'):format(o.port),
                STALE = stale or "1h" },
     })
+    g:wait_for_log(" serves after ")
   end
 
   -- Sends a request that `at` gets, and returns what it got.
