@@ -50,7 +50,8 @@ static void on_leave(void *arg, const struct tg_map_leaver *leaver, enum tg_map_
 {
     struct tg_answer *answer;
     (void)arg;
-    (void)reason;
+    if (reason == TG_MAP_CAPACITY)
+        tg_limit_hit(dns_cache);
     memcpy(&answer, leaver->value, sizeof(answer));
     tg_mem_free(TG_MEM_CONNECTION, answer);
 }
@@ -131,9 +132,10 @@ struct tg_resolver *tg_resolver_new(struct tg_worker *worker,
     resolver->source = source;
     tg_list_init(&resolver->queries);
     tg_resolver_set_limits(resolver, limits);
-    if (resolver->cache == NULL)
-        tg_mem_free(TG_MEM_CONNECTION, resolver);
-    return resolver->cache != NULL ? resolver : NULL;
+    if (resolver->cache != NULL)
+        return resolver;
+    tg_mem_free(TG_MEM_CONNECTION, resolver);
+    return NULL;
 }
 
 static void free_query(struct tg_query *query)

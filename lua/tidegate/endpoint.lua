@@ -1,6 +1,7 @@
 -- Endpoints as they are written: "10.0.0.1:8080", "[::1]:8080", "unix:run/app.sock".
 --
--- Purpose    One reading of addresses with ports and of paths of sockets, for listeners, targets and DNS servers.
+-- Purpose    One reading of addresses with ports and of paths of sockets, for listeners, targets and DNS
+--            servers.
 -- Ownership  Pure functions.
 
 local ip = require "tidegate.ip"

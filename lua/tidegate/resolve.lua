@@ -530,7 +530,9 @@ function resolve:services()
   local list = {}
   for _, declaration in ipairs(each_checked(self, "service")) do
     local value, resolved = declaration.checked, {}
-    for i, target in ipairs(value.targets or {}) do resolved[i] = targets.resolve(target, value.tls ~= nil) end
+    for i, target in ipairs(value.targets or {}) do
+      resolved[i] = targets.resolve(target, value.tls ~= nil)
+    end
     list[#list + 1] = {
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
       targets = resolved, timeout = value.timeout,

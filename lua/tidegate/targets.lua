@@ -21,7 +21,7 @@ local address = endpoint.type("an address with a port", function(_, value)
   local path = value:match "^unix:(.*)$"
   if path then return endpoint.read_socket(value, path, SOCKET_HINT) end
   return endpoint.read(value, function(host, port)
-    return quote(host) .. " is a host name, and this is the place of an address",
+    return quote(host) .. " is a host name; a target needs an address",
       ('to have it looked up, write { dns = "%s:%d" }'):format(host, port)
   end, 1)
 end)
@@ -45,7 +45,9 @@ local service = endpoint.type("a service of the DNS", function(_, value)
   if not what or not scalars.is_host(host) or ip.parse(host) or #value > NAME_MAX then
     return nil, quote(value) .. " is not the name of SRV records", SRV_HINT
   end
-  if protocol:lower() ~= "_tcp" then return nil, ("%s is not spoken here, _tcp is"):format(quote(protocol)) end
+  if protocol:lower() ~= "_tcp" then
+    return nil, ("%s is not spoken here, _tcp is"):format(quote(protocol)), SRV_HINT
+  end
   return { host = host:lower(), text = value:lower() }
 end)
 
@@ -105,7 +107,8 @@ function targets.conflict(value)
   if not value.tls or value.tls.sni then return nil end
   for _, target in ipairs(value.targets or {}) do
     if target[1] and target[1].path then
-      return "tls needs sni where a target is a unix socket: there is no address that a certificate could be for"
+      return "tls needs sni where a target is a unix socket: " ..
+        "there is no address that a certificate could be for"
     end
   end
   return nil

@@ -1,4 +1,5 @@
---- Where targets are and where names are looked up: what is refused, what the message says, what is made of it.
+--- Where targets are and where names are looked up: what is refused, what the message says, what is made
+-- of it.
 
 local host = require("support.config_host")
 
@@ -20,7 +21,7 @@ end
 
 describe("a target", function()
   for _, case in ipairs({
-    { "{ 'a.test:80' }", '"a.test" is a host name, and this is the place of an address' },
+    { "{ 'a.test:80' }", '"a.test" is a host name; a target needs an address' },
     { "{ 'a.test:80' }", 'write { dns = "a.test:80" }' },
     { "{ '10.0.0.256:80' }", '"10.0.0.256" is not an address' },
     { "{ 'unix:' }", "a unix socket needs a path" },

@@ -146,21 +146,23 @@ file:write(port)
 file:close()
 os.rename(port_path .. ".new", port_path)
 
+local function serve(fd)
+  if fd == udp then
+    serve_datagram(fd)
+  elseif fd == tcp then
+    local accepted = sys.accept(tcp)
+    if accepted then streams[accepted] = "" end
+  elseif not serve_stream(fd) then
+    streams[fd] = nil
+    unistd.close(fd)
+  end
+end
+
 while true do
   local fds = { [udp] = { events = { IN = true } }, [tcp] = { events = { IN = true } } }
   for fd in pairs(streams) do fds[fd] = { events = { IN = true } } end
   poll(fds, -1)
   for fd in pairs(fds) do
-    if not (fds[fd].revents.IN or fds[fd].revents.HUP) then
-      -- nothing has come
-    elseif fd == udp then
-      serve_datagram(fd)
-    elseif fd == tcp then
-      local accepted = sys.accept(tcp)
-      if accepted then streams[accepted] = "" end
-    elseif not serve_stream(fd) then
-      streams[fd] = nil
-      unistd.close(fd)
-    end
+    if fds[fd].revents.IN or fds[fd].revents.HUP then serve(fd) end
   end
 end

@@ -1,5 +1,5 @@
--- A name whose addresses change, one after the other, while 32 connections ask: no client sees an error, and the
--- origins of addresses that are gone may end.
+-- A name whose addresses change, one after the other, while 32 connections ask: no client sees an error, and
+-- the origins of addresses that are gone may end.
 
 local client = require("support.client")
 local clock = require("support.clock")
@@ -61,7 +61,8 @@ describe("a rolling change of addresses under load #slow", function()
     end
     for gone = 2, 3 do
       for _ = 1, 5 do round() end
-      d:set("back.test", { a = { ("127.0.0.%d"):format(gone + 1), ("127.0.0.%d"):format(gone + 2) }, ttl = 0 })
+      local now = { ("127.0.0.%d"):format(gone + 1), ("127.0.0.%d"):format(gone + 2) }
+      d:set("back.test", { a = now, ttl = 0 })
       -- Both workers and the keeper have asked since: what they were told is in force a moment later.
       local before = d:asked("a", "back.test")
       clock.wait_until(function()

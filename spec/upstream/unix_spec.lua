@@ -1,9 +1,8 @@
--- Unix sockets as targets: connections that are kept, PROXY headers, TLS, checks.
+-- Unix sockets as targets: connections that are kept, PROXY headers.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
 local origin = require("support.origin")
-local tls = require("support.tls")
 
 local CONFIG = [[
   local tg = require "tidegate"

@@ -1,5 +1,5 @@
--- `tidegate upstreams [SERVICE]`: a line for each target, with what is known of it in all workers, and one for
--- each name that targets are declared by.
+-- `tidegate upstreams [SERVICE]`: a line for each target, with what is known of it in all workers, and one
+-- for each name that targets are declared by.
 --
 -- Purpose    From the answer of /upstreams to tables.
 -- Ownership  A pure function of the answer and the name.
