@@ -76,8 +76,10 @@ void tg_build_targets(lua_State *L, struct tg_snapshot *snapshot, const char *pa
     out->target_count = (uint32_t)lua_objlen(L, list);
     struct tg_balance_target *targets =
         tg_snapshot_alloc(snapshot, out->target_count, sizeof(*targets));
-    if (targets == NULL)
+    if (targets == NULL) {
         luaL_error(L, "not enough memory");
+        return; /* it does not */
+    }
     for (uint32_t i = 0; i < out->target_count; i++) {
         lua_rawgeti(L, list, (int)i + 1);
         read_target(L, snapshot, path, lua_gettop(L), &targets[i]);
