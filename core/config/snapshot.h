@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "store/zone.h"
 #include "upstream/balance.h"
+#include "upstream/dns.h"
 
 struct tg_consumer_store;
 struct tg_answers_conf; /* these: config/traffic.h */
@@ -215,6 +216,7 @@ struct tg_settings {
     uint64_t adaptive_latency; /* us within which requests should be answered; 0: fixed bound */
     uint32_t adaptive_min;     /* in flight in a worker, always let in */
     const struct tg_answers_conf *answers; /* NULL: none */
+    struct tg_dns_conf dns; /* without timeout and tries, which are among the limits */
 };
 
 /* What becomes of a plugin's VMs when the snapshot takes over from another: config/follow.h. */

@@ -39,6 +39,7 @@
 #include "script/marshal.h"
 #include "script/run.h"
 #include "upstream/pool.h"
+#include "upstream/roster.h"
 #include "upstream/try.h"
 
 struct tg_consumer;
@@ -291,16 +292,17 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
-    bool retrying;               /* it holds a place in the budget of the service */
-    uint32_t target;             /* index in service->targets of the attempt */
+    uint32_t target;             /* index in the balancer of the attempt */
     struct tg_pool_waiter waiter;
-    struct tg_try try;    /* the attempt, as the origin is told of it */
-    struct tg_buf replay; /* what went of the client's body, for a repetition */
-    bool replayable;      /* all that went is there */
-    bool out_ended;       /* the request went out whole */
-    bool in_ended;        /* the client's body has come whole */
-    bool continue_sent;   /* 100 went to the client */
-    bool body_seen;       /* a byte of a body went to an origin */
+    struct tg_roster_waiter name_waiter; /* for the first answer about the service's names */
+    struct tg_try try;                   /* the attempt, as the origin is told of it */
+    bool retrying;                       /* it holds a place in the budget of the service */
+    struct tg_buf replay;                /* what went of the client's body, for a repetition */
+    bool replayable;                     /* all that went is there */
+    bool out_ended;                      /* the request went out whole */
+    bool in_ended;                       /* the client's body has come whole */
+    bool continue_sent;                  /* 100 went to the client */
+    bool body_seen;                      /* a byte of a body went to an origin */
 
     /* the answer */
     enum tg_source source;
