@@ -60,6 +60,7 @@ struct tg_balance {
     uint64_t again_at;        /* us: the next refresh by time */
     uint8_t near[GROUPS_MAX]; /* groups, the nearest first */
     struct group groups[GROUPS_MAX];
+    struct tg_pace *pace; /* NULL: nobody asked */
     struct slot *slots;
     uint16_t *
         buckets; /* of TG_BALANCE_HASH: the slot of each key that falls in; UINT16_MAX: not known */
@@ -144,9 +145,17 @@ void tg_balance_free(struct tg_balance **balance, uint64_t now)
     for (uint32_t i = 0; i < b->n; i++)
         tg_origin_unref(&b->targets[i].origin, now);
     tg_fleet_unref(&b->fleet);
+    tg_pace_free(&b->pace);
     tg_mem_free(TG_MEM_CONFIG, b->slots);
     tg_mem_free(TG_MEM_CONFIG, b->buckets);
     tg_mem_free(TG_MEM_CONFIG, b);
+}
+
+struct tg_pace *tg_balance_pace(struct tg_balance *balance)
+{
+    if (balance->pace == NULL)
+        balance->pace = tg_pace_new();
+    return balance->pace;
 }
 
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index)

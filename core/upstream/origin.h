@@ -143,6 +143,9 @@ unsigned tg_origin_record(struct tg_origin *origin, const struct tg_policy *poli
 /* Takes a measured time to the head into the mean: it rises at once and falls slowly. */
 void tg_origin_note_latency(struct tg_origin *origin, uint64_t latency, uint64_t now);
 
+/* An answer was not waited for longer than `latency`: the mean is that much, at least. */
+void tg_origin_note_at_least(struct tg_origin *origin, uint64_t latency, uint64_t now);
+
 /* The mean as of now: what was not confirmed for long counts less and less. */
 uint64_t tg_origin_latency(const struct tg_origin *origin, uint64_t now);
 

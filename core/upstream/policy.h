@@ -1,5 +1,5 @@
-/* policy.h: how a service wants its targets treated: what `balance`, `health`, `breaker`, `retry`
- * and `pool` of the config say, frozen.
+/* policy.h: how a service wants its targets treated: what `balance`, `health`, `breaker`, `retry`,
+ * `hedge` and `pool` of the config say, frozen.
  *
  * Plain values inside a snapshot; strings are the snapshot's. A service that says nothing has the
  * policy of zeroes but for what is filled in by config/build: round robin, no checks, no breaker.
@@ -30,6 +30,14 @@ struct tg_balance_conf {
     double bound;        /* of TG_BALANCE_HASH: load of a target in times the mean, above 1 */
     uint64_t slow_start; /* us in which a target that is back comes up to its weight; 0: at once */
     double panic;        /* share of usable targets below which all are used; 0: never */
+};
+
+/* A second request to another target while the first one is not answered. */
+struct tg_hedge_conf {
+    bool on;
+    uint64_t after; /* us from the start of the first one; with `share`: at least */
+    double share;   /* of the service's answers of late that were there by then, 0..1; 0: `after` */
+    unsigned methods; /* bit (1 << tg_method) */
 };
 
 enum tg_check_kind { TG_CHECK_NONE, TG_CHECK_HTTP, TG_CHECK_TCP };
@@ -63,6 +71,7 @@ struct tg_policy {
     struct tg_check_conf check;
     struct tg_breaker_conf breaker;
     struct tg_retry_conf retry;
+    struct tg_hedge_conf hedge;
     struct tg_pool_conf pool;
     bool judges; /* outcomes matter: there is a breaker or passive health */
 };

@@ -1,4 +1,4 @@
--- What a service may say about its targets: balance, health, breaker, retry, pool.
+-- What a service may say about its targets: balance, health, breaker, retry, hedge, pool.
 --
 -- Purpose    The schemas of these tables, and the checks of values that contradict each other.
 -- Invariants Every default of these tables stands here, and in README.md; config/build takes what it gets.
@@ -7,6 +7,7 @@
 
 local S = require "tidegate.schema"
 local quote = require("tidegate.scalars").quote
+local units = require "tidegate.units"
 
 local upstream = {}
 
@@ -159,6 +160,50 @@ upstream.retry = S.record {
   per_try = S.duration { min = "1ms", max = DAY }:optional():doc "time of one attempt to the answer's head",
   buffer = S.bytes { max = "64MiB" }:default "64KiB":doc "body that is kept for a repetition",
 }:check(split_on):optional()
+
+local DELAY_HINT = 'a time ("50ms") or a percentile of the service\'s latency, "p50" to "p99.9"'
+
+-- When a second request goes: { seconds } or { share } of the answers that are there by then.
+local delay = S.custom {
+  noun = "a delay", lua = "string",
+  json = function() return { type = "string" } end,
+  read = function(_, value)
+    local percent = type(value) == "string" and tonumber(value:match "^p(%d%d%.?%d?)$")
+    if percent then
+      if percent < 50 then return nil, quote(value) .. " is below the minimum p50", DELAY_HINT end
+      return { share = percent / 100 }
+    end
+    local seconds = type(value) == "string" and units.parse_duration(value)
+    if not seconds then return nil, quote(value) .. " is not a delay", DELAY_HINT end
+    if seconds < 0.001 or seconds > 3600 then
+      return nil, quote(value) .. " is not from 1ms to 1h", DELAY_HINT
+    end
+    return { seconds = seconds }
+  end,
+}
+
+local hedge = S.record {
+  after = delay:doc "when another target is asked too: a time, or a percentile of the service's latency",
+  least = S.duration { min = "1ms", max = "1h" }:optional()
+    :doc "with a percentile: not sooner; 1ms unless said",
+  methods = S.list(S.enum(IDEMPOTENT), { min = 1, max = #IDEMPOTENT, unique = true })
+    :default { "GET", "HEAD", "OPTIONS" }:doc "methods that may reach two targets at once",
+}:check(function(value)
+  if value.least and value.after.seconds then
+    return nil, "least goes with a percentile; after is a time already"
+  end
+  return true
+end)
+
+--- What a service says, or a route, which may also say false.
+upstream.hedge = hedge:optional()
+upstream.route_hedge = S.one_of {
+  hedge = hedge,
+  never = S.bool():check(function(value)
+    if value then return nil, 'true says not when: hedge = { after = "50ms" }' end
+    return true
+  end),
+}:optional()
 
 upstream.pool = S.record {
   max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
