@@ -16,7 +16,7 @@ static void build_balance(lua_State *L, struct tg_snapshot *s, int service,
 {
     static const char *const kinds[] = {"round-robin", "least-requests", "latency", "hash",
                                         "random"};
-    static const char *const sources[] = {"ip", "header", "cookie", "key"};
+    static const char *const sources[] = {"ip", "header", "cookie", "key", "consumer"};
     lua_getfield(L, service, "balance");
     int table = lua_gettop(L);
     lua_rawgeti(L, table, 1);

@@ -10,6 +10,7 @@
 #include "gateway/vm_set.h"
 
 #include "base/hash.h"
+#include "consumer/store.h"
 #include "observe/metrics.h"
 
 /* Methods, and bytes of a body, that lua/tidegate/upstream.lua has for defaults too. */
@@ -113,6 +114,8 @@ static uint64_t key_of(const struct tg_request *r)
         key = header(&r->in.fields, conf->name);
     if (conf->by == TG_HASH_COOKIE)
         key = cookie(r, conf->name);
+    if (conf->by == TG_HASH_CONSUMER && r->consumer != NULL)
+        key = r->consumer->name;
     if (key.p == NULL)
         key.p = (const char *)tg_addr_ip_bytes(&r->client, &key.n);
     return hash_of(key);

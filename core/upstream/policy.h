@@ -21,7 +21,7 @@ enum tg_balance_kind {
 };
 
 /* Where the key of TG_BALANCE_HASH comes from. */
-enum tg_hash_source { TG_HASH_IP, TG_HASH_HEADER, TG_HASH_COOKIE, TG_HASH_KEY };
+enum tg_hash_source { TG_HASH_IP, TG_HASH_HEADER, TG_HASH_COOKIE, TG_HASH_KEY, TG_HASH_CONSUMER };
 
 struct tg_balance_conf {
     enum tg_balance_kind kind;

@@ -16,14 +16,14 @@ local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
 upstream.KINDS = { "round-robin", "least-requests", "latency", "hash", "random" }
 
-local KEY_HINT = 'one of: "ip", "key", "header:NAME", "cookie:NAME"'
+local KEY_HINT = 'one of: "ip", "consumer", "key", "header:NAME", "cookie:NAME"'
 
 -- Reads where a hash key comes from into { from, name }.
 local hash_source = S.custom {
   noun = "a source of keys", lua = "string",
   json = function() return { type = "string" } end,
   read = function(_, value)
-    if value == "ip" or value == "key" then return { from = value } end
+    if value == "ip" or value == "consumer" or value == "key" then return { from = value } end
     local from, name = value:match "^(%a+):(.*)$"
     if from ~= "header" and from ~= "cookie" then
       return nil, quote(value) .. " is not a source of keys", KEY_HINT

@@ -214,7 +214,10 @@ tg.route "all" { service = "orders", plugins = { tg.use "./once.lua" {} } }
 ]], ["once.lua"] = [[
 local seen = {}
 local function note(phase) return function(_, ctx) seen[#seen + 1] = phase
-  if phase == "header_filter" then ctx.resp:set_header("x-seen", table.concat(seen, " ")) seen = {} end end end
+  if phase == "header_filter" then
+    ctx.resp:set_header("x-seen", table.concat(seen, " "))
+    seen = {}
+  end end end
 return { name = "once", version = "1.0.0", api = 1, stage = "observe", access = note "access",
          header_filter = note "header_filter", log = note "log" }
 ]] } })
