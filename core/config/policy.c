@@ -190,6 +190,12 @@ static void build_pool(lua_State *L, const struct tg_limits *limits, int service
     pool->max_idle = (uint32_t)tg_reader_count(L, table, "max_idle", limits->upstream_keepalive);
     pool->min_idle = (uint32_t)tg_reader_count(L, table, "min_idle", 0);
     pool->max_open = (uint32_t)tg_reader_count(L, table, "max", 0);
+    lua_getfield(L, table, "adaptive");
+    if (lua_istable(L, -1)) {
+        pool->size_min = (uint32_t)tg_reader_count(L, lua_gettop(L), "min", 0);
+        pool->size_max = (uint32_t)tg_reader_count(L, lua_gettop(L), "max", 0);
+    }
+    lua_pop(L, 1);
     pool->max_connecting = (uint32_t)tg_reader_count(L, table, "connecting", 0);
     pool->max_waiting = (uint32_t)tg_reader_count(L, table, "queue", 0);
     pool->max_requests = (uint32_t)tg_reader_count(L, table, "requests", 0);

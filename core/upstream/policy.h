@@ -54,14 +54,16 @@ struct tg_check_conf {
 };
 
 struct tg_pool_conf {
-    uint32_t max_idle;       /* per target and worker */
-    uint32_t min_idle;       /* kept ready, per target and worker */
-    uint32_t max_open;       /* connections to a target, in all workers; 0: no bound */
-    uint32_t max_waiting;    /* requests that wait for a connection, per target and worker */
-    uint32_t max_requests;   /* on one connection; 0: no bound */
-    uint64_t wait;           /* us that a request waits for a connection */
-    uint64_t idle_timeout;   /* us */
-    uint64_t lifetime;       /* us, and up to a tenth less; 0: no bound */
+    uint32_t max_idle;     /* per target and worker */
+    uint32_t min_idle;     /* kept ready, per target and worker */
+    uint32_t max_open;     /* connections to a target, in all workers; 0: no bound */
+    uint32_t size_min;     /* of connections that a worker opens to a target, where that follows */
+    uint32_t size_max;     /* from use: size.h; 0: it does not */
+    uint32_t max_waiting;  /* requests that wait for a connection, per target and worker */
+    uint32_t max_requests; /* on one connection; 0: no bound */
+    uint64_t wait;         /* us that a request waits for a connection */
+    uint64_t idle_timeout; /* us */
+    uint64_t lifetime;     /* us, and up to a tenth less; 0: no bound */
     uint32_t max_connecting; /* connections to a target that are being made, per worker; 0: any */
 };
 

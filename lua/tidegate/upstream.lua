@@ -205,10 +205,29 @@ upstream.route_hedge = S.one_of {
   end),
 }:optional()
 
+local adaptive = S.record {
+  min = S.int { min = 1, max = 100000 }:default(10):doc "connections per target and worker, at first and at least",
+  max = S.int { min = 1, max = 100000 }:default(500):doc "and at most",
+}:check(function(value)
+  if value.min > value.max then return nil, "min is above max" end
+  return true
+end)
+
+-- Bounds of connections that leave no room for each other.
+local function check_pool(pool)
+  local adapts = pool.adaptive
+  if pool.max_idle and pool.min_idle > pool.max_idle then return nil, "min_idle is above max_idle" end
+  if pool.max and pool.min_idle > pool.max then return nil, "min_idle is above max" end
+  if adapts and pool.min_idle > adapts.min then return nil, "min_idle is above adaptive.min" end
+  if adapts and pool.max and adapts.min > pool.max then return nil, "adaptive.min is above max" end
+  return true
+end
+
 upstream.pool = S.record {
   max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
   min_idle = S.int { min = 0, max = 1000 }:default(0):doc "connections kept ready per target and worker",
   max = S.int { min = 1, max = 1000000 }:optional():doc "connections per target, of all workers",
+  adaptive = adaptive:optional():doc "how many connections a worker opens to a target follows from use",
   connecting = S.int { min = 1, max = 10000 }:optional()
     :doc "connections per target and worker that are being made",
   queue = S.int { min = 0, max = 1000 }:default(1000):doc "requests per target and worker that wait for one",
@@ -216,11 +235,7 @@ upstream.pool = S.record {
   requests = S.int { min = 1, max = 1000000000 }:optional():doc "requests on one connection",
   lifetime = S.duration { min = "1s", max = "30d" }:optional():doc "age at which a connection is closed",
   idle_timeout = S.duration { min = "1ms", max = DAY }:optional():doc "time that an idle connection is kept",
-}:check(function(pool)
-  if pool.max_idle and pool.min_idle > pool.max_idle then return nil, "min_idle is above max_idle" end
-  if pool.max and pool.min_idle > pool.max then return nil, "min_idle is above max" end
-  return true
-end):default {}
+}:check(check_pool):default {}
 
 upstream.target_place = {
   zone = S.string { min = 1, max = 64, pattern = "^[%w_.-]+$" }:optional():doc "where it is",

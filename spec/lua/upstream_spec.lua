@@ -49,6 +49,10 @@ describe("a service's targets", function()
     { "hedge = { after = '1s', methods = { 'POST' } }", 'hedge.methods[1]: "POST" is not an allowed value' },
     { "pool = { min_idle = 5, max_idle = 3 }", "pool: min_idle is above max_idle" },
     { "pool = { min_idle = 5, max = 3 }", "pool: min_idle is above max" },
+    { "pool = { adaptive = { min = 9, max = 8 } }", "pool.adaptive: min is above max" },
+    { "pool = { adaptive = { min = 0 } }", "pool.adaptive.min: 0 is below the minimum 1" },
+    { "pool = { adaptive = { min = 5 }, max = 4 }", "pool: adaptive.min is above max" },
+    { "pool = { adaptive = { min = 5 }, min_idle = 6 }", "pool: min_idle is above adaptive.min" },
     { "pool = { queue = 1001 }", "pool.queue: 1001 is above the maximum 1000" },
   }) do
     local text, message = case[1], case[2]
@@ -67,7 +71,7 @@ describe("a service's targets", function()
       breaker = { ratio = 0.5, volume = 20, window = "10s", cooldown = "15s", probes = 3 },
       retry = { attempts = 2, on = { "connect", 502, 503 }, methods = { "GET" }, budget = 0.2 },
       hedge = { after = "p99.5", least = "5ms", methods = { "GET", "PUT" } },
-      pool = { min_idle = 2, max_idle = 10, max = 100, connecting = 5, queue = 50, wait = "1s",
+      pool = { min_idle = 2, max_idle = 10, max = 100, connecting = 5, adaptive = {}, queue = 50, wait = "1s",
                requests = 1000, lifetime = "10m", idle_timeout = "30s" },
       timeout = { connect = "500ms", response = "3s" },
     ]]))
