@@ -530,8 +530,9 @@ static bool is_full(const struct tg_pool_site *site, uint32_t more)
 static void follow_size(struct tg_pool *pool, struct tg_pool_site *site,
                         const struct tg_pool_target *target)
 {
+    bool follows = site->size.limit > 0;
     tg_size_follow(&site->size, target->conf, target->origin, now_of(pool));
-    if (site->size.limit > 0)
+    if (!follows && site->size.limit > 0)
         look_soon(pool, TG_SIZE_PERIOD);
 }
 
@@ -848,7 +849,7 @@ static void look_soon(struct tg_pool *pool, uint64_t distance)
 static void resize(struct tg_pool *pool, struct tg_pool_site *site)
 {
     enum tg_size_change change = tg_size_step(&site->size, now_of(pool));
-    look_soon(pool, TG_SIZE_PERIOD);
+    look_soon(pool, site->size.began + TG_SIZE_PERIOD - now_of(pool));
     if (change == TG_SIZE_KEPT)
         return;
     tg_metric_inc(pool->worker->cells,
