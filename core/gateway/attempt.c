@@ -254,7 +254,8 @@ void tg_attempt_answered(struct tg_request *r, unsigned status)
     uint64_t now = tg_request_now(r);
     a->status = (uint16_t)status;
     a->ended = now;
-    a->class = tg_retry_wants_status(rules(r), status) ? TG_RETRY_STATUS : TG_RETRY_NEVER;
+    if (TG_UNLIKELY(rules(r)->status_count > 0) && tg_retry_wants_status(rules(r), status))
+        a->class = TG_RETRY_STATUS; /* else it is as it was opened: NEVER */
     tg_try_answered(&r->try, status, now - r->upstream.connected, now);
 }
 

@@ -143,7 +143,7 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
  */
 
 /* How the body goes, as the head says it. */
-enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f)
+static inline enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
 {
     bool whole = r->out.body_set || r->body.complete;
     uint64_t length = r->out.body_set    ? r->out.body.n
@@ -161,6 +161,11 @@ enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f)
     }
     tg_fmt_lit(f, "\r\n");
     return framing;
+}
+
+enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f)
+{
+    return write_framing(r, f);
 }
 
 static void send_piece(struct tg_request *r, struct tg_str data)
@@ -223,7 +228,7 @@ static void send_request(struct tg_request *r)
 {
     struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
     tg_forward_write(r, f);
-    enum tg_framing framing = tg_proxy_write_framing(r, f);
+    enum tg_framing framing = write_framing(r, f);
     if (r->route->mirror != NULL)
         tg_mirror_begin(r);
     tg_h1_client_set_framing(r->origin, framing);
@@ -334,8 +339,9 @@ static void fail_to_lease(struct tg_request *r, enum tg_err err)
         answer_failure(r, err);
 }
 
-void tg_proxy_reach(struct tg_request *r, uint32_t index, uint64_t deadline, char *room,
-                    struct tg_pool_target *target)
+/* How to reach a target, but for whom its connections are counted and who waits. */
+static inline void reach(struct tg_request *r, uint32_t index, uint64_t deadline, char *room,
+                         struct tg_pool_target *target)
 {
     uint64_t now = tg_request_now(r);
     uint64_t timeout =
@@ -352,6 +358,12 @@ void tg_proxy_reach(struct tg_request *r, uint32_t index, uint64_t deadline, cha
     tg_target_dress(r->service, &r->client, &r->listener->addr, target, room);
 }
 
+void tg_proxy_reach(struct tg_request *r, uint32_t index, uint64_t deadline, char *room,
+                    struct tg_pool_target *target)
+{
+    reach(r, index, deadline, room, target);
+}
+
 /* A connection for the attempt that is open, or a place in the queue for one. */
 static void lease(struct tg_request *r, bool fresh)
 {
@@ -359,7 +371,7 @@ static void lease(struct tg_request *r, bool fresh)
     struct tg_pool_target target;
     char room[TG_PROXY_HEADER_MAX];
     uint64_t deadline = tg_attempt_deadline(r, r->upstream.connect_start);
-    tg_proxy_reach(r, r->target, deadline, room, &target);
+    reach(r, r->target, deadline, room, &target);
     target.fresh = fresh || r->in.method == TG_METHOD_CONNECT;
     target.origin = r->out.target_set ? NULL : r->try.origin;
     target.waiter = &r->waiter;

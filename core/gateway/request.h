@@ -185,9 +185,9 @@ struct tg_attempt {
 /* What is known of the origin's side: ctx.upstream, the access log. */
 struct tg_upstream_facts {
     bool called;
+    uint8_t hedges;  /* of the attempts */
     uint16_t status; /* 0: no answer yet */
     uint32_t attempts;
-    uint32_t hedges;         /* of these */
     struct tg_attempt first; /* the others are in the arena */
     struct tg_attempt *last; /* the one at hand, or that was last; NULL: none */
     struct tg_addr addr;     /* of that attempt; len 0 before */
@@ -278,11 +278,11 @@ struct tg_request {
     struct tg_h1_client *origin; /* leased connection; NULL: none */
     bool mirror_seen;            /* whether there is one has been decided */
     bool connected;              /* it may be written to */
+    bool retrying;               /* it holds a place in the budget of the service */
     uint32_t target;             /* index in service->targets of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_hedge *hedge; /* NULL: none; in the arena */
     struct tg_try try;      /* the attempt, as the origin is told of it */
-    bool retrying;          /* it holds a place in the budget of the service */
     struct tg_buf replay;   /* what went of the client's body, for a repetition */
     bool replayable;        /* all that went is there */
     bool out_ended;         /* the request went out whole */

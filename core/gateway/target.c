@@ -86,18 +86,7 @@ void tg_targets_unref(struct tg_targets **targets)
 /* ---- Targets -----------------------------------------------------------------------------------
  */
 
-const struct tg_addr *tg_target_addr(const struct tg_service_conf *service, uint32_t index)
-{
-    static const struct tg_addr echo;
-    return service->builtin_echo ? &echo : &service->targets[index].addr;
-}
-
-struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index)
-{
-    if (service->target_count == 0)
-        return TG_STR("localhost");
-    return service->targets[index].name;
-}
+const struct tg_addr tg_target_echo;
 
 bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)
 {

@@ -32,11 +32,21 @@ void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *
 struct tg_targets *tg_targets_ref(struct tg_targets *targets);
 void tg_targets_unref(struct tg_targets **targets);
 
-/* Address of target `index`, the service's; len 0 for the built-in echo origin. */
-const struct tg_addr *tg_target_addr(const struct tg_service_conf *service, uint32_t index);
+/* Of the built-in echo origin: len 0. */
+extern const struct tg_addr tg_target_echo;
+
+/* Address of target `index`, the service's. */
+static inline const struct tg_addr *tg_target_addr(const struct tg_service_conf *service,
+                                                   uint32_t index)
+{
+    return service->builtin_echo ? &tg_target_echo : &service->targets[index].addr;
+}
 
 /* "10.0.0.11:9000", or "localhost" for the built-in echo origin. */
-struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index);
+static inline struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t index)
+{
+    return service->target_count > 0 ? service->targets[index].name : TG_STR("localhost");
+}
 
 /* True when a kept connection failed before a byte of an answer came: the origin had closed it, and
  * what was sent may go out once more on a fresh one if its method is idempotent (RFC 9112, 9.3.1).

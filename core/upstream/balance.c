@@ -546,12 +546,13 @@ static const struct slot *pick_anywhere(struct tg_balance *b, const struct tg_ba
     return NULL;
 }
 
-bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
+struct tg_origin *tg_balance_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
 {
     keep_fresh(balance, now);
-    if (balance->single)
-        *index = balance->slots[0].index;
-    return balance->single;
+    if (!balance->single)
+        return NULL;
+    *index = balance->slots[0].index;
+    return balance->slots[0].origin;
 }
 
 enum tg_err tg_balance_pick(struct tg_balance *balance, const struct tg_balance_ask *ask,

@@ -78,8 +78,9 @@ bool tg_balance_has_other(struct tg_balance *balance, const struct tg_balance_as
 /* Targets that may be used, and whether that is panic. */
 uint32_t tg_balance_usable(struct tg_balance *balance, uint64_t now, bool *panic);
 
-/* Whether there is but one target and nothing known of it takes it out: *index is it. */
-bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index);
+/* Where there is but one target, and nothing known of it takes it out: its origin and *index; else
+ * NULL. */
+struct tg_origin *tg_balance_single(struct tg_balance *balance, uint64_t now, uint32_t *index);
 
 /* How long the service's answers took of late, as whoever asks for it records them. NULL: no
  * memory. */

@@ -60,10 +60,12 @@ struct pooled {
     struct tg_origin *origin; /* held; NULL: nobody's */
     struct tg_list link;      /* in site->idle, or in pool->leased */
     enum state state;
-    uint64_t since; /* us: when it came into this state */
-    uint64_t until; /* us: its age is over; 0: never */
-    bool single;    /* for one exchange */
-    bool told;      /* of this lease, that it may be a leak */
+    uint64_t since;         /* us: when it came into this state */
+    uint64_t until;         /* us: its age is over; 0: never */
+    bool single;            /* for one exchange */
+    bool told;              /* of this lease, that it may be a leak */
+    uint32_t route_since;   /* pool->changes when `route` was copied, */
+    const char *route_from; /* and what: a place in memory, only compared */
     char request[HOLDER_MAX];
     char route[HOLDER_MAX];
     struct tg_task free_later;
@@ -90,7 +92,8 @@ struct tg_pool {
     uint32_t idle;
     uint32_t open;
     uint32_t waiting;
-    uint64_t order; /* of waiters */
+    uint64_t order;   /* of waiters */
+    uint32_t changes; /* of the configuration */
 };
 
 static uint64_t now_of(const struct tg_pool *pool)
@@ -209,7 +212,8 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     return site;
 }
 
-static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
+static inline struct tg_pool_site *find_site(struct tg_pool *pool,
+                                             const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
     struct shortcut *s = &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % SHORTCUTS];
@@ -420,6 +424,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     p->until = end_of_life(pool, target->conf);
     p->single = target->preface.n > 0;
     p->request[0] = p->route[0] = '\0';
+    p->route_from = NULL;
     tg_list_init(&p->link);
     tg_task_init(&p->free_later, on_free);
     enum tg_err err = dial(pool, p, target, events, owner);
@@ -473,11 +478,23 @@ static void copy_request(char to[HOLDER_MAX], struct tg_str id)
     }
 }
 
-static void hand_out(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target)
+/* Mostly it is the route of the last lease, and that is there. */
+static void copy_route(struct pooled *p, struct tg_str route)
+{
+    uint32_t changes = p->pool->changes;
+    if (TG_LIKELY(p->route_from == route.p && p->route_since == changes))
+        return;
+    copy_name(p->route, route);
+    p->route_from = route.p;
+    p->route_since = changes;
+}
+
+static inline void hand_out(struct tg_pool *pool, struct pooled *p,
+                            const struct tg_pool_target *target)
 {
     struct tg_pool_site *site = p->site;
     copy_request(p->request, target->request);
-    copy_name(p->route, target->route);
+    copy_route(p, target->route);
     p->told = false;
     tg_list_push_front(&pool->leased, &p->link);
     if (TG_UNLIKELY(site->size.limit > 0))
@@ -832,6 +849,7 @@ static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
 void tg_pool_forget_warm(struct tg_pool *pool)
 {
     memset(pool->shortcuts, 0, sizeof(pool->shortcuts));
+    pool->changes++;
     visit_sites(pool, cool_down);
 }
 
