@@ -206,7 +206,8 @@ upstream.route_hedge = S.one_of {
 }:optional()
 
 local adaptive = S.record {
-  min = S.int { min = 1, max = 100000 }:default(10):doc "connections per target and worker, at first and at least",
+  min = S.int { min = 1, max = 100000 }:default(10)
+    :doc "connections per target and worker, at first and at least",
   max = S.int { min = 1, max = 100000 }:default(500):doc "and at most",
 }:check(function(value)
   if value.min > value.max then return nil, "min is above max" end

@@ -18,8 +18,9 @@ end
 local function row_of(service, target)
   local latency = target.latency_seconds > 0 and columns.span(target.latency_seconds) or "-"
   return { service.service, target.target, state_of(target), target.in_flight,
-           ("%d/%d"):format(target.connections_idle, target.connections_open), target.connections_size or "-",
-           target.waiting, ("%.0f"):format(target.requests), ("%.0f"):format(failures_of(target)), latency, service.breaker }
+           ("%d/%d"):format(target.connections_idle, target.connections_open),
+           target.connections_size or "-", target.waiting, ("%.0f"):format(target.requests),
+           ("%.0f"):format(failures_of(target)), latency, service.breaker }
 end
 
 return function(answers, name)
@@ -35,6 +36,6 @@ return function(answers, name)
     local all = table.concat(names, ", ")
     return nil, ("no service %q with targets is in force; there are: %s"):format(name, all)
   end
-  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "SIZE", "WAITING", "REQUESTS",
-                          "FAILED", "LATENCY", "<BREAKER" }, rows)
+  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "SIZE", "WAITING",
+                          "REQUESTS", "FAILED", "LATENCY", "<BREAKER" }, rows)
 end
