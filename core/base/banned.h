@@ -16,6 +16,9 @@
 #if __has_include(<luaconf.h>)
 #include <luaconf.h>
 #endif
+#if __has_include(<nghttp2/nghttp2.h>) /* members of a struct have the names */
+#include <nghttp2/nghttp2.h>
+#endif
 
 /* macros under _FORTIFY_SOURCE where the compiler is clang */
 #undef sprintf

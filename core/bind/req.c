@@ -58,8 +58,7 @@ int tg_api_req_query_string(lua_State *L, struct tg_bind_object *object)
 
 int tg_api_req_version(lua_State *L, struct tg_bind_object *object)
 {
-    lua_pushstring(L, object->r->in.minor == 0 ? "1.0" : "1.1");
-    return 1;
+    return tg_bind_push_str(L, tg_request_head_version(&object->r->in));
 }
 
 int tg_api_req_header(lua_State *L)

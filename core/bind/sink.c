@@ -159,7 +159,8 @@ static void put_query(struct tg_json *j, const struct tg_request *r, struct tg_s
 
 static void put_protocol(struct tg_json *j, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->in.minor == 0 ? TG_STR("HTTP/1.0") : TG_STR("HTTP/1.1"));
+    static const struct tg_str names[] = {{"HTTP/1.0", 8}, {"HTTP/1.1", 8}, {"HTTP/2", 6}};
+    put_str(j, key, names[r->in.major == 2 ? 2 : r->in.minor]);
 }
 
 static void put_scheme(struct tg_json *j, const struct tg_request *r, struct tg_str key)

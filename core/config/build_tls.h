@@ -17,6 +17,7 @@ struct tg_build_tls {
     uint64_t ticket_life; /* us */
     uint32_t sessions;
     bool asks_plugins;
+    bool http2; /* is spoken */
 };
 
 /* Builds the context of the table at `index` (absolute): one reference in *out. TG_E_INVALID with

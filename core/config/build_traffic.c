@@ -4,6 +4,7 @@
 #include "config/build_traffic.h"
 
 #include "base/assert.h"
+#include "config/build_websocket.h"
 #include "config/policy.h"
 #include "config/reader.h"
 #include "config/traffic.h"
@@ -342,6 +343,7 @@ void tg_build_route_traffic(lua_State *L, const struct tg_build_traffic *b, int 
     build_canary(L, b, table, route);
     build_mirror(L, b, table, route);
     build_hedge(L, b, table, route);
+    tg_build_websocket(L, b->snapshot, table, route);
     route->chooses_late = (route->split != NULL && route->split->sticky.by == TG_STICKY_CONSUMER) ||
                           (route->canary != NULL && route->canary->sticky.by == TG_STICKY_CONSUMER);
     route->answers = tg_build_answers(L, b->snapshot, table);

@@ -30,17 +30,20 @@ struct tg_mirror_conf;
 struct tg_redirect_conf;
 struct tg_rewrite_conf;
 struct tg_split_conf;
+struct tg_websocket_conf; /* config/websocket.h */
 struct tg_route_table;
 struct tg_expr;
 struct tg_tls_context;
 
-/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first. */
+/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first;
+ * MESSAGE is passed by each message of a WebSocket. */
 enum tg_phase {
     TG_PHASE_CERTIFICATE,
     TG_PHASE_REWRITE,
     TG_PHASE_ACCESS,
     TG_PHASE_HEADER_FILTER,
     TG_PHASE_BODY_FILTER,
+    TG_PHASE_MESSAGE,
     TG_PHASE_LOG,
     TG_PHASES
 };
@@ -164,6 +167,7 @@ struct tg_route_conf {
     const struct tg_canary_conf *canary;
     bool chooses_late; /* split or canary need to know whose the request is */
     const struct tg_mirror_conf *mirror;
+    const struct tg_websocket_conf *websocket;
     const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by
      * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */
@@ -181,6 +185,7 @@ struct tg_listener_conf {
     bool allow_connect;
     bool merge_slashes;         /* how paths are normalised: http/uri.h */
     bool answer_options;        /* OPTIONS that no route takes: Allow instead of 405 */
+    bool http2;                 /* spoken: by agreement (ALPN), or in clear by prior knowledge */
     bool proxy_protocol;        /* a PROXY header comes first, from trusted networks alone */
     bool redirects;             /* to https, all requests */
     uint16_t redirect_port;     /* of https there */
@@ -235,6 +240,7 @@ struct tg_snapshot {
     uint32_t zone_count;
     struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
     uint32_t consumer_count;
+    enum tg_importance consumers_importance; /* the highest that one declares; low: none does */
     const struct tg_consumer_plugins
         *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;

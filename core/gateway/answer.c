@@ -134,12 +134,26 @@ void tg_answer_overload(struct tg_request *r, const char *code)
     static const struct tg_str seconds[] = {{"1", 1}, {"2", 1}, {"3", 1}};
     uint64_t which = tg_rand_below(&r->gate->worker->rand, TG_COUNT_OF(seconds));
     r->error = code;
-    if (!prepare_failure(r, 503, NULL) ||
+    tg_plugins_cancel(r);
+    tg_request_make_room(r);
+    if (r->head_sent || !prepare_failure(r, 503, NULL) ||
         tg_fields_add(&r->resp.fields, TG_STR("Retry-After"), seconds[which]) != TG_OK) {
         tg_request_break(r, code);
         return;
     }
     tg_relay_start(r);
+}
+
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail)
+{
+    r->error = "bad_websocket_handshake";
+    enum tg_err err = prepare_failure(r, status, detail) ? TG_OK : TG_E_NOMEM;
+    if (err == TG_OK && status == 426)
+        err = tg_fields_add(&r->resp.fields, TG_STR("Sec-WebSocket-Version"), TG_STR("13"));
+    if (err != TG_OK)
+        tg_request_break(r, r->error);
+    else
+        tg_relay_start(r);
 }
 
 static const char *code_of(unsigned status)
@@ -248,7 +262,8 @@ void tg_answer_trace(struct tg_request *r)
 {
     struct tg_fmt f;
     tg_fmt_init_arena(&f, &r->arena, 512);
-    tg_fmt_printf(&f, "TRACE %.*s HTTP/1.%u\r\n", TG_STR_ARG(r->in.target), r->in.minor);
+    tg_fmt_printf(&f, "TRACE %.*s HTTP/%.*s\r\n", TG_STR_ARG(r->in.target),
+                  TG_STR_ARG(tg_request_head_version(&r->in)));
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
         if (field->id == TG_FIELD_AUTHORIZATION || field->id == TG_FIELD_COOKIE ||

@@ -1,8 +1,10 @@
-/* client.c: accepting connections, and the events of their streams.
+/* client.c: accepting connections, and what becomes of them.
  *
- * A struct tg_client is an h1_server and what the gateway knows of the connection. It is freed at
- * the end of the round in which it closed. Streams' events are passed on to the file that is at
- * work: collecting for a plugin, proxy.c, relay.c or tunnel.c. */
+ * A struct tg_client is an h1_server or an h2_server and what the gateway knows of the connection.
+ * It is freed at the end of the round in which it closed. What its streams tell goes to exchange.c.
+ *
+ * Which of the two it is: the handshake of TLS says so, or the first bytes of a connection in clear
+ * where the listener takes HTTP/2 there. Then the one becomes the other in its place. */
 #include "base/banned.h"
 #include "gateway/client.h"
 
@@ -10,8 +12,8 @@
 #include "base/shared_map.h"
 #include "gateway/arrival.h"
 #include "gateway/internal.h"
-#include "gateway/unpack.h"
 #include "http/h1_server.h"
+#include "http/h2_server.h"
 #include "net/tls_conn.h"
 #include "observe/metrics.h"
 
@@ -28,12 +30,16 @@
 #define RELIEF_LEAST   32   /* idle ones that it may close */
 
 struct tg_client {
-    struct tg_h1_server server;
+    union {
+        struct tg_h1_server h1;
+        struct tg_h2_server h2;
+    };
     struct tg_gate *gate;
     struct tg_acceptor *acceptor; /* one reference */
     struct tg_addr peer;
     struct tg_list link;
     struct tg_task free_later;
+    bool is_h2;
 };
 
 _Static_assert(sizeof(struct tg_client) <= 512, "an idle connection takes half a KiB");
@@ -53,7 +59,12 @@ struct tg_acceptor {
 
 static struct tg_client *client_of(struct tg_h1_server *server)
 {
-    return TG_CONTAINER_OF(server, struct tg_client, server);
+    return TG_CONTAINER_OF(server, struct tg_client, h1);
+}
+
+static struct tg_client *client_of_h2(struct tg_h2_server *server)
+{
+    return TG_CONTAINER_OF(server, struct tg_client, h2);
 }
 
 /* The listener as the snapshot in force has it; the first one when a reload has taken it away and
@@ -132,135 +143,8 @@ static void uncount_address(struct tg_gate *gate, const struct tg_addr *peer)
     tg_shared_map_return(gate->gateway->addresses, key, &map);
 }
 
-/* ---- Streams -----------------------------------------------------------------------------------
- */
-
-static struct tg_request *request_of(struct tg_stream *stream)
-{
-    struct tg_request *r = stream->owner;
-    tg_magic_check(r, TG_REQUEST_MAGIC);
-    return r;
-}
-
-/* The body that a plugin waits for is there, or the next piece of it, or it is too large. */
-static void wake_collector(struct tg_request *r)
-{
-    r->body.wanted = false;
-    enum tg_phase phase = r->plugins.phase;
-    tg_request_step(r, phase, tg_plugins_resume(r));
-}
-
-static void collect(struct tg_request *r, struct tg_str data)
-{
-    if (tg_buf_append(&r->body.buf, data.p, data.n) != TG_OK || r->body.buf.size > r->body.max) {
-        r->body.too_large = true;
-    } else if (!r->body.piecewise) {
-        return;
-    }
-    tg_unpack_read(r, false);
-    wake_collector(r);
-}
-
-void tg_request_take_body(struct tg_request *r, struct tg_str data)
-{
-    if (r->body.wanted)
-        collect(r, data);
-    else
-        tg_proxy_body(r, data);
-}
-
-static void on_body(struct tg_stream *stream, struct tg_str data)
-{
-    struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
-        tg_tunnel_from_client(r, data);
-    else if (r->unpack != NULL)
-        tg_unpack_body(r, data);
-    else
-        tg_request_take_body(r, data);
-}
-
-void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trailers)
-{
-    r->in_ended = true;
-    if (!r->body.wanted) {
-        tg_proxy_body_end(r, trailers);
-        return;
-    }
-    r->body.complete = true;
-    wake_collector(r);
-}
-
-static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
-{
-    struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
-        tg_tunnel_client_ended(r);
-    else if (r->unpack != NULL)
-        tg_unpack_body_end(r, trailers);
-    else
-        tg_request_take_body_end(r, trailers);
-}
-
-static void on_drained(struct tg_stream *stream)
-{
-    struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
-        tg_tunnel_client_drained(r);
-    else
-        tg_relay_drained(r);
-}
-
-static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned status)
-{
-    struct tg_request *r = request_of(stream);
-    tg_proxy_release(r);
-    if (status != 0 && !r->head_sent) {
-        tg_answer_refusal(r, status, NULL);
-        return;
-    }
-    r->bytes_received = stream->bytes_in;
-    r->bytes_sent = stream->bytes_out;
-    r->aborted = true;
-    r->stream = NULL;
-    if (r->error == NULL)
-        r->error = err == TG_E_TIMEOUT ? "client_timeout" : "client_closed";
-    tg_request_finish(r);
-}
-
-static const struct tg_stream_events stream_events = {
-    .on_body = on_body,
-    .on_body_end = on_body_end,
-    .on_drained = on_drained,
-    .on_aborted = on_aborted,
-};
-
 /* ---- Connections -------------------------------------------------------------------------------
  */
-
-static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
-{
-    struct tg_client *c = client_of(server);
-    struct tg_request *r = tg_request_new(c->gate, c->acceptor->listener, &server->stream, &c->peer,
-                                          tg_tls_facts_of(server->conn.transport));
-    if (r == NULL)
-        return NULL;
-    server->stream.events = &stream_events;
-    server->stream.owner = r;
-    server->merge_slashes = r->listener->merge_slashes;
-    *arena = &r->arena;
-    return &r->in;
-}
-
-static void request(struct tg_h1_server *server)
-{
-    tg_request_start(server->stream.owner);
-}
-
-static void refused(struct tg_h1_server *server, const struct tg_refusal *refusal)
-{
-    tg_request_refuse(server->stream.owner, refusal->status, refusal->reason);
-}
 
 static void count_out(struct tg_gateway *g)
 {
@@ -278,9 +162,8 @@ static void on_free(struct tg_task *task)
     tg_gate_check_drained(gate);
 }
 
-static void closed(struct tg_h1_server *server)
+static void gone(struct tg_client *c)
 {
-    struct tg_client *c = client_of(server);
     struct tg_gate *gate = c->gate;
     uncount_address(gate, &c->peer);
     count_out(gate->gateway);
@@ -289,16 +172,137 @@ static void closed(struct tg_h1_server *server)
 }
 
 /* The youngest of the idle ones now. */
-static void idle(struct tg_h1_server *server)
+static void fell_idle(struct tg_client *c)
 {
-    struct tg_client *c = client_of(server);
     tg_list_remove(&c->link);
     tg_list_push_back(&c->gate->clients, &c->link);
+}
+
+/* A request for a stream that begins; NULL: no memory. */
+static struct tg_request *new_request(struct tg_client *c, struct tg_stream *stream,
+                                      const struct tg_conn *conn)
+{
+    struct tg_request *r = tg_request_new(c->gate, c->acceptor->listener, stream, &c->peer,
+                                          tg_tls_facts_of(conn->transport));
+    if (r == NULL)
+        return NULL;
+    stream->events = &tg_exchange_events;
+    stream->owner = r;
+    return r;
+}
+
+/* ---- Connections of HTTP/2 ---------------------------------------------------------------------
+ */
+
+static bool h2_begin(struct tg_h2_server *server, struct tg_stream *stream, struct tg_h2_begin *to)
+{
+    struct tg_client *c = client_of_h2(server);
+    struct tg_request *r = new_request(c, stream, &server->conn);
+    if (r == NULL)
+        return false;
+    tg_metric_inc(c->gate->worker->cells, TG_METRIC_H2_STREAMS);
+    *to = (struct tg_h2_begin){&r->in, &r->arena, r->listener->merge_slashes};
+    return true;
+}
+
+static void h2_request(struct tg_stream *stream)
+{
+    tg_request_start(stream->owner);
+}
+
+static void h2_refused(struct tg_stream *stream, const struct tg_refusal *refusal)
+{
+    tg_request_refuse(stream->owner, refusal->status, refusal->reason);
+}
+
+static void h2_closed(struct tg_h2_server *server)
+{
+    struct tg_client *c = client_of_h2(server);
+    tg_metric_dec(c->gate->worker->cells, TG_METRIC_H2_OPEN);
+    gone(c);
+}
+
+static void h2_idle(struct tg_h2_server *server)
+{
+    fell_idle(client_of_h2(server));
+}
+
+static const struct tg_limits *h2_limits(struct tg_h2_server *server)
+{
+    return &client_of_h2(server)->gate->snapshot->settings.limits;
+}
+
+static const struct tg_h2_server_events h2_events = {
+    .begin = h2_begin,
+    .request = h2_request,
+    .refused = h2_refused,
+    .closed = h2_closed,
+    .idle = h2_idle,
+    .limits = h2_limits,
+};
+
+static enum tg_err serve_h2(struct tg_client *c, struct tg_conn *conn, struct tg_str first)
+{
+    c->is_h2 = true;
+    tg_metric_inc(c->gate->worker->cells, TG_METRIC_H2_OPEN);
+    enum tg_err err = tg_h2_server_adopt(&c->h2, conn, first, &h2_events);
+    if (err != TG_OK)
+        tg_metric_dec(c->gate->worker->cells, TG_METRIC_H2_OPEN);
+    return err;
+}
+
+/* ---- Connections of HTTP/1.1 -------------------------------------------------------------------
+ */
+
+static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_arena **arena)
+{
+    struct tg_request *r = new_request(client_of(server), &server->stream, &server->conn);
+    if (r == NULL)
+        return NULL;
+    server->merge_slashes = r->listener->merge_slashes;
+    *arena = &r->arena;
+    return &r->in;
+}
+
+static void request(struct tg_h1_server *server)
+{
+    tg_request_start(server->stream.owner);
+}
+
+static void refused(struct tg_h1_server *server, const struct tg_refusal *refusal)
+{
+    tg_request_refuse(server->stream.owner, refusal->status, refusal->reason);
+}
+
+static void closed(struct tg_h1_server *server)
+{
+    gone(client_of(server));
+}
+
+static void idle(struct tg_h1_server *server)
+{
+    fell_idle(client_of(server));
 }
 
 static const struct tg_limits *limits(struct tg_h1_server *server)
 {
     return &client_of(server)->gate->snapshot->settings.limits;
+}
+
+/* It is HTTP/2 from here on, where the listener takes that. */
+static bool preface(struct tg_h1_server *server)
+{
+    struct tg_client *c = client_of(server);
+    struct tg_slab *slab = c->gate->worker->slab;
+    struct tg_conn conn;
+    struct tg_inbuf in;
+    if (!c->acceptor->listener->http2 || server->conn.transport != NULL)
+        return false;
+    if (tg_h1_server_leave(server, &conn, &in) != TG_OK ||
+        serve_h2(c, &conn, tg_str(tg_inbuf_at(&in), tg_inbuf_left(&in))) != TG_OK)
+        gone(c);
+    tg_inbuf_release(&in, slab);
+    return true;
 }
 
 static const struct tg_h1_server_events server_events = {
@@ -308,6 +312,7 @@ static const struct tg_h1_server_events server_events = {
     .closed = closed,
     .idle = idle,
     .limits = limits,
+    .preface = preface,
 };
 
 /* ---- Accepting ---------------------------------------------------------------------------------
@@ -346,6 +351,13 @@ static void dismiss(struct tg_gate *gate, const struct tg_addr *peer)
     count_out(gate->gateway);
 }
 
+/* The handshake came to HTTP/2. */
+static bool agreed_on_h2(const struct tg_conn *conn)
+{
+    const struct tg_tls_facts *facts = tg_tls_facts_of(conn->transport);
+    return facts != NULL && tg_str_eq(facts->alpn, TG_STR("h2"));
+}
+
 /* A client on the socket `fd`, or on what `conn` has; both counted in. */
 static enum tg_err serve(struct tg_acceptor *a, int fd, struct tg_conn *conn,
                          const struct tg_addr *peer)
@@ -360,9 +372,15 @@ static enum tg_err serve(struct tg_acceptor *a, int fd, struct tg_conn *conn,
         c->gate = gate;
         c->acceptor = a;
         c->peer = *peer;
+        c->is_h2 = false;
+        tg_list_init(&c->link);
         tg_task_init(&c->free_later, on_free);
-        err = conn != NULL ? tg_h1_server_adopt(&c->server, conn, &server_events)
-                           : tg_h1_server_open(&c->server, gate->worker, fd, &server_events);
+        if (conn == NULL)
+            err = tg_h1_server_open(&c->h1, gate->worker, fd, &server_events);
+        else if (agreed_on_h2(conn))
+            err = serve_h2(c, conn, TG_STR(""));
+        else
+            err = tg_h1_server_adopt(&c->h1, conn, &server_events);
     }
     if (err != TG_OK) {
         if (c != NULL)
@@ -603,18 +621,53 @@ void tg_acceptors_close(struct tg_gate *gate)
     close_acceptor(TG_LIST_ENTRY(it, struct tg_acceptor, link));
 }
 
+static void drain(struct tg_client *c)
+{
+    if (c->is_h2)
+        tg_h2_server_drain(&c->h2);
+    else
+        tg_h1_server_drain(&c->h1);
+}
+
+static void shut(struct tg_client *c)
+{
+    if (c->is_h2)
+        tg_h2_server_close(&c->h2);
+    else
+        tg_h1_server_close(&c->h1);
+}
+
 void tg_clients_drain(struct tg_gate *gate)
 {
     tg_arrivals_close(gate);
     TG_LIST_FOREACH(&gate->clients, it)
-    tg_h1_server_drain(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
+    drain(TG_LIST_ENTRY(it, struct tg_client, link));
 }
 
 void tg_clients_close(struct tg_gate *gate)
 {
     tg_arrivals_close(gate);
     TG_LIST_FOREACH(&gate->clients, it)
-    tg_h1_server_close(&TG_LIST_ENTRY(it, struct tg_client, link)->server);
+    shut(TG_LIST_ENTRY(it, struct tg_client, link));
+}
+
+enum relief { RELIEF_NONE, RELIEF_IDLE, RELIEF_SLOW };
+
+static enum relief relieve(struct tg_client *c, uint64_t now)
+{
+    static const enum relief of_h1[] = {
+        [TG_H1_RELIEF_NONE] = RELIEF_NONE,
+        [TG_H1_RELIEF_IDLE] = RELIEF_IDLE,
+        [TG_H1_RELIEF_SLOW] = RELIEF_SLOW,
+    };
+    static const enum relief of_h2[] = {
+        [TG_H2_RELIEF_NONE] = RELIEF_NONE,
+        [TG_H2_RELIEF_IDLE] = RELIEF_IDLE,
+        [TG_H2_RELIEF_SLOW] = RELIEF_SLOW,
+    };
+    if (c->is_h2)
+        return of_h2[tg_h2_server_relieve(&c->h2, now, TG_OVERLOAD_PATIENCE)];
+    return of_h1[tg_h1_server_relieve(&c->h1, now, TG_OVERLOAD_PATIENCE)];
 }
 
 /* Idle ones stand in the order in which they fell idle; one that is at work goes behind them all,
@@ -628,14 +681,14 @@ void tg_clients_relieve(struct tg_gate *gate, uint64_t now)
         struct tg_client *c = TG_LIST_ENTRY(it, struct tg_client, link);
         if (it == behind || looked++ == RELIEF_LOOK || closed > RELIEF_LEAST + looked / 8)
             break;
-        switch (tg_h1_server_relieve(&c->server, now, TG_OVERLOAD_PATIENCE)) {
-        case TG_H1_RELIEF_IDLE:
+        switch (relieve(c, now)) {
+        case RELIEF_IDLE:
             closed++;
             break;
-        case TG_H1_RELIEF_SLOW:
+        case RELIEF_SLOW:
             slow++;
             break;
-        case TG_H1_RELIEF_NONE:
+        case RELIEF_NONE:
             behind = behind != NULL ? behind : it;
             tg_list_remove(&c->link);
             tg_list_push_back(&gate->clients, &c->link);

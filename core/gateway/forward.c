@@ -222,7 +222,8 @@ static void emit_max_forwards(struct tg_request *r, struct out *out)
 static void emit_via(struct tg_request *r, struct out *out)
 {
     struct tg_fmt *f = begin(out, TG_FIELD_VIA, TG_STR("Via"));
-    tg_fmt_add(f, r->in.minor == 0 ? TG_STR("1.0 ") : TG_STR("1.1 "));
+    tg_fmt_add(f, tg_request_head_version(&r->in));
+    tg_fmt_add(f, r->in.major == 2 ? TG_STR(".0 ") : TG_STR(" "));
     tg_fmt_add(f, r->snapshot->settings.server_name);
     end(out);
 }
@@ -317,9 +318,10 @@ void tg_forward_write(struct tg_request *r, struct tg_fmt *f)
     struct out out = {.text = f};
     write_head(r, r->service->path, tg_forward_host(r), &out);
     const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
-    if (r->in.upgrade && upgrade != NULL) {
+    if (r->out.upgrade && upgrade != NULL) {
         tg_fmt_lit(f, "Connection: upgrade\r\n");
-        tg_h1_write_field(f, TG_STR("Upgrade"), upgrade->value);
+        tg_h1_write_field(f, TG_STR("Upgrade"),
+                          r->ws != NULL ? TG_STR("websocket") : upgrade->value);
     } else if (r->in.te_trailers) {
         tg_fmt_lit(f, "Connection: TE\r\nTE: trailers\r\n");
     }

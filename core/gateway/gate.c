@@ -9,6 +9,7 @@
 #include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
+#include "gateway/ws.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
@@ -132,6 +133,8 @@ void tg_gate_drain(struct tg_gate *gate)
 void tg_gate_stop(struct tg_gate *gate)
 {
     tg_gate_drain(gate);
+    TG_LIST_FOREACH(&gate->requests, it)
+    tg_ws_say_goodbye(TG_LIST_ENTRY(it, struct tg_request, link));
     tg_clients_close(gate);
     TG_LIST_FOREACH(&gate->requests, it)
     tg_request_stop(TG_LIST_ENTRY(it, struct tg_request, link));

@@ -1,6 +1,7 @@
 /* internal.h: what the files of the request's way call of each other.
  *
  *   client.c   connections and their heads    request.c  life, states, routing, order of phases
+ *   exchange.c what streams tell
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
  *   attempt.c  which target, and which next   hedge.c    a second request beside the first
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
@@ -10,7 +11,7 @@
  *   encode.c   bodies compressed for the client
  *   unpack.c   compressed bodies of requests
  *   rewrite.c  paths, queries and hosts       shape.c    which of several services
- *   mirror.c   copies for another service
+ *   mirror.c   copies for another service       ws.c       a WebSocket that is inspected: ws.h
  *
  * Nobody outside of this folder includes it; core/bind sees request.h.
  */
@@ -56,11 +57,18 @@ void tg_request_finish(struct tg_request *r);
 /* The client's answer breaks off here; then as above. */
 void tg_request_break(struct tg_request *r, const char *error);
 
+/* Memory is out: ends requests whose bodies are still coming with 503, the oldest first, some at a
+ * time. */
+void tg_requests_relieve(struct tg_gate *gate, uint64_t now);
+
 /* Sets or clears the gateway's own timer of the request. */
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
 
-/* ---- client.c ---- */
+/* ---- exchange.c ---- */
+
+/* What a client's stream tells the gateway; stream->owner is the struct tg_request. */
+extern const struct tg_stream_events tg_exchange_events;
 
 /* Bytes and end of the client's body, decoded: for the plugin that waits, else for the origin. */
 void tg_request_take_body(struct tg_request *r, struct tg_str data);
@@ -79,9 +87,12 @@ void tg_answer_error(struct tg_request *r, unsigned status, const char *code);
 /* The same for a request that was refused: the code follows from the status, `detail` says why. */
 void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail);
 
-/* 503 with Retry-After: one to three seconds, so that those who were turned away together do not
- * come back together. */
+/* 503 with Retry-After, in place of whatever was going on, as above: one to three seconds, so that
+ * those who were turned away together do not come back together. */
 void tg_answer_overload(struct tg_request *r, const char *code);
+
+/* A handshake of a WebSocket that is no good: 400, or 426 with the version that is spoken. */
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail);
 
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
@@ -137,6 +148,9 @@ void tg_proxy_continue(struct tg_request *r);
 
 /* The pause before another attempt is over. */
 void tg_proxy_again(struct tg_request *r);
+
+/* Another connection to an origin for a tunnel that has lost its own. */
+void tg_proxy_reopen(struct tg_request *r);
 
 /* For hedge.c: who hears of the exchange at hand (owner: the request). */
 extern const struct tg_h1_client_events tg_proxy_events;
@@ -244,8 +258,28 @@ void tg_tunnel_from_client(struct tg_request *r, struct tg_str data);
 void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data);
 void tg_tunnel_client_ended(struct tg_request *r);
 void tg_tunnel_origin_ended(struct tg_request *r);
+void tg_tunnel_origin_lost(struct tg_request *r); /* its connection is gone */
 void tg_tunnel_client_drained(struct tg_request *r);
 void tg_tunnel_origin_drained(struct tg_request *r);
 void tg_tunnel_clock(struct tg_request *r);
+
+/* Both directions to the client have ended, and its stream belongs to its protocol again. */
+void tg_tunnel_leave_client(struct tg_request *r);
+
+/* Both directions have ended: so does the request. */
+void tg_tunnel_finish(struct tg_request *r);
+
+/* From tg_request_finish(): a tunnel is one no longer. */
+void tg_tunnel_end(struct tg_request *r);
+
+/* For who looks at what goes through. Reading hands over what is there, as read_body() does. */
+void tg_tunnel_to_client(struct tg_request *r, struct tg_str data);
+void tg_tunnel_to_origin(struct tg_request *r, struct tg_str data);
+void tg_tunnel_read_client(struct tg_request *r, bool on);
+void tg_tunnel_read_origin(struct tg_request *r, bool on);
+void tg_tunnel_end_client(struct tg_request *r);
+void tg_tunnel_end_origin(struct tg_request *r);
+size_t tg_tunnel_client_pending(const struct tg_request *r);
+size_t tg_tunnel_origin_pending(const struct tg_request *r);
 
 #endif

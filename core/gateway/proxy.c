@@ -9,11 +9,13 @@
  * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
  */
 #include "base/banned.h"
+#include "gateway/consumer.h"
 #include "gateway/hedge.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/unpack.h"
+#include "gateway/ws.h"
 
 #include "observe/metrics.h"
 
@@ -43,6 +45,8 @@ static void log_failure(const struct tg_request *r, enum tg_err err, const char 
 static void answer_failure(struct tg_request *r, enum tg_err err)
 {
     if (err == TG_E_TIMEOUT) {
+        if (tg_request_now(r) >= r->deadline)
+            tg_limit_hit(request_deadline);
         tg_answer_error(
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
@@ -83,10 +87,17 @@ void tg_proxy_release(struct tg_request *r)
         tg_buf_release(&r->replay);
 }
 
-/* Another attempt, if there may be one: now or after a pause. */
+/* Another attempt, if there may be one: now or after a pause. True: it is taken care of. */
 static bool try_again(struct tg_request *r)
 {
     uint64_t at;
+    if (tg_ws_is_reopening(r)) {
+        if (r->origin != NULL)
+            let_go(r);
+        tg_attempt_end(r);
+        tg_ws_reopen_failed(r);
+        return true;
+    }
     if (!tg_attempt_again(r, &at))
         return false;
     if (r->origin != NULL)
@@ -132,7 +143,7 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
     if (before_head && (tg_hedge_take_over(r) || try_again(r)))
         return;
     if (r->state == TG_REQUEST_TUNNEL)
-        tg_request_break(r, "upstream_closed");
+        tg_tunnel_origin_lost(r);
     else if (r->head_sent)
         tg_request_break(r, err == TG_E_TIMEOUT ? "upstream_timeout" : "upstream_broken");
     else
@@ -307,7 +318,8 @@ static void start_exchange(struct tg_request *r)
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
-    tg_h1_client_begin(r->origin, &r->arena, r->out.method, &limits, &tg_proxy_events, r);
+    tg_h1_client_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &tg_proxy_events,
+                       r);
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
@@ -325,7 +337,9 @@ static void on_connected(struct tg_h1_client *client)
  */
 static void answer_nobody(struct tg_request *r, enum tg_err err, bool breaker)
 {
-    if (err != TG_E_UNAVAILABLE || r->upstream.attempts > 0)
+    if (tg_ws_is_reopening(r))
+        try_again(r);
+    else if (err != TG_E_UNAVAILABLE || r->upstream.attempts > 0)
         answer_failure(r, err != TG_E_UNAVAILABLE ? err : r->upstream.error);
     else
         tg_answer_error(r, 503, breaker ? "breaker_open" : "no_healthy_target");
@@ -351,7 +365,7 @@ static inline void reach(struct tg_request *r, uint32_t index, uint64_t deadline
         .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
         .careful = !tg_method_is_idempotent(r->out.method),
         .conf = &r->service->policy.pool,
-        .priority = r->route->queue_priority,
+        .priority = tg_request_queue_priority(r),
         .request = tg_str(r->id, sizeof(r->id)),
         .route = r->route->name,
     };
@@ -411,6 +425,18 @@ void tg_proxy_start(struct tg_request *r)
     connect_next(r, false);
 }
 
+void tg_proxy_reopen(struct tg_request *r)
+{
+    if (r->origin != NULL)
+        let_go(r);
+    tg_attempt_end(r);
+    tg_request_clear_clock(r);
+    r->out_ended = false;
+    r->upstream.last = NULL; /* what is told of attempts is told of these */
+    r->upstream.attempts = 0;
+    connect_next(r, false);
+}
+
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
@@ -450,12 +476,40 @@ static void on_info(struct tg_h1_client *client, const struct tg_response_head *
 
 static bool asked_for(const struct tg_request *r, const struct tg_response_head *head)
 {
-    return r->in.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
+    return r->out.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
+}
+
+/* The answer to a handshake of ours, for a tunnel whose client has been there for long. */
+static void on_head_again(struct tg_request *r, const struct tg_response_head *head)
+{
+    tg_attempt_answered(r, head->status);
+    const char *wrong = tg_ws_check_answer(r, head);
+    if (wrong != NULL) {
+        log_failure(r, TG_E_PROTOCOL, wrong);
+        try_again(r);
+        return;
+    }
+    tg_request_clear_clock(r);
+    tg_request_set_state(r, TG_REQUEST_TUNNEL);
+    tg_h1_client_begin_tunnel(r->origin);
+    tg_ws_reopened(r);
+}
+
+/* A 101 that is not what was asked for; NULL: it is. */
+static const char *check_switch(struct tg_request *r, const struct tg_response_head *head)
+{
+    if (!asked_for(r, head))
+        return "origin: 101 that nobody asked for";
+    return r->ws != NULL ? tg_ws_check_answer(r, head) : NULL;
 }
 
 static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
 {
     struct tg_request *r = client->owner;
+    if (tg_ws_is_reopening(r)) {
+        on_head_again(r, head);
+        return;
+    }
     r->upstream.status = head->status;
     r->upstream.head_at = tg_request_now(r);
     tg_metric_record(r->gate->worker->cells, TG_METRIC_HISTOGRAM_UPSTREAM,
@@ -468,14 +522,18 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
         return;
     if (r->hedge != NULL)
         tg_hedge_settle(r);
-    if (head->status == 101 && !asked_for(r, head)) {
-        log_failure(r, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
+    const char *wrong = head->status == 101 ? check_switch(r, head) : NULL;
+    if (wrong != NULL) {
+        log_failure(r, TG_E_PROTOCOL, wrong);
         tg_answer_error(r, 502, "upstream_protocol_error");
         return;
     }
     r->source = TG_SOURCE_UPSTREAM;
     r->resp = *head;
-    if (head->status != 101 && forwardable(&head->fields, &r->resp.fields) != TG_OK) {
+    enum tg_err err = head->status != 101 ? forwardable(&head->fields, &r->resp.fields)
+                      : r->ws != NULL     ? tg_ws_dress_answer(r)
+                                          : TG_OK;
+    if (err != TG_OK) {
         tg_answer_error(r, 503, "no_resources");
         return;
     }

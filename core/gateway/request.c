@@ -8,6 +8,7 @@
 #include "gateway/internal.h"
 #include "gateway/routing.h"
 #include "gateway/unpack.h"
+#include "gateway/ws.h"
 
 #include "base/assert.h"
 #include "net/tls_conn.h"
@@ -30,6 +31,9 @@ static const char *const state_names[TG_REQUEST_STATES] = {
     [TG_REQUEST_DONE] = "done",
 };
 
+#define RELIEF_LOOK 4096u /* requests looked at in one relief */
+#define RELIEF_MOST 16u   /* that it ends */
+
 #define BIT(state) (1u << TG_REQUEST_##state)
 
 void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
@@ -38,11 +42,12 @@ void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
         [TG_REQUEST_HANDSHAKE] = BIT(DONE),
         [TG_REQUEST_REWRITE] = BIT(ACCESS) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_ACCESS] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(LOG),
-        [TG_REQUEST_CONNECT] = BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(LOG),
+        [TG_REQUEST_CONNECT] =
+            BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_SENDING] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_HEADER_FILTER] = BIT(HEADER_FILTER) | BIT(RELAY) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_RELAY] = BIT(LOG),
-        [TG_REQUEST_TUNNEL] = BIT(LOG),
+        [TG_REQUEST_TUNNEL] = BIT(CONNECT) | BIT(LOG),
         [TG_REQUEST_LOG] = BIT(DONE),
     };
     tg_assert(allowed[r->state] & (1u << to));
@@ -62,8 +67,8 @@ const char *tg_source_name(enum tg_source source)
 
 const char *tg_phase_name(enum tg_phase phase)
 {
-    static const char *const names[TG_PHASES] = {"certificate",   "rewrite",     "access",
-                                                 "header_filter", "body_filter", "log"};
+    static const char *const names[TG_PHASES] = {
+        "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log"};
     return names[phase];
 }
 
@@ -205,6 +210,7 @@ void tg_request_start(struct tg_request *r)
     r->in_ended = r->in.framing == TG_FRAMING_NONE;
     r->out.method = r->in.method;
     r->out.method_name = r->in.method_name;
+    r->out.upgrade = r->in.upgrade;
     r->client_host = r->in.authority;
     if (r->listener->trusted_count > 0)
         tg_forward_trust(r);
@@ -327,13 +333,18 @@ static void route(struct tg_request *r)
 
 static void after_access(struct tg_request *r)
 {
+    const char *full = tg_overload_settle(r);
+    if (full != NULL) {
+        tg_answer_overload(r, full);
+        return;
+    }
     if (r->route->chooses_late && !r->service_set)
         tg_shape_choose(r);
     if (r->route->redirect != NULL)
         tg_answer_redirect(r);
     else if (r->service == NULL)
         tg_answer_error(r, 404, "no_service");
-    else
+    else if (tg_ws_begin(r))
         tg_proxy_start(r);
 }
 
@@ -381,7 +392,7 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
         end(r);
         return;
     }
-    if (r->abort_wanted) {
+    if (r->abort_wanted && phase != TG_PHASE_MESSAGE) {
         tg_request_break(r, r->error != NULL ? r->error : "aborted_by_plugin");
         return;
     }
@@ -402,9 +413,32 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
     case TG_PHASE_BODY_FILTER:
         tg_relay_filtered(r);
         break;
+    case TG_PHASE_MESSAGE:
+        tg_ws_asked(r, step);
+        break;
     default:
         break;
     }
+}
+
+/* ---- Relief ------------------------------------------------------------------------------------
+ */
+
+void tg_requests_relieve(struct tg_gate *gate, uint64_t now)
+{
+    uint32_t broken = 0, looked = 0;
+    TG_LIST_FOREACH(&gate->requests, it) /* in the order in which they came */
+    {
+        struct tg_request *r = TG_LIST_ENTRY(it, struct tg_request, link);
+        if (looked++ == RELIEF_LOOK || broken == RELIEF_MOST ||
+            now - r->started < TG_OVERLOAD_UPLOAD)
+            break;
+        if (r->stream == NULL || r->in_ended || r->state == TG_REQUEST_TUNNEL)
+            continue;
+        tg_answer_overload(r, "memory_full");
+        broken++;
+    }
+    tg_metric_add(gate->worker->cells, TG_METRIC_RELIEVED_UPLOAD, broken);
 }
 
 /* ---- The end -----------------------------------------------------------------------------------
@@ -420,6 +454,7 @@ void tg_request_finish(struct tg_request *r)
     tg_encode_free(r);
     tg_unpack_free(r);
     tg_request_clear_clock(r);
+    tg_tunnel_end(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);
     run_phase(r, TG_PHASE_LOG);

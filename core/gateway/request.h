@@ -6,8 +6,9 @@
  *            +--------- a plugin or the gateway answers -----------------------+
  *            |            |            |             |                         v
  *   REWRITE -> ACCESS -> CONNECT -> SENDING -> HEADER_FILTER -> RELAY -> LOG -> DONE
- *                                      |                          |      ^
- *                                      +---------> TUNNEL --------+------+
+ *                 ^                    |                          |      ^
+ *                 |                    +---------> TUNNEL --------+------+
+ *                 +------- the origin of a WebSocket is gone -+
  *
  *   HANDSHAKE      of a connection, not of a request: the certificate phase, then DONE
  *   REWRITE        head known; plugins of global and listener scope; then routing
@@ -16,8 +17,9 @@
  *   SENDING        the request goes out, the response head is awaited
  *   HEADER_FILTER  response head known (from origin, plugin or gateway)
  *   RELAY          response body streams through body filters to the client
- *   TUNNEL         both directions are raw bytes
- *   LOG            the answer is out or broken; plugins look at it
+ *   TUNNEL         both directions are raw bytes; a WebSocket that is inspected (ws.h) may go back
+ * to CONNECT for another connection to the origin, while its client is served LOG            the
+ * answer is out or broken; plugins look at it
  *
  * A request waits in its state while a plugin is suspended (r->plugins.waiting). The client may
  * vanish in every state: the request then goes to LOG with r->aborted set.
@@ -29,6 +31,7 @@
 #define TG_GATEWAY_REQUEST_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "config/snapshot.h"
 #include "event/worker.h"
 #include "http/message.h"
@@ -50,6 +53,7 @@ struct tg_transport;
 struct tg_mirror;
 struct tg_quota_outcome;
 struct tg_hedge;
+struct tg_ws;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -165,6 +169,7 @@ struct tg_outbound {
     uint64_t hash_key;                                      /* ctx.upstream:hash_key(), hashed */
     bool hash_key_set;
     const struct tg_retry_conf *retry; /* in the arena; NULL: as the service says */
+    bool upgrade;                      /* the wish to switch protocols goes on to the origin */
 };
 
 /* One request to one target, as the access log tells it. */
@@ -210,6 +215,17 @@ struct tg_collected_body {
     struct tg_str whole; /* p != NULL once it was asked for: one piece in the arena */
 };
 
+/* A message of a WebSocket on its way through plugins. */
+struct tg_plugin_message {
+    bool from_origin;
+    bool text;
+    bool unchanged; /* all plugins let it pass as it was: the caller has it */
+    bool dropped;
+    uint16_t close; /* the WebSocket is to be closed so; 0: no */
+    struct tg_str reason;
+    size_t max; /* bytes that it may have in the end */
+};
+
 /* The plugin that runs or waits. */
 struct tg_plugin_run {
     enum tg_phase phase;
@@ -225,9 +241,10 @@ struct tg_plugin_run {
     struct tg_str chunk;     /* what the body filter got, while the caller's bytes are there */
     struct tg_buf chunk_buf; /* the same afterwards, or what the filter before made of it */
     struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
-    bool failed;             /* ctx:fail() ended the phase */
-    struct tg_str failure;   /* what it said; in the arena */
-    struct tg_str shown; /* what failed, for the client (run --dev); in the arena, or p == NULL */
+    struct tg_plugin_message message;
+    bool failed;           /* ctx:fail() ended the phase */
+    struct tg_str failure; /* what it said; in the arena */
+    struct tg_str shown;   /* what failed, for the client (run --dev); in the arena, or p == NULL */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
@@ -302,11 +319,15 @@ struct tg_request {
     bool answer_room;    /* see tg_request_make_room() */
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
+    struct tg_ws *ws;    /* its WebSocket, inspected; in the arena. NULL: it has none */
+    bool tunnel;         /* it is, or was, one: both sides speak past the gateway */
+    bool is_websocket;   /* such a tunnel of WebSocket frames, inspected or not */
     bool let_in;         /* counted by overload.h: among all in flight, */
     bool adaptive;       /* among those of the adaptive bound */
-    bool aborted;        /* the client did not get the whole answer */
-    bool abort_wanted;   /* tg_request_abort() was called */
-    const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
+    enum tg_importance admitted_as;
+    bool aborted;      /* the client did not get the whole answer */
+    bool abort_wanted; /* tg_request_abort() was called */
+    const char *error; /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
     uint64_t head_sent_at;
     uint64_t bytes_sent;     /* of the response body, to the client */
     uint64_t bytes_received; /* of the request body */
@@ -324,10 +345,10 @@ struct tg_request {
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
-    bool clock_on;
-    uint64_t last_byte; /* us: in a tunnel */
+    uint64_t last_byte;    /* us: in a tunnel */
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
+    bool clock_on;
     bool timer_on;
     bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
@@ -377,6 +398,12 @@ enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
  * 200..599. */
 enum tg_err tg_request_set_status(struct tg_request *r, unsigned status) TG_MUST_USE;
 
+/* Adds a member to the access record: what is written to `j` between these two, into `f`, is the
+ * value of `key` (letters, digits and "_"). TG_E_LIMIT: plugins have added too much; TG_E_NOMEM. */
+void tg_request_begin_log_field(struct tg_request *r, struct tg_str key, struct tg_fmt *f,
+                                struct tg_json *j);
+enum tg_err tg_request_end_log_field(struct tg_request *r, const struct tg_fmt *f) TG_MUST_USE;
+
 /* Sets, adds or removes a field of what goes to the origin; errors as above. Slices are copied. */
 enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value) TG_MUST_USE;
@@ -389,6 +416,12 @@ enum tg_err tg_request_set_query(struct tg_request *r, struct tg_str query) TG_M
 
 /* Body that goes to the origin in place of the client's; copied. */
 enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUST_USE;
+
+/* In the message phase: the WebSocket is to be closed, both ways, once the plugin that runs has
+ * ended. `reason` is copied. TG_E_INVALID: a code that no peer may send, or a reason that is too
+ * long or no UTF-8; TG_E_NOMEM. */
+enum tg_err tg_request_close_websocket(struct tg_request *r, uint16_t code,
+                                       struct tg_str reason) TG_MUST_USE;
 
 /* Sends the request to another declared service. TG_E_NOT_FOUND. */
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;

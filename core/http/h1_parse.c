@@ -2,8 +2,6 @@
 #include "base/banned.h"
 #include "http/h1_parse.h"
 
-#include "http/uri.h"
-
 #include <llhttp.h>
 
 /* ---- The scan ----------------------------------------------------------------------------------
@@ -189,27 +187,21 @@ static const llhttp_settings_t response_settings = {
     .on_headers_complete = on_head_end,
 };
 
-static bool refuse(struct tg_refusal *refusal, unsigned status, const char *reason)
-{
-    *refusal = (struct tg_refusal){status, reason};
-    return false;
-}
-
 /* Turns what stopped llhttp into a refusal. */
 static bool refuse_parse(const struct collector *c, enum llhttp_errno code,
                          struct tg_refusal *refusal)
 {
     if (c->too_many)
-        return refuse(refusal, 431, "too many header fields");
+        return tg_head_refuse(refusal, 431, "too many header fields");
     if (c->no_memory)
-        return refuse(refusal, 503, "out of memory for the head");
+        return tg_head_refuse(refusal, 503, "out of memory for the head");
     if (c->bad_name)
-        return refuse(refusal, 400, "field name is not a token");
+        return tg_head_refuse(refusal, 400, "field name is not a token");
     if (code == HPE_INVALID_METHOD)
-        return refuse(refusal, 501, "method not known");
+        return tg_head_refuse(refusal, 501, "method not known");
     if (code == HPE_INVALID_VERSION)
-        return refuse(refusal, 505, "HTTP version not supported");
-    return refuse(refusal, 400, "malformed head");
+        return tg_head_refuse(refusal, 505, "HTTP version not supported");
+    return tg_head_refuse(refusal, 400, "malformed head");
 }
 
 static bool run_llhttp(llhttp_t *parser, llhttp_type_t type, const llhttp_settings_t *settings,
@@ -225,19 +217,6 @@ static bool run_llhttp(llhttp_t *parser, llhttp_type_t type, const llhttp_settin
 
 /* ---- Rules that both directions share ----------------------------------------------------------
  */
-
-/* Content-Length: one field, digits only. Several fields or a list are refused even when they
- * agree, because somebody else may pick another one. */
-static bool read_length(const struct tg_fields *fields, uint64_t *length, bool *given)
-{
-    const struct tg_field *f = tg_fields_find_id(fields, TG_FIELD_CONTENT_LENGTH);
-    *given = f != NULL;
-    if (f == NULL)
-        return true;
-    if (tg_fields_next(fields, f->name, f) != NULL)
-        return false;
-    return f->value.n <= 19 && tg_str_to_u64(f->value, length);
-}
 
 /* Transfer-Encoding: exactly "chunked", once (RFC 9112, 6.1 allows others before it; nobody who
  * speaks to a gateway sends them, and each is a way to disagree about the body). */
@@ -267,98 +246,17 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
 {
     bool has_length;
     bool chunked;
-    if (!read_length(&h->fields, &h->length, &has_length))
-        return refuse(refusal, 400, "Content-Length is repeated or not a number");
+    if (!tg_head_read_length(&h->fields, &h->length, &has_length))
+        return tg_head_refuse(refusal, 400, "Content-Length is repeated or not a number");
     if (!read_chunked(&h->fields, &chunked))
-        return refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
+        return tg_head_refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
     if (has_length && chunked)
-        return refuse(refusal, 400, "both Content-Length and Transfer-Encoding");
+        return tg_head_refuse(refusal, 400, "both Content-Length and Transfer-Encoding");
     if (chunked && h->minor == 0)
-        return refuse(refusal, 400, "Transfer-Encoding in HTTP/1.0");
+        return tg_head_refuse(refusal, 400, "Transfer-Encoding in HTTP/1.0");
     h->framing = chunked                       ? TG_FRAMING_CHUNKED
                  : has_length && h->length > 0 ? TG_FRAMING_LENGTH
                                                : TG_FRAMING_NONE;
-    return true;
-}
-
-/* Splits "/path?query". */
-static bool split_path(struct tg_str s, bool merge, struct tg_arena *arena,
-                       struct tg_request_head *h, struct tg_refusal *refusal)
-{
-    size_t mark = tg_str_find(s, '?', 0);
-    h->raw_path = mark > 0 ? tg_str_sub(s, 0, mark) : TG_STR("/");
-    if (mark < s.n)
-        h->query = tg_str_sub(s, mark + 1, s.n);
-    enum tg_err err = tg_uri_normalise_path(h->raw_path, merge, arena, &h->path);
-    if (err == TG_E_NOMEM)
-        return refuse(refusal, 503, "out of memory for the path");
-    return err == TG_OK || refuse(refusal, 400, "path that cannot be normalised");
-}
-
-/* "http://authority/path?query": the authority counts, not Host (RFC 9112, 3.2.2). */
-static bool split_absolute(bool merge, struct tg_arena *arena, struct tg_request_head *h,
-                           struct tg_refusal *refusal)
-{
-    static const struct tg_str schemes[] = {{"http://", 7}, {"https://", 8}};
-    for (size_t i = 0; i < TG_COUNT_OF(schemes); i++) {
-        struct tg_str start = tg_str_sub(h->target, 0, schemes[i].n);
-        if (!tg_str_eq_nocase(start, schemes[i]))
-            continue;
-        struct tg_str rest = tg_str_sub(h->target, schemes[i].n, h->target.n);
-        size_t end = TG_MIN(tg_str_find(rest, '/', 0), tg_str_find(rest, '?', 0));
-        h->form = TG_TARGET_ABSOLUTE;
-        h->authority = tg_str_sub(rest, 0, end);
-        return split_path(tg_str_sub(rest, end, rest.n), merge, arena, h, refusal);
-    }
-    return refuse(refusal, 400, "request target of no known form");
-}
-
-static bool read_target(const struct tg_head_limits *limits, struct tg_arena *arena,
-                        struct tg_request_head *h, struct tg_refusal *refusal)
-{
-    struct tg_str t = h->target;
-    h->raw_path = h->path = TG_STR("/");
-    h->query = (struct tg_str){NULL, 0};
-    if (t.n > limits->target)
-        return refuse(refusal, 414, "request target too long");
-    if (t.n == 0 || !tg_str_all(t, TG_CHAR_TARGET))
-        return refuse(refusal, 400, "character that may not stand in a request target");
-    if (h->method == TG_METHOD_CONNECT) {
-        h->form = TG_TARGET_AUTHORITY;
-        h->authority = t;
-        return true;
-    }
-    if (t.p[0] == '/') {
-        h->form = TG_TARGET_ORIGIN;
-        return split_path(t, limits->merge_slashes, arena, h, refusal);
-    }
-    if (tg_str_eq(t, TG_STR("*"))) {
-        h->form = TG_TARGET_ASTERISK;
-        return h->method == TG_METHOD_OPTIONS ||
-               refuse(refusal, 400, "request target \"*\" with a method other than OPTIONS");
-    }
-    return split_absolute(limits->merge_slashes, arena, h, refusal);
-}
-
-/* Host: one, valid, and there in HTTP/1.1 (RFC 9112, 3.2). */
-static bool read_host(struct tg_request_head *h, struct tg_refusal *refusal)
-{
-    const struct tg_field *f = tg_fields_find_id(&h->fields, TG_FIELD_HOST);
-    if (f == NULL && h->minor >= 1)
-        return refuse(refusal, 400, "Host is missing");
-    if (f != NULL && tg_fields_next(&h->fields, f->name, f) != NULL)
-        return refuse(refusal, 400, "Host is repeated");
-    if (f != NULL && tg_uri_split_authority(f->value, &h->host, &h->port) != TG_OK)
-        return refuse(refusal, 400, "Host is not valid");
-    bool in_target = h->form == TG_TARGET_ABSOLUTE || h->form == TG_TARGET_AUTHORITY;
-    if (!in_target) {
-        h->authority = f != NULL ? f->value : tg_str("", 0);
-        return true;
-    }
-    if (tg_uri_split_authority(h->authority, &h->host, &h->port) != TG_OK)
-        return refuse(refusal, 400, "authority in the request target is not valid");
-    if (h->form == TG_TARGET_AUTHORITY && h->port == 0)
-        return refuse(refusal, 400, "CONNECT without a port");
     return true;
 }
 
@@ -398,14 +296,15 @@ bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *l
     if (!run_llhttp(&parser, HTTP_REQUEST, &request_settings, p, n, &c, refusal))
         return false;
     if (parser.http_major != 1 || parser.http_minor > 1)
-        return refuse(refusal, 505, "HTTP version not supported");
+        return tg_head_refuse(refusal, 505, "HTTP version not supported");
+    out->major = 1;
     out->minor = parser.http_minor;
     out->target = c.target;
     out->method_name = read_method(p, n, out->target);
     if (out->method_name.n == 0)
-        return refuse(refusal, 400, "malformed request line");
+        return tg_head_refuse(refusal, 400, "malformed request line");
     out->method = tg_method_from_name(out->method_name);
-    if (!read_target(limits, arena, out, refusal) || !read_host(out, refusal) ||
+    if (!tg_head_read_target(limits, arena, out, refusal) || !tg_head_read_host(out, refusal) ||
         !read_request_framing(out, refusal))
         return false;
     read_wishes(out);
@@ -425,14 +324,15 @@ static bool read_response_framing(struct tg_response_head *h, enum tg_method met
                                   struct tg_refusal *refusal)
 {
     bool chunked;
-    if (!read_length(&h->fields, &h->length, &h->has_length))
-        return refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
+    if (!tg_head_read_length(&h->fields, &h->length, &h->has_length))
+        return tg_head_refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
     if (!read_chunked(&h->fields, &chunked))
-        return refuse(refusal, 502, "origin: Transfer-Encoding is not a single \"chunked\"");
+        return tg_head_refuse(refusal, 502,
+                              "origin: Transfer-Encoding is not a single \"chunked\"");
     if (h->has_length && chunked)
-        return refuse(refusal, 502, "origin: both Content-Length and Transfer-Encoding");
+        return tg_head_refuse(refusal, 502, "origin: both Content-Length and Transfer-Encoding");
     if (chunked && h->minor == 0)
-        return refuse(refusal, 502, "origin: Transfer-Encoding in HTTP/1.0");
+        return tg_head_refuse(refusal, 502, "origin: Transfer-Encoding in HTTP/1.0");
     if (has_no_body(h->status, method))
         h->framing = TG_FRAMING_NONE;
     else if (chunked)
@@ -458,9 +358,9 @@ bool tg_h1_parse_response(const char *p, size_t n, const struct tg_head_limits *
         return false;
     }
     if (parser.http_major != 1 || parser.http_minor > 1)
-        return refuse(refusal, 502, "origin: HTTP version not supported");
+        return tg_head_refuse(refusal, 502, "origin: HTTP version not supported");
     if (parser.status_code < 100 || parser.status_code > 599)
-        return refuse(refusal, 502, "origin: status code out of range");
+        return tg_head_refuse(refusal, 502, "origin: status code out of range");
     out->minor = parser.http_minor;
     out->status = parser.status_code;
     out->reason = c.target;

@@ -12,7 +12,7 @@
 #ifndef TG_HTTP_H1_PARSE_H
 #define TG_HTTP_H1_PARSE_H
 
-#include "http/message.h"
+#include "http/head.h"
 
 /* Where a scan stands. Zero it before the first call; with `lines` at 1 it scans a trailer section,
  * which has no first line of another kind. */
@@ -29,20 +29,6 @@ enum tg_scan_result { TG_SCAN_MORE, TG_SCAN_DONE, TG_SCAN_BAD };
  * scan->at). `*why` tells what BAD is about (static text). */
 enum tg_scan_result tg_head_scan(struct tg_head_scan *scan, const char *p, size_t n,
                                  const char **why);
-
-/* Bounds of a head; the size is the caller's business. */
-struct tg_head_limits {
-    uint32_t fields;
-    size_t target;      /* requests */
-    bool merge_slashes; /* requests: how a path is normalised, http/uri.h */
-};
-
-/* Why a message was refused: the status to answer (0: connection is to be closed without one)
- * and the reason for the log, static text. */
-struct tg_refusal {
-    unsigned status;
-    const char *reason;
-};
 
 /* Parses the head p[0, n) that a scan delimited. false: refused. */
 bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *limits,

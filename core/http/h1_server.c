@@ -284,6 +284,10 @@ static void start_request(struct tg_h1_server *s)
         return;
     }
     if (!tg_h1_parse_request(p, n, &limits, s->stream.arena, head, &refusal)) {
+        if (refusal.status == 431) /* it is not too long: that was seen before */
+            tg_limit_hit(request_header_count);
+        else if (refusal.status == 414)
+            tg_limit_hit(request_target);
         refuse(s, refusal);
         return;
     }
@@ -291,6 +295,8 @@ static void start_request(struct tg_h1_server *s)
     s->http10 = head->minor == 0;
     s->expects = head->expect_continue;
     s->body_done = head->framing == TG_FRAMING_NONE;
+    if (head->keep_alive && s->requests >= s->limits->connection_requests)
+        tg_limit_hit(connection_requests);
     s->keep_alive = head->keep_alive && s->requests < s->limits->connection_requests &&
                     !s->conn.worker->draining;
     if (head->framing == TG_FRAMING_LENGTH && head->length > s->limits->request_body) {
@@ -327,6 +333,14 @@ static void await_head(struct tg_h1_server *s)
     tg_h1_server_settle(s);
 }
 
+/* RFC 9113, 3.4: what a client of HTTP/2 sends first looks like a head, so that it is seen here. */
+static bool is_preface(const struct tg_h1_server *s)
+{
+    static const struct tg_str head = {"PRI * HTTP/2.0\r\n\r\n", 18};
+    return s->requests == 0 && s->scan.start == 0 && s->events->preface != NULL &&
+           tg_str_eq(tg_str(tg_inbuf_at(&s->in), s->scan.at), head);
+}
+
 static void read_head(struct tg_h1_server *s)
 {
     const char *why = NULL;
@@ -340,6 +354,8 @@ static void read_head(struct tg_h1_server *s)
     case TG_SCAN_DONE:
         break;
     }
+    if (TG_UNLIKELY(is_preface(s)) && s->events->preface(s))
+        return;
     if (s->scan.at > s->limits->request_headers) {
         tg_limit_hit(request_headers);
         refuse_head(s, 431, "request head too large");
@@ -638,6 +654,8 @@ static void on_timeout(struct tg_conn *conn)
     }
     if (tg_conn_pending(conn) > 0)
         tg_limit_hit(write_timeout);
+    else if (s->state == TG_H1_SERVER_IDLE)
+        tg_limit_hit(idle_timeout);
     break_off(s, TG_E_TIMEOUT, 0);
 }
 
@@ -682,6 +700,17 @@ enum tg_err tg_h1_server_adopt(struct tg_h1_server *server, struct tg_conn *from
 {
     prepare(server, events);
     return begin(server, tg_conn_adopt(&server->conn, from, &conn_handler));
+}
+
+enum tg_err tg_h1_server_leave(struct tg_h1_server *server, struct tg_conn *conn,
+                               struct tg_inbuf *in)
+{
+    *in = server->in;
+    server->in = (struct tg_inbuf){0};
+    tg_task_cancel(&server->soon);
+    server->magic = 0;
+    server->state = TG_H1_SERVER_CLOSED;
+    return tg_conn_adopt(conn, &server->conn, &conn_handler);
 }
 
 void tg_h1_server_drain(struct tg_h1_server *server)

@@ -50,6 +50,10 @@ struct tg_h1_server_events {
     /* The limits in force now; valid for as long as the request that begins with them, or for the
      * call. */
     const struct tg_limits *(*limits)(struct tg_h1_server *server);
+    /* The connection begins as one of HTTP/2 does (RFC 9113, 3.4). True: somebody else has it now,
+     * who called tg_h1_server_leave(), and the struct may be used for something else. May be NULL.
+     */
+    bool (*preface)(struct tg_h1_server *server);
 };
 
 enum tg_h1_server_state {
@@ -80,13 +84,12 @@ struct tg_h1_exchange {
 
 struct tg_h1_server {
     uint32_t magic;
+    enum tg_h1_server_state state; /* private */
     struct tg_conn conn;
     struct tg_stream stream; /* the exchange of ACTIVE and TUNNEL */
     const struct tg_h1_server_events *events;
-    bool merge_slashes; /* set in begin(): how the path of this request is normalised */
 
-    /* private */
-    enum tg_h1_server_state state;
+    /* private, but for the last one */
     struct tg_inbuf in;
     struct tg_h1_exchange *x; /* while ACTIVE or TUNNEL, until send_end */
     struct tg_head_scan scan;
@@ -108,9 +111,10 @@ struct tg_h1_server {
     bool http10;
     struct tg_task soon; /* a failure is told, or the next pipelined request begins */
     enum tg_err failure;
+    bool merge_slashes; /* set in begin(): how the path of this request is normalised */
 };
 
-_Static_assert(sizeof(struct tg_h1_server) <= 424,
+_Static_assert(sizeof(struct tg_h1_server) <= 416,
                "an idle connection with what the gateway knows of it fits into 512 bytes");
 
 /* Takes over the accepted socket `fd`, also on failure. */
@@ -120,6 +124,11 @@ enum tg_err tg_h1_server_open(struct tg_h1_server *server, struct tg_worker *wor
 /* The same on what `from` has: its socket, its transport, what is queued in it (net/conn.h). */
 enum tg_err tg_h1_server_adopt(struct tg_h1_server *server, struct tg_conn *from,
                                const struct tg_h1_server_events *events) TG_MUST_USE;
+
+/* In preface(): hands on the connection and what was read of it (owned by the caller from now on);
+ * no event follows. TG_E_NOMEM: it is closed. */
+enum tg_err tg_h1_server_leave(struct tg_h1_server *server, struct tg_conn *conn,
+                               struct tg_inbuf *in) TG_MUST_USE;
 
 /* Closes an idle connection at once, others as soon as their exchange is over: the process drains.
  */

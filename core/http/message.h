@@ -30,6 +30,7 @@ struct tg_request_head {
     struct tg_str method_name;
     enum tg_method method;
     enum tg_target_form form;
+    uint8_t major;        /* 1 or 2 */
     uint8_t minor;        /* of HTTP/1.x */
     struct tg_str target; /* as sent */
     struct tg_str
@@ -44,8 +45,9 @@ struct tg_request_head {
     uint64_t length; /* TG_FRAMING_LENGTH */
     bool keep_alive; /* the client wants the connection to stay */
     bool expect_continue;
-    bool upgrade;     /* a valid wish to switch protocols: Connection names Upgrade */
-    bool te_trailers; /* TE: trailers */
+    bool upgrade;           /* a valid wish to switch protocols: Connection names Upgrade */
+    bool te_trailers;       /* TE: trailers */
+    struct tg_str protocol; /* of an extended CONNECT (RFC 8441): "websocket"; p == NULL: none */
 };
 
 struct tg_response_head {

@@ -25,7 +25,7 @@ struct tg_worker;
 struct tg_tls_facts {
     uint32_t refs;
     struct tg_str sni;   /* as the client asked, lower case; empty: it did not. Own memory */
-    struct tg_str alpn;  /* "http/1.1"; empty: nothing was agreed on; static */
+    struct tg_str alpn;  /* "h2", "http/1.1"; empty: nothing was agreed on; static */
     const char *version; /* "1.2", "1.3"; NULL before the handshake is over */
     const char *cipher;
     bool resumed;

@@ -6,6 +6,7 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "net/tls_conn.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -282,7 +283,7 @@ static void discard(struct pooled *p)
 static void take_from_idle(struct pooled *p)
 {
     tg_list_remove(&p->link);
-    p->site->idle_count--;
+    tg_limit_note(upstream_keepalive, --p->site->idle_count);
     p->pool->idle--;
     if (p->origin != NULL)
         atomic_fetch_sub_explicit(&p->origin->idle, 1, RELAXED);
@@ -608,7 +609,7 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
 static void to_idle(struct pooled *p)
 {
     tg_list_push_front(&p->site->idle, &p->link);
-    p->site->idle_count++;
+    tg_limit_note(upstream_keepalive, ++p->site->idle_count);
     p->pool->idle++;
     if (p->origin != NULL)
         atomic_fetch_add_explicit(&p->origin->idle, 1, RELAXED);
@@ -629,7 +630,10 @@ static bool is_kept(const struct pooled *p, const struct tg_pool_conf *conf)
         return true;
     if (origin != NULL && atomic_load_explicit(&origin->waiting, RELAXED) > 0)
         return false; /* another worker has somebody waiting for the place */
-    return site->idle_count < conf->max_idle;
+    if (site->idle_count < conf->max_idle)
+        return true;
+    tg_limit_hit(upstream_keepalive);
+    return false;
 }
 
 void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,

@@ -43,7 +43,7 @@
 --               responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
---               redirect_port, hsts, chain }
+--               redirect_port, hsts, http2, chain }
 --   services  { name, path or nil, builtin, targets = { { address, weight }… },
 --               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
@@ -55,18 +55,20 @@
 --               split = { choices = { { service, weight, chains }… }, key = { by, name } },
 --               canary = { service, chains, header, value, percent, key },
 --               mirror = { service, percent, max_body },
+--               websocket = { from_client = { max_message, rate, burst }, from_origin = the same, ping,
+--               pong_timeout, idle_timeout, reconnect = { buffer, deadline, backoff, max_backoff } },
 --               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache", "limit"), name, size, stale }
---   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
---               plugins (index in consumer_plugins) }
+--   consumers { name, id, custom_id, groups, tags, metadata or nil, importance and queue_priority or nil,
+--               credentials = { key = { text… }, … }, plugins (index in consumer_plugins) }
 --   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
 --             routes and elsewhere; consumers with the same share one
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,
 --               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
 --               timers, events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
---   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in
---             running order. A listener's chain holds what runs before routing and for a request that no
+--   chains    { certificate, rewrite, access, header_filter, body_filter, message, log }: lists of instances
+--             in running order. A listener's chain holds what runs before routing and for a request that no
 --             route takes; a route's chains hold the rest.
 
 local diagnostics = require "tidegate.diagnostics"

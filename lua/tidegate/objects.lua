@@ -14,6 +14,7 @@ local traffic = require "tidegate.traffic"
 local memory = require "tidegate.memory"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
+local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
 local is_host = require("tidegate.scalars").is_host
 
@@ -131,6 +132,8 @@ local tags = S.list(S.string { min = 1, max = 128 }, { max = 64, unique = true }
 objects.listener = S.record {
   address = listen_address:doc "where to listen: ADDRESS:PORT or unix:PATH",
   tls = tls.listener:optional():doc "speak TLS; without it, clear text",
+  http2 = S.bool():optional()
+    :doc "speak HTTP/2 with those who ask for it: with tls unless false, in clear text only if true",
   proxy_protocol = S.bool():default(false)
     :doc "every connection begins with a PROXY header, from a trusted network",
   redirect = S.enum { "https" }:optional():doc "answer every request with a redirect to https",
@@ -186,6 +189,7 @@ objects.route = S.record {
   rewrite = traffic.route_fields.rewrite, redirect = traffic.route_fields.redirect,
   split = traffic.route_fields.split, canary = traffic.route_fields.canary,
   mirror = traffic.route_fields.mirror, responses = traffic.route_fields.responses,
+  websocket = websocket.route_field,
   strip_prefix = strip_prefix:optional()
     :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
   importance = S.enum(IMPORTANCE):default "normal"
@@ -228,6 +232,10 @@ function objects.consumer(kinds)
     custom_id = outside_name:optional():doc "what another system calls the consumer",
     credentials = credentials(kinds):doc "how the consumer is recognised",
     groups = words:doc "what acl and other plugins decide by",
+    importance = S.enum(IMPORTANCE):optional()
+      :doc "what is turned away first when there is too much to do; the route's unless it is set",
+    queue_priority = S.int { min = 0, max = 9 }:optional()
+      :doc "where its requests wait for a connection, 9 comes first; the route's unless it is set",
     tags = tags,
     metadata = S.map(S.string { min = 1, max = 128 }, S.any()):default {}
       :doc "plain data for plugins: ctx.consumer.metadata",

@@ -49,7 +49,7 @@ tg.route "all" { service = "echo" }
     assert.same({ name = "lan", address = { host = "::1", port = 80, text = "[::1]:80" },
       trusted = { "10.0.0.0/8" },
                   allow_trace = true, allow_connect = false, merge_slashes = false,
-                  answer_options = false, chain = 1 }, tree.listeners[2])
+                  answer_options = false, http2 = false, chain = 1 }, tree.listeners[2])
     assert.same({ name = "orders", timeout = { connect = 1 }, tags = { "x" },
       pool = { max_idle = 8, min_idle = 0, queue = 1000, wait = 1 }, balance = { "round-robin" },
       health = { panic = 0.3 }, targets = {
@@ -76,10 +76,10 @@ tg.global { tg.use "access-log" {}, tg.use "request-id" {} }
                 { scope = tree.instances[3].scope, where = tree.instances[3].where,
                   conf = tree.instances[3].conf })
     assert.same({ certificate = {}, rewrite = { 2 }, access = {}, header_filter = { 2 }, body_filter = {},
-                  log = { 1 } },
+                  message = {}, log = { 1 } },
                 tree.chains[tree.listeners[1].chain])
     assert.same({ certificate = {}, rewrite = {}, access = { 3 }, header_filter = { 2 }, body_filter = {},
-                  log = { 1 } },
+                  message = {}, log = { 1 } },
                 tree.chains[tree.routes[1].chains[1]])
   end)
 

@@ -201,13 +201,13 @@ describe("the program", function()
   end)
 
   it("writes a plugin whose spec passes, and touches nothing twice", function()
-    local all = "--phases=log,rewrite,access,header_filter,body_filter"
+    local all = "--phases=log,rewrite,access,header_filter,body_filter,message"
     local code, out = run({ BIN, "new", "plugin", "geo-tag", all })
     assert.equal(0, code)
     assert.matches("wrote plugins/geo%-tag/init.lua", out)
     code, out = test()
     assert.equal(0, code)
-    assert.matches("7 successes / 0 failures / 0 errors", out)
+    assert.matches("8 successes / 0 failures / 0 errors", out)
     code, out = run({ BIN, "new", "plugin", "geo-tag" })
     assert.equal(1, code)
     assert.matches("plugins/geo%-tag/init.lua exists already; nothing was written", out)

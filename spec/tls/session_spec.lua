@@ -42,7 +42,7 @@ describe("a TLS session", function()
 
   -- What `count` connections of one client say, one after the other.
   local function visits(count, ...)
-    local argv = { "-k", "-H", "Connection: close", ... }
+    local argv = { "-k", "--http1.1", "-H", "Connection: close", ... }
     for _ = 1, count do
       table.insert(argv, URL)
     end
@@ -78,7 +78,8 @@ end)
 describe("without tickets, a session", function()
   it("is resumed by its number, among all workers", function()
     local g = gateway.start({ config = CONFIG:format("tickets = false,"), files = FILES })
-    local r = tls.curl(g, "-k", "-H", "Connection: close", "--tls-max", "1.2", URL, URL, URL, URL)
+    local r = tls.curl(g, "-k", "--http1.1", "-H", "Connection: close", "--tls-max", "1.2", URL, URL, URL,
+      URL)
     assert.equal("1.2 false http/1.1 api.test true;" .. ("1.2 true http/1.1 api.test true;"):rep(3), r.out)
     g:stop()
   end)

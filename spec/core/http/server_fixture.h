@@ -188,8 +188,13 @@ static const struct tg_limits *current_limits(struct tg_h1_server *s)
     return &gw.limits;
 }
 
-static const struct tg_h1_server_events server_events = {begin,     on_request, on_refused,
-                                                         on_closed, NULL,       current_limits};
+static const struct tg_h1_server_events server_events = {
+    .begin = begin,
+    .request = on_request,
+    .refused = on_refused,
+    .closed = on_closed,
+    .limits = current_limits,
+};
 
 /* ---- Acting ---------------------------------------------------------------------------------
  */
