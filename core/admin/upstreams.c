@@ -1,8 +1,8 @@
 /* upstreams.c: what is known of origins, for /upstreams and /metrics.
  *
  * Read from the registry, under its lock: while it is held no worker makes or frees a connection to
- * an origin, so what is written is bounded to TARGETS_MAX targets, some 100 us for a thousand.
- * Targets that no configuration in use has are left out. */
+ * an origin, so what is written is bounded to TARGETS_MAX targets and names, some 100 us for a
+ * thousand. Targets that no configuration in use has are left out. */
 #include "base/banned.h"
 #include "admin/internal.h"
 
@@ -88,7 +88,12 @@ static void write_names(struct listing *l, const struct tg_fleet *fleet)
     tg_json_key(l->j, TG_STR("names"));
     tg_json_begin_array(l->j);
     TG_LIST_FOREACH(&fleet->names, it)
-    write_name(l, TG_LIST_ENTRY(it, struct tg_known_name, link));
+    {
+        if (l->left == 0)
+            break;
+        write_name(l, TG_LIST_ENTRY(it, struct tg_known_name, link));
+        l->left--;
+    }
     tg_json_end_array(l->j);
 }
 

@@ -11,6 +11,7 @@ static struct tg_policy policy;
 static struct tg_roster *roster;
 static struct tg_balance_target declared[2];
 static unsigned changes;
+static struct tg_roster_waiter waiter;
 
 static void on_change(void *arg, struct tg_roster *changed)
 {
@@ -31,6 +32,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    tg_roster_leave(&waiter);
     tg_roster_free(&roster);
     tg_registry_unref(&registry);
     return dns_teardown(state);
@@ -74,6 +76,12 @@ static const char *targets(void)
     return text;
 }
 
+static const struct tg_balance_target *target_at(uint32_t index)
+{
+    assert_true(index < tg_balance_count(tg_roster_balance(roster)));
+    return tg_balance_target_at(tg_roster_balance(roster), index);
+}
+
 static void answer_two(const char *name, const char *a, const char *b)
 {
     answer_new(TG_ANSWER_RECORDS, 10 * SEC);
@@ -92,7 +100,7 @@ static void test_a_name_stands_for_its_addresses(void **state)
     answer_two("a.test", "10.0.0.2", "10.0.0.1");
     assert_int_equal(tg_roster_state(roster), TG_OK);
     assert_string_equal(targets(), "10.0.0.1:80 10.0.0.2:80");
-    assert_string_equal(tg_balance_target_at(tg_roster_balance(roster), 0)->host.p, "a.test");
+    assert_string_equal(target_at(0)->host.p, "a.test");
 }
 
 static void test_another_order_is_no_change(void **state)
@@ -112,6 +120,7 @@ static void test_an_address_that_stays_keeps_its_origin(void **state)
     name_target(0, "a.test", TG_TARGET_NAME);
     begin(1);
     answer_two("a.test", "10.0.0.1", "10.0.0.2");
+    assert_int_equal(tg_balance_count(tg_roster_balance(roster)), 2);
     struct tg_balance *before = tg_balance_ref(tg_roster_balance(roster));
     const struct tg_origin *second = tg_balance_origin(before, 1);
     move(10 * SEC);
@@ -147,7 +156,7 @@ static void test_of_two_families_one_is_balanced_and_the_other_stands_by(void **
     settle("a.test");
     assert_string_equal(targets(), "127.0.0.1:80 127.0.0.2:80");
     char room[TG_ADDR_TEXT_MAX];
-    const struct tg_balance_target *t = tg_balance_target_at(tg_roster_balance(roster), 1);
+    const struct tg_balance_target *t = target_at(1);
     assert_string_equal(tg_addr_text(&t->another, room).p, "[::1]:80");
 }
 
@@ -177,7 +186,7 @@ static void test_servers_of_a_service_come_and_go(void **state)
     answer_two("y.test", "10.0.0.2", NULL);
     answer_two("x.test", "10.0.0.1", NULL);
     assert_string_equal(targets(), "10.0.0.2:8002 10.0.0.1:8001");
-    const struct tg_balance_target *y = tg_balance_target_at(tg_roster_balance(roster), 0);
+    const struct tg_balance_target *y = target_at(0);
     assert_int_equal(y->priority, 20);
     assert_int_equal(y->weight, 1);
     move(10 * SEC);
@@ -185,10 +194,9 @@ static void test_servers_of_a_service_come_and_go(void **state)
     answer_add_server("x.test", 8001, 10, 7);
     settle("_http._tcp.a.test");
     assert_string_equal(targets(), "10.0.0.1:8001");
-    assert_int_equal(tg_balance_target_at(tg_roster_balance(roster), 0)->weight, 7);
+    assert_int_equal(target_at(0)->weight, 7);
 }
 
-static struct tg_roster_waiter waiter;
 static unsigned woken;
 
 static void on_ready(struct tg_roster_waiter *w)
@@ -229,6 +237,7 @@ static void test_who_has_left_is_not_woken(void **state)
 
 static void look(void *arg, struct tg_fleet *fleet)
 {
+    assert_false(tg_list_is_empty(&fleet->names));
     const struct tg_known_name *known =
         TG_LIST_ENTRY(fleet->names.next, struct tg_known_name, link);
     *(struct tg_known_name *)arg = *known;
