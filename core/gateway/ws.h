@@ -72,7 +72,7 @@ struct tg_ws {
     struct tg_ws_side client, origin;
 
     /* the handshake */
-    struct tg_str key;              /* the client's; p == NULL: its protocol has none */
+    struct tg_str key;              /* the client's */
     struct tg_str protocol;         /* agreed on; p == NULL: none */
     char accept[TG_WS_ACCEPT_TEXT]; /* that the origin must answer */
 
@@ -135,6 +135,35 @@ void tg_ws_clock(struct tg_request *r);
 /* The plugins that waited with a message came to `step`. */
 void tg_ws_asked(struct tg_request *r, enum tg_step step);
 
+/* Goes on with what is held, and sees to reading, ends and clocks: the last thing that an event
+ * does. */
+void tg_ws_go_on(struct tg_ws *ws);
+
+static inline struct tg_ws_side *tg_ws_other(struct tg_ws *ws, const struct tg_ws_side *side)
+{
+    return side == &ws->client ? &ws->origin : &ws->client;
+}
+
+/* Whether there is a connection to write to. */
+static inline bool tg_ws_has_origin(const struct tg_ws *ws)
+{
+    return ws->state != TG_WS_STATE_REOPENING && !ws->origin.shut;
+}
+
+/* ---- ws_write.c ---- */
+
+/* Frames to `to`: one that goes on as it came, which stays where it is until tg_ws_send_run() or
+ * another frame; a message; a control frame. Nothing goes to a side that is shut; what is for an
+ * origin that is away is kept. */
+void tg_ws_send_raw(struct tg_ws *ws, struct tg_ws_side *to, struct tg_str raw);
+void tg_ws_send_run(struct tg_ws *ws);
+void tg_ws_send_message(struct tg_ws *ws, const struct tg_ws_side *to, enum tg_ws_opcode opcode,
+                        const struct tg_buf *payload);
+void tg_ws_send_control(struct tg_ws *ws, const struct tg_ws_side *to, enum tg_ws_opcode opcode,
+                        struct tg_str payload);
+
+/* ---- ws_close.c ---- */
+
 /* The client is gone without a word: the origin hears of it, if it can at once. */
 void tg_ws_client_lost(struct tg_request *r);
 
@@ -144,18 +173,24 @@ void tg_ws_say_goodbye(struct tg_request *r);
 /* The request is over: counts, and fields for its log record. For requests of any kind. */
 void tg_ws_end(struct tg_request *r);
 
-/* ---- ws.c, for ws_reopen.c ---- */
-
-/* Tells one side to close and why; what it was told first counts. Then closes, in the end. */
+/* Tells one side to close and why; what it was told first counts. */
 void tg_ws_tell(struct tg_ws *ws, struct tg_ws_side *side, uint16_t code, struct tg_str reason);
+
+/* From here on patience is bounded; whoever is sought to reopen it is sought no more. */
 void tg_ws_begin_closing(struct tg_ws *ws);
 
 /* Notes how it ended, once. */
 void tg_ws_note_close(struct tg_ws *ws, uint16_t code, const char *by);
 
-/* Goes on with what is held, and sees to reading, ends and clocks: the last thing that an event
- * does. */
-void tg_ws_go_on(struct tg_ws *ws);
+/* `side` broke a rule: it is told which, the other that it is gone. / Nobody is to blame. */
+void tg_ws_blame(struct tg_ws *ws, struct tg_ws_side *side, uint16_t code, const char *reason);
+void tg_ws_close_both(struct tg_ws *ws, uint16_t code, struct tg_str reason, const char *by);
+
+/* `side` has sent the close frame in hand. */
+void tg_ws_take_close(struct tg_ws *ws, struct tg_ws_side *side);
+
+/* Ends our direction to a side that has been told, and has said or lost its own word. */
+void tg_ws_shut_if_done(struct tg_ws *ws, struct tg_ws_side *side);
 
 /* ---- ws_reopen.c ---- */
 

@@ -1,11 +1,11 @@
--- A chat whose messages the gateway looks at. `build/tidegate run examples/websocket/gateway.lua` serves it on
--- 127.0.0.1:8080, in front of a WebSocket server on port 9000. With node's `ws` package (Debian: node-ws):
+-- A chat whose messages the gateway looks at. `build/tidegate run examples/websocket/gateway.lua` serves it
+-- on 127.0.0.1:8080, in front of a WebSocket server on port 9000. With node's `ws` package (Debian: node-ws):
 --
 --   node spec/peers/ws_origin.js 9000 &
 --   node spec/peers/ws_client.js ws://127.0.0.1:8080/chat hello "you fool"
 --
--- The answers are "hello" and "you ****". A third of those words, and the client is closed with 4003. Kill the server
--- in the middle of a conversation and start it again: the client notices nothing.
+-- The answers are "hello" and "you ****". A third of those words, and the client is closed with 4003. Kill
+-- the server in the middle of a conversation and start it again: the client notices nothing.
 
 local tg = require "tidegate"
 

@@ -10,8 +10,7 @@ local function instances(...)
   for i, text in ipairs { ... } do
     local name, stage = text:match "^(%S+) (%S+)"
     plugins[name] = plugins[name] or { name = name, stage = stage, rank = RANKS[stage], priority = 0,
-      index = name,
-                                       phases = { access = true, body_filter = true, message = true, log = true } }
+      index = name, phases = { access = true, body_filter = true, message = true, log = true } }
     list[i] = { name = name, index = i, plugin = plugins[name] }
     for key, value in text:gmatch "(%w+)=(%S+)" do
       if key == "priority" then plugins[name].priority = tonumber(value) else list[i][key] = value end

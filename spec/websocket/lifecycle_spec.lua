@@ -6,7 +6,7 @@ local proxy = require("support.proxy")
 local ws = require("support.websocket")
 
 describe("a WebSocket", function()
-  local p
+  local p, admin
 
   local function start(options)
     options.settings = 'admin = { listen = "unix:admin.sock" }, ' .. (options.settings or "")
@@ -14,10 +14,11 @@ describe("a WebSocket", function()
     local started = p
     finally(function() started:stop() end)
     assert.is_true(p:serves())
+    admin = client.connect({ unix = p.gateway.dir .. "/admin.sock" })
   end
 
   local function metric(name)
-    local text = client.get({ unix = p.gateway.dir .. "/admin.sock" }, "/metrics", { Host = "a" }).body
+    local text = admin:get("/metrics", { Host = "a" }).body
     return tonumber(text:match(name:gsub("%p", "%%%0") .. " (%d+)"))
   end
 
@@ -92,6 +93,7 @@ describe("a WebSocket", function()
     wait_for('tidegate_websocket_closes_total{code="1000"}', 1)
     c, conn = ws.open(p)
     c:send(ws.frame({ close = 4000, mask = true }))
+    ws.expect_close(conn, 4000)
     conn:close()
     c:close()
     wait_for('tidegate_websocket_closes_total{code="other"}', 1)

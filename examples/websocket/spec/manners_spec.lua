@@ -1,3 +1,5 @@
+-- The chat of gateway.lua: words are masked, bounds hold, a lost origin is no end.
+
 local t = require "tidegate.test"
 
 describe("examples/websocket", function()
