@@ -11,6 +11,7 @@ local WITHOUT_HITS = {
   ["connection.rate_grace"] = "a time over which rates are measured",
   ["connection.ticket_life"] = "sessions that are too old are just not resumed, inside OpenSSL",
   ["connection.buffer"] = "the size of a read",
+  ["h2.streams"] = "nghttp2 refuses the stream before anybody hears of it",
   ["plugin_vm.pause"] = "a pause; the quarantines are the hits of plugin_vm.kills",
   ["plugin_vm.pause_max"] = "a pause",
 }
@@ -19,6 +20,8 @@ local WITHOUT_HITS = {
 -- unless limits.def says otherwise.
 local COUNTS_WITHOUT_USE = {
   ["request.header_count"] = "fields of one head", ["upstream.header_count"] = "fields of one head",
+  ["h2.streams"] = "streams of one connection, which nghttp2 counts",
+  ["h2.resets"] = "what one connection does in ten seconds", ["h2.control"] = "the same",
   ["request.edits"] = "edits of one message", ["connection.requests"] = "requests of one connection",
   ["response.decode_ratio"] = "a ratio of one answer", ["request.decode_ratio"] = "a ratio of one body",
 }
