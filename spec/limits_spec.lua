@@ -22,8 +22,9 @@ local WITHOUT_HITS = {
 -- unless limits.def says otherwise.
 local COUNTS_WITHOUT_USE = {
   ["request.header_count"] = "fields of one head", ["upstream.header_count"] = "fields of one head",
+  ["h2.resets"] = "what one connection does in ten seconds", ["h2.control"] = "the same",
   ["request.edits"] = "edits of one message", ["connection.requests"] = "requests of one connection",
-  ["dns.tries"] = "rounds of one query", ["h2.resets"] = "a rate", ["h2.control"] = "a rate",
+  ["dns.tries"] = "rounds of one query",
   ["response.decode_ratio"] = "a ratio of one answer", ["request.decode_ratio"] = "a ratio of one body",
 }
 
