@@ -49,23 +49,31 @@ static struct tg_expr *arg_condition(lua_State *L)
     return when;
 }
 
+/* The text `name` of the table at index 4, anchored; p == NULL: there is none. */
+static struct tg_str recognition_text(lua_State *L, const char *name)
+{
+    struct tg_str text = {NULL, 0};
+    lua_getfield(L, 4, name);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        text.p = lua_tolstring(L, -1, &text.n);
+        tg_bind_anchor(L, -1);
+    }
+    lua_pop(L, 1);
+    return text;
+}
+
 /* Argument 3, where it is given: whom the step is for. */
 static bool arg_recognition(lua_State *L, struct tg_recognition *out)
 {
-    struct tg_str kind;
-    size_t n;
     if (!tg_bind_arg_table(L, 3, true))
         return false;
-    lua_getfield(L, 4, "kind");
-    kind.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &kind.n) : "";
-    if (kind.p[0] == '\0' || !tg_credential_kind_from(kind, &out->kind))
+    struct tg_str kind = recognition_text(L, "kind");
+    if (kind.p == NULL || !tg_credential_kind_from(kind, &out->kind))
         tg_bind_arg_error(L, 3, "kind: no kind of credential");
-    lua_getfield(L, 4, "header");
-    out->header.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
+    out->header = recognition_text(L, "header");
     if (out->header.p == NULL)
         tg_bind_arg_error(L, 3, "header: expected the name of a header");
-    out->header.n = n;
-    tg_bind_anchor(L, -1);
+    out->scheme = recognition_text(L, "scheme");
     return true;
 }
 

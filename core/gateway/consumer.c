@@ -182,15 +182,31 @@ void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct
     tg_fmt_u64(out, nth);
 }
 
+/* Cuts the scheme (p == NULL: none) off the value; false when it has another one. */
+static bool cut_scheme(struct tg_str *value, struct tg_str scheme)
+{
+    if (scheme.p == NULL)
+        return true;
+    if (value->n <= scheme.n || value->p[scheme.n] != ' ' ||
+        !tg_str_eq_nocase(tg_str_sub(*value, 0, scheme.n), scheme))
+        return false;
+    size_t at = scheme.n;
+    while (at < value->n && value->p[at] == ' ')
+        at++;
+    *value = tg_str_sub(*value, at, value->n);
+    return true;
+}
+
 enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recognition *by)
 {
     const struct tg_field *field = tg_fields_find(&r->in.fields, by->header);
     struct tg_consumer_match match;
     char room[32];
     struct tg_fmt f;
-    if (field == NULL)
+    struct tg_str value = field != NULL ? field->value : tg_str(NULL, 0);
+    if (field == NULL || !cut_scheme(&value, by->scheme))
         return TG_E_NOT_FOUND;
-    enum tg_err err = tg_consumer_find_by(r->snapshot->consumers, by->kind, field->value, &match);
+    enum tg_err err = tg_consumer_find_by(r->snapshot->consumers, by->kind, value, &match);
     if (err != TG_OK)
         return err;
     tg_fmt_init(&f, room, sizeof(room));

@@ -30,6 +30,7 @@
 /* How a consumer is recognised without the help of a plugin's code. */
 struct tg_recognition {
     struct tg_str header; /* whose first value is the credential; p == NULL: not at all */
+    struct tg_str scheme; /* a word in front of it, in any case, and blanks; p == NULL: none */
     enum tg_credential_kind kind;
 };
 
@@ -39,7 +40,8 @@ struct tg_recognition {
 enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consumer *consumer,
                                     struct tg_str credential) TG_MUST_USE;
 
-/* The same for whom `by` recognises. TG_E_NOT_FOUND: no header, or a value that nobody has. */
+/* The same for whom `by` recognises. TG_E_NOT_FOUND: no header, another scheme, or
+ * a value that nobody has. */
 enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recognition *by) TG_MUST_USE;
 
 /* How important the request is, and where it waits for a connection (0..9): what its consumer

@@ -70,8 +70,8 @@ function P.configure(conf)
   if not header and not conf.query and not conf.cookie then header = "x-api-key" end
   local edits = prepare_edits(conf, header)
   -- A good key in the header, and nothing else to hide: no Lua is needed.
-  if header and not conf.scheme and not (conf.hide and (conf.query or conf.cookie)) then
-    edits:instead_of("access", nil, { kind = "key", header = header })
+  if header and not (conf.hide and (conf.query or conf.cookie)) then
+    edits:instead_of("access", nil, { kind = "key", header = header, scheme = conf.scheme })
   end
   return {
     header = header,

@@ -89,6 +89,21 @@ describe("prepared edits", function()
     assert.same({ "lua" }, { by { method = "POST", headers = { ["x-key"] = "k1" } } })
   end)
 
+  it("recognise what stands behind a scheme", function()
+    local p = plugin([[
+      tg.edits { fill = { ["x-by"] = tg.template("${consumer.name}", "header") } }
+        :instead_of("access", nil, { kind = "key", header = "authorization", scheme = "Bearer" })
+    ]], nil, { consumers = { acme = { credentials = { key = "k1" } } } })
+    for value, by in pairs {
+      ["Bearer k1"] = "acme", ["bEARER   k1"] = "acme", ["Bearer k2"] = "lua", ["Bearer"] = "lua",
+      ["Bearer "] = "lua", ["Bearerk1"] = "lua", ["Basic k1"] = "lua", ["k1"] = "lua",
+      ["Bearer \tk1"] = "lua",
+    } do
+      local r = p:run { headers = { authorization = value } }
+      assert.equal(by, r.upstream.headers["x-by"], value)
+    end
+  end)
+
   it("apply to every instance as it was configured", function()
     local gw = t.gateway("gateway.lua", { files = {
       ["gateway.lua"] = [[

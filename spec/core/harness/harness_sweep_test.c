@@ -44,6 +44,14 @@ static const struct sample samples[] = {
     {"tg.use 'key-auth' { cookie = 'k', query = 'k' }", "Cookie: k=acme-key; s=1\r\n", 200,
      "[\"cookie\",\"s=1\"]"},
     {"tg.use 'key-auth' {}", "X-Api-Key: acme-kez\r\n", 401, "key_unknown"},
+    {"tg.use 'key-auth' { header = 'authorization', scheme = 'Bearer' }",
+     "Authorization: Bearer acme-key\r\n", 200, "[\"x-consumer-name\",\"acme\"]"},
+    {"tg.use 'rate-limit' { headers = { 'ratelimit', 'x-ratelimit' }, limits = {"
+     " { limit = 5, per = '1m', key = { 'ip', 'header:x-a' } },"
+     " { limit = 2, algorithm = 'concurrency' } } }",
+     "X-A: b\r\n", 200, "\"limit-1\";r=4;t="},
+    {"tg.use 'rate-limit' { limit = 5, per = '1m', key = 'consumer', absent = 'refuse' }", "", 403,
+     "has no consumer"},
     {"tg.use 'redirect' { to = 'https://new.test${req.path}', status = 308 }", "", 308,
      "https://new.test/here"},
     {"tg.use 'request-size-limit' { body = '2B' }", "Content-Length: 3\r\n", 413,
