@@ -1,5 +1,5 @@
--- OCSP responses that are stapled: asked for by the gateway from a responder, or read from a file; what is not good
--- is never stapled, and no handshake waits.
+-- OCSP responses that are stapled: asked for by the gateway from a responder, or read from a file; what is not
+-- good is never stapled, and no handshake waits.
 
 local clock = require("support.clock")
 local gateway = require("support.gateway")
@@ -72,6 +72,11 @@ describe("a stapled OCSP response", function()
     end, 5, "the responder")
   end
 
+  -- Another path makes another responder, which is asked at once.
+  local function reload(port, more)
+    g:reload(CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)) .. (more or ""))
+  end
+
   local function status(...)
     return tls.s_client(g, "-status", "-servername", "main.test", ...).out
   end
@@ -82,8 +87,7 @@ describe("a stapled OCSP response", function()
     g:wait_for_log("no OCSP response to staple")
     assert.contains("OCSP response: no response sent", status())
     respond(g.dir, port)
-    g:write("gateway.lua", CONFIG:format(('url = "http://127.0.0.1:%d/"'):format(port)):gsub("@PORT@", g.port))
-    g:signal("HUP")
+    reload(port)
     g:wait_for_log("a new OCSP response is stapled")
     for _, version in ipairs { "-tls1_2", "-tls1_3" } do
       local out = status(version)
@@ -103,13 +107,10 @@ describe("a stapled OCSP response", function()
     start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = port })
     g:wait_for_log("no OCSP response to staple")
     respond(g.dir, port)
-    local config = CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)):gsub("@PORT@", g.port)
-    g:write("gateway.lua", config)
-    g:signal("HUP")
+    reload(port)
     g:wait_for_log("a new OCSP response is stapled")
     responder:kill()
-    g:write("gateway.lua", config .. "\n-- another revision\n")
-    g:signal("HUP")
+    reload(port, "\n-- another revision\n")
     g:wait_for_log("is in force (revision 3)")
     assert.contains("Cert Status: good", status())
   end)
@@ -123,8 +124,7 @@ describe("a stapled OCSP response", function()
       start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = port })
       g:wait_for_log("no OCSP response to staple")
       respond(g.dir, port, case.state, case.signer)
-      g:write("gateway.lua", CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)):gsub("@PORT@", g.port))
-      g:signal("HUP")
+      reload(port)
       g:wait_for_log(case.reason)
       assert.contains("OCSP response: no response sent", status())
     end)
@@ -138,8 +138,8 @@ describe("a stapled OCSP response", function()
       file:close()
     end
     write_index(dir, "V")
-    local r = tls.run(dir, { "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key",
-      "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp", "-nmin", "5" })
+    local r = tls.run(dir, { "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem",
+      "-rkey", "ca.key", "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp", "-nmin", "5" })
     assert.equal(0, r.code, r.err)
     local files = { ["main.ocsp"] = assert(io.open(dir .. "/main.ocsp", "rb")):read("*a") }
     for name, text in pairs(FILES) do files[name] = text end
