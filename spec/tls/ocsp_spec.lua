@@ -1,5 +1,5 @@
--- OCSP responses that are stapled: asked for by the gateway from a responder, or read from a file; what is not good
--- is never stapled, and no handshake waits.
+-- OCSP responses that are stapled: asked for by the gateway from a responder, or read from a file; what is
+-- not good is never stapled, and no handshake waits.
 
 local clock = require("support.clock")
 local gateway = require("support.gateway")
@@ -55,21 +55,30 @@ describe("a stapled OCSP response", function()
   end
 
   -- The gateway's folder has what openssl needs to be a responder; it answers as long as the spec runs.
-  local function respond(dir, port, state, signer)
+  -- @return its port
+  local function respond(dir, state, signer)
     write_index(dir, state or "V")
     signer = signer or "ca"
     local out = process.output(dir .. "/responder.log")
     responder = process.spawn({ cwd = dir, stdout = out, stderr = out, argv = {
-      "openssl", "ocsp", "-index", "index.txt", "-port", tostring(port), "-rsigner", signer .. ".pem",
+      "openssl", "ocsp", "-index", "index.txt", "-port", "0", "-rsigner", signer .. ".pem",
       "-rkey", signer .. ".key", "-CA", "ca.pem", "-nmin", "5",
     } })
     unistd.close(out)
+    local text
     clock.wait_until(function() -- a connection without a question would be the last that it takes
       local file = assert(io.open(dir .. "/responder.log"))
-      local text = file:read("*a")
+      text = file:read("*a")
       file:close()
       return text:find("waiting for OCSP client connections", 1, true) ~= nil
     end, 5, "the responder")
+    local port = assert(tonumber(text:match "ACCEPT %S-:(%d+) "), text)
+    return port
+  end
+
+  -- Another path makes another responder, which is asked at once.
+  local function reload(port, more)
+    g:reload(CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)) .. (more or ""))
   end
 
   local function status(...)
@@ -77,13 +86,11 @@ describe("a stapled OCSP response", function()
   end
 
   it("is asked for, checked, and shown to who wants it", function()
-    local port = socket.refusing_port()
-    start('url = "http://127.0.0.1:@RESPONDER@/ocsp"', { responder = port })
+    start('url = "http://127.0.0.1:@RESPONDER@/ocsp"', { responder = socket.refusing_port() })
     g:wait_for_log("no OCSP response to staple")
     assert.contains("OCSP response: no response sent", status())
-    respond(g.dir, port)
-    g:write("gateway.lua", CONFIG:format(('url = "http://127.0.0.1:%d/"'):format(port)):gsub("@PORT@", g.port))
-    g:signal("HUP")
+    local port = respond(g.dir)
+    reload(port)
     g:wait_for_log("a new OCSP response is stapled")
     for _, version in ipairs { "-tls1_2", "-tls1_3" } do
       local out = status(version)
@@ -99,17 +106,13 @@ describe("a stapled OCSP response", function()
   end)
 
   it("outlives a reload, and the responder", function()
-    local port = socket.refusing_port()
-    start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = port })
+    start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = socket.refusing_port() })
     g:wait_for_log("no OCSP response to staple")
-    respond(g.dir, port)
-    local config = CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)):gsub("@PORT@", g.port)
-    g:write("gateway.lua", config)
-    g:signal("HUP")
+    local port = respond(g.dir)
+    reload(port)
     g:wait_for_log("a new OCSP response is stapled")
     responder:kill()
-    g:write("gateway.lua", config .. "\n-- another revision\n")
-    g:signal("HUP")
+    reload(port, "\n-- another revision\n")
     g:wait_for_log("is in force (revision 3)")
     assert.contains("Cert Status: good", status())
   end)
@@ -119,12 +122,9 @@ describe("a stapled OCSP response", function()
     ["is signed by somebody else"] = { signer = "other", reason = "the answer is not signed by the issuer" },
   }) do
     it("is none when it " .. what, function()
-      local port = socket.refusing_port()
-      start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = port })
+      start('url = "http://127.0.0.1:@RESPONDER@/"', { responder = socket.refusing_port() })
       g:wait_for_log("no OCSP response to staple")
-      respond(g.dir, port, case.state, case.signer)
-      g:write("gateway.lua", CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)):gsub("@PORT@", g.port))
-      g:signal("HUP")
+      reload(respond(g.dir, case.state, case.signer))
       g:wait_for_log(case.reason)
       assert.contains("OCSP response: no response sent", status())
     end)
@@ -138,8 +138,9 @@ describe("a stapled OCSP response", function()
       file:close()
     end
     write_index(dir, "V")
-    local r = tls.run(dir, { "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key",
-      "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp", "-nmin", "5" })
+    local r = tls.run(dir, { "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem",
+      "-rkey", "ca.key", "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp",
+      "-nmin", "5" })
     assert.equal(0, r.code, r.err)
     local files = { ["main.ocsp"] = assert(io.open(dir .. "/main.ocsp", "rb")):read("*a") }
     for name, text in pairs(FILES) do files[name] = text end

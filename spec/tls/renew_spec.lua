@@ -1,5 +1,5 @@
--- Certificates that are renewed: their files change, and the next handshake shows the new ones, without an order.
--- What does not fit together is refused with a reason, and what is in force stays.
+-- Certificates that are renewed: their files change, and the next handshake shows the new ones, without an
+-- order. What does not fit together is refused with a reason, and what is in force stays.
 
 local gateway = require("support.gateway")
 local tls = require("support.tls")
@@ -38,8 +38,8 @@ describe("a certificate's files", function()
   local function subject() return tls.s_client(g).subject end
 
   it("take effect when both have changed, in the same process", function()
-    local before = g:pids()
     assert.equal("old.test", subject())
+    local before = g:pids()
     replace("tls/main.pem", FILES["new.pem"])
     replace("tls/main.key", FILES["new.key"])
     g:wait_for_log("new certificates are in force (revision 2)")

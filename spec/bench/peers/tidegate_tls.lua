@@ -1,7 +1,7 @@
--- Tidegate as a proxy that ends TLS: one worker, no plugins.
+-- Tidegate as a proxy that ends TLS: as many workers as asked for, no plugins.
 local tg = require "tidegate"
 
-tg.settings { workers = 1 }
+tg.settings { workers = tonumber "@WORKERS@" }
 tg.listener "http" { address = "127.0.0.1:@PORT@" }
 tg.listener "https" { address = "127.0.0.1:@TLS@", tls = {
   certificates = { { cert = tg.file "@DIR@/bench.pem", key = tg.file "@DIR@/bench.key" } },

@@ -1,5 +1,5 @@
--- TLS from clients, ECDSA P-256: full handshakes (1.3), resumed ones (1.2, by ticket), and keep-alive
--- requests.
+-- TLS from clients, ECDSA P-256: full handshakes (1.3), resumed ones (1.2, by ticket), keep-alive requests,
+-- and how many connections of a returning client two workers resume.
 --
 -- Handshakes are those of `openssl s_time`, one after the other, each on a connection of its own that
 -- sends no request; it prints how many there were. Its own work is on the load core.
@@ -14,7 +14,7 @@ local scenario = {
   figures = {
     "tls.handshake_cpu_us", "tls.nginx_handshake_cpu_us", "tls.handshake_cpu_vs_nginx",
     "tls.resumed_cpu_us", "tls.nginx_resumed_cpu_us", "tls.resumed_cpu_vs_nginx",
-    "tls.proxy_cpu_us", "tls.nginx_proxy_cpu_us", "tls.proxy_cpu_vs_nginx",
+    "tls.proxy_cpu_us", "tls.nginx_proxy_cpu_us", "tls.proxy_cpu_vs_nginx", "tls.resumption_percent",
   },
 }
 
@@ -24,9 +24,8 @@ local function make_certificate(bench)
     "-subj", "/CN=bench.test" }, { dir = bench.dir, core = bench.load_core, deadline = 10 })
 end
 
--- CPU time of the server for one handshake, in us.
-local function handshake_cost(bench, server, kind)
-  local before = process.cpu(server.pid)
+-- What s_time printed: a character for each connection (r: resumed), then how many there were.
+local function s_time(bench, server, kind)
   local argv = { "openssl", "s_time", "-connect", "127.0.0.1:" .. server.tls_port, "-time",
                  tostring(bench.seconds), kind == "full" and "-new" or "-reuse",
                  kind == "full" and "-tls1_3" or "-tls1_2" }
@@ -35,6 +34,13 @@ local function handshake_cost(bench, server, kind)
   if not count or count == 0 then
     error(("%s: no handshakes: %s"):format(server.name, text), 0)
   end
+  return count, text
+end
+
+-- CPU time of the server for one handshake, in us.
+local function handshake_cost(bench, server, kind)
+  local before = process.cpu(server.pid)
+  local count = s_time(bench, server, kind)
   local cost = (process.cpu(server.pid) - before) / count * 1e6
   bench:note("%s: %d %s handshakes, %.1f us each", server.name, count, kind, cost)
   return cost
@@ -61,12 +67,25 @@ local function report(bench, what, samples)
   end
 end
 
+-- Of a client that comes back to two workers, whichever accepts it.
+local function resumption(bench, origin)
+  local server = bench:start("tidegate", "tidegate_tls.lua", { origin = origin, marks = { WORKERS = "2" } })
+  if not server then return end
+  local samples = {}
+  for round = 1, bench.rounds do
+    local count, text = s_time(bench, server, "resumed")
+    local _, resumed = text:match("starting\n(.-)\n"):gsub("r", "")
+    samples[round] = resumed / count * 100
+  end
+  bench:report("tls.resumption_percent", "%", samples)
+end
+
 function scenario.run(bench)
   make_certificate(bench)
   local origin = bench:origin()
   local servers = {
     bench:start("nginx", "nginx_tls.conf", { origin = origin }),
-    bench:start("tidegate", "tidegate_tls.lua", { origin = origin }), -- nil without a binary
+    bench:start("tidegate", "tidegate_tls.lua", { origin = origin, marks = { WORKERS = "1" } }), -- or nil
   }
   for _, server in ipairs(servers) do
     server.url = ("https://127.0.0.1:%d"):format(server.tls_port)
@@ -74,6 +93,7 @@ function scenario.run(bench)
   report(bench, "handshake", handshakes(bench, servers, "full"))
   report(bench, "resumed", handshakes(bench, servers, "resumed"))
   report(bench, "proxy", load.interleave(bench, servers, HEADERS))
+  resumption(bench, origin)
 end
 
 return scenario

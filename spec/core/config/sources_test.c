@@ -125,6 +125,7 @@ static void certificates_are_renewed_alone(void **state)
     assert_true(get(again, TG_SOURCE_FILE, path_of("a.pem"), false)->absent);
     write_file("a.pem", PEM "new");
     assert_true(tg_sources_are_stale(again, TG_SOURCES_PEM));
+    unlink(path_of("config.lua"));
     tg_sources_unref(&renewed);
     tg_sources_unref(&again);
 }
