@@ -37,8 +37,8 @@ end
 
 -- The value that a key is to be answered with, by the command line, as another implementation.
 local function accept_of(key)
-  local pipe = io.popen(("printf %%s '%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11' | openssl sha1 -binary | base64")
-    :format(key))
+  local pipe = io.popen(("printf %%s '%s%s' | openssl sha1 -binary | base64"):format(key,
+    "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
   local text = pipe:read("*l")
   pipe:close()
   return text
