@@ -58,9 +58,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     }
     s->heading = st;
     s->heading_at = tg_h2_server_now(s);
-    if (st == NULL || st->dead || (st->stream.events == NULL && !st->out_done))
-        return 0;
-    if (st->stream.events != NULL && !open_block(st))
+    if (st != NULL && !st->dead && st->stream.events != NULL && !open_block(st))
         tg_h2_stream_break(st, TG_E_NOMEM, 0, NGHTTP2_REFUSED_STREAM);
     return 0;
 }

@@ -98,6 +98,7 @@ struct tg_h2_server {
     uint32_t lingered;
     enum tg_err failure;
     bool uploads; /* the last read brought bytes of bodies */
+    bool calmed;  /* it was told to go for a flood */
     bool busy;    /* nghttp2 is at work: the session must stay */
     bool greeted; /* the client's SETTINGS came */
 };
