@@ -36,7 +36,7 @@ GOALS := $(or $(MAKECMDGOALS),all)
 
 PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
 	libnghttp2-dev libc-ares-dev libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl nghttp2-client brotli zstd nodejs node-ws
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl brotli zstd nodejs node-ws nghttp2-client
 ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
 endif

@@ -4,7 +4,7 @@
  * While a reload is under way no further order is read: the set of sockets is being used.
  *
  * The keeper has what a worker has but a thread: a loop, a slab and metric cells. The admin
- * listener and the checks of origins live on them. */
+ * listener, the checks of origins and what certificates need live on them. */
 #include "base/banned.h"
 #include "cli/boot.h"
 
@@ -17,6 +17,7 @@
 #include "cli/reload.h"
 #include "cli/sockets.h"
 #include "event/worker.h"
+#include "gateway/certificates.h"
 #include "gateway/checks.h"
 #include "gateway/gate.h"
 #include "observe/instrument.h"
@@ -35,6 +36,10 @@ struct keeper {
     struct tg_crew *crew;
     struct tg_admin *admin;
     struct tg_checker *checker;
+    struct tg_certificates *certificates;
+    struct tg_dns *dns; /* for names of targets that are checked */
+    struct tg_resolver *resolver;
+    struct tg_checks checks;
     ev_io orders;
     struct tg_timer drain_timer;
     ev_async reaper;             /* snapshots wait to be freed */
@@ -131,7 +136,8 @@ static void on_changed_over(struct keeper *k, enum tg_err err, const char *reaso
     if (err == TG_OK && c->order.kind != TG_ORDER_DRY_RUN) {
         tg_reload_commit(&k->reload, k->boot);
         tg_admin_commit(k->admin, c->snapshot);
-        tg_checks_follow(k->checker, c->snapshot);
+        tg_checks_follow(&k->checks, c->snapshot);
+        tg_certificates_follow(k->certificates, c->snapshot);
         tg_snapshot_unref(&k->current);
         k->current = tg_snapshot_ref(c->snapshot);
         apply_budget(k);
@@ -225,7 +231,8 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     k->failed = err;
     if (err == TG_OK) {
         k->serving = true;
-        tg_checks_follow(k->checker, k->current);
+        tg_checks_follow(&k->checks, k->current);
+        tg_certificates_follow(k->certificates, k->current);
         apply_budget(k);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
         ev_io_start(k->self.loop.ev, &k->orders);
@@ -347,7 +354,14 @@ static enum tg_err start_checker(struct keeper *k)
     struct tg_registry *registry = tg_crew_gateway(k->crew)->registry;
     tg_admin_set_registry(k->admin, registry);
     k->checker = tg_checker_new(&k->self, registry, NULL);
-    return k->checker != NULL ? TG_OK : TG_E_NOMEM;
+    k->certificates = tg_certificates_new(&k->self);
+    k->dns = tg_dns_new(&k->self);
+    if (k->dns != NULL)
+        k->resolver =
+            tg_resolver_new(&k->self, tg_dns_source(k->dns), &k->current->settings.limits);
+    k->checks = (struct tg_checks){&k->self, registry, k->checker, k->dns, k->resolver, NULL, NULL};
+    bool complete = k->checker != NULL && k->resolver != NULL && k->certificates != NULL;
+    return complete ? TG_OK : TG_E_NOMEM;
 }
 
 static enum tg_err start(struct keeper *k)
@@ -385,7 +399,11 @@ static enum tg_err start(struct keeper *k)
 
 static void end(struct keeper *k)
 {
+    tg_certificates_free(&k->certificates);
+    tg_checks_release(&k->checks);
     tg_checker_free(&k->checker);
+    tg_resolver_free(&k->resolver);
+    tg_dns_free(&k->dns);
     tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);

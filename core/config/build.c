@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "config/build_target.h"
 #include "config/build_tls.h"
 #include "net/listen.h"
 #include "config/build_traffic.h"
@@ -188,6 +189,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
     build_budget(L, table, &settings->budget);
     build_adaptive(L, table, settings);
+    tg_build_dns(L, b->snapshot, table, &settings->dns);
     settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
@@ -601,23 +603,6 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
-static void build_targets(lua_State *L, struct build *b, int table, struct tg_service_conf *service)
-{
-    service->target_count = push_list(L, table, "targets");
-    int list = lua_gettop(L);
-    struct tg_balance_target *targets = take(L, b, service->target_count, sizeof(*targets));
-    for (uint32_t i = 0; i < service->target_count; i++) {
-        int item = push_item(L, list, i);
-        targets[i].name = build_address(L, b, item, &targets[i].addr);
-        targets[i].weight = (uint32_t)tg_reader_count(L, item, "weight", 1);
-        targets[i].zone = tg_reader_str(L, b->snapshot, item, "zone");
-        targets[i].region = tg_reader_str(L, b->snapshot, item, "region");
-        lua_pop(L, 1);
-    }
-    service->targets = targets;
-    lua_pop(L, 1);
-}
-
 static void build_service_tls(lua_State *L, int table, struct tg_service_conf *service)
 {
     struct tg_tls_problem why = {0};
@@ -636,7 +621,7 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
     service->builtin_echo =
         tg_str_eq(tg_reader_str(L, b->snapshot, table, "builtin"), TG_STR("echo"));
     service->path = tg_reader_str(L, b->snapshot, table, "path");
-    build_targets(L, b, table, service);
+    tg_build_targets(L, b->snapshot, b->path, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);
@@ -667,12 +652,15 @@ static void build_services(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
-static enum tg_importance importance_field(lua_State *L, int table)
+/* The importance that the table at `table` declares; `silent` where it does not. */
+static int importance_field(lua_State *L, int table, int silent)
 {
-    enum tg_importance found = TG_IMPORTANCE_NORMAL;
+    int found = TG_IMPORTANCE_NORMAL;
     lua_getfield(L, table, "importance");
-    struct tg_str name = tg_str_c(lua_isnil(L, -1) ? "normal" : lua_tostring(L, -1));
-    if (tg_str_eq(name, TG_STR("low")))
+    struct tg_str name = tg_str_c(lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
+    if (name.n == 0)
+        found = silent;
+    else if (tg_str_eq(name, TG_STR("low")))
         found = TG_IMPORTANCE_LOW;
     else if (tg_str_eq(name, TG_STR("high")))
         found = TG_IMPORTANCE_HIGH;
@@ -708,7 +696,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->preserve_host = tg_reader_bool(L, table, "preserve_host");
     route->client_cert = tg_reader_bool(L, table, "client_cert");
     route->queue_priority = (uint32_t)tg_reader_count(L, table, "queue_priority", 5);
-    route->importance = importance_field(L, table);
+    route->importance = (enum tg_importance)importance_field(L, table, TG_IMPORTANCE_NORMAL);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);
@@ -835,7 +823,18 @@ static void encode_metadata(lua_State *L, int table, struct tg_str name, struct 
     lua_pop(L, 1);
 }
 
-static void build_consumer(lua_State *L, int table, struct tg_declared *declared)
+/* What the consumer at `table` declares in place of its requests' routes. */
+static void take_importance(lua_State *L, int table, struct build *b, struct tg_consumer_spec *spec)
+{
+    int importance = importance_field(L, table, -1);
+    spec->importance = (uint8_t)(importance + 1);
+    /* Absent is 255, and one more than that nothing. */
+    spec->queue_priority = (uint8_t)(tg_reader_count(L, table, "queue_priority", UINT8_MAX) + 1);
+    if (importance > (int)b->snapshot->consumers_importance)
+        b->snapshot->consumers_importance = (enum tg_importance)importance;
+}
+
+static void build_consumer(lua_State *L, int table, struct build *b, struct tg_declared *declared)
 {
     struct tg_consumer_spec spec = {.name = peek_field(L, table, "name")};
     struct tg_blob metadata = {0};
@@ -843,6 +842,7 @@ static void build_consumer(lua_State *L, int table, struct tg_declared *declared
     spec.id = peek_field(L, table, "id");
     spec.custom_id = peek_field(L, table, "custom_id");
     spec.plugins = (uint32_t)tg_reader_count(L, table, "plugins", 0);
+    take_importance(L, table, b, &spec);
     spec.groups = peek_list(L, table, "groups", &spec.group_count);
     spec.tags = peek_list(L, table, "tags", &spec.tag_count);
     encode_metadata(L, table, spec.name, &metadata);
@@ -876,7 +876,7 @@ static void build_consumers(lua_State *L, struct build *b, int tree)
     b->snapshot->consumers = tg_declared_store(declared); /* now: it goes with the snapshot */
     b->snapshot->consumer_count = counts.consumers;
     for (uint32_t i = 0; i < counts.consumers; i++) {
-        build_consumer(L, push_item(L, list, i), declared);
+        build_consumer(L, push_item(L, list, i), b, declared);
         lua_settop(L, list);
     }
     lua_pop(L, 1);

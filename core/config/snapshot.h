@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "store/zone.h"
 #include "upstream/balance.h"
+#include "upstream/dns.h"
 
 struct tg_consumer_store;
 struct tg_answers_conf; /* these: config/traffic.h */
@@ -215,6 +216,7 @@ struct tg_settings {
     uint64_t adaptive_latency; /* us within which requests should be answered; 0: fixed bound */
     uint32_t adaptive_min;     /* in flight in a worker, always let in */
     const struct tg_answers_conf *answers; /* NULL: none */
+    struct tg_dns_conf dns; /* without timeout and tries, which are among the limits */
 };
 
 /* What becomes of a plugin's VMs when the snapshot takes over from another: config/follow.h. */
@@ -239,6 +241,7 @@ struct tg_snapshot {
     uint32_t zone_count;
     struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
     uint32_t consumer_count;
+    enum tg_importance consumers_importance; /* the highest that one declares; low: none does */
     const struct tg_consumer_plugins
         *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;

@@ -27,6 +27,12 @@ static struct tg_balance *balance_of(const struct tg_request *r)
     return r->vms->targets->balances[r->service->index];
 }
 
+static uint32_t count_of(const struct tg_request *r)
+{
+    const struct tg_balance *balance = balance_of(r);
+    return balance != NULL ? tg_balance_count(balance) : 1;
+}
+
 const char *tg_attempt_label(const struct tg_attempt *attempt)
 {
     if (attempt->stale)
@@ -128,11 +134,13 @@ void tg_request_set_hash_key(struct tg_request *r, struct tg_str key)
 static uint32_t tried_targets(const struct tg_request *r, uint32_t tried[TG_TRIES_MAX])
 {
     uint32_t n = 0;
+    const struct tg_balance *balance = balance_of(r);
+    bool passing = balance != NULL && tg_balance_is_passing(balance);
     if (r->upstream.last == NULL)
         return 0;
     for (const struct tg_attempt *a = &r->upstream.first; a != NULL && n < TG_TRIES_MAX;
          a = a->next)
-        tried[n++] = a->index;
+        tried[n++] = passing ? tg_balance_find(balance, a->target) : a->index;
     return n;
 }
 
@@ -185,6 +193,8 @@ static enum tg_err choose(struct tg_request *r, bool *breaker)
     if (!tg_try_begin_single(&r->try, balance, now)) {
         struct tg_balance_ask ask = ask_of(r, tried);
         err = tg_try_begin(&r->try, balance, &ask, breaker);
+        if (err == TG_E_UNAVAILABLE && tg_balance_count(balance) == 0)
+            err = tg_targets_state(r->vms->targets, r->service->index);
     }
     r->target = r->try.index;
     return err;
@@ -205,9 +215,11 @@ enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
         a->target = text_of(r, &r->upstream.addr);
         return TG_OK;
     }
-    r->upstream.addr = *tg_target_addr(r->service, r->target);
+    const struct tg_balance_target *target = tg_target_at(r->try.balance, r->target);
+    bool passing = r->try.balance != NULL && tg_balance_is_passing(r->try.balance);
+    r->upstream.addr = target->addr;
     a->index = r->target;
-    a->target = tg_target_name(r->service, r->target);
+    a->target = passing ? text_of(r, &target->addr) : target->name;
     return TG_OK;
 }
 
@@ -257,7 +269,7 @@ static bool may_be_repeated(const struct tg_request *r, enum tg_retry_class clas
         return false;
     if (!conf->given)
         return class == TG_RETRY_CONNECT &&
-               r->upstream.attempts < TG_MIN(r->service->target_count, TG_TRIES_MAX);
+               r->upstream.attempts < TG_MIN(count_of(r), TG_TRIES_MAX);
     if (!(conf->on & 1u << class) || r->upstream.attempts > conf->attempts)
         return false;
     return class == TG_RETRY_CONNECT || (conf->methods & 1u << r->out.method) != 0;

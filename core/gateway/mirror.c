@@ -65,7 +65,7 @@ static void finish(struct tg_mirror *m, enum tg_metric_id result)
     m->timer_on = false;
     tg_buf_release(&m->body);
     tg_list_remove(&m->link);
-    m->gate->mirror_count--;
+    tg_limit_note(mirrors, --m->gate->mirror_count);
     tg_loop_defer(&m->gate->worker->loop, &m->free_later);
 }
 
@@ -94,7 +94,7 @@ static struct tg_mirror *mirror_new(struct tg_request *r, const struct tg_mirror
     tg_buf_init(&m->body, gate->worker->slab);
     tg_task_init(&m->free_later, on_free);
     tg_list_push_back(&gate->mirrors, &m->link);
-    gate->mirror_count++;
+    tg_limit_note(mirrors, ++gate->mirror_count);
     return m;
 }
 
@@ -184,10 +184,9 @@ static void send_copy(struct tg_mirror *m)
     tg_h1_client_send_end(m->client, NULL);
 }
 
-static void dial(struct tg_mirror *m, uint32_t index)
+static void dial(struct tg_mirror *m)
 {
     struct tg_pool_target target = {
-        .addr = tg_target_addr(m->service, index),
         .connect_timeout = m->service->connect_timeout,
         .careful = true,
         .conf = &m->service->policy.pool,
@@ -195,7 +194,8 @@ static void dial(struct tg_mirror *m, uint32_t index)
         .route = TG_STR("a mirror"),
     };
     char room[TG_PROXY_HEADER_MAX];
-    tg_target_dress(m->service, NULL, NULL, &target, room);
+    tg_target_dress(m->service, m->try.balance, tg_target_at(m->try.balance, m->try.index), NULL,
+                    NULL, &target, room);
     bool connected;
     if (tg_pool_lease(m->gate->pool, &target, &events, m, &m->client, &connected) != TG_OK)
         finish(m, TG_METRIC_MIRROR_FAILED);
@@ -229,15 +229,14 @@ void tg_mirror_end(struct tg_request *r)
         finish(m, TG_METRIC_MIRROR_FAILED);
         return;
     }
-    uint32_t index = m->try.index;
-    write_copy(r, m, tg_target_name(m->service, index));
+    write_copy(r, m, tg_target_at(m->try.balance, m->try.index)->host);
     if (m->head.failed || tg_timer_init(&m->timer, &loop->timers, on_timer) != TG_OK) {
         finish(m, TG_METRIC_MIRROR_FAILED);
         return;
     }
     m->timer_on = true;
     tg_timer_set(&m->timer, tg_loop_now(loop) + m->snapshot->settings.limits.request_deadline);
-    dial(m, index);
+    dial(m);
 }
 
 /* ---- The answer --------------------------------------------------------------------------------

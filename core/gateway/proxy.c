@@ -9,10 +9,12 @@
  * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
  */
 #include "base/banned.h"
+#include "gateway/consumer.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/unpack.h"
+#include "gateway/vm_set.h"
 #include "gateway/ws.h"
 
 #include "observe/metrics.h"
@@ -23,6 +25,7 @@ static const struct tg_h1_client_events events;
 
 static void connect_next(struct tg_request *r, bool same);
 static void fail_to_lease(struct tg_request *r, enum tg_err err);
+static void fail_to_resolve(struct tg_request *r);
 
 /* ---- Failures ----------------------------------------------------------------------------------
  */
@@ -40,12 +43,18 @@ static void log_failure(struct tg_request *r, enum tg_err err, const char *reaso
 static void answer_failure(struct tg_request *r, enum tg_err err)
 {
     if (err == TG_E_TIMEOUT) {
+        if (tg_request_now(r) >= r->deadline)
+            tg_limit_hit(request_deadline);
         tg_answer_error(
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
     }
     if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_UNAVAILABLE) {
         tg_answer_error(r, 503, err == TG_E_UNAVAILABLE ? "pool_full" : "no_resources");
+        return;
+    }
+    if (err == TG_E_DNS) {
+        tg_answer_error(r, 503, "dns");
         return;
     }
     if (err == TG_E_UNTRUSTED)
@@ -71,6 +80,7 @@ void tg_proxy_release(struct tg_request *r)
         tg_mirror_drop(r);
     if (r->waiter.site != NULL)
         tg_pool_leave(r->gate->pool, &r->waiter);
+    tg_roster_leave(&r->name_waiter);
     if (r->origin != NULL)
         let_go(r);
     tg_attempt_end(r);
@@ -106,7 +116,10 @@ static bool try_again(struct tg_request *r)
 
 void tg_proxy_again(struct tg_request *r)
 {
-    if (r->waiter.site != NULL) { /* no connection was free in time */
+    if (r->name_waiter.waits) { /* the DNS has not answered in time */
+        tg_roster_leave(&r->name_waiter);
+        fail_to_resolve(r);
+    } else if (r->waiter.site != NULL) { /* no connection was free in time */
         tg_pool_leave(r->gate->pool, &r->waiter);
         fail_to_lease(r, TG_E_UNAVAILABLE);
     } else if (r->origin == NULL) {
@@ -342,19 +355,23 @@ static void lease(struct tg_request *r, bool fresh)
     uint64_t timeout =
         first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
     struct tg_pool_target target = {
-        .addr = r->out.target_set ? &r->upstream.addr : tg_target_addr(r->service, r->target),
         .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
         .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
         .careful = !tg_method_is_idempotent(r->out.method),
         .conf = &r->service->policy.pool,
         .origin = r->out.target_set ? NULL : r->try.origin,
         .waiter = &r->waiter,
-        .priority = r->route->queue_priority,
+        .priority = tg_request_queue_priority(r),
         .request = tg_str(r->id, sizeof(r->id)),
         .route = r->route->name,
     };
     char room[TG_PROXY_HEADER_MAX];
-    tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
+    const struct tg_balance_target own = {.addr = r->upstream.addr};
+    bool set = r->out.target_set;
+    tg_target_dress(r->service, r->try.balance,
+                    set ? &own : tg_target_at(r->try.balance, r->target), &r->client,
+                    &r->listener->addr, &target, room);
+    target.passing = target.passing || set;
     enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)
         err = tg_request_set_clock(r, TG_MIN(r->waiter.since + target.conf->wait, deadline));
@@ -371,6 +388,33 @@ static void on_turn(struct tg_pool_waiter *waiter)
     lease(r, false);
 }
 
+/* The names of the service have no address, or none is known in time. */
+static void fail_to_resolve(struct tg_request *r)
+{
+    tg_target_count_failure(r->gate, TG_E_DNS, true);
+    r->upstream.error = TG_E_DNS;
+    answer_failure(r, TG_E_DNS);
+}
+
+static void on_names(struct tg_roster_waiter *waiter)
+{
+    struct tg_request *r = TG_CONTAINER_OF(waiter, struct tg_request, name_waiter);
+    tg_request_clear_clock(r);
+    connect_next(r, false);
+}
+
+/* As long as for a connection. */
+static void wait_for_names(struct tg_request *r)
+{
+    uint64_t deadline = tg_request_now(r) + r->service->policy.pool.wait;
+    r->name_waiter.on_ready = on_names;
+    tg_roster_wait(r->vms->targets->rosters[r->service->index], &r->name_waiter);
+    if (tg_request_set_clock(r, TG_MIN(deadline, r->deadline)) == TG_OK)
+        return;
+    tg_roster_leave(&r->name_waiter);
+    answer_failure(r, TG_E_NOMEM);
+}
+
 static void connect_next(struct tg_request *r, bool same)
 {
     bool breaker;
@@ -378,6 +422,10 @@ static void connect_next(struct tg_request *r, bool same)
     enum tg_err err = tg_attempt_begin(r, same, &breaker);
     if (err == TG_OK)
         lease(r, same);
+    else if (err == TG_E_AGAIN)
+        wait_for_names(r);
+    else if (err == TG_E_DNS)
+        fail_to_resolve(r);
     else
         answer_nobody(r, err, breaker);
 }

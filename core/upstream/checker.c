@@ -23,7 +23,8 @@ struct probe {
     struct tg_fleet *fleet;   /* held */
     struct tg_origin *origin; /* held */
     struct tg_addr addr;
-    struct tg_tls_context *tls; /* borrowed, as is the configuration */
+    struct tg_str host, domain; /* borrowed, as is the configuration */
+    struct tg_tls_context *tls;
     const struct tg_check_conf *conf;
     bool wanted;
     bool asking;
@@ -99,7 +100,7 @@ static enum tg_err dial(struct probe *p)
     enum tg_err err = tg_h1_client_open(&p->client, worker, &p->addr, p->conf->timeout, &events, p);
     if (err != TG_OK || p->tls == NULL)
         return err;
-    struct tg_transport *t = tg_tls_connect(p->tls, NULL, worker, &p->addr, TG_STR(""));
+    struct tg_transport *t = tg_tls_connect(p->tls, NULL, worker, &p->addr, p->domain);
     if (t != NULL) {
         tg_conn_secure(&p->client.conn, t);
         return TG_OK;
@@ -139,7 +140,7 @@ static void send_request(struct probe *p)
                                          .buffer = HEAD_MAX,
                                          .response = conf->timeout,
                                          .io = conf->timeout};
-    struct tg_str host = conf->host.n > 0 ? conf->host : p->origin->name;
+    struct tg_str host = conf->host.n > 0 ? conf->host : p->host;
     tg_h1_client_begin(&p->client, &p->arena, tg_method_from_name(conf->method), &limits, &events,
                        p);
     struct tg_fmt *f = tg_h1_client_stage(&p->client, conf->path.n + host.n + 128);
@@ -354,20 +355,22 @@ void tg_checker_begin(struct tg_checker *checker)
     TG_LIST_ENTRY(it, struct probe, link)->wanted = false;
 }
 
-enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, struct tg_str target,
-                            const struct tg_addr *addr, struct tg_tls_context *tls,
+enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
+                            const struct tg_balance_target *target, struct tg_tls_context *tls,
                             const struct tg_check_conf *conf)
 {
-    struct probe *p = find_probe(checker, service, target);
+    struct probe *p = find_probe(checker, service, target->name);
     bool is_new = p == NULL;
     if (is_new)
-        p = make_probe(checker, service, target, addr);
+        p = make_probe(checker, service, target->name, &target->addr);
     if (p == NULL)
         return TG_E_NOMEM;
     p->wanted = true;
     p->tls = tls;
     p->conf = conf;
-    p->addr = *addr;
+    p->addr = target->addr;
+    p->host = target->host;
+    p->domain = target->domain;
     if (is_new) {
         uint64_t spread = (uint64_t)((double)conf->every * conf->jitter) + 1;
         tg_timer_set(&p->timer, now_of(p) + 1 + tg_rand_below(&checker->worker->rand, spread));

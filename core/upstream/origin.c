@@ -120,6 +120,7 @@ static struct tg_fleet *find_fleet(struct tg_registry *registry, struct tg_str s
     fleet->registry = registry;
     pthread_mutex_init(&fleet->lock, NULL);
     tg_list_init(&fleet->origins);
+    tg_list_init(&fleet->names);
     tg_list_push_front(bucket, &fleet->link);
     return fleet;
 }

@@ -75,6 +75,7 @@ struct tg_fleet {
     struct tg_str name;  /* owned */
     struct tg_list link; /* in the registry; its lock, as are: */
     struct tg_list origins;
+    struct tg_list names; /* of struct tg_known_name: names.h */
     uint32_t holders;
 
     pthread_mutex_t lock; /* of: */

@@ -6,6 +6,8 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
+#include "base/limits.h"
 #include "net/tls_conn.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -34,7 +36,8 @@ struct tg_pool_site {
     struct tg_list waiting; /* of struct tg_pool_waiter, first come first */
     struct tg_list starved; /* in pool->starved while somebody waits */
     struct tg_addr addr;
-    uint64_t tls; /* number of the settings; 0: clear text */
+    uint64_t tls;  /* number of the settings; 0: clear text */
+    uint64_t name; /* hash of what the certificate is for, and of the other family's address */
     struct tg_origin
         *origin; /* of the last lessee; borrowed from its balancer's or our connections */
     struct tg_pool_conf conf; /* of who came last to wait */
@@ -143,6 +146,8 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     size_t n;
     const unsigned char *ip = tg_addr_ip_bytes(addr, &n);
     uint32_t hash = tg_addr_port(addr);
+    if (tg_addr_is_unix(addr))
+        hash = addr->u.local.path;
     for (size_t i = n > 4 ? n - 4 : 0; i < n; i++)
         hash = hash * 31 + ip[i];
     return &pool->buckets[hash % BUCKETS];
@@ -152,11 +157,17 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
 {
     const struct tg_addr *addr = target->addr;
     uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
+    uint64_t name = tls != 0 ? tg_hash_bytes(target->tls_name.p, target->tls_name.n) : 0;
+    if (target->another != NULL) {
+        size_t n;
+        const unsigned char *ip = tg_addr_ip_bytes(target->another, &n);
+        name += tg_hash_bytes(ip, n);
+    }
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
     {
         struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-        if (site->tls == tls && tg_addr_eq(&site->addr, addr))
+        if (site->tls == tls && site->name == name && tg_addr_eq(&site->addr, addr))
             return site;
     }
     if (pool->sites >= TG_POOL_SITES_MAX)
@@ -164,7 +175,7 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     struct tg_pool_site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
     if (site == NULL)
         return NULL;
-    *site = (struct tg_pool_site){.addr = *addr, .tls = tls};
+    *site = (struct tg_pool_site){.addr = *addr, .tls = tls, .name = name};
     tg_list_init(&site->idle);
     tg_list_init(&site->waiting);
     tg_list_init(&site->starved);
@@ -176,6 +187,8 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
 static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
+    if (target->passing)
+        return look_up_site(pool, target);
     struct shortcut *s = &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % SHORTCUTS];
     if (TG_LIKELY(s->addr == addr && s->tls == target->tls))
         return s->site;
@@ -241,7 +254,7 @@ static void discard(struct pooled *p)
 static void take_from_idle(struct pooled *p)
 {
     tg_list_remove(&p->link);
-    p->site->idle_count--;
+    tg_limit_note(upstream_keepalive, --p->site->idle_count);
     p->pool->idle--;
     if (p->origin != NULL)
         atomic_fetch_sub_explicit(&p->origin->idle, 1, RELAXED);
@@ -364,6 +377,11 @@ static enum tg_err dial(struct tg_pool *pool, struct pooled *p, const struct tg_
                                   target->connect_timeout, events, owner);
     enum tg_err err = tg_h1_client_open(&p->client, pool->worker, target->addr,
                                         target->connect_timeout, events, owner);
+    if (target->another != NULL && err == TG_OK)
+        tg_conn_race(&p->client.conn, target->another);
+    else if (target->another != NULL) /* no route to the first */
+        err = tg_h1_client_open(&p->client, pool->worker, target->another, target->connect_timeout,
+                                events, owner);
     return err == TG_OK ? dress(pool, &p->client, target) : err;
 }
 
@@ -531,7 +549,7 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
 static void to_idle(struct pooled *p)
 {
     tg_list_push_front(&p->site->idle, &p->link);
-    p->site->idle_count++;
+    tg_limit_note(upstream_keepalive, ++p->site->idle_count);
     p->pool->idle++;
     if (p->origin != NULL)
         atomic_fetch_add_explicit(&p->origin->idle, 1, RELAXED);
@@ -552,7 +570,10 @@ static bool is_kept(const struct pooled *p, const struct tg_pool_conf *conf)
         return true;
     if (origin != NULL && atomic_load_explicit(&origin->waiting, RELAXED) > 0)
         return false; /* another worker has somebody waiting for the place */
-    return site->idle_count < conf->max_idle;
+    if (site->idle_count < conf->max_idle)
+        return true;
+    tg_limit_hit(upstream_keepalive);
+    return false;
 }
 
 void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
@@ -572,7 +593,7 @@ void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
         discard(p);
         return;
     }
-    tg_h1_client_rest(&p->client, &idle_events, NULL, conf->idle_timeout);
+    tg_h1_client_rest(&p->client, &idle_events, NULL, TG_MIN(conf->idle_timeout, TG_POOL_KEEP));
     to_idle(p);
     if (site->waiting_count > 0)
         serve_waiters(pool, site);

@@ -50,6 +50,7 @@ void tg_pool_free(struct tg_pool **pool);
 
 #define TG_POOL_PRIORITY  5u /* of whoever says none; 9 comes first */
 #define TG_POOL_SITES_MAX 1000u
+#define TG_POOL_KEEP      (30 * 60 * TG_USEC_PER_SEC) /* no connection is idle for longer */
 
 struct tg_pool_site;
 
@@ -70,11 +71,13 @@ struct tg_pool_waiter {
 /* How to reach a target, and for whom. */
 struct tg_pool_target {
     const struct tg_addr
-        *addr; /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
-    uint64_t connect_timeout;   /* TCP and TLS together */
-    struct tg_tls_context *tls; /* NULL: clear text */
-    struct tg_str tls_name;     /* what the certificate is for; empty: the address */
-    struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
+        *addr;    /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
+    bool passing; /* it does not: it is gone after the call */
+    const struct tg_addr *another; /* the same in the other family of addresses; NULL: none */
+    uint64_t connect_timeout;      /* TCP and TLS together */
+    struct tg_tls_context *tls;    /* NULL: clear text */
+    struct tg_str tls_name;        /* what the certificate is for; empty: the address */
+    struct tg_str preface;         /* sent first, in clear: a PROXY header; empty: none */
     bool fresh;   /* never an idle connection: the last one failed before it answered */
     bool careful; /* what is sent cannot be repeated */
     const struct tg_pool_conf *conf;

@@ -40,11 +40,12 @@
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
 --               memory = { total, shares = { [part] = percent } } or nil, adaptive =
 --               { latency, min } or nil, admin = { listen = { path or host and port, text }, write } or nil,
---               responses or nil }
+--               dns = { servers ("10.0.0.53:53,…") or nil, hosts, resolv_conf }, responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
 --               redirect_port, hsts, http2, chain }
---   services  { name, path or nil, builtin, targets = { { address, weight }… },
+--   services  { name, path or nil, builtin, targets = { { kind ("address", "name", "srv"), text,
+--               path, host, domain, query, port, refresh, weight, zone, region: see targets.lua }… },
 --               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert, timeout, chains (one a
@@ -59,8 +60,8 @@
 --               pong_timeout, idle_timeout, reconnect = { buffer, deadline, backoff, max_backoff } },
 --               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache", "limit"), name, size, stale }
---   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
---               plugins (index in consumer_plugins) }
+--   consumers { name, id, custom_id, groups, tags, metadata or nil, importance and queue_priority or nil,
+--               credentials = { key = { text… }, … }, plugins (index in consumer_plugins) }
 --   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
 --             routes and elsewhere; consumers with the same share one
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,

@@ -127,4 +127,19 @@ tg.route "high" { paths = { "/high" }, service = "orders", queue_priority = 9 }
     t.clock:advance "2s"
     assert.response(gw:get "/").has.status(200)
   end)
+
+  it("takes no connection of another address for targets that a plugin sets", function()
+    start("")
+    local off = gw:attach("service:orders", t.source([[
+      local P = { name = "set", version = "1.0.0", api = 1, stage = "guard" }
+      function P.access(_, ctx) ctx.upstream:set_target(ctx.req:query "to", 9000) end
+      return P
+    ]]))
+    gw:upstream("orders", function() return { 200 } end)
+    for _, to in ipairs { "10.0.0.11", "10.0.0.99", "10.0.0.11", "10.0.0.99" } do
+      local r = gw:get("/all?to=" .. to)
+      assert.equal(to == "10.0.0.11" and 200 or 502, r.status)
+    end
+    off()
+  end)
 end)
