@@ -354,8 +354,11 @@ static void read_head(struct tg_h1_server *s)
     case TG_SCAN_DONE:
         break;
     }
-    if (TG_UNLIKELY(is_preface(s)) && s->events->preface(s))
+    if (TG_UNLIKELY(is_preface(s))) {
+        if (!s->events->preface(s))
+            refuse_head(s, 505, "this port does not speak HTTP/2 in clear");
         return;
+    }
     if (s->scan.at > s->limits->request_headers) {
         tg_limit_hit(request_headers);
         refuse_head(s, 431, "request head too large");

@@ -51,8 +51,8 @@ struct tg_h1_server_events {
      * call. */
     const struct tg_limits *(*limits)(struct tg_h1_server *server);
     /* The connection begins as one of HTTP/2 does (RFC 9113, 3.4). True: somebody else has it now,
-     * who called tg_h1_server_leave(), and the struct may be used for something else. May be NULL.
-     */
+     * who called tg_h1_server_leave(), and the struct may be used for something else. False: it is
+     * answered with 505. May be NULL. */
     bool (*preface)(struct tg_h1_server *server);
 };
 

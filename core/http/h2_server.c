@@ -148,7 +148,7 @@ static void send_all(struct tg_h2_server *s)
         return;
     }
     tell_drained(s);
-    if (is_over(s))
+    if (is_over(s) && tg_conn_pending(&s->conn) == 0)
         begin_linger(s);
     else
         settle(s);
@@ -183,16 +183,20 @@ bool tg_h2_server_count(struct tg_h2_server *s, enum tg_h2_flood kind)
         s->useful = 0;
         memset(s->floods, 0, sizeof(s->floods));
     }
-    s->floods[kind]++;
-    if (kind == TG_H2_FLOOD_RESETS && s->floods[kind] == limits->h2_resets + 1) {
+    uint64_t most = kind == TG_H2_FLOOD_RESETS
+                        ? limits->h2_resets
+                        : limits->h2_control + (uint64_t)s->useful * FRAMES_EARNED;
+    if (++s->floods[kind] <= most)
+        return true;
+    if (s->calmed)
+        return false;
+    s->calmed = true;
+    if (kind == TG_H2_FLOOD_RESETS) {
         tg_limit_hit(h2_resets);
         calm(s, TG_METRIC_H2_CALMED_RESETS, "too many streams were reset");
-    } else if (kind == TG_H2_FLOOD_FRAMES &&
-               s->floods[kind] == limits->h2_control + (uint64_t)s->useful * FRAMES_EARNED + 1) {
+    } else {
         tg_limit_hit(h2_control);
         calm(s, TG_METRIC_H2_CALMED_FRAMES, "too many frames that carry nothing");
-    } else {
-        return true;
     }
     if (nghttp2_session_terminate_session(s->session, NGHTTP2_ENHANCE_YOUR_CALM) != 0)
         s->failure = TG_E_NOMEM;
@@ -336,7 +340,10 @@ static void on_timeout(struct tg_conn *conn)
     } else if (s->state == TG_H2_SERVER_GOING && at >= s->since + GOING_TIME) {
         tg_h2_server_close_door(s);
     } else if (tg_list_is_empty(&s->streams) && at >= s->since + limits->idle_timeout) {
-        begin_going(s);
+        if (s->state == TG_H2_SERVER_OPEN)
+            begin_going(s);
+        else
+            finish(s, TG_E_TIMEOUT);
     } else {
         look_at_streams(s, at);
         settle(s);

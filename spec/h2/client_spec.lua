@@ -1,6 +1,8 @@
 -- HTTP/2 from clients that people use: curl over TLS and in clear, nghttp and h2load.
 
+local client = require("support.client")
 local gateway = require("support.gateway")
+local h2 = require("support.h2")
 local tls = require("support.tls")
 
 local FILES = tls.files({ main = { names = { "a.test" } } })
@@ -121,6 +123,11 @@ describe("HTTP/2 in clear", function()
     local g = start(CLEAR)
     local r = curl(g, "--http2-prior-knowledge", "http://a.test:@PORT@/x")
     assert.not_equal(0, r.code)
+    local c = client.connect(g.port)
+    c:send(h2.PREFACE)
+    local response = c:response()
+    assert.status(505, response)
+    assert.contains("does not speak HTTP/2 in clear", response.body)
     g:stop()
   end)
 end)

@@ -282,6 +282,28 @@ static void test_draining(void **state)
     assert_traces("closed|", "");
 }
 
+/* What the socket did not take of the last answer is waited for. */
+static void test_draining_loses_nothing_that_is_under_way(void **state)
+{
+    int size = 4096;
+    (void)state;
+    assert_int_equal(setsockopt(gw.server.conn.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    ask("GET", "/", NULL);
+    talk();
+    tg_h2_server_drain(&gw.server);
+    talk();
+    struct tg_stream *stream = stream_of(&gw.x[0]);
+    send_head(&gw.x[0], 200, TG_FRAMING_CHUNKED, 0);
+    stream->ops->send_body(stream, tg_str(block, 40000));
+    send_end(&gw.x[0], NULL);
+    wire_rounds();
+    assert_true(tg_conn_pending(&gw.server.conn) > 0);
+    talk();
+    assert_int_equal(peer.body, 40000);
+    assert_non_null(strstr(peer.trace, "1:END|"));
+    assert_non_null(strstr(peer.trace, "GOAWAY NO_ERROR|"));
+}
+
 static void test_closing_with_streams_open(void **state)
 {
     (void)state;
@@ -328,6 +350,7 @@ int main(void)
         TEST(test_an_idle_connection_is_told_to_go),
         TEST(test_a_body_that_does_not_come),
         TEST(test_draining),
+        TEST(test_draining_loses_nothing_that_is_under_way),
         TEST(test_closing_with_streams_open),
         TEST(test_relief),
     };

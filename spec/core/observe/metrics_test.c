@@ -179,7 +179,7 @@ static void test_text_has_limits_memory_and_dropped_lines(void **state)
 
 /* What the format asks for: each family once, HELP and TYPE in front of its samples, samples made
  * of a name, labels in braces and a number. */
-static char families[64][64];
+static char families[128][64];
 static size_t family_count;
 
 static void begin_family(const char *name, size_t n)
