@@ -670,7 +670,7 @@ void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
         discard(p);
         return;
     }
-    tg_h1_client_rest(&p->client, &idle_events, NULL, TG_MIN(conf->idle_timeout, TG_POOL_KEEP));
+    tg_h1_client_rest(&p->client, &idle_events, NULL, conf->idle_timeout);
     to_idle(p);
     if (site->waiting_count > 0)
         serve_waiters(pool, site);

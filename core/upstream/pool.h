@@ -56,7 +56,6 @@ void tg_pool_free(struct tg_pool **pool);
 
 #define TG_POOL_PRIORITY  5u /* of whoever says none; 9 comes first */
 #define TG_POOL_SITES_MAX 1000u
-#define TG_POOL_KEEP      (30 * 60 * TG_USEC_PER_SEC) /* no connection is idle for longer */
 
 struct tg_pool_site;
 

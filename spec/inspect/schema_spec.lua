@@ -22,7 +22,7 @@ describe("tidegate schema", function()
     local code, out = c:run("schema")
     assert.equal(0, code)
     for _, name in ipairs(OBJECTS) do assert.contains(name, out) end
-    assert.matches("bundled plugins: [^\n]*cors, headers", out)
+    assert.matches("bundled plugins: [^\n]*cors, decompress, headers", out)
   end)
 
   it("writes valid JSON Schema of every object and every bundled plugin", function()
