@@ -354,11 +354,12 @@ static enum tg_err start_checker(struct keeper *k)
     struct tg_registry *registry = tg_crew_gateway(k->crew)->registry;
     tg_admin_set_registry(k->admin, registry);
     k->checker = tg_checker_new(&k->self, registry, NULL);
-    k->certificates = tg_certificates_new(&k->self);
     k->dns = tg_dns_new(&k->self);
     if (k->dns != NULL)
         k->resolver =
             tg_resolver_new(&k->self, tg_dns_source(k->dns), &k->current->settings.limits);
+    if (k->resolver != NULL)
+        k->certificates = tg_certificates_new(&k->self, k->dns, k->resolver);
     k->checks = (struct tg_checks){&k->self, registry, k->checker, k->dns, k->resolver, NULL, NULL};
     bool complete = k->checker != NULL && k->resolver != NULL && k->certificates != NULL;
     return complete ? TG_OK : TG_E_NOMEM;

@@ -7,8 +7,10 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "gateway/target.h"
 #include "http/h1_client.h"
 #include "http/h1_write.h"
+#include "http/uri.h"
 #include "net/ocsp.h"
 #include "net/tls_context.h"
 #include "observe/log.h"
@@ -32,7 +34,7 @@ struct entry {
     struct tg_tls_leaf *leaf;       /* of the context */
     struct tg_str listener;         /* its name; owned */
     bool wanted;                    /* while a configuration is followed */
-    struct tg_addr addr;
+    struct tg_lookup lookup;        /* of the responder's name, before asking */
     bool asking;
     uint64_t pause; /* us: after the next failure */
     int64_t until;  /* seconds since 1970: the answer that is stapled ends; 0: there is none */
@@ -47,6 +49,8 @@ struct entry {
 
 struct tg_certificates {
     struct tg_worker *worker;
+    struct tg_dns *dns;
+    struct tg_resolver *resolver;
     const struct tg_snapshot *snapshot; /* followed; borrowed */
     struct tg_timer look;
     struct tg_list entries;
@@ -69,6 +73,7 @@ static int64_t real_now(const struct tg_worker *worker)
 
 static void stop_asking(struct entry *e)
 {
+    tg_resolver_cancel(&e->lookup);
     if (!e->asking)
         return;
     e->asking = false;
@@ -142,39 +147,70 @@ static void take(struct entry *e, struct tg_str der)
 /* ---- Asking ------------------------------------------------------------------------------------
  */
 
-/* "http://HOST:PORT/PATH" in its parts; false: no address. */
-static bool split_url(const char *url, struct tg_addr *addr, struct tg_str *host,
-                      struct tg_str *path)
+/* What "http://HOST[:PORT]/PATH" says. */
+struct url {
+    struct tg_str authority, host, path;
+    uint16_t port;
+};
+
+/* False: it is none. */
+static bool split_url(const char *text, struct url *url)
 {
-    struct tg_str rest = tg_str_c(url + sizeof("http://") - 1);
+    struct tg_str rest = tg_str_c(text + sizeof("http://") - 1);
     size_t slash = tg_str_find(rest, '/', 0);
-    char room[TG_ADDR_TEXT_MAX];
-    *host = tg_str_sub(rest, 0, slash);
-    *path = slash < rest.n ? tg_str_sub(rest, slash, rest.n) : TG_STR("/");
-    if (tg_addr_parse(*host, addr) == TG_OK)
-        return true;
-    int n = snprintf(room, sizeof(room), "%.*s:80", TG_STR_ARG(*host));
-    return n > 0 && (size_t)n < sizeof(room) &&
-           tg_addr_parse(tg_str(room, (size_t)n), addr) == TG_OK;
+    url->authority = tg_str_sub(rest, 0, slash);
+    url->path = slash < rest.n ? tg_str_sub(rest, slash, rest.n) : TG_STR("/");
+    if (tg_uri_split_authority(url->authority, &url->host, &url->port) != TG_OK)
+        return false;
+    url->port = url->port != 0 ? url->port : 80;
+    return url->host.n <= TG_NAME_MAX;
 }
 
-static void ask(struct entry *e)
+static void dial(struct entry *e, struct tg_addr addr, uint16_t port)
 {
-    struct tg_str host, path;
-    if (!split_url(e->leaf->url, &e->addr, &host, &path)) {
-        fail(e,
-             "the responder is named, and names are not looked up: give its address in ocsp.url");
-        return;
-    }
+    if (addr.u.any.sa_family == AF_INET6)
+        addr.u.v6.sin6_port = htons(port);
+    else
+        addr.u.v4.sin_port = htons(port);
     tg_arena_init(&e->arena, e->owner->worker->slab, (size_t)HEAD_MAX * 8);
-    enum tg_err err =
-        tg_h1_client_open(&e->client, e->owner->worker, &e->addr, PATIENCE, &events, e);
+    enum tg_err err = tg_h1_client_open(&e->client, e->owner->worker, &addr, PATIENCE, &events, e);
     if (err != TG_OK) {
         fail(e, tg_err_text(err));
         return;
     }
     e->asking = true;
     tg_timer_set(&e->timer, now_of(e) + PATIENCE);
+}
+
+static void on_answer(struct tg_lookup *lookup, const struct tg_answer *answer)
+{
+    struct entry *e = TG_CONTAINER_OF(lookup, struct entry, lookup);
+    struct url url;
+    tg_magic_check(e, MAGIC);
+    if (answer->kind == TG_ANSWER_RECORDS && split_url(e->leaf->url, &url))
+        dial(e, answer->records[0].addr, url.port);
+    else
+        fail(e, answer->problem != NULL ? answer->problem : "the responder's name is not known");
+}
+
+static void ask(struct entry *e)
+{
+    struct url url;
+    struct tg_addr addr;
+    if (!split_url(e->leaf->url, &url)) {
+        fail(e, "the responder's URL is none");
+        return;
+    }
+    if (tg_addr_parse_ip(url.host, &addr) == TG_OK) {
+        dial(e, addr, url.port);
+        return;
+    }
+    tg_dns_follow(e->owner->dns, e->owner->resolver, &e->owner->snapshot->settings);
+    e->lookup.on_answer = on_answer;
+    const struct tg_answer *answer =
+        tg_resolver_ask(e->owner->resolver, url.host, TG_QUESTION_ADDRESS, &e->lookup);
+    if (answer != NULL)
+        on_answer(&e->lookup, answer);
 }
 
 static void on_timer(struct tg_timer *timer)
@@ -192,21 +228,20 @@ static void on_connected(struct tg_h1_client *client)
     struct entry *e = client->owner;
     struct tg_h1_client_limits limits = {
         .fields = 100, .head = HEAD_MAX, .buffer = HEAD_MAX, .response = PATIENCE, .io = PATIENCE};
-    struct tg_addr addr;
-    struct tg_str host, path;
+    struct url url;
     size_t n;
     unsigned char *question = tg_ocsp_question(e->leaf->cert, sk_X509_value(e->leaf->chain, 0), &n);
-    if (question == NULL || !split_url(e->leaf->url, &addr, &host, &path)) {
+    if (question == NULL || !split_url(e->leaf->url, &url)) {
         OPENSSL_free(question);
         fail(e, tg_err_text(TG_E_NOMEM));
         return;
     }
     tg_h1_client_begin(client, &e->arena, TG_METHOD_POST, &limits, &events, e);
-    struct tg_fmt *f = tg_h1_client_stage(client, path.n + host.n + 256 + n);
+    struct tg_fmt *f = tg_h1_client_stage(client, url.path.n + url.authority.n + 256 + n);
     tg_fmt_lit(f, "POST ");
-    tg_fmt_add(f, path);
+    tg_fmt_add(f, url.path);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
-    tg_h1_write_field(f, TG_STR("Host"), host);
+    tg_h1_write_field(f, TG_STR("Host"), url.authority);
     tg_fmt_lit(f,
                "Content-Type: application/ocsp-request\r\nConnection: close\r\nContent-Length: ");
     tg_fmt_u64(f, n);
@@ -409,12 +444,15 @@ static void on_look(struct tg_timer *timer)
 /* ---- All of them -------------------------------------------------------------------------------
  */
 
-struct tg_certificates *tg_certificates_new(struct tg_worker *worker)
+struct tg_certificates *tg_certificates_new(struct tg_worker *worker, struct tg_dns *dns,
+                                            struct tg_resolver *resolver)
 {
     struct tg_certificates *c = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*c));
     if (c == NULL)
         return NULL;
     c->worker = worker;
+    c->dns = dns;
+    c->resolver = resolver;
     tg_list_init(&c->entries);
     if (tg_timer_init(&c->look, &worker->loop.timers, on_look) != TG_OK) {
         tg_mem_free(TG_MEM_CONFIG, c);

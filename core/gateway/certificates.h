@@ -8,7 +8,7 @@
  *                                       WAITING, a minute, then longer; the old answer stays as
  * long as it is good
  *
- * Answers are asked for over HTTP, from the address in the configuration or the certificate,
+ * Answers are asked for over HTTP, from whom the configuration or the certificate names,
  * checked (net/ocsp.h), and given to the certificate of the configuration in force
  * (net/tls_leaf.h). They outlive reloads that keep the certificate. Handshakes wait for none of
  * this.
@@ -20,13 +20,17 @@
 
 #include "config/snapshot.h"
 #include "event/worker.h"
+#include "upstream/resolver.h"
 
 #define TG_CERTIFICATES_WARN_DAYS 14
 
 struct tg_certificates;
+struct tg_dns;
 
-/* On the keeper's `worker` (borrowed); NULL: no memory. */
-struct tg_certificates *tg_certificates_new(struct tg_worker *worker) TG_MUST_USE;
+/* On the keeper's `worker`; `resolver`, whose source is `dns`, finds responders that are named by a
+ * host (all borrowed). NULL: no memory. */
+struct tg_certificates *tg_certificates_new(struct tg_worker *worker, struct tg_dns *dns,
+                                            struct tg_resolver *resolver) TG_MUST_USE;
 void tg_certificates_free(struct tg_certificates **certificates);
 
 /* From now on it is those of `snapshot` that count. What there is no memory for is logged. */

@@ -78,7 +78,7 @@ describe("a stapled OCSP response", function()
 
   -- Another path makes another responder, which is asked at once.
   local function reload(port, more)
-    g:reload(CONFIG:format(('url = "http://127.0.0.1:%d/x"'):format(port)) .. (more or ""))
+    g:reload(CONFIG:format(('url = "http://localhost:%d/x"'):format(port)) .. (more or ""))
   end
 
   local function status(...)
