@@ -50,6 +50,8 @@ static void write_origin(struct listing *l, struct tg_origin *origin)
     tg_json_field_u64(j, "in_flight", origin->in_flight);
     tg_json_field_u64(j, "connections_open", origin->open);
     tg_json_field_u64(j, "connections_idle", origin->idle);
+    if (origin->size > 0)
+        tg_json_field_u64(j, "connections_size", origin->size);
     tg_json_field_u64(j, "waiting", origin->waiting);
     tg_json_field_u64(j, "requests", origin->requests);
     write_failures(j, origin);
@@ -173,6 +175,12 @@ static double read_open(const struct tg_origin *origin, uint64_t now)
     return (double)origin->open;
 }
 
+static double read_size(const struct tg_origin *origin, uint64_t now)
+{
+    (void)now;
+    return (double)origin->size;
+}
+
 static double read_up(const struct tg_origin *origin, uint64_t now)
 {
     (void)now;
@@ -190,6 +198,9 @@ static const struct family families[] = {
      read_failures},
     {"tidegate_target_in_flight", "gauge", "Requests under way at a target.", read_in_flight},
     {"tidegate_target_connections_open", "gauge", "Connections to a target.", read_open},
+    {"tidegate_target_connections_size", "gauge",
+     "Connections that workers may open to a target, where that follows from use; else 0.",
+     read_size},
     {"tidegate_target_up", "gauge", "Whether a target is used: not down, ejected or cut off.",
      read_up},
     {"tidegate_target_latency_seconds", "gauge", "Recent time to the head of a target's answer.",

@@ -161,6 +161,7 @@ struct tg_route_conf {
     uint32_t tag_count;
     /* What the route asks for instead of its service's; 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout;
+    const struct tg_hedge_conf *hedge;     /* NULL: as the service says */
     const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */
     const struct tg_redirect_conf *redirect;
     const struct tg_split_conf *split;

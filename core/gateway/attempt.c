@@ -10,12 +10,14 @@
 #include "gateway/vm_set.h"
 
 #include "base/hash.h"
+#include "consumer/store.h"
 #include "observe/metrics.h"
 
-/* Methods that lua/tidegate/upstream.lua has for a default too. */
+/* Methods, and bytes of a body, that lua/tidegate/upstream.lua has for defaults too. */
 #define IDEMPOTENT                                                                                 \
     (1u << TG_METHOD_GET | 1u << TG_METHOD_HEAD | 1u << TG_METHOD_PUT | 1u << TG_METHOD_DELETE |   \
      1u << TG_METHOD_OPTIONS)
+#define KEPT ((uint64_t)64 * 1024)
 
 static const struct tg_retry_conf *rules(const struct tg_request *r)
 {
@@ -37,6 +39,8 @@ const char *tg_attempt_label(const struct tg_attempt *attempt)
 {
     if (attempt->stale)
         return "stale";
+    if (attempt->cancelled)
+        return "cancelled";
     if (attempt->error == TG_OK && attempt->class == TG_RETRY_NEVER)
         return NULL;
     return tg_retry_label(attempt->class);
@@ -53,7 +57,7 @@ struct tg_retry_conf tg_request_retry(const struct tg_request *r)
                                        .budget = 0.2,
                                        .backoff = 25 * TG_USEC_PER_MSEC,
                                        .backoff_most = 250 * TG_USEC_PER_MSEC,
-                                       .buffer = 64 * 1024};
+                                       .buffer = KEPT};
     return retry;
 }
 
@@ -116,6 +120,8 @@ static uint64_t key_of(const struct tg_request *r)
         key = header(&r->in.fields, conf->name);
     if (conf->by == TG_HASH_COOKIE)
         key = cookie(r, conf->name);
+    if (conf->by == TG_HASH_CONSUMER && r->consumer != NULL)
+        key = r->consumer->name;
     if (key.p == NULL)
         key.p = (const char *)tg_addr_ip_bytes(&r->client, &key.n);
     return hash_of(key);
@@ -163,22 +169,22 @@ static struct tg_str text_of(struct tg_request *r, const struct tg_addr *addr)
     return room != NULL ? tg_addr_text(addr, room) : TG_STR("");
 }
 
-/* The record of another attempt; NULL: no memory. */
+/* The record of another attempt, behind those there are; NULL: no memory. */
 static struct tg_attempt *add_record(struct tg_request *r)
 {
     struct tg_upstream_facts *facts = &r->upstream;
     struct tg_attempt *a = &facts->first;
     if (facts->last != NULL) {
+        struct tg_attempt *end = facts->last;
         a = tg_arena_zalloc(&r->arena, sizeof(*a));
         if (a == NULL)
             return NULL;
-        facts->last->next = a;
+        while (end->next != NULL) /* hedges are behind the one at hand */
+            end = end->next;
+        end->next = a;
     }
-    facts->last = a;
     facts->attempts++;
-    facts->called = true;
-    a->started = facts->connect_start = tg_request_now(r);
-    facts->connected = 0;
+    a->started = tg_request_now(r);
     a->class = TG_RETRY_NEVER;
     return a;
 }
@@ -200,6 +206,41 @@ static enum tg_err choose(struct tg_request *r, bool *breaker)
     return err;
 }
 
+bool tg_attempt_has_other(const struct tg_request *r)
+{
+    uint32_t tried[TG_TRIES_MAX];
+    struct tg_balance_ask ask = ask_of(r, tried);
+    return r->upstream.attempts < TG_TRIES_MAX && tg_balance_has_other(balance_of(r), &ask);
+}
+
+enum tg_err tg_attempt_choose(const struct tg_request *r, struct tg_try *try)
+{
+    uint32_t tried[TG_TRIES_MAX];
+    struct tg_balance_ask ask = ask_of(r, tried);
+    bool breaker;
+    return tg_try_begin(try, balance_of(r), &ask, &breaker);
+}
+
+/* Names in `a` the target that was chosen. */
+static void note_target(struct tg_request *r, struct tg_attempt *a, const struct tg_try *try)
+{
+    const struct tg_balance_target *target = tg_target_at(try->balance, try->index);
+    bool passing = try->balance != NULL && tg_balance_is_passing(try->balance);
+    a->index = try->index;
+    a->target = passing ? text_of(r, &target->addr) : target->name;
+}
+
+struct tg_attempt *tg_attempt_add_hedge(struct tg_request *r, const struct tg_try *try)
+{
+    struct tg_attempt *a = add_record(r);
+    if (a == NULL)
+        return NULL;
+    r->upstream.hedges++;
+    a->hedge = true;
+    note_target(r, a, try);
+    return a;
+}
+
 enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
 {
     *breaker = false;
@@ -209,17 +250,18 @@ enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
     struct tg_attempt *a = add_record(r);
     if (a == NULL)
         return TG_E_NOMEM;
+    r->upstream.last = a;
+    r->upstream.called = true;
+    r->upstream.connect_start = a->started;
+    r->upstream.connected = 0;
     if (TG_UNLIKELY(r->out.target_set)) {
         r->upstream.addr = r->out.target;
         a->index = UINT32_MAX;
         a->target = text_of(r, &r->upstream.addr);
         return TG_OK;
     }
-    const struct tg_balance_target *target = tg_target_at(r->try.balance, r->target);
-    bool passing = r->try.balance != NULL && tg_balance_is_passing(r->try.balance);
-    r->upstream.addr = target->addr;
-    a->index = r->target;
-    a->target = passing ? text_of(r, &target->addr) : target->name;
+    r->upstream.addr = tg_target_at(r->try.balance, r->try.index)->addr;
+    note_target(r, a, &r->try);
     return TG_OK;
 }
 
@@ -229,7 +271,8 @@ void tg_attempt_answered(struct tg_request *r, unsigned status)
     uint64_t now = tg_request_now(r);
     a->status = (uint16_t)status;
     a->ended = now;
-    a->class = tg_retry_wants_status(rules(r), status) ? TG_RETRY_STATUS : TG_RETRY_NEVER;
+    if (TG_UNLIKELY(rules(r)->status_count > 0) && tg_retry_wants_status(rules(r), status))
+        a->class = TG_RETRY_STATUS; /* else it is as it was opened: NEVER */
     tg_try_answered(&r->try, status, now - r->upstream.connected, now);
 }
 
@@ -270,7 +313,8 @@ static bool may_be_repeated(const struct tg_request *r, enum tg_retry_class clas
     if (!conf->given)
         return class == TG_RETRY_CONNECT &&
                r->upstream.attempts < TG_MIN(count_of(r), TG_TRIES_MAX);
-    if (!(conf->on & 1u << class) || r->upstream.attempts > conf->attempts)
+    uint32_t spent = r->upstream.attempts - r->upstream.hedges;
+    if (!(conf->on & 1u << class) || spent > conf->attempts)
         return false;
     return class == TG_RETRY_CONNECT || (conf->methods & 1u << r->out.method) != 0;
 }
@@ -339,12 +383,13 @@ void tg_attempt_keep(struct tg_request *r, struct tg_str data)
     const struct tg_retry_conf *conf = rules(r);
     if (!r->body_seen)
         r->replayable =
-            conf->given && conf->attempts > 0 &&
-            ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT);
+            r->hedge != NULL ||
+            (conf->given && conf->attempts > 0 &&
+             ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT));
     r->body_seen = true;
     if (!r->replayable)
         return;
-    if (r->replay.size + data.n <= conf->buffer &&
+    if (r->replay.size + data.n <= (conf->given ? conf->buffer : KEPT) &&
         tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
         return;
     r->replayable = false;

@@ -53,6 +53,7 @@ struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
 struct tg_quota_outcome;
+struct tg_hedge;
 struct tg_ws;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
@@ -183,20 +184,23 @@ struct tg_attempt {
     enum tg_err error;         /* TG_OK: there was an answer, or nothing is known yet */
     enum tg_retry_class class; /* of what was wrong; TG_RETRY_NEVER: nothing that may be repeated */
     bool stale;                /* a kept connection that the origin had closed */
+    bool hedge;                /* sent beside another that was not answered: hedge.h */
+    bool cancelled;            /* the other one was answered first */
 };
 
 /* What is known of the origin's side: ctx.upstream, the access log. */
 struct tg_upstream_facts {
     bool called;
+    uint8_t hedges;  /* of the attempts */
     uint16_t status; /* 0: no answer yet */
     uint32_t attempts;
     struct tg_attempt first; /* the others are in the arena */
-    struct tg_attempt *last; /* NULL: none */
-    struct tg_addr addr;     /* of the last attempt; len 0 before */
+    struct tg_attempt *last; /* the one at hand, or that was last; NULL: none */
+    struct tg_addr addr;     /* of that attempt; len 0 before */
     uint64_t connect_start;  /* us; 0: not yet */
     uint64_t connected;
     uint64_t head_at;        /* response head complete */
-    enum tg_err error;       /* of the last attempt */
+    enum tg_err error;       /* of that attempt */
     struct tg_fields fields; /* as the origin sent them */
 };
 
@@ -295,6 +299,7 @@ struct tg_request {
     uint32_t target;             /* index in the balancer of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_roster_waiter name_waiter; /* for the first answer about the service's names */
+    struct tg_hedge *hedge;              /* NULL: none; in the arena */
     struct tg_try try;                   /* the attempt, as the origin is told of it */
     bool retrying;                       /* it holds a place in the budget of the service */
     struct tg_buf replay;                /* what went of the client's body, for a repetition */
@@ -474,7 +479,7 @@ const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
  * (STOP): the client sees an incomplete answer. */
 void tg_request_abort(struct tg_request *r);
 
-/* What was wrong with an attempt: its class, "stale", or NULL. */
+/* What was wrong with an attempt: its class, "stale", "cancelled", or NULL. */
 const char *tg_attempt_label(const struct tg_attempt *attempt);
 
 const char *tg_request_state_name(enum tg_request_state state);

@@ -229,6 +229,8 @@ static void set_attempts(lua_State *L, const struct tg_upstream_facts *u)
             set_str(L, "message", tg_str_c(tg_err_text(a->error)));
         if (a->ended != 0)
             set_seconds(L, "latency", a->ended - a->started);
+        if (a->hedge)
+            set_bool(L, "hedge", true);
         lua_rawseti(L, -2, ++n);
     }
     lua_setfield(L, -2, "attempts");

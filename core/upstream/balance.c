@@ -64,6 +64,7 @@ struct tg_balance {
     uint64_t again_at;        /* us: the next refresh by time */
     uint8_t near[GROUPS_MAX]; /* groups, the nearest first */
     struct group groups[GROUPS_MAX];
+    struct tg_pace *pace; /* NULL: nobody asked */
     struct slot *slots;
     uint16_t *
         buckets; /* of TG_BALANCE_HASH: the slot of each key that falls in; UINT16_MAX: not known */
@@ -162,9 +163,17 @@ void tg_balance_unref(struct tg_balance **balance, uint64_t now)
     for (uint32_t i = 0; i < b->n; i++)
         tg_origin_unref(&b->targets[i].origin, now);
     tg_fleet_unref(&b->fleet);
+    tg_pace_free(&b->pace);
     tg_mem_free(TG_MEM_CONFIG, b->slots);
     tg_mem_free(TG_MEM_CONFIG, b->buckets);
     tg_mem_free(TG_MEM_CONFIG, b);
+}
+
+struct tg_pace *tg_balance_pace(struct tg_balance *balance)
+{
+    if (balance->pace == NULL)
+        balance->pace = tg_pace_new();
+    return balance->pace;
 }
 
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index)
@@ -575,12 +584,13 @@ static const struct slot *pick_anywhere(struct tg_balance *b, const struct tg_ba
     return NULL;
 }
 
-bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
+struct tg_origin *tg_balance_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
 {
     keep_fresh(balance, now);
-    if (balance->single)
-        *index = balance->slots[0].index;
-    return balance->single;
+    if (!balance->single)
+        return NULL;
+    *index = balance->slots[0].index;
+    return balance->slots[0].origin;
 }
 
 enum tg_err tg_balance_pick(struct tg_balance *balance, const struct tg_balance_ask *ask,

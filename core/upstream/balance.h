@@ -27,6 +27,7 @@
 #define TG_UPSTREAM_BALANCE_H
 
 #include "upstream/origin.h"
+#include "upstream/pace.h"
 
 struct tg_balance;
 
@@ -98,8 +99,13 @@ bool tg_balance_has_other(struct tg_balance *balance, const struct tg_balance_as
 /* Targets that may be used, and whether that is panic. */
 uint32_t tg_balance_usable(struct tg_balance *balance, uint64_t now, bool *panic);
 
-/* Whether there is but one target and nothing known of it takes it out: *index is it. */
-bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index);
+/* Where there is but one target, and nothing known of it takes it out: its origin and *index; else
+ * NULL. */
+struct tg_origin *tg_balance_single(struct tg_balance *balance, uint64_t now, uint32_t *index);
+
+/* How long the service's answers took of late, as whoever asks for it records them. NULL: no
+ * memory. */
+struct tg_pace *tg_balance_pace(struct tg_balance *balance);
 
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index);
 struct tg_fleet *tg_balance_fleet(struct tg_balance *balance);

@@ -427,6 +427,12 @@ void tg_origin_note_latency(struct tg_origin *origin, uint64_t latency, uint64_t
     atomic_store_explicit(&origin->latency_at, now, RELAXED);
 }
 
+void tg_origin_note_at_least(struct tg_origin *origin, uint64_t latency, uint64_t now)
+{
+    if (latency > tg_origin_latency(origin, now))
+        tg_origin_note_latency(origin, latency, now);
+}
+
 uint64_t tg_origin_latency(const struct tg_origin *origin, uint64_t now)
 {
     uint64_t at = atomic_load_explicit(&origin->latency_at, RELAXED);

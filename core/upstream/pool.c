@@ -12,6 +12,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "upstream/echo.h"
+#include "upstream/size.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,7 +22,9 @@
 #define LOOK    (20 * TG_USEC_PER_MSEC) /* between two looks at what other workers gave back */
 #define WARM    TG_USEC_PER_SEC         /* between two attempts to have connections ready */
 #define CAREFUL_AGE                                                                                \
-    (100 * TG_USEC_PER_MSEC) /* idle time from which a careful lease asks the kernel */
+    (100 * TG_USEC_PER_MSEC)              /* idle time from which a careful lease asks the kernel */
+#define CARE       (60 * TG_USEC_PER_SEC) /* between two looks for leaks */
+#define LEAK       (5 * 60 * TG_USEC_PER_SEC) /* without a byte, after which a lease is told of */
 #define SHORTCUTS  16u
 #define HOLDER_MAX 40u
 #define RELAXED    memory_order_relaxed
@@ -47,6 +50,8 @@ struct tg_pool_site {
     uint32_t waiting_count;
     uint32_t promised; /* places of waiters that were woken */
     uint32_t turns;
+    uint64_t left_at;    /* us: configurations changed, and it was not asked for since; 0: it was */
+    struct tg_size size; /* of what is open */
     bool warm;
     struct tg_pool_target warm_target; /* where `warm` */
 };
@@ -58,9 +63,12 @@ struct pooled {
     struct tg_origin *origin; /* held; NULL: nobody's */
     struct tg_list link;      /* in site->idle, or in pool->leased */
     enum state state;
-    uint64_t since; /* us: when it came into this state */
-    uint64_t until; /* us: its age is over; 0: never */
-    bool single;    /* for one exchange */
+    uint64_t since;         /* us: when it came into this state */
+    uint64_t until;         /* us: its age is over; 0: never */
+    bool single;            /* for one exchange */
+    bool told;              /* of this lease, that it may be a leak */
+    uint32_t route_since;   /* pool->changes when `route` was copied, */
+    const char *route_from; /* and what: a place in memory, only compared */
     char request[HOLDER_MAX];
     char route[HOLDER_MAX];
     struct tg_task free_later;
@@ -87,7 +95,8 @@ struct tg_pool {
     uint32_t idle;
     uint32_t open;
     uint32_t waiting;
-    uint64_t order; /* of waiters */
+    uint64_t order;   /* of waiters */
+    uint32_t changes; /* of the configuration */
 };
 
 static uint64_t now_of(const struct tg_pool *pool)
@@ -111,6 +120,7 @@ static void set_state(struct pooled *p, enum state to)
 }
 
 static void serve_waiters(struct tg_pool *pool, struct tg_pool_site *site);
+static void close_idle(struct tg_pool *pool, struct tg_pool_site *site);
 static void look_soon(struct tg_pool *pool, uint64_t distance);
 static void on_look(struct tg_timer *timer);
 
@@ -153,6 +163,31 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     return &pool->buckets[hash % BUCKETS];
 }
 
+/* The pool of which a connection was used least recently, if all of its own are idle, is closed. */
+static void evict_site(struct tg_pool *pool)
+{
+    struct tg_pool_site *oldest = NULL;
+    uint64_t since = UINT64_MAX;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        TG_LIST_FOREACH(&pool->buckets[i], it)
+        {
+            struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
+            if (site->warm || site->waiting_count + site->promised > 0 || site->idle_count == 0 ||
+                site->idle_count < site->open_count)
+                continue;
+            const struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
+            if (p->since < since) {
+                since = p->since;
+                oldest = site;
+            }
+        }
+    }
+    if (oldest == NULL)
+        return;
+    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_EVICTED);
+    close_idle(pool, oldest);
+}
+
 static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
@@ -167,9 +202,13 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     TG_LIST_FOREACH(bucket, it)
     {
         struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-        if (site->tls == tls && site->name == name && tg_addr_eq(&site->addr, addr))
+        if (site->tls == tls && site->name == name && tg_addr_eq(&site->addr, addr)) {
+            site->left_at = 0;
             return site;
+        }
     }
+    if (pool->sites >= TG_POOL_SITES_MAX)
+        evict_site(pool);
     if (pool->sites >= TG_POOL_SITES_MAX)
         return NULL;
     struct tg_pool_site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
@@ -184,7 +223,8 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     return site;
 }
 
-static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
+static inline struct tg_pool_site *find_site(struct tg_pool *pool,
+                                             const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
     if (target->passing)
@@ -206,6 +246,7 @@ static void drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
         if (pool->shortcuts[i].site == site)
             pool->shortcuts[i] = (struct shortcut){NULL, NULL, NULL};
     }
+    tg_size_end(&site->size, now_of(pool));
     tg_list_remove(&site->link);
     tg_slab_return(pool->worker->slab, site, sizeof(*site));
     pool->sites--;
@@ -401,6 +442,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     p->until = end_of_life(pool, target->conf);
     p->single = target->preface.n > 0;
     p->request[0] = p->route[0] = '\0';
+    p->route_from = NULL;
     tg_list_init(&p->link);
     tg_task_init(&p->free_later, on_free);
     enum tg_err err = dial(pool, p, target, events, owner);
@@ -412,6 +454,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     site->open_count++;
     site->connecting++;
     pool->open++;
+    look_soon(pool, CARE);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_CONNECTS);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     *out = p;
@@ -453,11 +496,27 @@ static void copy_request(char to[HOLDER_MAX], struct tg_str id)
     }
 }
 
-static void hand_out(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target)
+/* Mostly it is the route of the last lease, and that is there. */
+static void copy_route(struct pooled *p, struct tg_str route)
 {
+    uint32_t changes = p->pool->changes;
+    if (TG_LIKELY(p->route_from == route.p && p->route_since == changes))
+        return;
+    copy_name(p->route, route);
+    p->route_from = route.p;
+    p->route_since = changes;
+}
+
+static inline void hand_out(struct tg_pool *pool, struct pooled *p,
+                            const struct tg_pool_target *target)
+{
+    struct tg_pool_site *site = p->site;
     copy_request(p->request, target->request);
-    copy_name(p->route, target->route);
+    copy_route(p, target->route);
+    p->told = false;
     tg_list_push_front(&pool->leased, &p->link);
+    if (TG_UNLIKELY(site->size.limit > 0))
+        tg_size_note_lease(&site->size, site->open_count - site->idle_count);
 }
 
 /* The idle connection that was used last and is alive; NULL: none. */
@@ -496,6 +555,22 @@ static void end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
     site->promised--;
 }
 
+/* Whether the size that follows from use is reached, with `more` that are to come. */
+static bool is_full(const struct tg_pool_site *site, uint32_t more)
+{
+    return site->size.limit > 0 && site->open_count + more >= site->size.limit;
+}
+
+/* Its size follows from use, or has. */
+static void follow_size(struct tg_pool *pool, struct tg_pool_site *site,
+                        const struct tg_pool_target *target)
+{
+    bool follows = site->size.limit > 0;
+    tg_size_follow(&site->size, target->conf, target->origin, now_of(pool));
+    if (!follows && site->size.limit > 0)
+        look_soon(pool, TG_SIZE_PERIOD);
+}
+
 static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
                              const struct tg_pool_target *target,
                              const struct tg_h1_client_events *events, void *owner,
@@ -504,7 +579,7 @@ static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
     struct pooled *p;
     bool throttled =
         target->conf->max_connecting > 0 && site->connecting >= target->conf->max_connecting;
-    if (throttled || !take_place(target))
+    if (throttled || is_full(site, 0) || !take_place(target))
         return wait_for_place(pool, site, target);
     end_turn(site, target->waiter);
     enum tg_err err = connect_new(pool, site, target, events, owner, &p);
@@ -525,6 +600,8 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
     if (site == NULL)
         return pool->sites >= TG_POOL_SITES_MAX ? TG_E_LIMIT : TG_E_NOMEM;
     *connected = false;
+    if (TG_UNLIKELY(target->conf->size_max > 0 || site->size.limit > 0))
+        follow_size(pool, site, target);
     if (TG_UNLIKELY(must_wait(site, target)))
         return wait_for_place(pool, site, target);
     bool fresh = target->fresh || target->preface.n > 0;
@@ -685,6 +762,8 @@ static bool has_room(const struct tg_pool_site *site)
         return true;
     if (conf->max_connecting > 0 && site->connecting + site->promised >= conf->max_connecting)
         return false;
+    if (is_full(site, site->promised))
+        return false;
     return conf->max_open == 0 || site->origin == NULL ||
            atomic_load_explicit(&site->origin->open, RELAXED) + site->promised < conf->max_open;
 }
@@ -697,6 +776,7 @@ static void serve_waiters(struct tg_pool *pool, struct tg_pool_site *site)
         set_waiting(pool, site, -1);
         waiter->turn = true;
         site->promised++;
+        tg_size_note_wait(&site->size, now_of(pool) - waiter->since);
         tg_loop_defer(&pool->worker->loop, &waiter->task);
     }
 }
@@ -713,6 +793,7 @@ void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter)
     } else {
         tg_list_remove(&waiter->link);
         set_waiting(pool, site, -1);
+        tg_size_note_wait(&site->size, now_of(pool) - waiter->since);
         waiter->site = NULL;
     }
     drop_site_if_empty(pool, site);
@@ -781,12 +862,15 @@ void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target
 static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
 {
     site->warm = false;
+    if (site->left_at == 0)
+        site->left_at = now_of(pool);
     drop_site_if_empty(pool, site);
 }
 
 void tg_pool_forget_warm(struct tg_pool *pool)
 {
     memset(pool->shortcuts, 0, sizeof(pool->shortcuts));
+    pool->changes++;
     visit_sites(pool, cool_down);
 }
 
@@ -800,20 +884,60 @@ static void look_soon(struct tg_pool *pool, uint64_t distance)
         tg_timer_set(&pool->look, at);
 }
 
+/* The size as of now: waiters for whom there is room come in, idle connections beyond it go. */
+static void resize(struct tg_pool *pool, struct tg_pool_site *site)
+{
+    enum tg_size_change change = tg_size_step(&site->size, now_of(pool));
+    look_soon(pool, site->size.began + TG_SIZE_PERIOD - now_of(pool));
+    if (change == TG_SIZE_KEPT)
+        return;
+    tg_metric_inc(pool->worker->cells,
+                  change == TG_SIZE_GROWN ? TG_METRIC_UPSTREAM_GROWN : TG_METRIC_UPSTREAM_SHRUNK);
+    while (site->open_count > site->size.limit && site->idle_count > 0) {
+        struct pooled *p = TG_LIST_ENTRY(site->idle.prev, struct pooled, link);
+        take_from_idle(p);
+        discard(p); /* not the last one: the limit is 1 or more */
+    }
+}
+
 static void look_at(struct tg_pool *pool, struct tg_pool_site *site)
 {
+    if (site->size.limit > 0)
+        resize(pool, site);
     if (site->waiting_count > 0)
         serve_waiters(pool, site);
     if (site->warm && site->idle_count + site->connecting < site->warm_target.conf->min_idle)
         warm_up(pool, site);
+    if (site->left_at > 0 && now_of(pool) >= site->left_at + TG_ORIGIN_KEEP)
+        close_idle(pool, site); /* which may be its end */
+}
+
+/* Leases on which nothing has moved for long. Tunnels rest as long as they like. */
+static void look_for_leaks(struct tg_pool *pool)
+{
+    uint64_t now = now_of(pool);
+    TG_LIST_FOREACH(&pool->leased, it)
+    {
+        struct pooled *p = TG_LIST_ENTRY(it, struct pooled, link);
+        uint64_t moved = TG_MAX(TG_MAX(p->since, p->client.since), p->client.conn.sent_at);
+        if (p->told || now < moved + LEAK || p->client.state == TG_H1_CLIENT_TUNNEL)
+            continue;
+        p->told = true;
+        tg_log_kv(TG_LOG_WARN, "pool", "a connection has been leased without a byte for 5 minutes",
+                  tg_log_str("request", tg_str_c(p->request)),
+                  tg_log_str("route", tg_str_c(p->route)));
+    }
 }
 
 static void on_look(struct tg_timer *timer)
 {
     struct tg_pool *pool = TG_CONTAINER_OF(timer, struct tg_pool, look);
     visit_sites(pool, look_at);
+    look_for_leaks(pool);
     if (pool->waiting > 0)
         look_soon(pool, LOOK);
+    else if (pool->open > 0)
+        look_soon(pool, CARE);
 }
 
 uint32_t tg_pool_idle(const struct tg_pool *pool)

@@ -27,7 +27,13 @@
  * knows of are gone already; what the current round has reported and not yet handled is looked up;
  * and a `careful` lease, of a request that cannot be repeated, asks the kernel too.
  *
- * Leaks: a lease knows its request and route; what is still leased when the pool goes is logged.
+ * Size: where the service asks for it, how many connections there may be follows from use (size.h).
+ *
+ * Order: a pool that nobody asked for since configurations changed is closed after TG_ORIGIN_KEEP;
+ * of more than TG_POOL_SITES_MAX the idle one that was used least recently goes.
+ *
+ * Leaks: a lease knows its request and route. One on which nothing has moved for five minutes is
+ * logged, and so is what is still leased when the pool goes.
  *
  * One thread; with other workers a pool shares the counts in tg_origin. A place that another worker
  * gives back is seen within LOOK. Cost of a lease from the idle list: some 30 ns.

@@ -88,16 +88,14 @@ enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
 
 bool tg_try_begin_single(struct tg_try *try, struct tg_balance *balance, uint64_t now)
 {
+    if (balance == NULL || tg_balance_policy(balance)->judges)
+        return false;
     uint32_t index;
-    if (balance == NULL || !tg_balance_is_single(balance, now, &index))
+    struct tg_origin *origin = tg_balance_single(balance, now, &index);
+    if (origin == NULL)
         return false;
-    const struct tg_policy *policy = tg_balance_policy(balance);
-    if (policy->judges)
-        return false;
-    *try = (struct tg_try){.policy = policy,
-                           .origin = tg_balance_origin(balance, index),
-                           .targets = 1,
-                           .index = index};
+    *try = (struct tg_try){
+        .policy = tg_balance_policy(balance), .origin = origin, .targets = 1, .index = index};
     count_in(try, balance);
     return true;
 }

@@ -128,6 +128,7 @@ objects.service = S.record {
   health = upstream.health:doc "which targets are left out",
   breaker = upstream.breaker:doc "when none is asked any more",
   retry = upstream.retry:doc "what is tried again",
+  hedge = upstream.hedge:doc "a second request to another target while the first is not answered",
   pool = upstream.pool:doc "connections to targets",
   plugins = objects.plugins,
   tags = tags,
@@ -166,6 +167,7 @@ objects.route = S.record {
   queue_priority = S.int { min = 0, max = 9 }:optional()
     :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
   timeout = timeout_type(),
+  hedge = upstream.route_hedge:doc "in place of what the service says; false: not on this route",
   plugins = objects.plugins,
   tags = tags,
 }

@@ -538,7 +538,8 @@ function resolve:services()
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
       targets = resolved, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
-      health = value.health, breaker = value.breaker, retry = value.retry, tls = value.tls,
+      health = value.health, breaker = value.breaker, retry = value.retry, hedge = value.hedge,
+      tls = value.tls,
       proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end

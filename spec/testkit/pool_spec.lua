@@ -142,4 +142,38 @@ tg.route "high" { paths = { "/high" }, service = "orders", queue_priority = 9 }
     end
     off()
   end)
+
+  it("grows by a fifth while requests wait, and shrinks while little of it is used", function()
+    start "adaptive = { min = 5, max = 7 }"
+    gw:upstream("orders", t.slow("300ms", { 200 }))
+
+    -- How many of `n` requests at once find a connection.
+    local function burst(n)
+      local list, before = {}, #gw:calls "orders"
+      for i = 1, n do list[i] = "/" .. i end
+      local all = send(list)
+      local found = #gw:calls "orders" - before
+      finish(all)
+      for _, one in ipairs(all) do assert.equal(200, one.result.status) end
+      return found
+    end
+
+    assert.equal(5, burst(20))
+    t.clock:advance "10s"
+    assert.equal(6, burst(20))
+    t.clock:advance "10s"
+    assert.equal(7, burst(20))
+    t.clock:advance "10s"
+    assert.equal(7, burst(20))
+    t.clock:advance "10s"
+    assert.equal(3, burst(3)) -- 3 of 7 are 43 %: it stays
+    t.clock:advance "10s"
+    assert.equal(7, burst(8)) -- one of eight waits 300 ms: 37 on the average
+    t.clock:advance "10s"
+    burst(2) -- 2 of 7 are 29 %
+    t.clock:advance "10s"
+    assert.equal(6, burst(7))
+    t.clock:advance "60s" -- nothing of it is used
+    assert.equal(5, burst(20))
+  end)
 end)
