@@ -14,7 +14,7 @@ void tg_checks_follow(struct tg_checker *checker, const struct tg_snapshot *snap
         for (uint32_t t = 0; t < service->target_count; t++) {
             const struct tg_balance_target *target = &service->targets[t];
             if (tg_checker_want(checker, service->name, target->name, &target->addr, service->tls,
-                                &service->policy.check) != TG_OK)
+                                service->policy.http, &service->policy.check) != TG_OK)
                 tg_log_kv(TG_LOG_ERROR, "health", "no memory: a target is not checked",
                           tg_log_str("service", service->name), tg_log_str("target", target->name));
         }

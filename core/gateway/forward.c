@@ -11,6 +11,7 @@
 #include "gateway/internal.h"
 
 #include "http/h1_write.h"
+#include "http/head.h"
 #include "http/uri.h"
 
 /* Where fields go: text or list. */

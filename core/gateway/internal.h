@@ -18,7 +18,7 @@
 
 #include "base/fmt.h"
 #include "gateway/gate.h"
-#include "http/h1_client.h"
+#include "http/call.h"
 
 static inline uint64_t tg_request_now(const struct tg_request *r)
 {

@@ -16,8 +16,12 @@
 #include "observe/metrics.h"
 
 #define CONTINUE_WAIT TG_USEC_PER_SEC
+#define REPEATS_MAX   3 /* of a request that origins did nothing of */
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
+
+/* Whether and how a request goes out once more without counting as another attempt. */
+enum repeat { REPEAT_NOT, REPEAT_SAME, REPEAT_BY_HTTP1 };
 
 static void connect_next(struct tg_request *r, bool same);
 static void fail_to_lease(struct tg_request *r, enum tg_err err);
@@ -105,19 +109,40 @@ void tg_proxy_again(struct tg_request *r)
     }
 }
 
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+/* Whether the request may go out once more as if it had not: the connection was over before it
+ * came, or the origin says that it did nothing of it. What went of the body must be there yet. */
+static enum repeat repeat_of(struct tg_request *r, enum tg_err err, bool before_head)
 {
-    struct tg_request *r = client->owner;
+    const struct tg_call *call = r->origin;
+    if (call == NULL || !before_head || r->repeats >= REPEATS_MAX ||
+        (r->body_seen && !r->out.body_set && !r->replayable))
+        return REPEAT_NOT;
+    if (call->refusal != TG_CALL_NOT_REFUSED)
+        return call->refusal == TG_CALL_WANTS_HTTP1 ? REPEAT_BY_HTTP1 : REPEAT_SAME;
+    bool stale = tg_target_was_stale(call, err) && tg_method_is_idempotent(r->out.method);
+    return stale && r->repeats == 0 ? REPEAT_SAME : REPEAT_NOT;
+}
+
+static void repeat(struct tg_request *r, enum repeat how)
+{
+    r->repeats++;
+    r->out_ended = false;
+    r->by_http1 |= how == REPEAT_BY_HTTP1;
+    tg_request_clear_clock(r);
+    if (r->stream != NULL && !r->in_ended)
+        r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
+    connect_next(r, true);
+}
+
+static void fail(struct tg_request *r, enum tg_err err, const char *reason)
+{
     bool connected = r->connected;
     bool before_head = r->state == TG_REQUEST_CONNECT || r->state == TG_REQUEST_SENDING;
-    bool stale = tg_target_was_stale(client, err) && r->state == TG_REQUEST_SENDING &&
-                 tg_method_is_idempotent(r->out.method) &&
-                 (!r->body_seen || r->out.body_set || r->replayable);
+    enum repeat how = repeat_of(r, err, r->state == TG_REQUEST_SENDING);
     let_go(r);
-    tg_attempt_failed(r, err, connected, stale);
-    if (stale) {
-        tg_request_clear_clock(r);
-        connect_next(r, true);
+    tg_attempt_failed(r, err, connected, how != REPEAT_NOT);
+    if (how != REPEAT_NOT) {
+        repeat(r, how);
         return;
     }
     log_failure(r, err, reason);
@@ -130,6 +155,11 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
         tg_request_break(r, err == TG_E_TIMEOUT ? "upstream_timeout" : "upstream_broken");
     else
         answer_failure(r, err);
+}
+
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    fail(call->owner, err, reason);
 }
 
 /* ---- Sending -----------------------------------------------------------------------------------
@@ -162,7 +192,7 @@ static void send_piece(struct tg_request *r, struct tg_str data)
         tg_attempt_keep(r, data);
     if (r->mirror != NULL)
         tg_mirror_body(r, data);
-    tg_h1_client_send_body(r->origin, data);
+    tg_call_send_body(r->origin, data);
 }
 
 /* What went to an origin before goes first, then what was collected for a plugin. */
@@ -171,7 +201,7 @@ static void send_collected(struct tg_request *r)
     struct iovec piece;
     for (size_t at = 0; at < r->replay.size;) {
         struct tg_str kept = tg_buf_piece(&r->replay, at);
-        tg_h1_client_send_body(r->origin, kept);
+        tg_call_send_body(r->origin, kept);
         at += kept.n;
     }
     while (r->body.buf.size > 0) {
@@ -184,7 +214,7 @@ static void send_collected(struct tg_request *r)
 static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     r->out_ended = true;
-    tg_h1_client_send_end(r->origin, trailers);
+    tg_call_send_end(r->origin, trailers);
     if (r->mirror != NULL)
         tg_mirror_end(r);
 }
@@ -192,10 +222,10 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 /* Reads the client's body as long as the origin takes it. */
 static void read_on(struct tg_request *r)
 {
-    if (r->stream != NULL && r->origin != NULL && tg_h1_client_pending(r->origin) == 0)
+    if (r->stream != NULL && r->origin != NULL && tg_call_pending(r->origin) == 0)
         r->stream->ops->read_body(r->stream, true);
     if (r->origin != NULL)
-        tg_h1_client_flush(r->origin);
+        tg_call_flush(r->origin);
 }
 
 static void stream_body(struct tg_request *r)
@@ -205,19 +235,19 @@ static void stream_body(struct tg_request *r)
         read_on(r);
         return;
     }
-    tg_h1_client_flush(r->origin);
+    tg_call_flush(r->origin);
     if (tg_request_set_clock(r, tg_request_now(r) + CONTINUE_WAIT) != TG_OK)
         tg_proxy_continue(r);
 }
 
 static void send_request(struct tg_request *r)
 {
-    struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
+    struct tg_fmt *f = tg_call_stage(r->origin, tg_forward_size(r));
     tg_forward_write(r, f);
     enum tg_framing framing = write_framing(r, f);
     if (r->route->mirror != NULL)
         tg_mirror_begin(r);
-    tg_h1_client_set_framing(r->origin, framing);
+    tg_call_set_framing(r->origin, framing);
     if (framing == TG_FRAMING_NONE) {
         send_end(r, NULL);
     } else if (r->out.body_set) {
@@ -249,7 +279,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
     if (!r->connected || r->out_ended)
         return; /* the answer came early: the rest of the body has no reader */
     send_piece(r, data);
-    if (tg_h1_client_pending(r->origin) > 0)
+    if (tg_call_pending(r->origin) > 0)
         r->stream->ops->read_body(r->stream, false);
 }
 
@@ -276,7 +306,7 @@ static void start_exchange(struct tg_request *r)
 {
     const struct tg_limits *l = &r->snapshot->settings.limits;
     const struct tg_route_conf *route = r->route;
-    struct tg_h1_client_limits limits = {
+    struct tg_call_limits limits = {
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
@@ -288,18 +318,23 @@ static void start_exchange(struct tg_request *r)
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
-    tg_h1_client_begin(r->origin, &r->arena, r->out.method, &limits, &events, r);
+    tg_call_begin(r->origin, &r->arena, r->out.method, &limits, &events, r);
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
         send_request(r);
 }
 
-static void on_connected(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
-    tg_pool_note_connected(r->gate->pool, client);
-    start_exchange(r);
+    struct tg_request *r = call->owner;
+    const char *reason;
+    enum tg_err err =
+        tg_pool_note_connected(r->gate->pool, &r->origin, &r->service->policy.pool, &reason);
+    if (err == TG_OK)
+        start_exchange(r);
+    else
+        fail(r, err, reason);
 }
 
 /* Nothing was sent: there is nobody to send it to. What an earlier attempt brought is the answer.
@@ -342,6 +377,8 @@ static void lease(struct tg_request *r, bool fresh)
     };
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
+    if (r->by_http1 || r->in.upgrade || r->in.method == TG_METHOD_CONNECT)
+        target.http = TG_ORIGIN_HTTP1;
     enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)
         err = tg_request_set_clock(r, TG_MIN(r->waiter.since + target.conf->wait, deadline));
@@ -397,9 +434,9 @@ static enum tg_err forwardable(const struct tg_fields *fields, struct tg_fields 
     return err;
 }
 
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     struct tg_fields fields;
     if (r->stream == NULL)
         return;
@@ -417,9 +454,9 @@ static bool asked_for(const struct tg_request *r, const struct tg_response_head 
     return r->in.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
 }
 
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     r->upstream.status = head->status;
     r->upstream.head_at = tg_request_now(r);
     tg_metric_record(r->gate->worker->cells, TG_METRIC_HISTOGRAM_UPSTREAM,
@@ -443,41 +480,41 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
     tg_relay_start(r);
 }
 
-static void on_body(struct tg_h1_client *client, struct tg_str data)
+static void on_body(struct tg_call *call, struct tg_str data)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_from_origin(r, data);
     else
         tg_relay_body(r, data);
 }
 
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_origin_ended(r);
     else
         tg_relay_end(r, trailers);
 }
 
-static void on_pause(struct tg_h1_client *client)
+static void on_pause(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->stream != NULL && r->head_sent)
         r->stream->ops->flush(r->stream);
 }
 
-static void on_drained(struct tg_h1_client *client)
+static void on_drained(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_origin_drained(r);
     else if (!r->out_ended && !r->in_ended)
         read_on(r);
 }
 
-static const struct tg_h1_client_events events = {
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

@@ -41,7 +41,7 @@ static void start(struct tg_request *r)
     }
     bool some = r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0;
     if (some && r->origin != NULL)
-        tg_h1_client_read(r->origin, false); /* bytes wait while a filter may */
+        tg_call_read(r->origin, false); /* bytes wait while a filter may */
     tg_request_step(r, TG_PHASE_HEADER_FILTER,
                     some ? tg_plugins_run(r, TG_PHASE_HEADER_FILTER) : TG_STEP_NEXT);
 }
@@ -141,7 +141,7 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     if (r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0)
-        tg_h1_client_read(r->origin, true);
+        tg_call_read(r->origin, true);
 }
 
 /* ---- The body ----------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ void tg_relay_send(struct tg_request *r)
 static void hold_origin(struct tg_request *r)
 {
     if (r->origin != NULL && !r->upstream_ended)
-        tg_h1_client_read(r->origin, false);
+        tg_call_read(r->origin, false);
 }
 
 static void send_filtered(struct tg_request *r)
@@ -371,5 +371,5 @@ void tg_relay_drained(struct tg_request *r)
         return;
     bool waits = r->plugins.active || (r->stream != NULL && r->stream->ops->pending(r->stream) > 0);
     if (r->state == TG_REQUEST_RELAY && r->origin != NULL && !r->upstream_ended && !waits)
-        tg_h1_client_read(r->origin, true);
+        tg_call_read(r->origin, true);
 }

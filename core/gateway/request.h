@@ -51,7 +51,7 @@ struct tg_gate;
 struct tg_request;
 struct tg_vm_entry;
 struct tg_vm_set;
-struct tg_h1_client;
+struct tg_call;
 
 enum tg_request_state {
     TG_REQUEST_HANDSHAKE, /* no request yet: plugins look at a connection's ClientHello */
@@ -262,13 +262,15 @@ struct tg_request {
     size_t matched; /* bytes of in.path that the route's pattern matched */
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
-    struct tg_mirror *mirror;    /* a copy that waits for the body; NULL: none; owned by mirror.c */
-    struct tg_h1_client *origin; /* leased connection; NULL: none */
-    bool mirror_seen;            /* whether there is one has been decided */
-    bool connected;              /* it may be written to */
-    uint32_t target;             /* index in service->targets of the attempt */
+    struct tg_mirror *mirror; /* a copy that waits for the body; NULL: none; owned by mirror.c */
+    struct tg_call *origin;   /* leased; NULL: none */
+    bool mirror_seen;         /* whether there is one has been decided */
+    bool connected;           /* it may be written to */
+    uint32_t target;          /* index in service->targets of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_try try;    /* the attempt, as the origin is told of it */
+    uint8_t repeats;      /* times it went out once more because an origin did nothing of it */
+    bool by_http1;        /* an origin asked for that */
     bool retrying;        /* it holds a place in the budget of the service */
     struct tg_buf replay; /* what went of the client's body, for a repetition */
     bool replayable;      /* all that went is there */

@@ -58,6 +58,7 @@ void tg_targets_keep_warm(struct tg_targets *targets, const struct tg_snapshot *
                 .addr = &service->targets[t].addr,
                 .connect_timeout = service->connect_timeout,
                 .tls = service->tls,
+                .http = service->policy.http,
                 .conf = &service->policy.pool,
                 .origin = tg_balance_origin(targets->balances[i], t),
             };
@@ -99,9 +100,9 @@ struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t ind
     return service->targets[index].name;
 }
 
-bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)
+bool tg_target_was_stale(const struct tg_call *call, enum tg_err err)
 {
-    return client->requests > 1 && !client->got_bytes && err != TG_E_TIMEOUT;
+    return call->reused && !call->got_bytes && err != TG_E_TIMEOUT;
 }
 
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting)
@@ -122,6 +123,7 @@ void tg_target_dress(const struct tg_service_conf *service, const struct tg_addr
     static const struct tg_addr nobody;
     int version = service->proxy_protocol;
     target->tls = service->tls;
+    target->http = service->policy.http;
     if (version == 0)
         return;
     bool told = client != NULL && local != NULL;

@@ -41,7 +41,7 @@ struct tg_str tg_target_name(const struct tg_service_conf *service, uint32_t ind
 /* True when a kept connection failed before a byte of an answer came: the origin had closed it, and
  * what was sent may go out once more on a fresh one if its method is idempotent (RFC 9112, 9.3.1).
  */
-bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err);
+bool tg_target_was_stale(const struct tg_call *call, enum tg_err err);
 
 /* Counts a failure. */
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting);

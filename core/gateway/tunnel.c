@@ -39,8 +39,8 @@ void tg_tunnel_start(struct tg_request *r)
         return;
     }
     stream->ops->switch_protocols(stream, &r->resp);
-    tg_h1_client_begin_tunnel(r->origin);
-    tg_h1_client_read(r->origin, true);
+    tg_call_begin_tunnel(r->origin);
+    tg_call_read(r->origin, true);
     if (r->state == TG_REQUEST_TUNNEL && r->stream != NULL)
         stream->ops->read_body(stream, true);
 }
@@ -48,8 +48,8 @@ void tg_tunnel_start(struct tg_request *r)
 void tg_tunnel_from_client(struct tg_request *r, struct tg_str data)
 {
     touch(r);
-    tg_h1_client_send_body(r->origin, data);
-    if (tg_h1_client_pending(r->origin) > 0)
+    tg_call_send_body(r->origin, data);
+    if (tg_call_pending(r->origin) > 0)
         r->stream->ops->read_body(r->stream, false);
 }
 
@@ -58,7 +58,7 @@ void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data)
     touch(r);
     r->stream->ops->send_body(r->stream, data);
     if (r->stream->ops->pending(r->stream) > 0)
-        tg_h1_client_read(r->origin, false);
+        tg_call_read(r->origin, false);
 }
 
 /* Both directions have ended. */
@@ -76,7 +76,7 @@ static void finish(struct tg_request *r)
 void tg_tunnel_client_ended(struct tg_request *r)
 {
     r->in_ended = true;
-    tg_h1_client_send_end(r->origin, NULL);
+    tg_call_send_end(r->origin, NULL);
     if (r->upstream_ended)
         finish(r);
 }
@@ -92,7 +92,7 @@ void tg_tunnel_origin_ended(struct tg_request *r)
 void tg_tunnel_client_drained(struct tg_request *r)
 {
     touch(r);
-    tg_h1_client_read(r->origin, true);
+    tg_call_read(r->origin, true);
 }
 
 void tg_tunnel_origin_drained(struct tg_request *r)

@@ -10,104 +10,32 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "upstream/echo.h"
+#include "upstream/pool_internal.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define BUCKETS 64u
 #define LOOK    (20 * TG_USEC_PER_MSEC) /* between two looks at what other workers gave back */
 #define WARM    TG_USEC_PER_SEC         /* between two attempts to have connections ready */
-#define CAREFUL_AGE                                                                                \
-    (100 * TG_USEC_PER_MSEC) /* idle time from which a careful lease asks the kernel */
-#define SHORTCUTS  16u
-#define HOLDER_MAX 40u
-#define RELAXED    memory_order_relaxed
+#define RELAXED memory_order_relaxed
 
-enum state { CONNECTING, IDLE, VALIDATING, ACTIVE, RECYCLING, CLOSED };
-
-/* The connections of one address and TLS settings. Lives while it has any, or somebody waits, or it
- * is kept warm. */
-struct tg_pool_site {
-    struct tg_list link;    /* in its bucket */
-    struct tg_list idle;    /* of struct pooled, last used first */
-    struct tg_list waiting; /* of struct tg_pool_waiter, first come first */
-    struct tg_list starved; /* in pool->starved while somebody waits */
-    struct tg_addr addr;
-    uint64_t tls; /* number of the settings; 0: clear text */
-    struct tg_origin
-        *origin; /* of the last lessee; borrowed from its balancer's or our connections */
-    struct tg_pool_conf conf; /* of who came last to wait */
-    uint32_t idle_count;
-    uint32_t open_count;
-    uint32_t connecting;
-    uint32_t waiting_count;
-    uint32_t promised; /* places of waiters that were woken */
-    uint32_t turns;
-    bool warm;
-    struct tg_pool_target warm_target; /* where `warm` */
-};
-
-struct pooled {
-    struct tg_h1_client client;
-    struct tg_pool *pool;
-    struct tg_pool_site *site;
-    struct tg_origin *origin; /* held; NULL: nobody's */
-    struct tg_list link;      /* in site->idle, or in pool->leased */
-    enum state state;
-    uint64_t since; /* us: when it came into this state */
-    uint64_t until; /* us: its age is over; 0: never */
-    bool single;    /* for one exchange */
-    char request[HOLDER_MAX];
-    char route[HOLDER_MAX];
-    struct tg_task free_later;
-};
-
-/* Where an address was found: its place in memory stands for it, until configurations change. */
-struct shortcut {
-    const struct tg_addr *addr;
-    const struct tg_tls_context *tls;
-    struct tg_pool_site *site;
-};
-
-struct tg_pool {
-    struct tg_worker *worker;
-    struct shortcut shortcuts[SHORTCUTS];
-    struct tg_tls_shared *tls;           /* borrowed; NULL: sessions are not kept */
-    const struct tg_pool_dialer *dialer; /* borrowed; NULL: the network */
-    struct tg_list buckets[BUCKETS];     /* of struct tg_pool_site */
-    struct tg_list leased;               /* of struct pooled */
-    struct tg_list starved;              /* of sites where somebody waits */
-    struct tg_list echoes;               /* far ends of connections to the echo origin */
-    struct tg_timer look;
-    uint32_t sites;
-    uint32_t idle;
-    uint32_t open;
-    uint32_t waiting;
-    uint64_t order; /* of waiters */
-};
-
-static uint64_t now_of(const struct tg_pool *pool)
-{
-    return tg_loop_now(&pool->worker->loop);
-}
-
-static void set_state(struct pooled *p, enum state to)
+static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
 {
     static const unsigned allowed[] = {
-        [CONNECTING] = 1u << IDLE | 1u << ACTIVE | 1u << RECYCLING | 1u << CLOSED,
-        [IDLE] = 1u << VALIDATING | 1u << CLOSED,
-        [VALIDATING] = 1u << ACTIVE | 1u << CLOSED,
-        [ACTIVE] = 1u << RECYCLING,
-        [RECYCLING] = 1u << IDLE | 1u << CLOSED,
-        [CLOSED] = 0,
+        [TG_POOLED_CONNECTING] = 1u << TG_POOLED_IDLE | 1u << TG_POOLED_ACTIVE |
+                                 1u << TG_POOLED_RECYCLING | 1u << TG_POOLED_CLOSED,
+        [TG_POOLED_IDLE] = 1u << TG_POOLED_VALIDATING | 1u << TG_POOLED_CLOSED,
+        [TG_POOLED_VALIDATING] = 1u << TG_POOLED_ACTIVE | 1u << TG_POOLED_CLOSED,
+        [TG_POOLED_ACTIVE] = 1u << TG_POOLED_RECYCLING,
+        [TG_POOLED_RECYCLING] = 1u << TG_POOLED_IDLE | 1u << TG_POOLED_CLOSED,
+        [TG_POOLED_CLOSED] = 0,
     };
     tg_assert(allowed[p->state] & (1u << to));
     p->state = to;
-    p->since = now_of(p->pool);
+    p->since = tg_pool_now(p->pool);
 }
 
-static void serve_waiters(struct tg_pool *pool, struct tg_pool_site *site);
 static void look_soon(struct tg_pool *pool, uint64_t distance);
 static void on_look(struct tg_timer *timer);
 
@@ -124,7 +52,7 @@ struct tg_pool *tg_pool_new(struct tg_worker *worker)
     tg_list_init(&pool->echoes);
     tg_list_init(&pool->leased);
     tg_list_init(&pool->starved);
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < TG_POOL_BUCKETS; i++)
         tg_list_init(&pool->buckets[i]);
     return pool;
 }
@@ -145,18 +73,29 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     uint32_t hash = tg_addr_port(addr);
     for (size_t i = n > 4 ? n - 4 : 0; i < n; i++)
         hash = hash * 31 + ip[i];
-    return &pool->buckets[hash % BUCKETS];
+    return &pool->buckets[hash % TG_POOL_BUCKETS];
+}
+
+/* HTTP/2 is spoken on the network alone, and where it is chosen by ALPN, only over TLS. */
+static enum tg_origin_http http_of(const struct tg_pool *pool, const struct tg_pool_target *target)
+{
+    if (target->addr->len == 0 || pool->dialer != NULL || target->preface.n > 0)
+        return TG_ORIGIN_HTTP1;
+    if (target->http == TG_ORIGIN_AUTO && target->tls == NULL)
+        return TG_ORIGIN_HTTP1;
+    return target->http;
 }
 
 static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
     uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
+    enum tg_origin_http http = http_of(pool, target);
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
     {
         struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-        if (site->tls == tls && tg_addr_eq(&site->addr, addr))
+        if (site->tls == tls && site->http == http && tg_addr_eq(&site->addr, addr))
             return site;
     }
     if (pool->sites >= TG_POOL_SITES_MAX)
@@ -164,8 +103,9 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     struct tg_pool_site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
     if (site == NULL)
         return NULL;
-    *site = (struct tg_pool_site){.addr = *addr, .tls = tls};
+    *site = (struct tg_pool_site){.addr = *addr, .tls = tls, .http = http};
     tg_list_init(&site->idle);
+    tg_list_init(&site->shared);
     tg_list_init(&site->waiting);
     tg_list_init(&site->starved);
     tg_list_push_front(bucket, &site->link);
@@ -176,22 +116,23 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
 static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
-    struct shortcut *s = &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % SHORTCUTS];
-    if (TG_LIKELY(s->addr == addr && s->tls == target->tls))
+    struct tg_pool_shortcut *s =
+        &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % TG_POOL_SHORTCUTS];
+    if (TG_LIKELY(s->addr == addr && s->tls == target->tls && s->http == target->http))
         return s->site;
     struct tg_pool_site *site = look_up_site(pool, target);
     if (site != NULL)
-        *s = (struct shortcut){addr, target->tls, site};
+        *s = (struct tg_pool_shortcut){addr, target->tls, target->http, site};
     return site;
 }
 
-static void drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
+void tg_pool_drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
 {
     if (site->open_count > 0 || site->waiting_count > 0 || site->promised > 0 || site->warm)
         return;
-    for (unsigned i = 0; i < SHORTCUTS; i++) {
+    for (unsigned i = 0; i < TG_POOL_SHORTCUTS; i++) {
         if (pool->shortcuts[i].site == site)
-            pool->shortcuts[i] = (struct shortcut){NULL, NULL, NULL};
+            pool->shortcuts[i] = (struct tg_pool_shortcut){0};
     }
     tg_list_remove(&site->link);
     tg_slab_return(pool->worker->slab, site, sizeof(*site));
@@ -201,10 +142,15 @@ static void drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
 static void visit_sites(struct tg_pool *pool,
                         void (*visit)(struct tg_pool *pool, struct tg_pool_site *site))
 {
-    for (unsigned i = 0; i < BUCKETS; i++) {
+    for (unsigned i = 0; i < TG_POOL_BUCKETS; i++) {
         TG_LIST_FOREACH(&pool->buckets[i], it)
         visit(pool, TG_LIST_ENTRY(it, struct tg_pool_site, link));
     }
+}
+
+static struct tg_pooled *pooled_of(struct tg_call *call)
+{
+    return TG_CONTAINER_OF(call, struct tg_pooled, client.call);
 }
 
 /* ---- The end of a connection -------------------------------------------------------------------
@@ -212,60 +158,75 @@ static void visit_sites(struct tg_pool *pool,
 
 static void on_free(struct tg_task *task)
 {
-    struct pooled *p = TG_CONTAINER_OF(task, struct pooled, free_later);
+    struct tg_pooled *p = TG_CONTAINER_OF(task, struct tg_pooled, free_later);
     tg_slab_return(p->client.conn.worker->slab, p, sizeof(*p)); /* the pool may be gone */
 }
 
+void tg_pool_count_closed(struct tg_pool *pool, struct tg_pool_site *site,
+                          struct tg_origin **origin)
+{
+    site->open_count--;
+    pool->open--;
+    if (*origin != NULL)
+        atomic_fetch_sub_explicit(&(*origin)->open, 1, RELAXED);
+    tg_origin_unref(origin, tg_pool_now(pool));
+    tg_metric_dec(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
+    if (site->waiting_count > 0)
+        tg_pool_serve(pool, site);
+    if (site->warm)
+        look_soon(pool, WARM);
+    tg_pool_drop_site_if_empty(pool, site);
+}
+
 /* Closes `p`, which is in no list, and frees it at the end of the round. */
-static void discard(struct pooled *p)
+static void discard(struct tg_pooled *p)
 {
     struct tg_pool *pool = p->pool;
     struct tg_pool_site *site = p->site;
     tg_h1_client_close(&p->client);
-    set_state(p, CLOSED);
-    site->open_count--;
-    pool->open--;
-    if (p->origin != NULL)
-        atomic_fetch_sub_explicit(&p->origin->open, 1, RELAXED);
-    tg_origin_unref(&p->origin, now_of(pool));
-    tg_metric_dec(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
+    set_state(p, TG_POOLED_CLOSED);
     p->site = NULL;
     tg_loop_defer(&pool->worker->loop, &p->free_later);
-    if (site->waiting_count > 0)
-        serve_waiters(pool, site);
-    if (site->warm)
-        look_soon(pool, WARM);
-    drop_site_if_empty(pool, site);
+    tg_pool_count_closed(pool, site, &p->origin);
 }
 
-static void take_from_idle(struct pooled *p)
+void tg_pool_count_idle(struct tg_pool *pool, struct tg_pool_site *site, struct tg_origin *origin,
+                        int by)
+{
+    site->idle_count += (uint32_t)by;
+    pool->idle += (uint32_t)by;
+    if (origin != NULL)
+        atomic_fetch_add_explicit(&origin->idle, (uint32_t)by, RELAXED);
+}
+
+static void take_from_idle(struct tg_pooled *p)
 {
     tg_list_remove(&p->link);
-    p->site->idle_count--;
-    p->pool->idle--;
-    if (p->origin != NULL)
-        atomic_fetch_sub_explicit(&p->origin->idle, 1, RELAXED);
+    tg_pool_count_idle(p->pool, p->site, p->origin, -1);
 }
 
-static void on_idle_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+static void on_idle_failed(struct tg_call *call, enum tg_err err, const char *reason)
 {
-    struct pooled *p = TG_CONTAINER_OF(client, struct pooled, client);
+    struct tg_pooled *p = pooled_of(call);
     (void)err;
     (void)reason;
     take_from_idle(p);
     discard(p);
 }
 
-static const struct tg_h1_client_events idle_events = {.on_failed = on_idle_failed};
+static const struct tg_call_events idle_events = {.on_failed = on_idle_failed};
 
 static void close_idle(struct tg_pool *pool, struct tg_pool_site *site)
 {
-    (void)pool;
-    for (uint32_t left = site->idle_count; left > 0; left--) {
-        struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
+    site->open_count++; /* so that the site stays */
+    while (!tg_list_is_empty(&site->idle)) {
+        struct tg_pooled *p = TG_LIST_ENTRY(site->idle.next, struct tg_pooled, link);
         take_from_idle(p);
-        discard(p); /* with the last one `site` may go */
+        discard(p);
     }
+    tg_pool_shared_close_idle(pool, site);
+    site->open_count--;
+    tg_pool_drop_site_if_empty(pool, site);
 }
 
 void tg_pool_close_idle(struct tg_pool *pool)
@@ -277,10 +238,10 @@ static void report_leaks(const struct tg_pool *pool)
 {
     TG_LIST_FOREACH(&pool->leased, it)
     {
-        const struct pooled *p = TG_LIST_ENTRY(it, struct pooled, link);
+        const struct tg_pool_holder *h = TG_LIST_ENTRY(it, struct tg_pool_holder, link);
         tg_log_kv(TG_LOG_ERROR, "pool", "a connection was never returned",
-                  tg_log_str("request", tg_str_c(p->request)),
-                  tg_log_str("route", tg_str_c(p->route)));
+                  tg_log_str("request", tg_str_c(h->request)),
+                  tg_log_str("route", tg_str_c(h->route)));
     }
 }
 
@@ -326,7 +287,7 @@ static uint64_t end_of_life(struct tg_pool *pool, const struct tg_pool_conf *con
     if (conf->lifetime == 0)
         return 0;
     uint64_t spread = conf->lifetime / 10;
-    return now_of(pool) + conf->lifetime -
+    return tg_pool_now(pool) + conf->lifetime -
            (spread > 0 ? tg_rand_below(&pool->worker->rand, spread) : 0);
 }
 
@@ -337,14 +298,20 @@ void tg_pool_set_tls(struct tg_pool *pool, struct tg_tls_shared *shared)
 
 /* What goes first on a new connection, and TLS on it. On failure it is closed. */
 static enum tg_err dress(struct tg_pool *pool, struct tg_h1_client *client,
-                         const struct tg_pool_target *target)
+                         const struct tg_pool_target *target, enum tg_origin_http http)
 {
+    static const enum tg_tls_offer offers[] = {
+        [TG_ORIGIN_HTTP1] = TG_TLS_OFFER_HTTP1,
+        [TG_ORIGIN_HTTP2] = TG_TLS_OFFER_HTTP2,
+        [TG_ORIGIN_AUTO] = TG_TLS_OFFER_BOTH,
+    };
     enum tg_err err = TG_OK;
     struct tg_transport *t = NULL;
     if (target->preface.n > 0)
         err = tg_conn_preface(&client->conn, target->preface.p, target->preface.n);
     if (err == TG_OK && target->tls != NULL) {
-        t = tg_tls_connect(target->tls, pool->tls, pool->worker, target->addr, target->tls_name);
+        t = tg_tls_connect(target->tls, pool->tls, pool->worker, target->addr, target->tls_name,
+                           offers[http]);
         err = t != NULL ? TG_OK : TG_E_NOMEM;
     }
     if (err != TG_OK)
@@ -354,8 +321,9 @@ static enum tg_err dress(struct tg_pool *pool, struct tg_h1_client *client,
     return err;
 }
 
-static enum tg_err dial(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target,
-                        const struct tg_h1_client_events *events, void *owner)
+static enum tg_err dial(struct tg_pool *pool, struct tg_pooled *p,
+                        const struct tg_pool_target *target, const struct tg_call_events *events,
+                        void *owner)
 {
     if (target->addr->len == 0)
         return tg_echo_open(pool->worker, &pool->echoes, &p->client, events, owner);
@@ -364,26 +332,27 @@ static enum tg_err dial(struct tg_pool *pool, struct pooled *p, const struct tg_
                                   target->connect_timeout, events, owner);
     enum tg_err err = tg_h1_client_open(&p->client, pool->worker, target->addr,
                                         target->connect_timeout, events, owner);
-    return err == TG_OK ? dress(pool, &p->client, target) : err;
+    return err == TG_OK ? dress(pool, &p->client, target, p->site->http) : err;
 }
 
 /* With a place taken. */
 static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
                                const struct tg_pool_target *target,
-                               const struct tg_h1_client_events *events, void *owner,
-                               struct pooled **out)
+                               const struct tg_call_events *events, void *owner,
+                               struct tg_pooled **out)
 {
-    struct pooled *p = tg_slab_lease(pool->worker->slab, sizeof(*p));
+    struct tg_pooled *p = tg_slab_lease(pool->worker->slab, sizeof(*p));
     if (p == NULL)
         return TG_E_NOMEM;
     p->pool = pool;
     p->site = site;
-    p->state = CONNECTING;
-    p->since = now_of(pool);
+    p->state = TG_POOLED_CONNECTING;
+    p->since = tg_pool_now(pool);
     p->until = end_of_life(pool, target->conf);
     p->single = target->preface.n > 0;
-    p->request[0] = p->route[0] = '\0';
+    p->holder.request[0] = p->holder.route[0] = '\0';
     tg_list_init(&p->link);
+    tg_list_init(&p->holder.link);
     tg_task_init(&p->free_later, on_free);
     enum tg_err err = dial(pool, p, target, events, owner);
     if (err != TG_OK) {
@@ -405,27 +374,27 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
 
 /* A readable idle socket is dead: the origin has ended it, or speaks out of turn. Under TLS it may
  * have sent a ticket, so there only who is careful takes it for dead. */
-static bool is_dead(const struct pooled *p, bool careful)
+static bool is_dead(const struct tg_pooled *p, bool careful)
 {
     char byte;
     if (ev_is_pending(&p->client.conn.io) && (p->site->tls == 0 || careful))
         return true;
-    if (p->until > 0 && now_of(p->pool) >= p->until)
+    if (p->until > 0 && tg_pool_now(p->pool) >= p->until)
         return true;
-    if (!careful || p->client.conn.fd < 0 || now_of(p->pool) - p->since < CAREFUL_AGE)
+    if (!careful || p->client.conn.fd < 0 || tg_pool_now(p->pool) - p->since < TG_POOL_CAREFUL_AGE)
         return false;
     return recv(p->client.conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
-static void copy_name(char to[HOLDER_MAX], struct tg_str from)
+static void copy_name(char to[TG_POOL_HOLDER_MAX], struct tg_str from)
 {
-    size_t n = TG_MIN(from.n, HOLDER_MAX - 1);
+    size_t n = TG_MIN(from.n, TG_POOL_HOLDER_MAX - 1);
     if (n > 0)
         memcpy(to, from.p, n);
     to[n] = '\0';
 }
 
-static void copy_request(char to[HOLDER_MAX], struct tg_str id)
+static void copy_request(char to[TG_POOL_HOLDER_MAX], struct tg_str id)
 {
     if (id.n == TG_RAND_ID_LEN) { /* as it mostly is */
         memcpy(to, id.p, TG_RAND_ID_LEN);
@@ -435,21 +404,22 @@ static void copy_request(char to[HOLDER_MAX], struct tg_str id)
     }
 }
 
-static void hand_out(struct tg_pool *pool, struct pooled *p, const struct tg_pool_target *target)
+void tg_pool_hold(struct tg_pool *pool, struct tg_pool_holder *holder,
+                  const struct tg_pool_target *target)
 {
-    copy_request(p->request, target->request);
-    copy_name(p->route, target->route);
-    tg_list_push_front(&pool->leased, &p->link);
+    copy_request(holder->request, target->request);
+    copy_name(holder->route, target->route);
+    tg_list_push_front(&pool->leased, &holder->link);
 }
 
 /* The idle connection that was used last and is alive; NULL: none. */
-static struct pooled *take_idle(struct tg_pool_site *site, bool careful)
+static struct tg_pooled *take_idle(struct tg_pool_site *site, bool careful)
 {
     while (!tg_list_is_empty(&site->idle)) {
-        struct pooled *p = TG_LIST_ENTRY(site->idle.next, struct pooled, link);
+        struct tg_pooled *p = TG_LIST_ENTRY(site->idle.next, struct tg_pooled, link);
         uint64_t since = p->since;
         take_from_idle(p);
-        set_state(p, VALIDATING);
+        set_state(p, TG_POOLED_VALIDATING);
         p->since = since;
         if (TG_LIKELY(!is_dead(p, careful)))
             return p;
@@ -466,10 +436,7 @@ static bool must_wait(const struct tg_pool_site *site, const struct tg_pool_targ
     return !turn && target->waiter != NULL && site->waiting_count + site->promised > 0;
 }
 
-static enum tg_err wait_for_place(struct tg_pool *pool, struct tg_pool_site *site,
-                                  const struct tg_pool_target *target);
-
-static void end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
+void tg_pool_end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
 {
     if (waiter == NULL || !waiter->turn)
         return;
@@ -480,72 +447,108 @@ static void end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
 
 static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
                              const struct tg_pool_target *target,
-                             const struct tg_h1_client_events *events, void *owner,
-                             struct tg_h1_client **out)
+                             const struct tg_call_events *events, void *owner, struct tg_call **out)
 {
-    struct pooled *p;
+    struct tg_pooled *p;
     bool throttled =
         target->conf->max_connecting > 0 && site->connecting >= target->conf->max_connecting;
     if (throttled || !take_place(target))
-        return wait_for_place(pool, site, target);
-    end_turn(site, target->waiter);
+        return tg_pool_wait(pool, site, target);
+    tg_pool_end_turn(site, target->waiter);
     enum tg_err err = connect_new(pool, site, target, events, owner, &p);
     if (err != TG_OK) {
         give_place_back(target);
         return err;
     }
-    hand_out(pool, p, target);
-    *out = &p->client;
+    tg_pool_hold(pool, &p->holder, target);
+    *out = &p->client.call;
+    return TG_OK;
+}
+
+/* Whether exchanges there share connections, as far as is known. */
+static bool is_many(const struct tg_pool_site *site)
+{
+    return site->http != TG_ORIGIN_HTTP1 && !site->is_serial;
+}
+
+/* A stream of a connection that stands; or of the one that is being made, which will have room; or
+ * another connection. */
+static enum tg_err lease_of_many(struct tg_pool *pool, struct tg_pool_site *site,
+                                 const struct tg_pool_target *target,
+                                 const struct tg_call_events *events, void *owner,
+                                 struct tg_call **out, bool *connected)
+{
+    struct tg_pool_holder *holder;
+    enum tg_err err = tg_pool_shared_lease(pool, site, target->careful, &holder, out);
+    if (err == TG_OK) {
+        tg_pool_end_turn(site, target->waiter);
+        tg_pool_hold(pool, holder, target);
+        *connected = true;
+        tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
+        return TG_OK;
+    }
+    if (err != TG_E_NOT_FOUND)
+        return err;
+    if (site->connecting > 0 && target->waiter != NULL &&
+        (target->waiter->turn || site->waiting_count < target->conf->max_waiting))
+        return tg_pool_wait(pool, site, target);
+    return lease_new(pool, site, target, events, owner, out);
+}
+
+/* The idle connection that was used last, or another. */
+static enum tg_err lease_single(struct tg_pool *pool, struct tg_pool_site *site,
+                                const struct tg_pool_target *target,
+                                const struct tg_call_events *events, void *owner,
+                                struct tg_call **out, bool *connected)
+{
+    bool fresh = target->fresh || target->preface.n > 0;
+    struct tg_pooled *p = fresh ? NULL : take_idle(site, target->careful);
+    if (p == NULL)
+        return lease_new(pool, site, target, events, owner, out);
+    set_state(p, TG_POOLED_ACTIVE);
+    tg_pool_end_turn(site, target->waiter);
+    tg_pool_hold(pool, &p->holder, target);
+    *out = &p->client.call;
+    *connected = true;
+    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
+    if (site->warm && site->idle_count < site->warm_target.conf->min_idle)
+        look_soon(pool, LOOK);
     return TG_OK;
 }
 
 enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *target,
-                          const struct tg_h1_client_events *events, void *owner,
-                          struct tg_h1_client **out, bool *connected)
+                          const struct tg_call_events *events, void *owner, struct tg_call **out,
+                          bool *connected)
 {
     struct tg_pool_site *site = find_site(pool, target);
     if (site == NULL)
         return pool->sites >= TG_POOL_SITES_MAX ? TG_E_LIMIT : TG_E_NOMEM;
     *connected = false;
     if (TG_UNLIKELY(must_wait(site, target)))
-        return wait_for_place(pool, site, target);
-    bool fresh = target->fresh || target->preface.n > 0;
-    struct pooled *p = fresh ? NULL : take_idle(site, target->careful);
-    if (p != NULL) {
-        set_state(p, ACTIVE);
-        end_turn(site, target->waiter);
-        hand_out(pool, p, target);
-        *out = &p->client;
-        *connected = true;
-        tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
-        if (site->warm && site->idle_count < site->warm_target.conf->min_idle)
-            look_soon(pool, LOOK);
-        return TG_OK;
-    }
-    enum tg_err err = lease_new(pool, site, target, events, owner, out);
+        return tg_pool_wait(pool, site, target);
+    enum tg_err err = TG_UNLIKELY(is_many(site))
+                          ? lease_of_many(pool, site, target, events, owner, out, connected)
+                          : lease_single(pool, site, target, events, owner, out, connected);
     if (err != TG_OK && err != TG_E_AGAIN)
-        drop_site_if_empty(pool, site);
+        tg_pool_drop_site_if_empty(pool, site);
     return err;
 }
 
-static void to_idle(struct pooled *p)
+static void to_idle(struct tg_pooled *p)
 {
     tg_list_push_front(&p->site->idle, &p->link);
-    p->site->idle_count++;
-    p->pool->idle++;
-    if (p->origin != NULL)
-        atomic_fetch_add_explicit(&p->origin->idle, 1, RELAXED);
-    set_state(p, IDLE);
+    tg_pool_count_idle(p->pool, p->site, p->origin, 1);
+    set_state(p, TG_POOLED_IDLE);
 }
 
 /* Whether a connection that may carry more is kept. */
-static bool is_kept(const struct pooled *p, const struct tg_pool_conf *conf)
+static bool is_kept(const struct tg_pooled *p, const struct tg_pool_conf *conf)
 {
     const struct tg_pool_site *site = p->site;
     const struct tg_origin *origin = p->origin;
     if (p->single || !tg_h1_client_is_reusable(&p->client) || p->pool->worker->draining)
         return false;
-    if ((p->until > 0 && now_of(p->pool) >= p->until) ||
+    if ((p->until > 0 && tg_pool_now(p->pool) >= p->until) ||
         (conf->max_requests > 0 && p->client.requests >= conf->max_requests))
         return false;
     if (site->waiting_count > 0)
@@ -555,19 +558,15 @@ static bool is_kept(const struct pooled *p, const struct tg_pool_conf *conf)
     return site->idle_count < conf->max_idle;
 }
 
-void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
-                    const struct tg_pool_conf *conf)
+static void return_single(struct tg_pool *pool, struct tg_pooled *p,
+                          const struct tg_pool_conf *conf)
 {
-    if (*client == NULL)
-        return;
-    struct pooled *p = TG_CONTAINER_OF(*client, struct pooled, client);
     struct tg_pool_site *site = p->site;
-    *client = NULL;
     tg_assert(p->pool == pool);
-    tg_list_remove(&p->link);
-    if (p->state == CONNECTING)
+    tg_list_remove(&p->holder.link);
+    if (p->state == TG_POOLED_CONNECTING)
         site->connecting--;
-    set_state(p, RECYCLING);
+    set_state(p, TG_POOLED_RECYCLING);
     if (!is_kept(p, conf)) {
         discard(p);
         return;
@@ -575,18 +574,78 @@ void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
     tg_h1_client_rest(&p->client, &idle_events, NULL, conf->idle_timeout);
     to_idle(p);
     if (site->waiting_count > 0)
-        serve_waiters(pool, site);
+        tg_pool_serve(pool, site);
 }
 
-void tg_pool_note_connected(struct tg_pool *pool, struct tg_h1_client *client)
+void tg_pool_return(struct tg_pool *pool, struct tg_call **callp, const struct tg_pool_conf *conf)
 {
-    struct pooled *p = TG_CONTAINER_OF(client, struct pooled, client);
-    if (p->state != CONNECTING)
+    struct tg_call *call = *callp;
+    *callp = NULL;
+    if (call == NULL)
         return;
-    p->site->connecting--;
-    set_state(p, ACTIVE);
-    if (p->site->waiting_count > 0)
-        serve_waiters(pool, p->site);
+    if (TG_LIKELY(call->protocol == TG_CALL_HTTP1))
+        return_single(pool, pooled_of(call), conf);
+    else
+        tg_pool_shared_return(pool, call, conf);
+}
+
+/* A connection where exchanges may share one has come about: what it speaks. *shared: `p` has given
+ * its socket to one of those, the site's first. */
+static enum tg_err settle_protocol(struct tg_pooled *p, const struct tg_pool_conf *conf,
+                                   bool *shared, const char **reason)
+{
+    struct tg_pool_site *site = p->site;
+    enum tg_err err = tg_pool_shared_asked(p, shared);
+    if (err == TG_E_PROTOCOL)
+        *reason = "origin: it does not agree to HTTP/2 (ALPN)";
+    if (err != TG_OK)
+        return err;
+    site->is_serial = !*shared;
+    return *shared ? tg_pool_shared_open(p, conf, site) : TG_OK;
+}
+
+/* The lease of `p` becomes one of a stream. */
+static enum tg_err turn_into_many(struct tg_pool *pool, struct tg_pooled *p,
+                                  const struct tg_pool_conf *conf, struct tg_call **call,
+                                  const char **reason)
+{
+    struct tg_pool_holder was = p->holder;
+    struct tg_pool_holder *holder;
+    struct tg_pool_site *site = p->site;
+    struct tg_call made = **call;
+    bool shared;
+    enum tg_err err = settle_protocol(p, conf, &shared, reason);
+    if (err != TG_OK || !shared)
+        return err;
+    *call = NULL;
+    err = tg_pool_shared_lease(pool, site, false, &holder, call);
+    if (err != TG_OK) {
+        tg_pool_shared_rest(site, conf);
+        return err;
+    }
+    memcpy(holder->request, was.request, sizeof(was.request));
+    memcpy(holder->route, was.route, sizeof(was.route));
+    tg_list_push_front(&pool->leased, &holder->link);
+    (*call)->events = made.events;
+    (*call)->owner = made.owner;
+    return TG_OK;
+}
+
+enum tg_err tg_pool_note_connected(struct tg_pool *pool, struct tg_call **call,
+                                   const struct tg_pool_conf *conf, const char **reason)
+{
+    struct tg_pooled *p = pooled_of(*call);
+    struct tg_pool_site *site = p->site;
+    enum tg_err err = TG_OK;
+    *reason = NULL;
+    tg_assert(p->state == TG_POOLED_CONNECTING);
+    site->connecting--;
+    set_state(p, TG_POOLED_ACTIVE);
+    if (TG_UNLIKELY(site->http != TG_ORIGIN_HTTP1))
+        err = turn_into_many(pool, p, conf, call, reason);
+    if (site->waiting_count > 0)
+        tg_pool_serve(pool, site);
+    return err;
 }
 
 /* ---- Waiting -----------------------------------------------------------------------------------
@@ -603,7 +662,7 @@ static void set_waiting(struct tg_pool *pool, struct tg_pool_site *site, int by)
     if (site->waiting_count > 0)
         return;
     tg_list_remove(&site->starved);
-    tg_origin_unref(&site->origin, now_of(pool));
+    tg_origin_unref(&site->origin, tg_pool_now(pool));
 }
 
 static void on_turn(struct tg_task *task)
@@ -612,19 +671,19 @@ static void on_turn(struct tg_task *task)
     waiter->on_turn(waiter);
 }
 
-static enum tg_err wait_for_place(struct tg_pool *pool, struct tg_pool_site *site,
-                                  const struct tg_pool_target *target)
+enum tg_err tg_pool_wait(struct tg_pool *pool, struct tg_pool_site *site,
+                         const struct tg_pool_target *target)
 {
     struct tg_pool_waiter *waiter = target->waiter;
     if (waiter == NULL)
         return TG_E_UNAVAILABLE;
     bool again = waiter->turn; /* somebody else was faster: its place is kept */
-    end_turn(site, waiter);
+    tg_pool_end_turn(site, waiter);
     if (!again && site->waiting_count >= target->conf->max_waiting)
         return TG_E_UNAVAILABLE;
     if (!again) {
         waiter->order = pool->order++;
-        waiter->since = now_of(pool);
+        waiter->since = tg_pool_now(pool);
     }
     if (site->origin == NULL && target->origin != NULL)
         site->origin = tg_origin_hold(target->origin);
@@ -660,15 +719,18 @@ static struct tg_pool_waiter *next_waiter(struct tg_pool_site *site)
 static bool has_room(const struct tg_pool_site *site)
 {
     const struct tg_pool_conf *conf = &site->conf;
-    if (site->idle_count > site->promised)
+    uint32_t ready = is_many(site) ? tg_pool_shared_room(site) : site->idle_count;
+    if (ready > site->promised)
         return true;
+    if (is_many(site) && site->connecting + site->promised > 0)
+        return false; /* what is being made will have room for many */
     if (conf->max_connecting > 0 && site->connecting + site->promised >= conf->max_connecting)
         return false;
     return conf->max_open == 0 || site->origin == NULL ||
            atomic_load_explicit(&site->origin->open, RELAXED) + site->promised < conf->max_open;
 }
 
-static void serve_waiters(struct tg_pool *pool, struct tg_pool_site *site)
+void tg_pool_serve(struct tg_pool *pool, struct tg_pool_site *site)
 {
     while (site->waiting_count > 0 && has_room(site)) {
         struct tg_pool_waiter *waiter = next_waiter(site);
@@ -687,42 +749,59 @@ void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter)
         return;
     tg_task_cancel(&waiter->task);
     if (waiter->turn) {
-        end_turn(site, waiter);
-        serve_waiters(pool, site);
+        tg_pool_end_turn(site, waiter);
+        tg_pool_serve(pool, site);
     } else {
         tg_list_remove(&waiter->link);
         set_waiting(pool, site, -1);
         waiter->site = NULL;
     }
-    drop_site_if_empty(pool, site);
+    tg_pool_drop_site_if_empty(pool, site);
 }
 
 /* ---- Ready before asked ------------------------------------------------------------------------
  */
 
-static void on_warm_connected(struct tg_h1_client *client)
+/* How many connections there are that would take a request at once. */
+static uint32_t ready_count(const struct tg_pool_site *site)
 {
-    struct pooled *p = TG_CONTAINER_OF(client, struct pooled, client);
-    struct tg_pool *pool = p->pool;
-    struct tg_pool_site *site = p->site;
-    site->connecting--;
-    tg_h1_client_wait(client, &idle_events, NULL,
-                      site->warm ? site->warm_target.conf->idle_timeout : 1);
-    to_idle(p);
-    if (site->waiting_count > 0)
-        serve_waiters(pool, site);
+    return is_many(site) ? tg_pool_shared_ready(site) : site->idle_count;
 }
 
-static void on_warm_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+static void on_warm_connected(struct tg_call *call)
 {
-    struct pooled *p = TG_CONTAINER_OF(client, struct pooled, client);
+    struct tg_pooled *p = pooled_of(call);
+    struct tg_pool *pool = p->pool;
+    struct tg_pool_site *site = p->site;
+    const struct tg_pool_conf *conf = site->warm ? site->warm_target.conf : NULL;
+    const char *reason;
+    bool shared = false;
+    site->connecting--;
+    if (conf == NULL ||
+        (site->http != TG_ORIGIN_HTTP1 && settle_protocol(p, conf, &shared, &reason) != TG_OK)) {
+        discard(p);
+        return;
+    }
+    if (shared) {
+        tg_pool_shared_rest(site, conf);
+    } else {
+        tg_h1_client_wait(&p->client, &idle_events, NULL, conf->idle_timeout);
+        to_idle(p);
+    }
+    if (site->waiting_count > 0)
+        tg_pool_serve(pool, site);
+}
+
+static void on_warm_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    struct tg_pooled *p = pooled_of(call);
     (void)err;
     (void)reason;
     p->site->connecting--;
     discard(p);
 }
 
-static const struct tg_h1_client_events warm_events = {
+static const struct tg_call_events warm_events = {
     .on_connected = on_warm_connected,
     .on_failed = on_warm_failed,
 };
@@ -732,8 +811,8 @@ static void warm_up(struct tg_pool *pool, struct tg_pool_site *site)
     const struct tg_pool_target *target = &site->warm_target;
     if (!site->warm || pool->worker->draining)
         return;
-    while (site->idle_count + site->connecting < target->conf->min_idle) {
-        struct pooled *p;
+    while (ready_count(site) + site->connecting < target->conf->min_idle) {
+        struct tg_pooled *p;
         if (!take_place(target))
             return;
         if (connect_new(pool, site, target, &warm_events, NULL, &p) != TG_OK) {
@@ -754,13 +833,13 @@ void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target
     if (site->warm)
         warm_up(pool, site);
     else
-        drop_site_if_empty(pool, site);
+        tg_pool_drop_site_if_empty(pool, site);
 }
 
 static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
 {
     site->warm = false;
-    drop_site_if_empty(pool, site);
+    tg_pool_drop_site_if_empty(pool, site);
 }
 
 void tg_pool_forget_warm(struct tg_pool *pool)
@@ -774,7 +853,7 @@ void tg_pool_forget_warm(struct tg_pool *pool)
 
 static void look_soon(struct tg_pool *pool, uint64_t distance)
 {
-    uint64_t at = now_of(pool) + distance;
+    uint64_t at = tg_pool_now(pool) + distance;
     if (pool->look.deadline == 0 || at < pool->look.deadline)
         tg_timer_set(&pool->look, at);
 }
@@ -782,8 +861,8 @@ static void look_soon(struct tg_pool *pool, uint64_t distance)
 static void look_at(struct tg_pool *pool, struct tg_pool_site *site)
 {
     if (site->waiting_count > 0)
-        serve_waiters(pool, site);
-    if (site->warm && site->idle_count + site->connecting < site->warm_target.conf->min_idle)
+        tg_pool_serve(pool, site);
+    if (site->warm && ready_count(site) + site->connecting < site->warm_target.conf->min_idle)
         warm_up(pool, site);
 }
 

@@ -1,0 +1,669 @@
+/* h2_client.c: see h2_client.h.
+ *
+ * Re-entrancy: nghttp2 calls back while it reads or writes, and what is told from there may close
+ * calls or the connection. `busy` keeps the session until nghttp2 has returned; operations of calls
+ * only submit, and the bytes leave from the loop. */
+#include "base/banned.h"
+#include "http/h2_client.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "http/h2_call.h"
+
+#define CLIENT_MAGIC  0xc11e4702u
+#define READ_SIZE     ((size_t)65536)
+#define WRITE_SIZE    ((size_t)32768)
+#define STREAMS_FIRST 100u /* until the origin's SETTINGS say more */
+#define LAST_STREAM   0x7ffffff0
+#define EMPTIES_MAX   1000u                   /* frames that bring nothing, in a second */
+#define PROBE_LEAST   (10 * TG_USEC_PER_MSEC) /* between two PINGs that measure */
+#define PING_ASKS     1u
+#define PING_MEASURES 2u
+
+static uint64_t now(const struct tg_h2_client *c)
+{
+    return tg_loop_now(&c->conn.worker->loop);
+}
+
+static void set_state(struct tg_h2_client *c, enum tg_h2_client_state to)
+{
+    static const unsigned allowed[] = {
+        [TG_H2_CLIENT_OPEN] = 1u << TG_H2_CLIENT_LEAVING | 1u << TG_H2_CLIENT_CLOSED,
+        [TG_H2_CLIENT_LEAVING] = 1u << TG_H2_CLIENT_CLOSED,
+        [TG_H2_CLIENT_CLOSED] = 0,
+    };
+    tg_assert(allowed[c->state] & (1u << to));
+    c->state = to;
+}
+
+/* ---- Deadlines ---------------------------------------------------------------------------------
+ */
+
+static uint64_t deadline_of(const struct tg_h2_client *c)
+{
+    if (c->call_count == 0)
+        return c->idle_until;
+    if (c->conf.ping == 0)
+        return 0;
+    if (c->ping_at > 0)
+        return c->ping_at + c->conf.ping;
+    return c->asked_at > 0 ? c->asked_at + c->conf.ping : 0;
+}
+
+void tg_h2_client_settle(struct tg_h2_client *client)
+{
+    if (client->state != TG_H2_CLIENT_CLOSED)
+        tg_conn_set_deadline(&client->conn, deadline_of(client));
+}
+
+/* ---- Ends --------------------------------------------------------------------------------------
+ */
+
+static void drop_session(struct tg_h2_client *c)
+{
+    nghttp2_session_del(c->session);
+    c->session = NULL;
+}
+
+/* Whatever is left of nghttp2's round: the session of a closed connection goes. */
+static void end_busy(struct tg_h2_client *c)
+{
+    c->busy = false;
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        drop_session(c);
+}
+
+static void shut(struct tg_h2_client *c)
+{
+    set_state(c, TG_H2_CLIENT_CLOSED);
+    tg_task_cancel(&c->flush);
+    tg_conn_close(&c->conn);
+    if (!c->busy)
+        drop_session(c);
+}
+
+/* The last word to an origin that is left in order: GOAWAY, as far as the socket takes it. */
+static void say_goodbye(struct tg_h2_client *c)
+{
+    const uint8_t *bytes;
+    ssize_t n;
+    if (c->busy || tg_conn_pending(&c->conn) > 0 ||
+        nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR) != 0)
+        return;
+    c->busy = true;
+    while ((n = nghttp2_session_mem_send(c->session, &bytes)) > 0) {
+        struct iovec iov = {(void *)(uintptr_t)bytes, (size_t)n};
+        if (tg_conn_write(&c->conn, &iov, 1) != TG_OK || tg_conn_pending(&c->conn) > 0)
+            break;
+    }
+    c->busy = false;
+}
+
+void tg_h2_client_close(struct tg_h2_client *client)
+{
+    if (client->state == TG_H2_CLIENT_CLOSED)
+        return;
+    tg_assert(client->call_count == 0);
+    say_goodbye(client);
+    shut(client);
+}
+
+/* Closes, and tells every call and the owner. */
+static void fail(struct tg_h2_client *c, enum tg_err err, const char *reason)
+{
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        return;
+    shut(c);
+    while (!tg_list_is_empty(&c->calls))
+        tg_h2_call_fail(TG_LIST_ENTRY(c->calls.next, struct tg_h2_call, link), err, reason);
+    c->events->on_closed(c);
+}
+
+/* In words, what nghttp2 or the peer holds against the connection. */
+static const char *reason_of(const struct tg_h2_client *c, const char *otherwise)
+{
+    return c->reason != NULL ? c->reason : otherwise;
+}
+
+/* ---- Writing -----------------------------------------------------------------------------------
+ */
+
+static enum tg_err write_out(struct tg_h2_client *c, const void *p, size_t n)
+{
+    struct iovec iov = {(void *)(uintptr_t)p, n};
+    return n > 0 ? tg_conn_write(&c->conn, &iov, 1) : TG_OK;
+}
+
+/* Has nghttp2 write into `room` until it is full or there is no more; *n: how much there is. What
+ * does not fit is sent behind it. */
+static enum tg_err gather(struct tg_h2_client *c, char *room, size_t *n)
+{
+    const uint8_t *bytes;
+    ssize_t got;
+    *n = 0;
+    while (*n < WRITE_SIZE && (got = nghttp2_session_mem_send(c->session, &bytes)) != 0) {
+        if (got < 0)
+            return got == NGHTTP2_ERR_NOMEM ? TG_E_NOMEM : TG_E_PROTOCOL;
+        if (c->state == TG_H2_CLIENT_CLOSED)
+            return TG_OK;
+        if ((size_t)got <= WRITE_SIZE - *n) {
+            memcpy(room + *n, bytes, (size_t)got);
+            *n += (size_t)got;
+            continue;
+        }
+        enum tg_err err = write_out(c, room, *n);
+        *n = 0;
+        return err == TG_OK ? write_out(c, bytes, (size_t)got) : err;
+    }
+    return TG_OK;
+}
+
+/* Sends as long as the socket takes it. */
+static enum tg_err send_frames(struct tg_h2_client *c)
+{
+    char room[WRITE_SIZE];
+    enum tg_err err = TG_OK;
+    size_t n = 1;
+    c->busy = true;
+    while (err == TG_OK && n > 0 && tg_conn_pending(&c->conn) == 0 &&
+           nghttp2_session_want_write(c->session)) {
+        err = gather(c, room, &n);
+        if (c->state == TG_H2_CLIENT_CLOSED)
+            break;
+        if (err == TG_OK)
+            err = write_out(c, room, n);
+        if (c->asked_at == 0)
+            c->asked_at = now(c);
+    }
+    end_busy(c);
+    return err;
+}
+
+static void tell_touched(struct tg_h2_client *c)
+{
+    while (!tg_list_is_empty(&c->touched)) {
+        struct tg_h2_call *call = TG_LIST_ENTRY(c->touched.next, struct tg_h2_call, touched);
+        tg_list_remove(&call->touched);
+        tg_h2_call_tell(call);
+    }
+}
+
+/* Sends what is due, tells whose bytes went, and sees whether the connection is over. */
+static void send_out(struct tg_h2_client *c)
+{
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        return;
+    enum tg_err err = send_frames(c);
+    tell_touched(c);
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        return;
+    if (err != TG_OK) {
+        fail(c, err, NULL);
+        return;
+    }
+    if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session) &&
+        tg_conn_pending(&c->conn) == 0) {
+        fail(c, c->reason != NULL ? TG_E_PROTOCOL : TG_E_CLOSED, c->reason);
+        return;
+    }
+    tg_h2_client_settle(c);
+}
+
+static void on_flush(struct tg_task *task)
+{
+    struct tg_h2_client *c = TG_CONTAINER_OF(task, struct tg_h2_client, flush);
+    tg_magic_check(c, CLIENT_MAGIC);
+    send_out(c);
+}
+
+void tg_h2_client_flush_soon(struct tg_h2_client *client)
+{
+    if (client->state != TG_H2_CLIENT_CLOSED)
+        tg_loop_defer(&client->conn.worker->loop, &client->flush);
+}
+
+/* ---- Windows -----------------------------------------------------------------------------------
+ */
+
+static void ping(struct tg_h2_client *c, uint8_t kind)
+{
+    uint8_t opaque[8] = {kind};
+    if (nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, opaque) == 0)
+        tg_h2_client_flush_soon(c);
+}
+
+/* What came within one round trip is what the path holds: the windows are to be twice that. */
+static void take_measure(struct tg_h2_client *c)
+{
+    uint64_t came = c->probed;
+    c->probe_at = 0;
+    if (came < c->window - c->window / 3 || c->window >= c->conf.max_window)
+        return;
+    c->window = (uint32_t)TG_MIN(2 * came, c->conf.max_window);
+    int32_t whole = (int32_t)TG_MIN(2 * (uint64_t)c->window, INT32_MAX);
+    if (nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, whole) == 0)
+        tg_h2_client_flush_soon(c);
+}
+
+void tg_h2_client_count(struct tg_h2_client *client, size_t n)
+{
+    client->empties = 0;
+    if (nghttp2_session_consume_connection(client->session, n) != 0)
+        client->reason = "origin: more data than there was room for";
+    if (client->window >= client->conf.max_window)
+        return;
+    if (client->probe_at > 0) {
+        client->probed += n;
+    } else if (now(client) >= client->probe_next) {
+        client->probe_at = now(client);
+        client->probe_next = client->probe_at + PROBE_LEAST;
+        client->probed = n;
+        ping(client, PING_MEASURES);
+    }
+}
+
+/* ---- What nghttp2 tells ------------------------------------------------------------------------
+ */
+
+static struct tg_h2_call *call_of(nghttp2_session *session, int32_t id)
+{
+    return id > 0 ? nghttp2_session_get_stream_user_data(session, id) : NULL;
+}
+
+bool tg_h2_client_count_empty(struct tg_h2_client *client)
+{
+    uint64_t at = now(client);
+    if (at - client->empties_since >= TG_USEC_PER_SEC) {
+        client->empties_since = at;
+        client->empties = 0;
+    }
+    if (++client->empties <= EMPTIES_MAX)
+        return true;
+    client->reason = "origin: a flood of frames that bring nothing";
+    return false;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    c->empties = 0;
+    if (call != NULL)
+        tg_h2_call_begin_block(call);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
+{
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    (void)flags;
+    (void)arg;
+    if (call != NULL && !tg_h2_call_add_field(call, tg_str((const char *)name, name_n),
+                                              tg_str((const char *)value, value_n)))
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return 0;
+}
+
+static void on_ping_ack(struct tg_h2_client *c, const nghttp2_ping *frame)
+{
+    if (frame->opaque_data[0] == PING_MEASURES && c->probe_at > 0)
+        take_measure(c);
+}
+
+static void on_goaway(struct tg_h2_client *c)
+{
+    if (c->state == TG_H2_CLIENT_OPEN)
+        set_state(c, TG_H2_CLIENT_LEAVING);
+    c->room_changed = true;
+}
+
+/* A frame of the connection, or one that brings no part of an answer. */
+static int take_control_frame(struct tg_h2_client *c, const nghttp2_frame *frame)
+{
+    switch (frame->hd.type) {
+    case NGHTTP2_GOAWAY:
+        on_goaway(c);
+        return 0;
+    case NGHTTP2_SETTINGS:
+        c->room_changed |= !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+        break;
+    case NGHTTP2_PING:
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            on_ping_ack(c, &frame->ping);
+        break;
+    default:
+        break;
+    }
+    return tg_h2_client_count_empty(c) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    bool ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+        if (call != NULL)
+            tg_h2_call_end_block(call, ended);
+        return 0;
+    }
+    if (frame->hd.type != NGHTTP2_DATA)
+        return take_control_frame(c, frame);
+    if (frame->hd.length == 0 && !ended && !tg_h2_client_count_empty(c))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (call != NULL && ended)
+        tg_h2_call_ended(call);
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                   size_t n, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = call_of(session, id);
+    (void)flags;
+    if (call != NULL)
+        tg_h2_call_data(call, tg_str((const char *)data, n));
+    tg_h2_client_count(c, n);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
+{
+    struct tg_h2_call *call = call_of(session, id);
+    (void)arg;
+    if (call != NULL)
+        tg_h2_call_over(call, code);
+    return 0;
+}
+
+/* In words, what was wrong with a frame. */
+static const char *fault_of(int error)
+{
+    switch (error) {
+    case NGHTTP2_ERR_HTTP_HEADER:
+        return "origin: a header field that is malformed or not allowed in HTTP/2";
+    case NGHTTP2_ERR_HTTP_MESSAGING:
+        return "origin: a message that is malformed in HTTP/2";
+    case NGHTTP2_ERR_FLOW_CONTROL:
+        return "origin: more data than there was room for";
+    case NGHTTP2_ERR_HEADER_COMP:
+        return "origin: headers that cannot be decompressed";
+    case NGHTTP2_ERR_STREAM_CLOSED:
+        return "origin: a frame on a stream that is closed";
+    case NGHTTP2_ERR_FRAME_SIZE_ERROR:
+        return "origin: a frame of a wrong size";
+    default:
+        return "origin: a frame that breaks HTTP/2";
+    }
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *arg)
+{
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    if (call != NULL)
+        tg_h2_call_invalid(call, fault_of(error));
+    else
+        c->reason = fault_of(error);
+    return 0;
+}
+
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
+                             const uint8_t *name, size_t name_n, const uint8_t *value,
+                             size_t value_n, uint8_t flags, void *arg)
+{
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    (void)name, (void)name_n, (void)value, (void)value_n, (void)flags, (void)arg;
+    if (call != NULL)
+        tg_h2_call_invalid(call, fault_of(NGHTTP2_ERR_HTTP_HEADER));
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+/* A request that did not leave: the origin has said GOAWAY before. */
+static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    (void)session;
+    (void)error;
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    TG_LIST_FOREACH(&c->calls, it)
+    {
+        struct tg_h2_call *call = TG_LIST_ENTRY(it, struct tg_h2_call, link);
+        if (call->id == frame->hd.stream_id) {
+            tg_h2_call_over(call, NGHTTP2_REFUSED_STREAM);
+            break;
+        }
+    }
+    return 0;
+}
+
+/* ---- Reading -----------------------------------------------------------------------------------
+ */
+
+/* After a read: calls hear of what it brought, the owner of what changed, and replies go. */
+static void end_read(struct tg_h2_client *c)
+{
+    tell_touched(c);
+    if (c->room_changed && c->state != TG_H2_CLIENT_CLOSED) {
+        c->room_changed = false;
+        c->events->on_room(c);
+    }
+    send_out(c);
+}
+
+static void take(struct tg_h2_client *c, const char *p, size_t n)
+{
+    c->asked_at = c->ping_at = 0;
+    c->busy = true;
+    ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
+    end_busy(c);
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        return;
+    if (used == NGHTTP2_ERR_NOMEM)
+        fail(c, TG_E_NOMEM, NULL);
+    else if (used < 0)
+        fail(c, TG_E_PROTOCOL,
+             reason_of(c, used == NGHTTP2_ERR_BAD_CLIENT_MAGIC || used == NGHTTP2_ERR_PROTO
+                              ? "origin: it does not speak HTTP/2"
+                              : "origin: frames that break HTTP/2"));
+    else
+        end_read(c);
+}
+
+static void on_readable(struct tg_conn *conn)
+{
+    struct tg_h2_client *c = TG_CONTAINER_OF(conn, struct tg_h2_client, conn);
+    struct tg_slab *slab = conn->worker->slab;
+    size_t n;
+    tg_magic_check(c, CLIENT_MAGIC);
+    char *room = tg_slab_lease(slab, READ_SIZE);
+    if (room == NULL) {
+        fail(c, TG_E_NOMEM, NULL);
+        return;
+    }
+    enum tg_err err = tg_conn_read(conn, room, READ_SIZE, &n);
+    if (err == TG_OK)
+        take(c, room, n);
+    else if (err != TG_E_AGAIN)
+        fail(c, err, c->reason);
+    tg_slab_return(slab, room, READ_SIZE);
+}
+
+void tg_h2_client_look(struct tg_h2_client *client)
+{
+    on_readable(&client->conn);
+}
+
+static void on_drained(struct tg_conn *conn)
+{
+    struct tg_h2_client *c = TG_CONTAINER_OF(conn, struct tg_h2_client, conn);
+    tg_magic_check(c, CLIENT_MAGIC);
+    send_out(c);
+}
+
+static void on_lost(struct tg_conn *conn, enum tg_err err)
+{
+    struct tg_h2_client *c = TG_CONTAINER_OF(conn, struct tg_h2_client, conn);
+    tg_magic_check(c, CLIENT_MAGIC);
+    fail(c, err, NULL);
+}
+
+/* Nobody has used it for long; or a word is owed: it is asked for once. */
+static void on_timeout(struct tg_conn *conn)
+{
+    struct tg_h2_client *c = TG_CONTAINER_OF(conn, struct tg_h2_client, conn);
+    tg_magic_check(c, CLIENT_MAGIC);
+    uint64_t deadline = deadline_of(c);
+    if (deadline == 0 || deadline > now(c)) {
+        tg_h2_client_settle(c);
+    } else if (c->call_count == 0) {
+        say_goodbye(c);
+        fail(c, TG_E_TIMEOUT, NULL);
+    } else if (c->ping_at == 0) {
+        c->ping_at = now(c);
+        ping(c, PING_ASKS);
+        tg_h2_client_settle(c);
+    } else {
+        fail(c, TG_E_CLOSED, "origin: no answer to PING, the connection is dead");
+    }
+}
+
+static const struct tg_conn_handler conn_handler = {
+    .on_readable = on_readable,
+    .on_drained = on_drained,
+    .on_gone = on_lost,
+    .on_failed = on_lost,
+    .on_timeout = on_timeout,
+};
+
+/* ---- Life --------------------------------------------------------------------------------------
+ */
+
+static void *mem_alloc(size_t size, void *arg)
+{
+    (void)arg;
+    return tg_mem_alloc(TG_MEM_CONNECTION, size);
+}
+
+static void mem_free(void *p, void *arg)
+{
+    (void)arg;
+    tg_mem_free(TG_MEM_CONNECTION, p);
+}
+
+static void *mem_zalloc(size_t count, size_t size, void *arg)
+{
+    (void)arg;
+    return tg_mem_zalloc(TG_MEM_CONNECTION, count, size);
+}
+
+static void *mem_realloc(void *p, size_t size, void *arg)
+{
+    (void)arg;
+    return tg_mem_realloc(TG_MEM_CONNECTION, p, size);
+}
+
+static void set_callbacks(nghttp2_session_callbacks *callbacks)
+{
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
+}
+
+static bool make_session(struct tg_h2_client *c)
+{
+    nghttp2_mem mem = {NULL, mem_alloc, mem_free, mem_zalloc, mem_realloc};
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *option = NULL;
+    if (nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&option) == 0) {
+        set_callbacks(callbacks);
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
+        if (nghttp2_session_client_new3(&c->session, callbacks, c, option, &mem) != 0)
+            c->session = NULL;
+    }
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    return c->session != NULL;
+}
+
+static bool greet(struct tg_h2_client *c)
+{
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, TG_H2_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->conf.head},
+    };
+    return make_session(c) &&
+           nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings,
+                                   TG_COUNT_OF(settings)) == 0 &&
+           nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
+                                                 2 * TG_H2_WINDOW) == 0;
+}
+
+enum tg_err tg_h2_client_open(struct tg_h2_client *client, struct tg_conn *from,
+                              const struct tg_h2_client_conf *conf,
+                              const struct tg_h2_client_events *events, void *owner)
+{
+    *client = (struct tg_h2_client){.magic = CLIENT_MAGIC,
+                                    .events = events,
+                                    .owner = owner,
+                                    .conf = *conf,
+                                    .window = TG_H2_WINDOW};
+    tg_list_init(&client->calls);
+    tg_list_init(&client->touched);
+    tg_task_init(&client->flush, on_flush);
+    enum tg_err err = tg_conn_adopt(&client->conn, from, &conn_handler);
+    if (err != TG_OK)
+        return err;
+    if (!greet(client)) {
+        nghttp2_session_del(client->session);
+        tg_conn_close(&client->conn);
+        return TG_E_NOMEM;
+    }
+    tg_conn_set_reading(&client->conn, true);
+    tg_h2_client_flush_soon(client);
+    return TG_OK;
+}
+
+uint32_t tg_h2_client_room(const struct tg_h2_client *client)
+{
+    if (client->state != TG_H2_CLIENT_OPEN ||
+        nghttp2_session_get_next_stream_id(client->session) >= LAST_STREAM)
+        return 0;
+    uint32_t theirs = nghttp2_session_get_remote_settings(client->session,
+                                                          NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    uint32_t most = TG_MIN(theirs, client->conf.streams);
+    return most > client->call_count ? most - client->call_count : 0;
+}
+
+bool tg_h2_client_takes_tunnels(const struct tg_h2_client *client)
+{
+    return client->state == TG_H2_CLIENT_OPEN &&
+           nghttp2_session_get_remote_settings(client->session,
+                                               NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+void tg_h2_client_rest(struct tg_h2_client *client, uint64_t idle_timeout)
+{
+    tg_assert(client->call_count == 0);
+    client->idle_until = now(client) + idle_timeout;
+    tg_h2_client_settle(client);
+}
+
+void tg_h2_client_leave(struct tg_h2_client *client)
+{
+    if (client->state == TG_H2_CLIENT_OPEN)
+        set_state(client, TG_H2_CLIENT_LEAVING);
+}
