@@ -145,37 +145,42 @@ static void note_taken(struct tg_h2_call *c)
     }
 }
 
-/* nghttp2 has room for `length` bytes of the body. */
+/* nghttp2 has room for `length` bytes of the body: how many there are. */
 static ssize_t on_take(nghttp2_session *session, int32_t id, uint8_t *to, size_t length,
                        uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
     struct tg_h2_call *c = nghttp2_session_get_stream_user_data(session, id);
-    size_t n = 0;
+    (void)to;
     (void)source;
     (void)arg;
     if (c == NULL)
         return NGHTTP2_ERR_DEFERRED; /* its reset is on the way */
-    while (n < length && c->out.size > 0) {
-        struct tg_str piece = tg_buf_piece(&c->out, 0);
-        size_t part = TG_MIN(piece.n, length - n);
-        memcpy(to + n, piece.p, part);
-        tg_buf_consume(&c->out, part);
-        n += part;
-    }
-    if (c->out.size == 0 && c->out_done) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (c->out_trailers != NULL && c->out_trailers->n > 0) {
-            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            if (!send_trailers(c))
-                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        }
-    } else if (n == 0) {
+    size_t n = TG_MIN(length, c->out.size);
+    bool last = c->out_done && n == c->out.size;
+    if (n == 0 && !last) {
         c->parked = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    note_taken(c);
-    settle(c);
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (last)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (last && c->out_trailers != NULL) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        if (!send_trailers(c))
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     return (ssize_t)n;
+}
+
+int tg_h2_call_send_data(struct tg_h2_call *call, struct tg_h2_out *out, const uint8_t *head,
+                         const nghttp2_data *frame, size_t n)
+{
+    int result = tg_h2_out_data(out, head, frame, n, &call->out);
+    if (result == 0) {
+        note_taken(call);
+        settle(call);
+    }
+    return result;
 }
 
 /* The staged head becomes a stream. */

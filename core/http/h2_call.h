@@ -89,6 +89,10 @@ void tg_h2_call_end_block(struct tg_h2_call *call, bool ended);
 void tg_h2_call_data(struct tg_h2_call *call, struct tg_str data);
 void tg_h2_call_ended(struct tg_h2_call *call);
 
+/* A DATA frame with `n` bytes of what there is to send goes into `out`; what nghttp2 is told. */
+int tg_h2_call_send_data(struct tg_h2_call *call, struct tg_h2_out *out, const uint8_t *head,
+                         const nghttp2_data *frame, size_t n);
+
 /* The answer is none for a reason that nghttp2 found; its reset follows. */
 void tg_h2_call_invalid(struct tg_h2_call *call, const char *reason);
 

@@ -7,12 +7,10 @@
 #include "http/h2_client.h"
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "http/h2_call.h"
 
 #define CLIENT_MAGIC  0xc11e4702u
 #define READ_SIZE     ((size_t)65536)
-#define WRITE_SIZE    ((size_t)32768)
 #define STREAMS_FIRST 100u /* until the origin's SETTINGS say more */
 #define LAST_STREAM   0x7ffffff0
 #define EMPTIES_MAX   1000u                   /* frames that bring nothing, in a second */
@@ -85,17 +83,11 @@ static void shut(struct tg_h2_client *c)
 /* The last word to an origin that is left in order: GOAWAY, as far as the socket takes it. */
 static void say_goodbye(struct tg_h2_client *c)
 {
-    const uint8_t *bytes;
-    ssize_t n;
     if (c->busy || tg_conn_pending(&c->conn) > 0 ||
         nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR) != 0)
         return;
     c->busy = true;
-    while ((n = nghttp2_session_mem_send(c->session, &bytes)) > 0) {
-        struct iovec iov = {(void *)(uintptr_t)bytes, (size_t)n};
-        if (tg_conn_write(&c->conn, &iov, 1) != TG_OK || tg_conn_pending(&c->conn) > 0)
-            break;
-    }
+    (void)!tg_h2_session_send(c->session, &c->conn, &c->out); /* it is over, whatever comes of it */
     c->busy = false;
 }
 
@@ -128,53 +120,13 @@ static const char *reason_of(const struct tg_h2_client *c, const char *otherwise
 /* ---- Writing -----------------------------------------------------------------------------------
  */
 
-static enum tg_err write_out(struct tg_h2_client *c, const void *p, size_t n)
-{
-    struct iovec iov = {(void *)(uintptr_t)p, n};
-    return n > 0 ? tg_conn_write(&c->conn, &iov, 1) : TG_OK;
-}
-
-/* Has nghttp2 write into `room` until it is full or there is no more; *n: how much there is. What
- * does not fit is sent behind it. */
-static enum tg_err gather(struct tg_h2_client *c, char *room, size_t *n)
-{
-    const uint8_t *bytes;
-    ssize_t got;
-    *n = 0;
-    while (*n < WRITE_SIZE && (got = nghttp2_session_mem_send(c->session, &bytes)) != 0) {
-        if (got < 0)
-            return got == NGHTTP2_ERR_NOMEM ? TG_E_NOMEM : TG_E_PROTOCOL;
-        if (c->state == TG_H2_CLIENT_CLOSED)
-            return TG_OK;
-        if ((size_t)got <= WRITE_SIZE - *n) {
-            memcpy(room + *n, bytes, (size_t)got);
-            *n += (size_t)got;
-            continue;
-        }
-        enum tg_err err = write_out(c, room, *n);
-        *n = 0;
-        return err == TG_OK ? write_out(c, bytes, (size_t)got) : err;
-    }
-    return TG_OK;
-}
-
 /* Sends as long as the socket takes it. */
 static enum tg_err send_frames(struct tg_h2_client *c)
 {
-    char room[WRITE_SIZE];
-    enum tg_err err = TG_OK;
-    size_t n = 1;
+    if (c->asked_at == 0 && nghttp2_session_want_write(c->session))
+        c->asked_at = now(c);
     c->busy = true;
-    while (err == TG_OK && n > 0 && tg_conn_pending(&c->conn) == 0 &&
-           nghttp2_session_want_write(c->session)) {
-        err = gather(c, room, &n);
-        if (c->state == TG_H2_CLIENT_CLOSED)
-            break;
-        if (err == TG_OK)
-            err = write_out(c, room, n);
-        if (c->asked_at == 0)
-            c->asked_at = now(c);
-    }
+    enum tg_err err = tg_h2_session_send(c->session, &c->conn, &c->out);
     end_busy(c);
     return err;
 }
@@ -369,6 +321,16 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                        size_t n, nghttp2_data_source *source, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    (void)source;
+    return call != NULL ? tg_h2_call_send_data(call, &c->out, head, &frame->data, n)
+                        : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* its reset is on the way */
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
     struct tg_h2_call *call = call_of(session, id);
@@ -543,30 +505,6 @@ static const struct tg_conn_handler conn_handler = {
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-static void *mem_alloc(size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_alloc(TG_MEM_CONNECTION, size);
-}
-
-static void mem_free(void *p, void *arg)
-{
-    (void)arg;
-    tg_mem_free(TG_MEM_CONNECTION, p);
-}
-
-static void *mem_zalloc(size_t count, size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_zalloc(TG_MEM_CONNECTION, count, size);
-}
-
-static void *mem_realloc(void *p, size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_realloc(TG_MEM_CONNECTION, p, size);
-}
-
 static void set_callbacks(nghttp2_session_callbacks *callbacks)
 {
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
@@ -574,6 +512,7 @@ static void set_callbacks(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
@@ -581,7 +520,6 @@ static void set_callbacks(nghttp2_session_callbacks *callbacks)
 
 static bool make_session(struct tg_h2_client *c)
 {
-    nghttp2_mem mem = {NULL, mem_alloc, mem_free, mem_zalloc, mem_realloc};
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
     if (nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&option) == 0) {
@@ -589,6 +527,7 @@ static bool make_session(struct tg_h2_client *c)
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
+        nghttp2_mem mem = *tg_h2_session_mem();
         if (nghttp2_session_client_new3(&c->session, callbacks, c, option, &mem) != 0)
             c->session = NULL;
     }

@@ -27,9 +27,7 @@
 #define TG_HTTP_H2_CLIENT_H
 
 #include "base/list.h"
-#include "net/conn.h"
-
-#include <nghttp2/nghttp2.h>
+#include "http/h2_session.h"
 
 #define TG_H2_WINDOW 65536u /* of a stream, at first */
 
@@ -66,6 +64,7 @@ struct tg_h2_client {
     struct tg_list calls;   /* of struct tg_h2_call */
     struct tg_list touched; /* of those: something is to be told after this read or write */
     struct tg_task flush;
+    struct tg_h2_out out;
     bool busy;           /* inside nghttp2: the session must stay */
     bool proven;         /* an answer has come on it */
     bool room_changed;   /* on_room is due */
