@@ -12,6 +12,9 @@
 #include "base/hash.h"
 #include "observe/metrics.h"
 
+/* Of a body, kept for another attempt where nobody says how much. */
+#define REPLAY_BUFFER ((uint64_t)64 * 1024)
+
 /* Methods that lua/tidegate/upstream.lua has for a default too. */
 #define IDEMPOTENT                                                                                 \
     (1u << TG_METHOD_GET | 1u << TG_METHOD_HEAD | 1u << TG_METHOD_PUT | 1u << TG_METHOD_DELETE |   \
@@ -47,7 +50,7 @@ struct tg_retry_conf tg_request_retry(const struct tg_request *r)
                                        .budget = 0.2,
                                        .backoff = 25 * TG_USEC_PER_MSEC,
                                        .backoff_most = 250 * TG_USEC_PER_MSEC,
-                                       .buffer = 64 * 1024};
+                                       .buffer = REPLAY_BUFFER};
     return retry;
 }
 
@@ -322,17 +325,26 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at)
 /* ---- The body, kept for another ----------------------------------------------------------------
  */
 
+/* Whether there may be a use for it: by the rules of `retry`, or because HTTP/2 can say that nothing
+ * was done of a request, which then goes again whatever its method. */
+static bool is_worth_keeping(const struct tg_request *r, const struct tg_retry_conf *conf)
+{
+    if (r->origin->protocol == TG_CALL_HTTP2)
+        return true;
+    return conf->given && conf->attempts > 0 &&
+           ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT);
+}
+
 void tg_attempt_keep(struct tg_request *r, struct tg_str data)
 {
     const struct tg_retry_conf *conf = rules(r);
+    uint64_t most = conf->given ? conf->buffer : REPLAY_BUFFER;
     if (!r->body_seen)
-        r->replayable =
-            conf->given && conf->attempts > 0 &&
-            ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT);
+        r->replayable = is_worth_keeping(r, conf);
     r->body_seen = true;
     if (!r->replayable)
         return;
-    if (r->replay.size + data.n <= conf->buffer &&
+    if (r->replay.size + data.n <= most &&
         tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
         return;
     r->replayable = false;
