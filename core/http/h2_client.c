@@ -15,6 +15,7 @@
 #define LAST_STREAM   0x7ffffff0
 #define EMPTIES_MAX   1000u                   /* frames that bring nothing, in a second */
 #define PROBE_LEAST   (10 * TG_USEC_PER_MSEC) /* between two PINGs that measure */
+#define FLOOD         "origin: a flood of frames that bring nothing"
 #define PING_ASKS     1u
 #define PING_MEASURES 2u
 
@@ -109,12 +110,6 @@ static void fail(struct tg_h2_client *c, enum tg_err err, const char *reason)
     while (!tg_list_is_empty(&c->calls))
         tg_h2_call_fail(TG_LIST_ENTRY(c->calls.next, struct tg_h2_call, link), err, reason);
     c->events->on_closed(c);
-}
-
-/* In words, what nghttp2 or the peer holds against the connection. */
-static const char *reason_of(const struct tg_h2_client *c, const char *otherwise)
-{
-    return c->reason != NULL ? c->reason : otherwise;
 }
 
 /* ---- Writing -----------------------------------------------------------------------------------
@@ -231,7 +226,7 @@ bool tg_h2_client_count_empty(struct tg_h2_client *client)
     }
     if (++client->empties <= EMPTIES_MAX)
         return true;
-    client->reason = "origin: a flood of frames that bring nothing";
+    client->reason = FLOOD;
     return false;
 }
 
@@ -384,6 +379,40 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
+/* Why nghttp2 ends the connection, where it says so by no other way: by the code of its GOAWAY. */
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    (void)session;
+    if (frame->hd.type != NGHTTP2_GOAWAY || frame->goaway.error_code == NGHTTP2_NO_ERROR ||
+        c->reason != NULL)
+        return 0;
+    switch (frame->goaway.error_code) {
+    case NGHTTP2_FRAME_SIZE_ERROR:
+        c->reason = fault_of(NGHTTP2_ERR_FRAME_SIZE_ERROR);
+        break;
+    case NGHTTP2_FLOW_CONTROL_ERROR:
+        c->reason = fault_of(NGHTTP2_ERR_FLOW_CONTROL);
+        break;
+    case NGHTTP2_COMPRESSION_ERROR:
+        c->reason = fault_of(NGHTTP2_ERR_HEADER_COMP);
+        break;
+    default:
+        c->reason = fault_of(NGHTTP2_ERR_PROTO);
+        break;
+    }
+    return 0;
+}
+
+static int on_error(nghttp2_session *session, int error, const char *text, size_t n, void *arg)
+{
+    struct tg_h2_client *c = arg;
+    (void)session, (void)text, (void)n;
+    if (error == NGHTTP2_ERR_SETTINGS_EXPECTED && c->reason == NULL)
+        c->reason = "origin: it does not speak HTTP/2";
+    return 0;
+}
+
 /* A request that did not leave: the origin has said GOAWAY before. */
 static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
 {
@@ -427,11 +456,10 @@ static void take(struct tg_h2_client *c, const char *p, size_t n)
         return;
     if (used == NGHTTP2_ERR_NOMEM)
         fail(c, TG_E_NOMEM, NULL);
+    else if (used == NGHTTP2_ERR_FLOODED)
+        fail(c, TG_E_PROTOCOL, FLOOD);
     else if (used < 0)
-        fail(c, TG_E_PROTOCOL,
-             reason_of(c, used == NGHTTP2_ERR_BAD_CLIENT_MAGIC || used == NGHTTP2_ERR_PROTO
-                              ? "origin: it does not speak HTTP/2"
-                              : "origin: frames that break HTTP/2"));
+        fail(c, TG_E_PROTOCOL, c->reason != NULL ? c->reason : fault_of(NGHTTP2_ERR_PROTO));
     else
         end_read(c);
 }
@@ -515,6 +543,8 @@ static void set_callbacks(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+    nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
 }
 
@@ -526,6 +556,7 @@ static bool make_session(struct tg_h2_client *c)
         set_callbacks(callbacks);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_max_reserved_remote_streams(option, 0);
         nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
         nghttp2_mem mem = *tg_h2_session_mem();
         if (nghttp2_session_client_new3(&c->session, callbacks, c, option, &mem) != 0)
