@@ -35,7 +35,7 @@ local function value_of(text)
   return value
 end
 
-frames.number = number
+frames.number, frames.value_of = number, value_of
 
 --- The bytes of a frame.
 function frames.frame(kind, flags, stream, payload)
