@@ -218,7 +218,7 @@ void tg_attempt_answered(struct tg_request *r, unsigned status)
 {
     struct tg_attempt *a = r->upstream.last;
     uint64_t now = tg_request_now(r);
-    a->status = (uint16_t)status;
+    a->status = r->upstream.status;
     a->ended = now;
     a->class = tg_retry_wants_status(rules(r), status) ? TG_RETRY_STATUS : TG_RETRY_NEVER;
     tg_try_answered(&r->try, status, now - r->upstream.connected, now);
@@ -325,8 +325,8 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at)
 /* ---- The body, kept for another ----------------------------------------------------------------
  */
 
-/* Whether there may be a use for it: by the rules of `retry`, or because HTTP/2 can say that nothing
- * was done of a request, which then goes again whatever its method. */
+/* Whether there may be a use for it: by the rules of `retry`, or because HTTP/2 can say that
+ * nothing was done of a request, which then goes again whatever its method. */
 static bool is_worth_keeping(const struct tg_request *r, const struct tg_retry_conf *conf)
 {
     if (r->origin->protocol == TG_CALL_HTTP2)
@@ -344,8 +344,7 @@ void tg_attempt_keep(struct tg_request *r, struct tg_str data)
     r->body_seen = true;
     if (!r->replayable)
         return;
-    if (r->replay.size + data.n <= most &&
-        tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
+    if (r->replay.size + data.n <= most && tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
         return;
     r->replayable = false;
     tg_buf_release(&r->replay);

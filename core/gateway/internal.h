@@ -138,8 +138,8 @@ void tg_proxy_again(struct tg_request *r);
  * TG_E_UNAVAILABLE: a breaker is open (*breaker) or no target may be used; TG_E_NOMEM. */
 enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker) TG_MUST_USE;
 
-/* A head is there. / The attempt failed before or after that. `stale`: it says nothing of the
- * origin. */
+/* A head is there that counts as `status`. / The attempt failed before or after that. `stale`: it
+ * says nothing of the origin. */
 void tg_attempt_answered(struct tg_request *r, unsigned status);
 void tg_attempt_failed(struct tg_request *r, enum tg_err err, bool connected, bool stale);
 

@@ -9,6 +9,7 @@
  * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
  */
 #include "base/banned.h"
+#include "gateway/grpc.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
@@ -409,6 +410,8 @@ static void connect_next(struct tg_request *r, bool same)
 void tg_proxy_start(struct tg_request *r)
 {
     r->waiter.on_turn = on_turn;
+    if (TG_UNLIKELY(tg_grpc_is_request(r)))
+        tg_grpc_start(r);
     connect_next(r, false);
 }
 
@@ -463,7 +466,7 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
                      r->upstream.head_at - r->upstream.connected);
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
-    tg_attempt_answered(r, head->status);
+    tg_attempt_answered(r, tg_grpc_judged(r, head));
     if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) && try_again(r))
         return;
     if (head->status == 101 && !asked_for(r, head)) {

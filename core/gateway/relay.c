@@ -12,6 +12,7 @@
  * loop. */
 #include "base/banned.h"
 #include "gateway/decode.h"
+#include "gateway/grpc.h"
 #include "gateway/internal.h"
 
 #define DECODE_PIECES 16
@@ -61,6 +62,8 @@ static void end_response(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
     r->ended = true;
+    if (TG_UNLIKELY(tg_grpc_is_request(r)))
+        tg_grpc_note(r);
     r->bytes_received = stream->bytes_in;
     stream->ops->send_end(stream, r->resp_trailers);
     r->bytes_sent = stream->bytes_out;
@@ -117,7 +120,8 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
-    if (add_own_fields(r) != TG_OK) {
+    if (add_own_fields(r) != TG_OK ||
+        (!from_origin && tg_grpc_is_request(r) && tg_grpc_answer(r) != TG_OK)) {
         tg_request_break(r, "no_memory");
         return;
     }

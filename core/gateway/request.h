@@ -279,11 +279,15 @@ struct tg_request {
     bool continue_sent;   /* 100 went to the client */
     bool body_seen;       /* a byte of a body went to an origin */
 
+    uint64_t grpc_until; /* us: when the client's grpc-timeout is over; 0: it has none */
+
     /* the answer */
     enum tg_source source;
     struct tg_response_head resp; /* what the client gets; edited in header_filter */
     struct tg_str resp_body;      /* of an answer that is not the origin's */
     const struct tg_fields *resp_trailers;
+    bool grpc_told;        /* the answer has a status of gRPC: */
+    uint8_t grpc_status;   /* 0..16 */
     struct tg_edit *edits; /* recorded in rewrite and access, oldest first */
     struct tg_edit **edits_end;
     uint32_t edit_count; /* all header edits, against limits.request_edits */
