@@ -49,6 +49,7 @@ static void write_origin(struct listing *l, struct tg_origin *origin)
     tg_json_field_u64(j, "in_flight", origin->in_flight);
     tg_json_field_u64(j, "connections_open", origin->open);
     tg_json_field_u64(j, "connections_idle", origin->idle);
+    tg_json_field_u64(j, "streams", origin->streams);
     tg_json_field_u64(j, "waiting", origin->waiting);
     tg_json_field_u64(j, "requests", origin->requests);
     write_failures(j, origin);
@@ -143,6 +144,12 @@ static double read_open(const struct tg_origin *origin, uint64_t now)
     return (double)origin->open;
 }
 
+static double read_streams(const struct tg_origin *origin, uint64_t now)
+{
+    (void)now;
+    return (double)origin->streams;
+}
+
 static double read_up(const struct tg_origin *origin, uint64_t now)
 {
     (void)now;
@@ -160,6 +167,8 @@ static const struct family families[] = {
      read_failures},
     {"tidegate_target_in_flight", "gauge", "Requests under way at a target.", read_in_flight},
     {"tidegate_target_connections_open", "gauge", "Connections to a target.", read_open},
+    {"tidegate_target_streams", "gauge", "Requests on connections to a target that several share.",
+     read_streams},
     {"tidegate_target_up", "gauge", "Whether a target is used: not down, ejected or cut off.",
      read_up},
     {"tidegate_target_latency_seconds", "gauge", "Recent time to the head of a target's answer.",

@@ -1,8 +1,9 @@
 /* pool.h: connections to origins, one pool per worker.
  *
- * Connections are kept per target address and TLS settings, the last used first, and carry one
- * exchange at a time. One that began with a preface belongs to who it tells of, and is not kept.
- * A pool outlives snapshots: a reload that keeps a target keeps its connections.
+ * Connections are kept per target address, TLS settings and protocol, the last used first. What is
+ * leased is a call (http/call.h): a connection that carries one exchange at a time, or a stream of
+ * one that carries many (HTTP/2). One that began with a preface belongs to who it tells of, and is
+ * not kept. A pool outlives snapshots: a reload that keeps a target keeps its connections.
  *
  *               lease: none idle            connected                return
  *     (new) ------------------> CONNECTING -----------> ACTIVE -----------> RECYCLING
@@ -26,6 +27,12 @@
  * Validation: an idle connection that became readable is dead. The loop watches them, so those it
  * knows of are gone already; what the current round has reported and not yet handled is looked up;
  * and a `careful` lease, of a request that cannot be repeated, asks the kernel too.
+ *
+ * Many on one connection: every connection is made alike; once it stands, ALPN (or the service)
+ * says whether it is shared, and the lease becomes one of a stream. Bounds and counts are of
+ * connections as ever: an idle one carries no stream, a lessee who finds no room while one is being
+ * made waits for that, and a connection that is too old or has had its requests takes no more and
+ * closes after its last stream. `min_idle` is met by connections that have room.
  *
  * Leaks: a lease knows its request and route; what is still leased when the pool goes is logged.
  *

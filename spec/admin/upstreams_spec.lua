@@ -38,7 +38,7 @@ describe("what is known of origins", function()
   it("is a table for people", function()
     local code, out = helper.run(g, "upstreams")
     assert.equal(0, code)
-    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +WAITING +REQUESTS +FAILED +LATENCY " ..
+    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +STREAMS +WAITING +REQUESTS +FAILED +LATENCY " ..
       "+BREAKER\n", out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +up +0 "):format(o.port), out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +down: connection refused "):format(refusing), out)

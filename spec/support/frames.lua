@@ -5,75 +5,26 @@
 --   f:headers(id, { { ":status", "200" } })       -- or f:answer(id, 200, "body")
 --   f:send(frames.GOAWAY, 0, 0, frames.goaway(id, 0))
 --
--- Header blocks are written without compression; those that come are not decoded: what the gateway
--- sends is checked with real peers (spec/upstream/http2_spec.lua).
+-- The other side is support.h2, whose encoding this uses. Header blocks that come are not decoded: what
+-- the gateway sends is checked with real peers (spec/upstream/http2_spec.lua).
+
+local h2 = require("support.h2")
 
 local frames = {
   DATA = 0, HEADERS = 1, PRIORITY = 2, RST_STREAM = 3, SETTINGS = 4, PUSH_PROMISE = 5, PING = 6, GOAWAY = 7,
   WINDOW_UPDATE = 8, CONTINUATION = 9,
+  frame = h2.frame, block = h2.block, settings = h2.settings, number = h2.number,
 }
 
-local PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 local END_STREAM, END_HEADERS, ACK = 1, 4, 1
 
-local char = string.char
-
-local function number(value, bytes)
-  local out = {}
-  for i = bytes, 1, -1 do
-    out[i] = char(value % 256)
-    value = math.floor(value / 256)
-  end
-  return table.concat(out)
-end
-
-local function value_of(text)
-  local value = 0
-  for i = 1, #text do
-    value = value * 256 + text:byte(i)
-  end
-  return value
-end
-
-frames.number, frames.value_of = number, value_of
-
---- The bytes of a frame.
-function frames.frame(kind, flags, stream, payload)
-  return number(#payload, 3) .. char(kind, flags) .. number(stream, 4) .. payload
-end
-
--- A string of HPACK, as it is.
-local function hpack_string(text)
-  if #text < 127 then
-    return char(#text) .. text
-  end
-  local rest, out = #text - 127, char(127)
-  while rest >= 128 do
-    out = out .. char(rest % 128 + 128)
-    rest = math.floor(rest / 128)
-  end
-  return out .. char(rest) .. text
-end
-
---- A header block: a list of { name, value }.
-function frames.block(fields)
-  local out = {}
-  for i, field in ipairs(fields) do
-    out[i] = char(0) .. hpack_string(field[1]) .. hpack_string(field[2])
-  end
-  return table.concat(out)
-end
-
-function frames.settings(list)
-  local out = {}
-  for i, setting in ipairs(list) do
-    out[i] = number(setting[1], 2) .. number(setting[2], 4)
-  end
-  return table.concat(out)
+--- The number that all of `text` is.
+function frames.value_of(text)
+  return h2.number_at(text, 1, #text)
 end
 
 function frames.goaway(last, code)
-  return number(last, 4) .. number(code, 4)
+  return h2.number(last, 4) .. h2.number(code, 4)
 end
 
 local Frames = {}
@@ -85,8 +36,8 @@ function Frames:next(seconds)
   if not ok then
     return nil, head
   end
-  local payload = self.conn:receive(value_of(head:sub(1, 3)))
-  return { kind = head:byte(4), flags = head:byte(5), stream = value_of(head:sub(6, 9)), payload = payload }
+  local payload = self.conn:receive(h2.number_at(head, 1, 3))
+  return { kind = head:byte(4), flags = head:byte(5), stream = h2.number_at(head, 6, 4), payload = payload }
 end
 
 --- The next frame of that kind; what comes before is passed over.
@@ -126,7 +77,7 @@ function Frames:answer(stream, status, body)
 end
 
 function Frames:reset(stream, code)
-  self:send(frames.RST_STREAM, 0, stream, number(code, 4))
+  self:send(frames.RST_STREAM, 0, stream, h2.number(code, 4))
 end
 
 function Frames:acknowledge(frame)
@@ -137,11 +88,11 @@ function Frames:close()
   self.conn:close()
 end
 
---- Takes a connection of the origin's listener with its preface, and sends our settings.
+--- Takes a connection of the origin's listener with its preface, and sends our settings (number = value).
 function frames.accept(origin, settings, seconds)
   local f = setmetatable({ conn = origin:accept(seconds) }, Frames)
-  assert(f.conn:receive(#PREFACE) == PREFACE, "no preface of HTTP/2")
-  f:send(frames.SETTINGS, 0, 0, frames.settings(settings or {}))
+  assert(f.conn:receive(#h2.PREFACE) == h2.PREFACE, "no preface of HTTP/2")
+  f:send(frames.SETTINGS, 0, 0, frames.settings(settings))
   return f
 end
 

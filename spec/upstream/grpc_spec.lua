@@ -27,8 +27,8 @@ local CONFIG = [[
   tg.service "gone" { targets = { { "127.0.0.1:@GONE@" } }, http = "2" }
   tg.route "gone" { paths = { "/tide.Gate/Scatter" }, headers = { ["x-in"] = "gone" }, service = "gone" }
   for _, status in ipairs { 401, 403, 404, 429, 500 } do
-    tg.route("deny" .. status) { paths = { "/tide.Gate/*" }, headers = { ["x-in"] = tostring(status) }, service = "back",
-                                 plugins = { tg.use "./deny.lua" { status = status } } }
+    tg.route("deny" .. status) { paths = { "/tide.Gate/*" }, headers = { ["x-in"] = tostring(status) },
+                                 service = "back", plugins = { tg.use "./deny.lua" { status = status } } }
   end
   tg.route "calls" { paths = { "/tide.Gate/*" }, service = "back",
     plugins = { tg.use "access-log" {} } }
@@ -135,7 +135,8 @@ describe("a call of gRPC", function()
   end)
 
   it("that is UNAVAILABLE from the start is tried again where 503 is listed", function()
-    local retrying = start('retry = { attempts = 2, on = { 503 }, methods = { "POST" }, backoff = { base = "1ms" } }')
+    local retrying = start([[retry = { attempts = 2, on = { 503 }, methods = { "POST" },
+                                       backoff = { base = "1ms" } }]])
     assert.equal(UNAVAILABLE, call(retrying.port, "Fail", "14 busy").code)
     assert.contains('"attempts":[', retrying:stdout())
     assert.equal(CANCELLED, call(retrying.port, "Fail", "1 over").code)

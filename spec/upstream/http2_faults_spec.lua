@@ -4,6 +4,7 @@
 local client = require("support.client")
 local frames = require("support.frames")
 local gateway = require("support.gateway")
+local http = require("support.http")
 local origin = require("support.origin")
 
 local REFUSED_STREAM, CANCEL, HTTP_1_1_REQUIRED = 7, 8, 13
@@ -30,8 +31,8 @@ describe("an origin that speaks HTTP/2", function()
   local function ask(message)
     local c = client.connect(g.port)
     message = message or {}
-    c:send(require("support.http").request({ method = message.method or "GET", target = "/", body = message.body,
-                                             headers = { Host = "a" } }))
+    c:send(http.request({ method = message.method or "GET", target = "/", body = message.body,
+                          headers = { Host = "a" } }))
     return c
   end
 
@@ -258,8 +259,8 @@ describe("an origin that speaks HTTP/2", function()
     for _, kind in ipairs({ "PING", "SETTINGS", "WINDOW_UPDATE" }) do
       it("a flood of " .. kind, function()
         breaks("origin: a flood of frames that bring nothing", function(f)
-          local payload = kind == "PING" and ("x"):rep(8) or kind == "WINDOW_UPDATE" and frames.number(1, 4) or ""
-          f.conn:send(frames.frame(frames[kind], 0, 0, payload):rep(3000))
+          local payloads = { PING = ("x"):rep(8), WINDOW_UPDATE = frames.number(1, 4), SETTINGS = "" }
+          f.conn:send(frames.frame(frames[kind], 0, 0, payloads[kind]):rep(3000))
         end)
       end)
     end

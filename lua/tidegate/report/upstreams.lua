@@ -18,7 +18,8 @@ end
 local function row_of(service, target)
   local latency = target.latency_seconds > 0 and columns.span(target.latency_seconds) or "-"
   return { service.service, target.target, state_of(target), target.in_flight,
-           ("%d/%d"):format(target.connections_idle, target.connections_open), target.waiting,
+           ("%d/%d"):format(target.connections_idle, target.connections_open), target.streams,
+           target.waiting,
            ("%.0f"):format(target.requests), ("%.0f"):format(failures_of(target)), latency, service.breaker }
 end
 
@@ -35,6 +36,6 @@ return function(answers, name)
     local all = table.concat(names, ", ")
     return nil, ("no service %q with targets is in force; there are: %s"):format(name, all)
   end
-  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "WAITING", "REQUESTS",
-                          "FAILED", "LATENCY", "<BREAKER" }, rows)
+  return columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "STREAMS", "WAITING",
+                          "REQUESTS", "FAILED", "LATENCY", "<BREAKER" }, rows)
 end
