@@ -504,6 +504,12 @@ static const char *reset_text(uint32_t code)
     return code < TG_COUNT_OF(texts) ? texts[code] : "origin: it reset the stream";
 }
 
+bool tg_h2_call_outlives(struct tg_h2_call *call)
+{
+    call->over |= call->in_ended;
+    return call->in_ended;
+}
+
 void tg_h2_call_over(struct tg_h2_call *call, uint32_t code)
 {
     call->over = true;

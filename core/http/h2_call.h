@@ -102,6 +102,9 @@ void tg_h2_call_over(struct tg_h2_call *call, uint32_t code);
 /* The exchange has failed: it is closed but for the memory, and on_failed tells. */
 void tg_h2_call_fail(struct tg_h2_call *call, enum tg_err err, const char *reason);
 
+/* The connection is gone: true where all of the answer had come, which can be read yet. */
+bool tg_h2_call_outlives(struct tg_h2_call *call);
+
 /* Tells what is due after a read or write: on_drained, on_pause. */
 void tg_h2_call_tell(struct tg_h2_call *call);
 

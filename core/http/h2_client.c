@@ -101,14 +101,26 @@ void tg_h2_client_close(struct tg_h2_client *client)
     shut(client);
 }
 
-/* Closes, and tells every call and the owner. */
+/* A call whose answer has not come whole; NULL: none. */
+static struct tg_h2_call *unanswered(const struct tg_h2_client *c)
+{
+    TG_LIST_FOREACH(&c->calls, it)
+    {
+        struct tg_h2_call *call = TG_LIST_ENTRY(it, struct tg_h2_call, link);
+        if (!tg_h2_call_outlives(call))
+            return call;
+    }
+    return NULL;
+}
+
+/* Closes, and tells the owner and every call whose answer is not there. */
 static void fail(struct tg_h2_client *c, enum tg_err err, const char *reason)
 {
     if (c->state == TG_H2_CLIENT_CLOSED)
         return;
     shut(c);
-    while (!tg_list_is_empty(&c->calls))
-        tg_h2_call_fail(TG_LIST_ENTRY(c->calls.next, struct tg_h2_call, link), err, reason);
+    for (struct tg_h2_call *call; (call = unanswered(c)) != NULL;)
+        tg_h2_call_fail(call, err, reason);
     c->events->on_closed(c);
 }
 
@@ -192,7 +204,7 @@ static void take_measure(struct tg_h2_client *c)
         tg_h2_client_flush_soon(c);
 }
 
-void tg_h2_client_count(struct tg_h2_client *client, size_t n)
+void tg_h2_client_count(struct tg_h2_client *client, size_t n, bool large)
 {
     client->empties = 0;
     if (nghttp2_session_consume_connection(client->session, n) != 0)
@@ -201,7 +213,7 @@ void tg_h2_client_count(struct tg_h2_client *client, size_t n)
         return;
     if (client->probe_at > 0) {
         client->probed += n;
-    } else if (now(client) >= client->probe_next) {
+    } else if (large && now(client) >= client->probe_next) {
         client->probe_at = now(client);
         client->probe_next = client->probe_at + PROBE_LEAST;
         client->probed = n;
@@ -312,7 +324,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)flags;
     if (call != NULL)
         tg_h2_call_data(call, tg_str((const char *)data, n));
-    tg_h2_client_count(c, n);
+    tg_h2_client_count(c, n, call != NULL && call->read_run >= TG_H2_WINDOW / 2);
     return 0;
 }
 

@@ -108,8 +108,9 @@ void tg_h2_client_close(struct tg_h2_client *client);
 /* What was submitted leaves at the end of this round. */
 void tg_h2_client_flush_soon(struct tg_h2_client *client);
 
-/* `n` bytes of a body have arrived: the connection's window, and what it should be. */
-void tg_h2_client_count(struct tg_h2_client *client, size_t n);
+/* `n` bytes of a body have arrived: the connection's window, and what it should be. `large`: the
+ * body is one that may want a wider one. */
+void tg_h2_client_count(struct tg_h2_client *client, size_t n, bool large);
 
 /* A frame of the origin's that brought nothing; false: too many, the connection fails. */
 bool tg_h2_client_count_empty(struct tg_h2_client *client);
