@@ -34,13 +34,16 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $@;)
 
 GOALS := $(or $(MAKECMDGOALS),all)
 
-PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libnghttp2-dev libc-ares-dev \
-	libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl nghttp2-client
-# Node comes from Debian where there is none; others' packages of it bring an npm of their own.
-TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
+PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
+	libnghttp2-dev libc-ares-dev libpcre2-dev lua-cjson
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl brotli zstd nghttp2-client nodejs node-ws
+# Others' packages of node bring an npm of their own.
+TEST_PACKAGES += $(if $(shell command -v npm),,npm)
 ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
+endif
+ifneq ($(filter browser,$(GOALS)),)
+PACKAGES += $(TEST_PACKAGES) chromium
 endif
 ifneq ($(filter run,$(GOALS)),)
 PACKAGES += curl
@@ -89,7 +92,7 @@ build/deps.mk: Makefile $(if $(MISSING),FORCE)
 
 # Expanded when the recipe above runs its last line; pkg-config must be there by then, so the shell
 # asks, not make.
-DEP_PKGS = luajit openssl zlib libnghttp2 libcares libpcre2-8 $$(pkg-config --exists libllhttp && echo libllhttp)
+DEP_PKGS = luajit openssl zlib libbrotlienc libbrotlidec libzstd libnghttp2 libcares libpcre2-8 $$(pkg-config --exists libllhttp && echo libllhttp)
 DEP_PKG_CFLAGS = '"$$(pkg-config --cflags $(DEP_PKGS))"'
 DEP_PKG_LIBS = '"$$(pkg-config --libs $(DEP_PKGS))"'
 LLHTTP_FROM = '"$$(pkg-config --exists libllhttp || echo /usr/share/llhttp)"'
@@ -253,6 +256,10 @@ programs: $(PEERS) $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidega
 test: programs ## run everything: C unit tests and busted specs; the last line counts them
 	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec examples
 
+# Some 80 MB, so apart from the rest; CI runs it.
+browser: $(BIN) ## run the specs of spec/browser, in Chromium, which is installed for them
+	@$(RUNNER) --verbose spec/browser
+
 check: programs ## run the quick half: unit tests and the specs that need no gateway process
 	@$(RUNNER) --jobs=$(JOBS) --quick $(UNITS) spec examples
 
@@ -261,7 +268,7 @@ spec: programs ## run one spec file, folder or unit test: make spec F=spec/suppo
 
 # Unit tests that start threads, and specs in which gateway processes run and are told to change.
 THREADED = $(filter $(patsubst %.c,$(OUT)/%,$(shell grep -l pthread_ $(UNIT_SRC))),$(UNITS))
-THREADED_SPECS := $(wildcard spec/process_spec.lua spec/examples_spec.lua spec/gateway spec/tls spec/listener spec/reload spec/attacks spec/admin spec/zones)
+THREADED_SPECS := $(wildcard spec/process_spec.lua spec/examples_spec.lua spec/gateway spec/tls spec/listener spec/reload spec/attacks spec/admin spec/zones spec/websocket/lifecycle_spec.lua)
 
 test-threads: $(PEERS) $(BIN) $(THREADED)
 	@$(RUNNER) --jobs=$(JOBS) $(THREADED) $(THREADED_SPECS)
@@ -315,4 +322,4 @@ clean: ## remove build/
 	rm -rf build
 
 FORCE:
-.PHONY: all module run programs test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE
+.PHONY: all module run programs test browser test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint fmt readme bench micro help clean FORCE

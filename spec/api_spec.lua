@@ -3,37 +3,21 @@
 local client = require("support.client")
 local gateway = require("support.gateway")
 local json = require("cjson")
-local process = require("support.process")
-local stdlib = require("posix.stdlib")
-local unistd = require("posix.unistd")
+local command = require("support.command")
 
 describe("the plugin API", function()
-  local dir
+  local folder
 
   setup(function()
-    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+    folder = command.folder()
   end)
 
   teardown(function()
-    os.execute(("rm -rf '%s'"):format(dir))
+    folder:close()
   end)
 
-  local function read(name)
-    local file = assert(io.open(dir .. "/" .. name))
-    local text = file:read("*a")
-    file:close()
-    return text
-  end
-
-  -- Its exit status, what it wrote to stdout and to stderr.
   local function run(...)
-    local out, err = process.output(dir .. "/out"), process.output(dir .. "/err")
-    local argv = { os.getenv("TIDEGATE_BIN"), ... }
-    local p = process.spawn({ argv = argv, cwd = dir, stdout = out, stderr = err })
-    unistd.close(out)
-    unistd.close(err)
-    local status = p:wait() or p:kill()
-    return status.code, read("out"), read("err")
+    return folder:run(...)
   end
 
   -- class -> set of its functions and fields, from the annotations.
@@ -90,9 +74,9 @@ describe("the plugin API", function()
     finally(function() g:stop() end)
     local _, text = run("types", "--stdout")
     local declared = parse_types(text)
-    local expected = {}
+    local expected, library = {}, text:match("%-%-%-@class tidegate%.Library\n.*$") -- the last class
     for name, kind in pairs(declared.Library) do
-      local class = text:match("%-%-%-@field " .. name .. " tidegate%.(%w+) ")
+      local class = library:match("%-%-%-@field " .. name .. " tidegate%.(%w+) ")
       expected[name] = kind == "function" and "function" or keys(declared[class])
     end
     assert.same(expected, json.decode(client.get(g.port, "/").body))
@@ -165,14 +149,12 @@ describe("the plugin API", function()
 
   it("is written where editors look; the user's settings stay", function()
     assert.equal(0, (run("types")))
-    assert.contains("---@class tidegate.Ctx", read(".tidegate/types/tidegate.lua"))
-    assert.contains(".tidegate/types", json.decode(read(".luarc.json"))["workspace.library"][1])
-    local file = assert(io.open(dir .. "/.luarc.json", "w"))
-    file:write("{}")
-    file:close()
+    assert.contains("---@class tidegate.Ctx", folder:read(".tidegate/types/tidegate.lua"))
+    assert.contains(".tidegate/types", json.decode(folder:read(".luarc.json"))["workspace.library"][1])
+    folder:write(".luarc.json", "{}")
     local code, out = run("types")
     assert.equal(0, code)
     assert.contains("kept .luarc.json", out)
-    assert.equal("{}", read(".luarc.json"))
+    assert.equal("{}", folder:read(".luarc.json"))
   end)
 end)

@@ -1,8 +1,6 @@
 --- The command line of the program: help, version, check, and words that it does not know.
 
-local process = require("support.process")
-local stdlib = require("posix.stdlib")
-local unistd = require("posix.unistd")
+local command = require("support.command")
 
 local VALID = [[
 local tg = require "tidegate"
@@ -12,38 +10,18 @@ tg.route "all" { service = "echo" }
 ]]
 
 describe("the program", function()
-  local dir
+  local folder
 
   before_each(function()
-    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+    folder = command.folder()
   end)
 
   after_each(function()
-    os.execute(("rm -rf '%s'"):format(dir))
+    folder:close()
   end)
 
-  local function write(name, text)
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
-  end
-
-  local function read(name)
-    local file = assert(io.open(dir .. "/" .. name))
-    local text = file:read("*a")
-    file:close()
-    return text
-  end
-
-  -- Its exit status, what it wrote to stdout and to stderr.
   local function run(...)
-    local out, err = process.output(dir .. "/out"), process.output(dir .. "/err")
-    local argv = { os.getenv("TIDEGATE_BIN"), ... }
-    local p = process.spawn({ argv = argv, cwd = dir, stdout = out, stderr = err })
-    unistd.close(out)
-    unistd.close(err)
-    local status = p:wait() or p:kill()
-    return status.code, read("out"), read("err")
+    return folder:run(...)
   end
 
   it("lists its commands, each with a text of its own", function()
@@ -77,9 +55,9 @@ describe("the program", function()
 
   it("checks gateway.lua where no file is named", function()
     assert.equal(1, (run("check")))
-    write("gateway.lua", VALID)
+    folder:write("gateway.lua", VALID)
     assert.equal(0, (run("check")))
-    write("other.lua", "tg.route()")
+    folder:write("other.lua", "tg.route()")
     assert.equal(1, (run("check", "other.lua")))
   end)
 end)

@@ -348,9 +348,13 @@ static unsigned write_limits(const struct tg_admin *admin, struct tg_fmt *f)
  */
 
 static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_CERTIFICATE] = "certificate", [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",           [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter", [TG_PHASE_LOG] = "log",
+    [TG_PHASE_CERTIFICATE] = "certificate",
+    [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",
+    [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter",
+    [TG_PHASE_MESSAGE] = "message",
+    [TG_PHASE_LOG] = "log",
 };
 
 /* The rows of one plugin together: counts are sums, the quarantine is the worst. */

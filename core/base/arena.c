@@ -1,4 +1,4 @@
-/* arena.c: bump allocation in blocks that double from 8 KiB to 64 KiB. */
+/* arena.c: bump allocation in blocks that double from 16 KiB to 64 KiB. */
 #include "base/banned.h"
 #include "base/arena.h"
 
@@ -15,7 +15,7 @@
 #define GAP            0
 #endif
 
-#define BLOCK_MIN ((size_t)8192)
+#define BLOCK_MIN ((size_t)16384)
 #define BLOCK_MAX ((size_t)65536)
 
 struct tg_arena_block {

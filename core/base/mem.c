@@ -193,6 +193,7 @@ const char *tg_mem_tag_name(enum tg_mem_tag tag)
         [TG_MEM_CONFIG] = "config",   [TG_MEM_CONNECTION] = "connection",
         [TG_MEM_PLUGIN] = "plugin",   [TG_MEM_CACHE] = "cache",
         [TG_MEM_COUNTER] = "counter", [TG_MEM_OBSERVE] = "observe",
+        [TG_MEM_ENCODER] = "encoder", [TG_MEM_DECODER] = "decoder",
         [TG_MEM_LIBRARY] = "library", [TG_MEM_OTHER] = "other",
     };
     tg_assert(tag < TG_MEM_TAGS);

@@ -24,6 +24,8 @@ enum tg_mem_tag {
     TG_MEM_CACHE,      /* zones: caches and dictionaries */
     TG_MEM_COUNTER,    /* counter tables and other maps */
     TG_MEM_OBSERVE,    /* log queues, metric cells */
+    TG_MEM_ENCODER,    /* what compresses bodies */
+    TG_MEM_DECODER,    /* what unfolds compressed ones */
     TG_MEM_LIBRARY,    /* OpenSSL and libev, which take our allocator */
     TG_MEM_OTHER,
     TG_MEM_TAGS

@@ -12,7 +12,8 @@
 #define R      (1u << TG_PHASE_REWRITE)
 #define A      (1u << TG_PHASE_ACCESS)
 #define H      (1u << TG_PHASE_HEADER_FILTER)
-#define B      (1u << TG_PHASE_BODY_FILTER)
+#define B      (1u << TG_PHASE_BODY_FILTER | 1u << TG_PHASE_MESSAGE)
+#define M      (1u << TG_PHASE_MESSAGE)
 #define L      (1u << TG_PHASE_LOG)
 #define I      TG_API_INIT
 #define RA     (R | A)
@@ -125,6 +126,8 @@ void tg_api_write_phases(unsigned phases, struct tg_fmt *out)
 static const char *wrong_phase_reason(const struct tg_api_entry *entry, enum tg_phase phase,
                                       bool late)
 {
+    if (entry->phases == M)
+        return "it belongs to a message of a WebSocket";
     if (late && entry->phases == C)
         return "the handshake is over";
     if (!late && phase == TG_PHASE_CERTIFICATE)

@@ -222,6 +222,19 @@ int tg_api_ctx_abort(lua_State *L)
     return tg_run_exit(L);
 }
 
+int tg_api_ctx_close(lua_State *L)
+{
+    struct tg_request *r = tg_bind_request(L);
+    uint16_t code = (uint16_t)tg_bind_arg_int(L, 1, 1000, 4999);
+    struct tg_str reason = lua_isnoneornil(L, 3) ? TG_STR("") : tg_bind_arg_str(L, 2);
+    enum tg_err err = tg_request_close_websocket(r, code, reason);
+    if (err == TG_E_INVALID)
+        tg_bind_call_error(
+            L, "no such code may be sent, or the reason is no UTF-8 of 123 bytes at most");
+    tg_bind_check(L, err, 0);
+    return tg_run_exit(L);
+}
+
 int tg_api_ctx_aborted(lua_State *L)
 {
     const struct tg_request *r = tg_bind_request(L);

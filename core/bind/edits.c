@@ -7,9 +7,7 @@
  */
 #include "base/banned.h"
 #include "bind/fields.h"
-#include "bind/zone.h"
-#include "gateway/wait.h"
-#include "route/expr.h"
+#include "bind/prepared.h"
 
 struct prepared {
     uint32_t magic;
@@ -60,7 +58,7 @@ static void add_edit(lua_State *L, struct builder *b, const struct member *membe
         item->field.value = keep(b, L, value);
     else if (value != 0 && !tg_bind_to_header_template(L, value, item))
         tg_bind_arg_error(L, 1, "a value is a string or a template made with escape \"header\"");
-    enum tg_err err = tg_edit_check(item->field.name, item->field.value, &item->field.id);
+    enum tg_err err = tg_edit_check(&item->field);
     if (err != TG_OK)
         tg_bind_raise_edit(L, err, item->field.name);
     b->edits->n++;
@@ -126,80 +124,47 @@ int tg_api_tg_edits(lua_State *L)
         }
         lua_settop(L, 2);
     }
+    tg_bind_read_codings(L, &prepared->edits);
     qsort(prepared->edits.v, prepared->edits.n, sizeof(prepared->edits.v[0]), compare);
-    lua_pushvalue(L, 2);
-    luaL_ref(L, LUA_REGISTRYINDEX);
+    tg_bind_anchor(L, 2);
     return 1;
 }
 
-/* Argument 2 compiled, or NULL where it is not given. */
-static struct tg_expr *arg_condition(lua_State *L)
+static enum tg_prepared outcome_of(enum tg_err err)
 {
-    struct tg_expr *when = NULL;
-    struct tg_expr_error error;
-    if (lua_isnoneornil(L, tg_bind_arg_index(L, 2)))
-        return NULL;
-    enum tg_err err = tg_expr_new(tg_bind_arg_str(L, 2), &when, &error);
-    if (err == TG_E_INVALID)
-        tg_bind_arg_error(L, 2, error.text);
-    tg_bind_check(L, err, 2);
-    return when;
+    return err == TG_OK ? TG_PREPARED_DONE : TG_PREPARED_FAILED;
 }
 
-/* Argument 3, where it is given: whom the edits are for. */
-static bool arg_recognition(lua_State *L, struct tg_recognition *out)
+/* Steps: see gateway/prepared.h. */
+static enum tg_prepared edit_upstream(const void *of, struct tg_request *r)
 {
-    struct tg_str kind;
-    size_t n;
-    if (!tg_bind_arg_table(L, 3, true))
-        return false;
-    lua_getfield(L, 4, "kind");
-    kind.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &kind.n) : "";
-    if (kind.p[0] == '\0' || !tg_credential_kind_from(kind, &out->kind))
-        tg_bind_arg_error(L, 3, "kind: no kind of credential");
-    lua_getfield(L, 4, "header");
-    out->header.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
-    if (out->header.p == NULL)
-        tg_bind_arg_error(L, 3, "header: expected the name of a header");
-    out->header.n = n;
-    luaL_ref(L, LUA_REGISTRYINDEX); /* it lives as long as the VM, as the edits do */
-    return true;
+    return outcome_of(tg_request_apply_upstream(r, of));
+}
+
+static enum tg_prepared edit_response(const void *of, struct tg_request *r)
+{
+    return outcome_of(tg_request_apply_response(r, of));
 }
 
 int tg_api_edits_instead_of(lua_State *L)
 {
     const struct prepared *prepared = tg_bind_check_value(L);
-    struct tg_str name = tg_bind_arg_str(L, 1);
-    struct tg_vm_entry *entry = tg_bind_vm_entry(L);
-    bool access = tg_str_eq(name, TG_STR("access"));
-    enum tg_phase phase = access ? TG_PHASE_ACCESS : TG_PHASE_HEADER_FILTER;
-    if (entry->configuring == NULL || tg_run_is_hosted(tg_run_current(L)))
-        tg_bind_call_error(L, "is for configure: it belongs to the instance that is configured");
-    if (!access && !tg_str_eq(name, TG_STR("header_filter")))
-        tg_bind_arg_error(L, 1, "edits can be \"access\" or \"header_filter\"");
-    if (tg_vm_function(entry->vm, phase) == LUA_NOREF)
-        tg_bind_arg_error(L, 1, "the plugin has no function for that phase, so it never comes");
-    struct tg_recognition by = {.header = {NULL, 0}};
-    bool recognises = arg_recognition(L, &by);
-    if (recognises && !access)
-        tg_bind_arg_error(L, 3, "consumers are recognised in access");
-    struct tg_expr *when = arg_condition(L);
-    enum tg_err err =
-        tg_vm_entry_stand_in(entry, phase, when, &prepared->edits, recognises ? &by : NULL);
-    if (err != TG_OK)
-        tg_expr_free(&when);
-    if (err == TG_E_LIMIT)
-        tg_bind_call_error(L, "16 conditions is what one phase of an instance has room for");
-    if (err != TG_OK)
-        tg_bind_call_error(L, tg_err_text(err));
-    lua_settop(L, 1);
-    return 1;
+    enum tg_phase phase = tg_bind_arg_phase(L, 1u << TG_PHASE_ACCESS | 1u << TG_PHASE_HEADER_FILTER,
+                                            "edits can be \"access\" or \"header_filter\"");
+    bool access = phase == TG_PHASE_ACCESS;
+    if (access ? prepared->edits.compression != NULL : prepared->edits.decompression != NULL)
+        tg_bind_arg_error(L, 1, "compress is for header_filter, decompress for access");
+    return tg_bind_instead_of(
+        L, phase,
+        (struct tg_prepared_step){access ? edit_upstream : edit_response, &prepared->edits});
 }
 
-const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n)
+const struct tg_edits *tg_bind_arg_edits(lua_State *L, int n, bool request)
 {
     const struct prepared *prepared = lua_touserdata(L, tg_bind_arg_index(L, n));
     if (prepared == NULL || prepared->magic != TG_BIND_MAGIC + (uint32_t)TG_SCOPE_EDITS)
         tg_bind_arg_error(L, n, "expected what tg.edits() made");
+    if (request ? prepared->edits.compression != NULL : prepared->edits.decompression != NULL)
+        tg_bind_arg_error(L, n, "compress is for ctx.resp, decompress for ctx.upstream");
     return &prepared->edits;
 }

@@ -101,7 +101,6 @@ static struct tg_str scalar(lua_State *L, int index, char *room, size_t size)
 static void check_headers(lua_State *L, const struct call *call)
 {
     char room[32];
-    enum tg_field_id id;
     unsigned count = 0;
     if (call->headers == 0)
         return;
@@ -110,11 +109,12 @@ static void check_headers(lua_State *L, const struct call *call)
             raise_option(L, call, "headers", "expected names with a string or a number each");
         if (++count > HEADERS_MAX)
             raise_option(L, call, "headers", "at most 64");
-        struct tg_str name = scalar(L, -2, room, sizeof(room));
-        enum tg_err err = tg_edit_check(name, scalar(L, -1, room, sizeof(room)), &id);
+        struct tg_field field = {.name = scalar(L, -2, room, sizeof(room)),
+                                 .value = scalar(L, -1, room, sizeof(room))};
+        enum tg_err err = tg_edit_check(&field);
         if (err == TG_E_INVALID)
             raise_option(L, call, "headers", "a name or value is not valid in a header");
-        if (err != TG_OK || id == TG_FIELD_HOST || id == TG_FIELD_EXPECT)
+        if (err != TG_OK || field.id == TG_FIELD_HOST || field.id == TG_FIELD_EXPECT)
             raise_option(L, call, "headers", "Host, Expect and framing belong to the gateway");
     }
 }

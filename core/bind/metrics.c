@@ -5,12 +5,16 @@
  * read once more and each instrument looked up in observe/instrument.h, where it lives across
  * reloads; the VM keeps their addresses in a table of the registry, by name.
  *
+ * tg.metrics.counter() prepares one: the instrument and where the labels' values come from,
+ * anchored, so that counting is a look-up of the series and nothing else, or a phase by itself.
+ *
  * A name that is not declared, a wrong kind, labels that are missing or too many are mistakes of
  * the plugin and raise. That a series could not be made for want of memory does not: metrics must
  * not break what they count.
  */
 #include "base/banned.h"
-#include "bind/object.h"
+#include "bind/fields.h"
+#include "bind/prepared.h"
 
 #include "observe/instrument.h"
 
@@ -135,6 +139,13 @@ static struct tg_instrument *arg_instrument(lua_State *L, enum tg_instrument_kin
     tg_bind_arg_error(L, 1, what);
 }
 
+static TG_NORETURN void raise_label(lua_State *L, struct tg_str label, const char *why)
+{
+    char what[128];
+    snprintf(what, sizeof(what), "the label \"%.*s\" %s", TG_STR_ARG(label), why);
+    tg_bind_arg_error(L, 2, what);
+}
+
 static size_t count_members(lua_State *L, int table)
 {
     size_t count = 0;
@@ -149,7 +160,6 @@ static struct tg_str arg_labels(lua_State *L, const struct tg_instrument *instru
 {
     const struct tg_instrument_spec *spec = tg_instrument_spec(instrument);
     struct tg_str values[TG_INSTRUMENT_LABELS_MAX];
-    char what[128];
     int table = tg_bind_arg_index(L, 2);
     int top = lua_gettop(L);
     bool given = tg_bind_arg_table(L, 2, true);
@@ -160,11 +170,8 @@ static struct tg_str arg_labels(lua_State *L, const struct tg_instrument *instru
         if (given)
             lua_rawget(L, table);
         int type = given ? lua_type(L, -1) : LUA_TNIL;
-        if (type != LUA_TSTRING && type != LUA_TNUMBER) {
-            snprintf(what, sizeof(what), "the label \"%.*s\" is missing, or not text",
-                     TG_STR_ARG(label));
-            tg_bind_arg_error(L, 2, what);
-        }
+        if (type != LUA_TSTRING && type != LUA_TNUMBER)
+            raise_label(L, label, "is missing, or not text");
         values[i].p = lua_tolstring(L, -1, &values[i].n);
     }
     if (given && count_members(L, table) != spec->label_count)
@@ -267,4 +274,97 @@ int tg_api_library_metrics_observe(lua_State *L)
 {
     observe(L);
     return 0;
+}
+
+/* ---- Prepared counters ----------------------------------------------------------------------- */
+
+struct counter {
+    uint32_t magic;
+    unsigned label_count;
+    struct tg_instrument *instrument;
+    struct label {
+        struct tg_str text; /* anchored; of a label without template */
+        struct tg_bind_template template;
+    } v[TG_INSTRUMENT_LABELS_MAX];
+};
+
+/* The value of a label on top of the stack: text, or a template. */
+static void read_label(lua_State *L, struct tg_str name, struct label *out)
+{
+    int type = lua_type(L, -1);
+    if (tg_bind_to_template(L, -1, &out->template))
+        return;
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        raise_label(L, name, "is missing, or neither text nor a template made without escape");
+    out->text.p = lua_tolstring(L, -1, &out->text.n);
+    tg_bind_anchor(L, -1);
+}
+
+int tg_api_library_metrics_counter(lua_State *L)
+{
+    struct tg_instrument *instrument = arg_instrument(L, TG_INSTRUMENT_COUNTER);
+    const struct tg_instrument_spec *spec = tg_instrument_spec(instrument);
+    lua_settop(L, 2);
+    bool given = tg_bind_arg_table(L, 2, true);
+    struct counter *counter = tg_bind_new_value(L, TG_SCOPE_COUNTER, sizeof(*counter));
+    counter->instrument = instrument;
+    counter->label_count = spec->label_count;
+    for (unsigned i = 0; i < spec->label_count; i++) {
+        lua_pushlstring(L, spec->labels[i].p, spec->labels[i].n);
+        if (given)
+            lua_rawget(L, 2);
+        else
+            raise_label(L, spec->labels[i], "is missing");
+        read_label(L, spec->labels[i], &counter->v[i]);
+        lua_pop(L, 1);
+    }
+    if (given && count_members(L, 2) != spec->label_count)
+        tg_bind_arg_error(L, 2, "has a label that the instrument does not declare");
+    tg_bind_anchor(L, 3);
+    return 1;
+}
+
+/* What cannot be counted for want of memory is not: metrics must not break what they count. */
+static void count(const struct counter *counter, struct tg_request *r, double n)
+{
+    char room[TG_INSTRUMENT_TEXT_MAX];
+    struct tg_str values[TG_INSTRUMENT_LABELS_MAX];
+    for (unsigned i = 0; i < counter->label_count; i++) {
+        const struct label *label = &counter->v[i];
+        values[i] = label->text;
+        if (label->template.render != NULL)
+            values[i] = label->template.render(label->template.of, r);
+        if (values[i].p == NULL)
+            return;
+    }
+    struct tg_str labels = tg_instrument_labels(counter->instrument, values, room);
+    (void)tg_instrument_add(counter->instrument, tg_gate_worker(r->gate)->index, labels, n);
+}
+
+int tg_api_counter_inc(lua_State *L)
+{
+    const struct counter *counter = tg_bind_check_value(L);
+    struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
+    double n = lua_isnoneornil(L, 3) ? 1 : lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : -1;
+    if (!(n >= 0 && n - n == 0))
+        tg_bind_arg_error(L, 2, "a counter grows by a number");
+    count(counter, r, n);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* The step: see gateway/prepared.h. */
+static enum tg_prepared count_one(const void *of, struct tg_request *r)
+{
+    count(of, r, 1);
+    return TG_PREPARED_DONE;
+}
+
+int tg_api_counter_instead_of(lua_State *L)
+{
+    const struct counter *counter = tg_bind_check_value(L);
+    enum tg_phase phase = tg_bind_arg_phase(
+        L, 1u << TG_PHASE_ACCESS | 1u << TG_PHASE_HEADER_FILTER | 1u << TG_PHASE_LOG,
+        "a counter can be \"access\", \"header_filter\" or \"log\"");
+    return tg_bind_instead_of(L, phase, (struct tg_prepared_step){count_one, counter});
 }

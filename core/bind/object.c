@@ -596,11 +596,15 @@ static void register_marks(lua_State *L)
 /* How the gateway enters a phase: these make the arguments inside the activation, where running out
  * of memory is an error of the plugin's, and call on without a frame of their own. */
 static const char entry_text[] =
-    "local make_ctx, take_chunk, store = ...\n"
+    "local make_ctx, take_chunk, take_message, store = ...\n"
     "return function(phase, conf) return phase(conf, make_ctx()) end,\n"
     "  function(phase, conf)\n"
     "    local chunk, eof = take_chunk()\n"
     "    return phase(conf, make_ctx(), chunk, eof)\n"
+    "  end,\n"
+    "  function(phase, conf)\n"
+    "    local data, kind, from = take_message()\n"
+    "    return phase(conf, make_ctx(), data, kind, from)\n"
     "  end,\n"
     "  function(task, fn, ...) return store(task, fn(...)) end\n";
 
@@ -611,9 +615,11 @@ static void load_entries(lua_State *L, struct tg_vm_host *host)
     get_registered(L, &metatable_keys[TG_SCOPE_CTX]);
     lua_pushcclosure(L, make_ctx, 1);
     lua_pushcfunction(L, tg_plugins_take_chunk);
+    lua_pushcfunction(L, tg_plugins_take_message);
     lua_pushcfunction(L, tg_bind_store_results);
-    lua_call(L, 3, 3);
+    lua_call(L, 4, 4);
     host->enter_task = luaL_ref(L, LUA_REGISTRYINDEX);
+    host->enter_message = luaL_ref(L, LUA_REGISTRYINDEX);
     host->enter_chunk = luaL_ref(L, LUA_REGISTRYINDEX);
     host->enter = luaL_ref(L, LUA_REGISTRYINDEX);
 }

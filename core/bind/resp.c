@@ -78,7 +78,7 @@ int tg_api_resp_add_header(lua_State *L)
 int tg_api_resp_edit(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    tg_bind_check(L, tg_request_apply_response(r, tg_bind_arg_edits(L, 1)), 1);
+    tg_bind_check(L, tg_request_apply_response(r, tg_bind_arg_edits(L, 1, false)), 1);
     lua_settop(L, 1);
     return 1;
 }

@@ -16,6 +16,7 @@
  */
 #include "base/banned.h"
 #include "bind/fields.h"
+#include "bind/prepared.h"
 
 #include "base/json.h"
 #include "bind/text.h"
@@ -37,6 +38,7 @@ enum part_kind {
     PART_PATH,
     PART_RAW_PATH,
     PART_QUERY_STRING,
+    PART_STATUS,
     PART_CONSUMER, /* from here on: not made for URLs */
     PART_CONSUMER_ID,
     PART_CONSUMER_CUSTOM_ID,
@@ -79,6 +81,7 @@ static const struct {
     {{"req.path", 8}, PART_PATH},
     {{"req.raw_path", 12}, PART_RAW_PATH},
     {{"req.query_string", 16}, PART_QUERY_STRING},
+    {{"resp.status", 11}, PART_STATUS},
     {{"consumer.name", 13}, PART_CONSUMER},
     {{"consumer.id", 11}, PART_CONSUMER_ID},
     {{"consumer.custom_id", 18}, PART_CONSUMER_CUSTOM_ID},
@@ -276,6 +279,8 @@ static struct tg_str fact(const struct tg_request *r, enum part_kind kind, char 
         return r->in.raw_path;
     case PART_QUERY_STRING:
         return r->in.query;
+    case PART_STATUS:
+        return r->resp.status != 0 ? number(room, r->resp.status) : TG_STR("");
     default:
         return consumer_fact(r, kind);
     }
@@ -324,6 +329,16 @@ static void write_part(struct tg_fmt *f, struct tg_request *r, const struct part
         tg_fmt_add(f, value);
 }
 
+/* A template that is one part and nothing else, as it is. */
+static struct tg_str only_part(struct tg_request *r, const struct part *part)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    struct tg_str value = part->kind == PART_TEXT ? part->text : part_value(r, part, room);
+    if (value.p == room)
+        return tg_arena_copy(&r->arena, value);
+    return value.p != NULL ? value : TG_STR("");
+}
+
 /* The text for `r`, as long as that lives; p == NULL: no memory. */
 static struct tg_str render(const void *of, struct tg_request *r)
 {
@@ -333,6 +348,8 @@ static struct tg_str render(const void *of, struct tg_request *r)
         return tg_str(r->id, sizeof(r->id));
     if (t->count == 1 && t->parts[0].kind == PART_CONSUMER && t->escape == ESCAPE_HEADER)
         return consumer_fact(r, PART_CONSUMER); /* a name is fit for it */
+    if (t->count == 1 && t->escape == ESCAPE_NONE)
+        return only_part(r, &t->parts[0]);
     tg_fmt_init_arena(&f, &r->arena, 256);
     for (uint32_t i = 0; i < t->count; i++)
         write_part(&f, r, &t->parts[i], t->escape);
@@ -348,15 +365,29 @@ int tg_api_template_render(lua_State *L)
     return tg_bind_push_str(L, text);
 }
 
-bool tg_bind_to_header_template(lua_State *L, int index, struct tg_edits_item *item)
+/* The template at `index`, anchored, if it was made with `escape`. */
+static const struct template *to_template(lua_State *L, int index, enum escape escape)
 {
     const struct template *t = lua_touserdata(L, index);
     if (lua_type(L, index) != LUA_TUSERDATA || t->magic != TG_BIND_MAGIC + TG_SCOPE_TEMPLATE ||
-        t->escape != ESCAPE_HEADER)
-        return false;
-    lua_pushvalue(L, index);
-    luaL_ref(L, LUA_REGISTRYINDEX);
-    item->render = render;
+        t->escape != escape)
+        return NULL;
+    tg_bind_anchor(L, index);
+    return t;
+}
+
+bool tg_bind_to_template(lua_State *L, int index, struct tg_bind_template *out)
+{
+    *out = (struct tg_bind_template){render, to_template(L, index, ESCAPE_NONE)};
+    if (out->of == NULL)
+        out->render = NULL;
+    return out->of != NULL;
+}
+
+bool tg_bind_to_header_template(lua_State *L, int index, struct tg_edits_item *item)
+{
+    const struct template *t = to_template(L, index, ESCAPE_HEADER);
+    item->render = t != NULL ? render : NULL;
     item->of = t;
-    return true;
+    return t != NULL;
 }

@@ -35,7 +35,9 @@ int tg_api_upstream_add_header(lua_State *L)
 int tg_api_upstream_edit(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    tg_bind_check(L, tg_request_apply_upstream(r, tg_bind_arg_edits(L, 1)), 1);
+    tg_bind_check(L, tg_request_apply_upstream(r, tg_bind_arg_edits(L, 1, true)), 1);
+    if (r->resp.status != 0) /* refused: 415 */
+        return tg_run_exit(L);
     lua_settop(L, 1);
     return 1;
 }

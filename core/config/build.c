@@ -228,9 +228,13 @@ static void build_zones(lua_State *L, struct build *b, int tree)
 /* ---- Plugins --------------------------------------------------------------------------------- */
 
 static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_CERTIFICATE] = "certificate", [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",           [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter", [TG_PHASE_LOG] = "log",
+    [TG_PHASE_CERTIFICATE] = "certificate",
+    [TG_PHASE_REWRITE] = "rewrite",
+    [TG_PHASE_ACCESS] = "access",
+    [TG_PHASE_HEADER_FILTER] = "header_filter",
+    [TG_PHASE_BODY_FILTER] = "body_filter",
+    [TG_PHASE_MESSAGE] = "message",
+    [TG_PHASE_LOG] = "log",
 };
 
 static unsigned phase_mask(lua_State *L, int table)

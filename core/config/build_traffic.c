@@ -4,6 +4,7 @@
 #include "config/build_traffic.h"
 
 #include "base/assert.h"
+#include "config/build_websocket.h"
 #include "config/reader.h"
 #include "config/traffic.h"
 
@@ -285,7 +286,7 @@ static void build_fields(lua_State *L, struct tg_snapshot *snapshot, int table,
         int item = lua_gettop(L);
         fields[i].name = text_field(L, snapshot, item, "name");
         fields[i].value = text_field(L, snapshot, item, "value");
-        fields[i].id = tg_field_id(fields[i].name);
+        tg_field_identify(&fields[i]);
         lua_pop(L, 1);
     }
     answer->fields = fields;
@@ -326,6 +327,7 @@ void tg_build_route_traffic(lua_State *L, const struct tg_build_traffic *b, int 
     build_split(L, b, table, route);
     build_canary(L, b, table, route);
     build_mirror(L, b, table, route);
+    tg_build_websocket(L, b->snapshot, table, route);
     route->chooses_late = (route->split != NULL && route->split->sticky.by == TG_STICKY_CONSUMER) ||
                           (route->canary != NULL && route->canary->sticky.by == TG_STICKY_CONSUMER);
     route->answers = tg_build_answers(L, b->snapshot, table);

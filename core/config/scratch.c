@@ -25,6 +25,7 @@
 #include "config/sources.h"
 #include "script/alloc.h"
 #include "script/pattern_lua.h"
+#include "script/safe_text.h"
 
 #include <lauxlib.h>
 #include <luajit.h>
@@ -176,6 +177,8 @@ static void open_libraries(lua_State *L)
     }
     lua_getglobal(L, "string");
     tg_pattern_open(L, &(struct tg_pattern_hooks){0});
+    tg_safe_text_open(L);
+    lua_setglobal(L, "tostring");
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
     lua_pushcfunction(L, find_trusted);

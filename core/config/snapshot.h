@@ -30,17 +30,20 @@ struct tg_mirror_conf;
 struct tg_redirect_conf;
 struct tg_rewrite_conf;
 struct tg_split_conf;
+struct tg_websocket_conf; /* config/websocket.h */
 struct tg_route_table;
 struct tg_expr;
 struct tg_tls_context;
 
-/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first. */
+/* The phases that a request passes, in order. CERTIFICATE is a connection's, before its first;
+ * MESSAGE is passed by each message of a WebSocket. */
 enum tg_phase {
     TG_PHASE_CERTIFICATE,
     TG_PHASE_REWRITE,
     TG_PHASE_ACCESS,
     TG_PHASE_HEADER_FILTER,
     TG_PHASE_BODY_FILTER,
+    TG_PHASE_MESSAGE,
     TG_PHASE_LOG,
     TG_PHASES
 };
@@ -163,6 +166,7 @@ struct tg_route_conf {
     const struct tg_canary_conf *canary;
     bool chooses_late; /* split or canary need to know whose the request is */
     const struct tg_mirror_conf *mirror;
+    const struct tg_websocket_conf *websocket;
     const struct tg_answers_conf *answers;
     /* Global, listener, service and route instances, ordered: one element for each listener, by
      * its index. Routes with the same plugins share theirs. The rewrite chain is empty. */

@@ -108,12 +108,17 @@ static bool prepare_failure(struct tg_request *r, unsigned status, const char *d
                    problem_body(r, status, r->error, detail));
 }
 
-static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
+bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
     r->error = code;
-    tg_plugins_cancel(r);
     tg_request_make_room(r);
-    if (r->head_sent || !prepare_failure(r, status, detail)) {
+    return prepare_failure(r, status, detail);
+}
+
+static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
+{
+    tg_plugins_cancel(r);
+    if (r->head_sent || !tg_answer_prepare(r, status, code, detail)) {
         tg_request_break(r, code);
         return;
     }
@@ -136,6 +141,18 @@ void tg_answer_overload(struct tg_request *r, const char *code)
         return;
     }
     tg_relay_start(r);
+}
+
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail)
+{
+    r->error = "bad_websocket_handshake";
+    enum tg_err err = prepare_failure(r, status, detail) ? TG_OK : TG_E_NOMEM;
+    if (err == TG_OK && status == 426)
+        err = tg_fields_add(&r->resp.fields, TG_STR("Sec-WebSocket-Version"), TG_STR("13"));
+    if (err != TG_OK)
+        tg_request_break(r, r->error);
+    else
+        tg_relay_start(r);
 }
 
 static const char *code_of(unsigned status)

@@ -1,58 +1,12 @@
 /* decode.c: see decode.h.
  *
- * What the head loses (RFC 9110): Content-Encoding (8.4), byte ranges, which count coded bytes
- * (14.3), and digests of them (RFC 9530; the older Digest and Content-MD5). A strong entity tag
- * becomes a weak one (8.8.3): the content is equivalent, its bytes are not. So it does in a 304 and
- * in the answer to HEAD, which speak of the same content.
- *
- * Digests may come in trailers too; those go as well. */
+ * What the head loses is in recode.h; it does so in a 304 and in the answer to HEAD too, which
+ * speak of the same content. */
 #include "base/banned.h"
 #include "gateway/decode.h"
 
 #include "gateway/internal.h"
-
-static bool is_of_coded_bytes(const struct tg_field *field, const void *arg)
-{
-    static const char *const names[] = {"content-encoding", "accept-ranges",  "content-md5",
-                                        "digest",           "content-digest", "repr-digest"};
-    (void)arg;
-    for (size_t i = 0; i < TG_COUNT_OF(names); i++) {
-        if (tg_str_eq_nocase(field->name, tg_str_c(names[i])))
-            return true;
-    }
-    return false;
-}
-
-/* The only content coding of the answer; OTHER when it has none, several or an unknown one. */
-static enum tg_coding only_coding(const struct tg_fields *fields)
-{
-    enum tg_coding coding = TG_CODING_OTHER;
-    unsigned count = 0;
-    if (tg_fields_find_id(fields, TG_FIELD_CONTENT_ENCODING) == NULL)
-        return coding;
-    for (uint32_t i = 0; i < fields->n; i++) {
-        struct tg_str list = fields->v[i].value;
-        struct tg_str item;
-        if (fields->v[i].id != TG_FIELD_CONTENT_ENCODING)
-            continue;
-        for (; tg_str_next_item(&list, &item); count++)
-            coding = tg_coding_of(item);
-    }
-    return count == 1 ? coding : TG_CODING_OTHER;
-}
-
-static enum tg_err weaken_tag(struct tg_request *r)
-{
-    const struct tg_field *tag = tg_fields_find(&r->resp.fields, TG_STR("etag"));
-    struct tg_fmt f;
-    if (tag == NULL || tg_str_starts(tag->value, TG_STR("W/")))
-        return TG_OK;
-    tg_fmt_init_arena(&f, &r->arena, tag->value.n + 2);
-    tg_fmt_lit(&f, "W/");
-    tg_fmt_add(&f, tag->value);
-    struct tg_str weak = tg_fmt_str(&f);
-    return weak.p != NULL ? tg_fields_set(&r->resp.fields, tag->name, weak) : TG_E_NOMEM;
-}
+#include "gateway/recode.h"
 
 /* The list of the origin stays as it was: plugins see it in ctx.upstream. */
 static enum tg_err edit_head(struct tg_request *r)
@@ -63,34 +17,43 @@ static enum tg_err edit_head(struct tg_request *r)
         return err;
     r->resp.fields = own;
     if (r->resp.status != 304) {
-        tg_fields_filter(&r->resp.fields, is_of_coded_bytes, NULL);
+        tg_recode_drop(&r->resp.fields);
         r->resp.has_length = false;
     }
-    return weaken_tag(r);
+    return tg_recode_weaken(&r->resp.fields);
+}
+
+struct tg_decode *tg_decode_new(struct tg_request *r, enum tg_coding coding, uint64_t max,
+                                uint64_t ratio, void (*again)(struct tg_task *task))
+{
+    struct tg_decode *decode = tg_mem_alloc(TG_MEM_DECODER, sizeof(*decode));
+    if (decode == NULL)
+        return NULL;
+    memset(decode, 0, offsetof(struct tg_decode, out));
+    decode->r = r;
+    tg_buf_init(&decode->in, r->gate->worker->slab);
+    tg_task_init(&decode->again, again);
+    tg_decoder_init(&decode->decoder, coding, max, ratio);
+    return decode;
 }
 
 enum tg_err tg_decode_begin(struct tg_request *r, bool bodiless,
                             void (*again)(struct tg_task *task))
 {
     const struct tg_limits *limits = &r->snapshot->settings.limits;
-    enum tg_coding coding = only_coding(&r->resp.fields);
+    enum tg_coding coding;
+    bool one = tg_coding_only(&r->resp.fields, &coding) && coding != TG_CODING_OTHER;
     if (!r->chains->decodes || r->resp.status == 101 || r->resp.status == 206 ||
-        (coding == TG_CODING_OTHER && r->resp.status != 304))
+        (!one && r->resp.status != 304))
         return TG_OK;
     enum tg_err err = edit_head(r);
     if (err != TG_OK || bodiless)
         return err;
-    struct tg_decode *decode = tg_mem_alloc(TG_MEM_CONNECTION, sizeof(*decode));
-    if (decode == NULL)
+    r->decode =
+        tg_decode_new(r, coding, limits->response_decoded, limits->response_decode_ratio, again);
+    if (r->decode == NULL)
         return TG_E_NOMEM;
-    memset(decode, 0, offsetof(struct tg_decode, out));
-    decode->r = r;
-    decode->opening = true;
-    tg_buf_init(&decode->in, r->gate->worker->slab);
-    tg_task_init(&decode->again, again);
-    tg_inflate_init(&decode->inflate, coding, limits->response_decoded,
-                    limits->response_decode_ratio);
-    r->decode = decode;
+    r->decode->opening = true;
     return TG_OK;
 }
 
@@ -108,14 +71,7 @@ enum tg_err tg_decode_end(struct tg_decode *decode, const struct tg_fields *trai
                           const struct tg_fields **out)
 {
     decode->eof = true;
-    *out = trailers;
-    if (trailers == NULL || trailers->n == 0)
-        return TG_OK;
-    *out = &decode->trailers;
-    enum tg_err err = tg_fields_copy(trailers, &decode->trailers);
-    if (err == TG_OK)
-        tg_fields_filter(&decode->trailers, is_of_coded_bytes, NULL);
-    return err;
+    return tg_recode_trailers(trailers, &decode->trailers, out);
 }
 
 enum tg_err tg_decode_next(struct tg_decode *decode)
@@ -124,7 +80,7 @@ enum tg_err tg_decode_next(struct tg_decode *decode)
         struct iovec block = {NULL, 0};
         tg_buf_iov(&decode->in, &block, 1);
         struct tg_str in = tg_str(block.iov_base, block.iov_len);
-        enum tg_err err = tg_inflate_step(&decode->inflate, &in, decode->out, sizeof(decode->out),
+        enum tg_err err = tg_decoder_step(&decode->decoder, &in, decode->out, sizeof(decode->out),
                                           &decode->ready);
         if (err != TG_OK)
             return err;
@@ -133,7 +89,7 @@ enum tg_err tg_decode_next(struct tg_decode *decode)
     }
     if (decode->ready > 0)
         return TG_OK;
-    return decode->eof ? tg_inflate_finish(&decode->inflate) : TG_E_AGAIN;
+    return decode->eof ? tg_decoder_finish(&decode->decoder) : TG_E_AGAIN;
 }
 
 bool tg_decode_waits(const struct tg_decode *decode)
@@ -155,7 +111,7 @@ void tg_decode_later(struct tg_decode *decode)
 
 const char *tg_decode_failure(const struct tg_decode *decode, enum tg_err err)
 {
-    const struct tg_inflate *state = &decode->inflate;
+    const struct tg_decoder *state = &decode->decoder;
     if (err == TG_E_NOMEM)
         return "no_resources";
     bool whole = state->out > state->max;
@@ -172,13 +128,14 @@ const char *tg_decode_failure(const struct tg_decode *decode, enum tg_err err)
     return err == TG_E_LIMIT ? "response_too_large" : "upstream_bad_encoding";
 }
 
-void tg_decode_free(struct tg_request *r)
+void tg_decode_free(struct tg_decode **decode)
 {
-    if (r->decode == NULL)
+    struct tg_decode *d = *decode;
+    *decode = NULL;
+    if (d == NULL)
         return;
-    tg_task_cancel(&r->decode->again);
-    tg_inflate_release(&r->decode->inflate);
-    tg_buf_release(&r->decode->in);
-    tg_mem_free(TG_MEM_CONNECTION, r->decode);
-    r->decode = NULL;
+    tg_task_cancel(&d->again);
+    tg_decoder_release(&d->decoder);
+    tg_buf_release(&d->in);
+    tg_mem_free(TG_MEM_DECODER, d);
 }

@@ -3,10 +3,11 @@
  *   origin -> tg_decode_add -> [in] -> tg_decode_next -> [piece] -> body filters
  *
  * Decided once for each answer, before anybody edits its head: the chain has a body filter whose
- * plugin says needs.decode, and the answer has one content coding, gzip or deflate. The head then
+ * plugin says needs.decode, and the answer has one content coding that is known. The head then
  * loses what speaks of the coded bytes. Other codings, and parts (206), pass as they are.
  *
- * Owned by the request (r->decode), which is the only one to call; relay.c drives it. Bounded by
+ * Owned by the request (r->decode), which is the only one to call; relay.c drives it. What clients
+ * send compressed takes the same way in unpack.c, with an object of its own. Bounded by
  * what the origin's reader hands over at a time (in) and one piece of output. Threads: the
  * worker's.
  */
@@ -16,7 +17,7 @@
 #include "base/buf.h"
 #include "event/loop.h"
 #include "http/field.h"
-#include "http/inflate.h"
+#include "http/decoder.h"
 
 #define TG_DECODE_PIECE 16384 /* bytes of output at a time */
 
@@ -24,11 +25,11 @@ struct tg_request;
 
 struct tg_decode {
     struct tg_request *r;
-    struct tg_inflate inflate;
+    struct tg_decoder decoder;
     struct tg_buf in;          /* coded bytes that wait */
     bool eof;                  /* none come behind them */
-    bool opening;              /* the answer's head waits for the first piece */
-    bool full;                 /* the last piece was whole: zlib may hold more */
+    bool opening;              /* an answer: its head waits for the first piece */
+    bool full;                 /* the last piece was whole: the decoder may hold more */
     size_t ready;              /* bytes of `out` that nobody took yet */
     struct tg_fields trailers; /* the origin's, without digests of coded bytes */
     struct tg_task again;      /* more in the next round */
@@ -41,6 +42,12 @@ struct tg_decode {
 enum tg_err tg_decode_begin(struct tg_request *r, bool bodiless,
                             void (*again)(struct tg_task *task)) TG_MUST_USE;
 
+/* For a body of `coding` within these bounds (http/decoder.h); NULL: no memory. Owned by the
+ * caller.
+ */
+struct tg_decode *tg_decode_new(struct tg_request *r, enum tg_coding coding, uint64_t max,
+                                uint64_t ratio, void (*again)(struct tg_task *task)) TG_MUST_USE;
+
 /* Whether the body that is being relayed is one to decode: an answer of ours is not. */
 bool tg_decode_is_on(const struct tg_request *r);
 
@@ -52,7 +59,7 @@ enum tg_err tg_decode_end(struct tg_decode *decode, const struct tg_fields *trai
                           const struct tg_fields **out) TG_MUST_USE;
 
 /* Makes the next piece, unless one is ready. TG_OK: `ready` bytes are in `out`; none: that was all.
- * TG_E_AGAIN: more input is needed; TG_E_PROTOCOL, TG_E_LIMIT, TG_E_NOMEM as in http/inflate.h. */
+ * TG_E_AGAIN: more input is needed; TG_E_PROTOCOL, TG_E_LIMIT, TG_E_NOMEM as in http/decoder.h. */
 enum tg_err tg_decode_next(struct tg_decode *decode) TG_MUST_USE;
 
 /* Whether there is something to make a piece of without more input. */
@@ -64,10 +71,11 @@ struct tg_str tg_decode_take(struct tg_decode *decode);
 /* Goes on in the loop's next round. */
 void tg_decode_later(struct tg_decode *decode);
 
-/* Name for the access record and answers of what `err` of tg_decode_next() means; logs it. */
+/* Name for the access record and answers of what `err` of tg_decode_next() means for an answer;
+ * logs it. */
 const char *tg_decode_failure(const struct tg_decode *decode, enum tg_err err);
 
-/* Frees r->decode, if there is one, and nulls it. */
-void tg_decode_free(struct tg_request *r);
+/* Frees it and nulls the caller's pointer; NULL is fine. */
+void tg_decode_free(struct tg_decode **decode);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/unpack.h"
 
 #include "http/token.h"
 
@@ -21,19 +22,20 @@ static enum tg_err count_edit(struct tg_request *r)
     return TG_OK;
 }
 
-enum tg_err tg_edit_check(struct tg_str name, struct tg_str value, enum tg_field_id *id)
+enum tg_err tg_edit_check(struct tg_field *field)
 {
-    if (!tg_str_is_token(name) || !tg_str_is_value(value))
+    if (!tg_str_is_token(field->name) || !tg_str_is_value(field->value))
         return TG_E_INVALID;
-    *id = tg_field_id(name);
-    return tg_field_is_own(*id) ? TG_E_EXISTS : TG_OK;
+    tg_field_identify(field);
+    return tg_field_is_own(field->id) ? TG_E_EXISTS : TG_OK;
 }
 
 /* Checks, counts and copies an edit: one allocation for both slices. */
 static enum tg_err take_edit(struct tg_request *r, struct tg_str name, struct tg_str value,
                              struct tg_field *out)
 {
-    enum tg_err err = tg_edit_check(name, value, &out->id);
+    *out = (struct tg_field){.name = name, .value = value};
+    enum tg_err err = tg_edit_check(out);
     if (err == TG_OK)
         err = count_edit(r);
     if (err != TG_OK)
@@ -125,9 +127,8 @@ static enum tg_err own_fields(struct tg_request *r)
     return err;
 }
 
-/* One edit of the response there is, or of the one to come. */
-static enum tg_err edit_response(struct tg_request *r, enum tg_edit_kind kind,
-                                 const struct tg_field *field)
+enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
+                                   const struct tg_field *field)
 {
     if (r->resp.status == 0)
         return record(r, kind, 0, field);
@@ -140,7 +141,7 @@ enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kin
 {
     struct tg_field field;
     enum tg_err err = take_edit(r, name, value, &field);
-    return err == TG_OK ? edit_response(r, kind, &field) : err;
+    return err == TG_OK ? tg_request_apply_field(r, kind, &field) : err;
 }
 
 /* The field of a prepared edit: as it stands there, or in `room` with the value made for `r`. */
@@ -163,8 +164,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r, const struct tg_edit
         if (field == NULL)
             err = TG_E_NOMEM;
         else if (!edits->v[i].unless_empty || field->value.n > 0)
-            err = edit_response(r, edits->v[i].kind, field);
+            err = tg_request_apply_field(r, edits->v[i].kind, field);
     }
+    if (edits->compression != NULL)
+        r->compression = edits->compression;
     return err;
 }
 
@@ -213,7 +216,7 @@ enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kin
 
 enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edits *edits)
 {
-    enum tg_err err = tg_forward_fields(r);
+    enum tg_err err = edits->n > 0 ? tg_forward_fields(r) : TG_OK;
     for (uint32_t i = 0; i < edits->n && err == TG_OK; i++) {
         struct tg_field room;
         const struct tg_field *field = prepared_field(r, &edits->v[i], &room);
@@ -222,6 +225,8 @@ enum tg_err tg_request_apply_upstream(struct tg_request *r, const struct tg_edit
         else if (!edits->v[i].unless_empty || field->value.n > 0)
             err = apply(&r->out.fields, edits->v[i].kind, field);
     }
+    if (err == TG_OK && edits->decompression != NULL)
+        err = tg_unpack_begin(r, edits->decompression);
     return err;
 }
 
@@ -297,8 +302,8 @@ static bool is_too_large(struct tg_request *r, uint64_t max)
 {
     struct tg_collected_body *b = &r->body;
     b->max = TG_MIN(max, r->snapshot->settings.limits.plugin_body);
-    b->too_large =
-        r->in.framing == TG_FRAMING_LENGTH ? r->in.length > b->max : b->buf.size > b->max;
+    bool told = r->in.framing == TG_FRAMING_LENGTH && r->unpack == NULL;
+    b->too_large = told ? r->in.length > b->max : b->buf.size > b->max;
     return b->too_large;
 }
 
@@ -354,7 +359,7 @@ void tg_request_unwait_body(struct tg_request *r)
 {
     r->body.wanted = false;
     if (r->stream != NULL)
-        r->stream->ops->read_body(r->stream, false);
+        tg_unpack_read(r, false);
 }
 
 struct tg_str tg_request_chunk(const struct tg_request *r)

@@ -1,7 +1,10 @@
 /* exchange.c: what a client's stream tells, passed on to the file that is at work: collecting for a
- * plugin, proxy.c, relay.c or tunnel.c. The same for every protocol that carries streams. */
+ * plugin, unpack.c, proxy.c, relay.c or tunnel.c. The same for every protocol that carries streams.
+ */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/unpack.h"
+#include "gateway/ws.h"
 
 #include "base/assert.h"
 
@@ -27,28 +30,31 @@ static void collect(struct tg_request *r, struct tg_str data)
     } else if (!r->body.piecewise) {
         return;
     }
-    r->stream->ops->read_body(r->stream, false);
+    tg_unpack_read(r, false);
     wake_collector(r);
 }
 
-static void on_body(struct tg_stream *stream, struct tg_str data)
+void tg_request_take_body(struct tg_request *r, struct tg_str data)
 {
-    struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
-        tg_tunnel_from_client(r, data);
-    else if (r->body.wanted)
+    if (r->body.wanted)
         collect(r, data);
     else
         tg_proxy_body(r, data);
 }
 
-static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
+static void on_body(struct tg_stream *stream, struct tg_str data)
 {
     struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL) {
-        tg_tunnel_client_ended(r);
-        return;
-    }
+    if (r->tunnel)
+        tg_tunnel_from_client(r, data);
+    else if (r->unpack != NULL)
+        tg_unpack_body(r, data);
+    else
+        tg_request_take_body(r, data);
+}
+
+void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trailers)
+{
     r->in_ended = true;
     if (!r->body.wanted) {
         tg_proxy_body_end(r, trailers);
@@ -58,10 +64,21 @@ static void on_body_end(struct tg_stream *stream, const struct tg_fields *traile
     wake_collector(r);
 }
 
+static void on_body_end(struct tg_stream *stream, const struct tg_fields *trailers)
+{
+    struct tg_request *r = request_of(stream);
+    if (r->tunnel)
+        tg_tunnel_client_ended(r);
+    else if (r->unpack != NULL)
+        tg_unpack_body_end(r, trailers);
+    else
+        tg_request_take_body_end(r, trailers);
+}
+
 static void on_drained(struct tg_stream *stream)
 {
     struct tg_request *r = request_of(stream);
-    if (r->state == TG_REQUEST_TUNNEL)
+    if (r->tunnel)
         tg_tunnel_client_drained(r);
     else
         tg_relay_drained(r);
@@ -77,6 +94,8 @@ static const char *reason_of(enum tg_err err)
 static void on_aborted(struct tg_stream *stream, enum tg_err err, unsigned status)
 {
     struct tg_request *r = request_of(stream);
+    if (r->tunnel && r->ws != NULL)
+        tg_ws_client_lost(r);
     tg_proxy_release(r);
     if (status != 0 && !r->head_sent) {
         tg_answer_refusal(r, status, NULL);

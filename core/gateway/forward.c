@@ -22,15 +22,18 @@ struct out {
     struct tg_arena *arena; /* for values that are put together, when they go to the list */
     struct tg_fmt value;    /* between begin() and end() */
     struct tg_str name;
+    enum tg_field_id id;
     bool is_copy; /* nobody waits for an answer to Expect */
     bool failed;
 };
 
-static void emit(struct out *out, struct tg_str name, struct tg_str value)
+/* A field of our own, of the known name `id`. */
+static void emit(struct out *out, enum tg_field_id id, struct tg_str name, struct tg_str value)
 {
+    const struct tg_field field = {.name = name, .value = value, .id = id};
     if (out->text != NULL && value.p != NULL)
         tg_h1_write_field(out->text, name, value);
-    else if (value.p == NULL || tg_fields_add(out->list, name, value) != TG_OK)
+    else if (value.p == NULL || tg_fields_add_field(out->list, &field) != TG_OK)
         out->failed = true;
 }
 
@@ -44,8 +47,9 @@ static void emit_field(struct out *out, const struct tg_field *field)
 }
 
 /* Begins a field whose value is written piece by piece to what this returns; end() completes it. */
-static struct tg_fmt *begin(struct out *out, struct tg_str name)
+static struct tg_fmt *begin(struct out *out, enum tg_field_id id, struct tg_str name)
 {
+    out->id = id;
     out->name = name;
     if (out->text == NULL) {
         tg_fmt_init_arena(&out->value, out->arena, 64);
@@ -61,7 +65,7 @@ static void end(struct out *out)
     if (out->text != NULL)
         tg_fmt_lit(out->text, "\r\n");
     else
-        emit(out, out->name, tg_fmt_str(&out->value));
+        emit(out, out->id, out->name, tg_fmt_str(&out->value));
 }
 
 struct tg_str tg_forward_host(const struct tg_request *r)
@@ -169,7 +173,7 @@ static void add_list(struct tg_fmt *f, struct tg_str list)
 static void emit_forwarded(struct tg_request *r, struct out *out, struct tg_str peer)
 {
     bool v6 = r->peer.u.any.sa_family == AF_INET6;
-    struct tg_fmt *f = begin(out, TG_STR("Forwarded"));
+    struct tg_fmt *f = begin(out, TG_FIELD_FORWARDED, TG_STR("Forwarded"));
     add_list(f, trusted_list(r, TG_FIELD_FORWARDED));
     tg_fmt_lit(f, "for=");
     tg_fmt_add(f, v6 ? TG_STR("\"[") : TG_STR(""));
@@ -188,14 +192,14 @@ static void emit_x_forwarded(struct tg_request *r, struct out *out)
     char room[TG_ADDR_TEXT_MAX];
     struct tg_str peer = tg_addr_ip_text(&r->peer, room);
     struct tg_str port = trusted_list(r, TG_FIELD_X_FORWARDED_PORT);
-    struct tg_fmt *f = begin(out, TG_STR("X-Forwarded-For"));
+    struct tg_fmt *f = begin(out, TG_FIELD_X_FORWARDED_FOR, TG_STR("X-Forwarded-For"));
     add_list(f, trusted_list(r, TG_FIELD_X_FORWARDED_FOR));
     tg_fmt_add(f, peer);
     end(out);
-    emit(out, TG_STR("X-Forwarded-Proto"), r->scheme);
+    emit(out, TG_FIELD_X_FORWARDED_PROTO, TG_STR("X-Forwarded-Proto"), r->scheme);
     if (r->client_host.n > 0)
-        emit(out, TG_STR("X-Forwarded-Host"), r->client_host);
-    f = begin(out, TG_STR("X-Forwarded-Port"));
+        emit(out, TG_FIELD_X_FORWARDED_HOST, TG_STR("X-Forwarded-Host"), r->client_host);
+    f = begin(out, TG_FIELD_X_FORWARDED_PORT, TG_STR("X-Forwarded-Port"));
     if (port.n > 0)
         tg_fmt_add(f, port);
     else if (r->listener->addr.len > 0)
@@ -213,13 +217,13 @@ static void emit_max_forwards(struct tg_request *r, struct out *out)
     if ((r->in.method != TG_METHOD_TRACE && r->in.method != TG_METHOD_OPTIONS) || hops == NULL ||
         !tg_str_to_u64(hops->value, &n) || n == 0)
         return;
-    tg_fmt_u64(begin(out, TG_STR("Max-Forwards")), n - 1);
+    tg_fmt_u64(begin(out, TG_FIELD_MAX_FORWARDS, TG_STR("Max-Forwards")), n - 1);
     end(out);
 }
 
 static void emit_via(struct tg_request *r, struct out *out)
 {
-    struct tg_fmt *f = begin(out, TG_STR("Via"));
+    struct tg_fmt *f = begin(out, TG_FIELD_VIA, TG_STR("Via"));
     tg_fmt_add(f, tg_request_head_version(&r->in));
     tg_fmt_add(f, r->in.major == 2 ? TG_STR(".0 ") : TG_STR(" "));
     tg_fmt_add(f, r->snapshot->settings.server_name);
@@ -233,14 +237,14 @@ static void emit_timeout(struct tg_request *r, struct out *out, const struct tg_
         emit_field(out, field);
         return;
     }
-    tg_grpc_write_timeout(r, tg_request_now(r), begin(out, field->name));
+    tg_grpc_write_timeout(r, tg_request_now(r), begin(out, TG_FIELD_OTHER, field->name));
     end(out);
 }
 
 static void emit_fields(struct tg_request *r, struct tg_str host, struct out *out)
 {
     bool named = tg_forward_names_fields(&r->in.fields);
-    emit(out, TG_STR("Host"), host);
+    emit(out, TG_FIELD_HOST, TG_STR("Host"), host);
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
         if (is_dropped(r, field, named) || (out->is_copy && field->id == TG_FIELD_EXPECT))
@@ -335,9 +339,10 @@ void tg_forward_write(struct tg_request *r, struct tg_fmt *f)
     struct out out = {.text = f};
     write_head(r, r->service->path, tg_forward_host(r), &out);
     const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
-    if (r->in.upgrade && upgrade != NULL) {
+    if (r->out.upgrade && upgrade != NULL) {
         tg_fmt_lit(f, "Connection: upgrade\r\n");
-        tg_h1_write_field(f, TG_STR("Upgrade"), upgrade->value);
+        tg_h1_write_field(f, TG_STR("Upgrade"),
+                          r->ws != NULL ? TG_STR("websocket") : upgrade->value);
     } else if (r->in.te_trailers) {
         tg_fmt_lit(f, "Connection: TE\r\nTE: trailers\r\n");
     }

@@ -9,6 +9,7 @@
 #include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
+#include "gateway/ws.h"
 
 enum tg_err tg_gateway_init(struct tg_gateway *gateway)
 {
@@ -61,6 +62,7 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     tg_list_init(&gate->lingering);
     tg_claims_init(&gate->claims, &worker->loop);
     tg_runner_init(&gate->runner);
+    tg_encoder_pool_init(&gate->encoders);
     tg_accounting_init(&gate->accounting);
     gate->pool = tg_pool_new(worker);
     if (gate->pool == NULL)
@@ -93,6 +95,7 @@ void tg_gate_release(struct tg_gate *gate)
     tg_background_stop(gate);
     tg_loop_run_deferred(&gate->worker->loop);
     tg_pool_free(&gate->pool);
+    tg_encoder_pool_release(&gate->encoders);
     tg_zone_value_release(&gate->in_hand);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
@@ -130,6 +133,8 @@ void tg_gate_drain(struct tg_gate *gate)
 void tg_gate_stop(struct tg_gate *gate)
 {
     tg_gate_drain(gate);
+    TG_LIST_FOREACH(&gate->requests, it)
+    tg_ws_say_goodbye(TG_LIST_ENTRY(it, struct tg_request, link));
     tg_clients_close(gate);
     TG_LIST_FOREACH(&gate->requests, it)
     tg_request_stop(TG_LIST_ENTRY(it, struct tg_request, link));

@@ -16,6 +16,7 @@
 #include "gateway/overload.h"
 #include "gateway/plugins.h"
 #include "gateway/request.h"
+#include "http/encoder.h"
 #include "observe/map_watch.h"
 #include "store/bus.h"
 #include "store/lock.h"
@@ -47,6 +48,7 @@ struct tg_gate {
     struct tg_runner runner;
     struct tg_accounting accounting;
     struct tg_overload overload;
+    struct tg_encoder_pool encoders;
     struct tg_list requests;      /* of struct tg_request */
     struct tg_list arrivals;      /* of connections that are no clients yet: arrival.h */
     struct tg_list mirrors;       /* of struct tg_mirror */

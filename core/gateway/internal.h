@@ -8,8 +8,10 @@
  *   edit.c     what plugins may change        answer.c   answers of our own
  *   hide.c     what the origin shall not see  consumer.c whose request it is
  *   decode.c   compressed bodies, for filters that want them decoded
+ *   encode.c   bodies compressed for the client
+ *   unpack.c   compressed bodies of requests
  *   rewrite.c  paths, queries and hosts       shape.c    which of several services
- *   mirror.c   copies for another service
+ *   mirror.c   copies for another service       ws.c       a WebSocket that is inspected: ws.h
  *
  * Nobody outside of this folder includes it; core/bind sees request.h.
  */
@@ -64,7 +66,15 @@ void tg_request_clear_clock(struct tg_request *r);
 /* What a client's stream tells the gateway; stream->owner is the struct tg_request. */
 extern const struct tg_stream_events tg_exchange_events;
 
+/* Bytes and end of the client's body, decoded: for the plugin that waits, else for the origin. */
+void tg_request_take_body(struct tg_request *r, struct tg_str data);
+void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trailers);
+
 /* ---- answer.c ---- */
+
+/* Prepares the answer for a failure, and says no more: the phase that runs ends with it. False: no
+ * memory. */
+bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail);
 
 /* Answers with a problem+json body (RFC 9457): `code` is the machine's name for what happened. In
  * place of whatever was going on; breaks off where a head is out already. */
@@ -76,6 +86,9 @@ void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail
 /* 503 with Retry-After: one to three seconds, so that those who were turned away together do not
  * come back together. */
 void tg_answer_overload(struct tg_request *r, const char *code);
+
+/* A handshake of a WebSocket that is no good: 400, or 426 with the version that is spoken. */
+void tg_answer_websocket(struct tg_request *r, unsigned status, const char *detail);
 
 /* 405 with the Allow list (may be empty). */
 void tg_answer_wrong_method(struct tg_request *r, struct tg_str allow);
@@ -131,6 +144,9 @@ void tg_proxy_continue(struct tg_request *r);
 
 /* The pause before another attempt is over. */
 void tg_proxy_again(struct tg_request *r);
+
+/* Another connection to an origin for a tunnel that has lost its own. */
+void tg_proxy_reopen(struct tg_request *r);
 
 /* ---- attempt.c ---- */
 
@@ -193,6 +209,9 @@ void tg_relay_send(struct tg_request *r); /* after header_filter, whose last wor
 void tg_relay_body(struct tg_request *r, struct tg_str data);
 void tg_relay_end(struct tg_request *r, const struct tg_fields *trailers);
 
+/* What went in is there for the client: the origin pauses. */
+void tg_relay_flush(struct tg_request *r);
+
 /* A body filter that waited is done. */
 void tg_relay_filtered(struct tg_request *r);
 
@@ -212,8 +231,28 @@ void tg_tunnel_from_client(struct tg_request *r, struct tg_str data);
 void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data);
 void tg_tunnel_client_ended(struct tg_request *r);
 void tg_tunnel_origin_ended(struct tg_request *r);
+void tg_tunnel_origin_lost(struct tg_request *r); /* its connection is gone */
 void tg_tunnel_client_drained(struct tg_request *r);
 void tg_tunnel_origin_drained(struct tg_request *r);
 void tg_tunnel_clock(struct tg_request *r);
+
+/* Both directions to the client have ended, and its stream belongs to its protocol again. */
+void tg_tunnel_leave_client(struct tg_request *r);
+
+/* Both directions have ended: so does the request. */
+void tg_tunnel_finish(struct tg_request *r);
+
+/* From tg_request_finish(): a tunnel is one no longer. */
+void tg_tunnel_end(struct tg_request *r);
+
+/* For who looks at what goes through. Reading hands over what is there, as read_body() does. */
+void tg_tunnel_to_client(struct tg_request *r, struct tg_str data);
+void tg_tunnel_to_origin(struct tg_request *r, struct tg_str data);
+void tg_tunnel_read_client(struct tg_request *r, bool on);
+void tg_tunnel_read_origin(struct tg_request *r, bool on);
+void tg_tunnel_end_client(struct tg_request *r);
+void tg_tunnel_end_origin(struct tg_request *r);
+size_t tg_tunnel_client_pending(const struct tg_request *r);
+size_t tg_tunnel_origin_pending(const struct tg_request *r);
 
 #endif

@@ -111,7 +111,8 @@ static uint64_t known_length(const struct tg_request *r)
 {
     if (r->out.body_set)
         return r->out.body.n;
-    return r->in.framing == TG_FRAMING_LENGTH ? r->in.length : r->body.buf.size;
+    return r->in.framing == TG_FRAMING_LENGTH && r->unpack == NULL ? r->in.length
+                                                                   : r->body.buf.size;
 }
 
 void tg_mirror_begin(struct tg_request *r)

@@ -18,12 +18,15 @@
  * that a filter returns as a list reach the next filter as one.
  *
  * Cost of a plugin that does nothing: a slot look-up, tg_run_init/resume/release and two pushes of
- * registry references. The slot, its account and the ctx object are made at the plugin's first
- * phase of a request and used by the others.
+ * registry references. The slot is made at the plugin's first phase of a request, its account and
+ * the ctx object when it is entered first; the others use them.
  *
- * Phases that are not entered. An instance may have prepared header edits that are its access or
- * header_filter (edits:instead_of()), and a plugin may say for which requests a phase is (`when`):
- * both cost what the edits and the condition cost, and no entry into Lua.
+ * Messages of a WebSocket go the same way, whole, one at a time; `out` is empty where all plugins
+ * let one pass. What a plugin may allocate begins anew with each.
+ *
+ * Phases that are not entered. An instance may have prepared what its phase is (prepared.h), and a
+ * plugin may say for which requests a phase is (`when`): both cost what step and condition cost,
+ * and no entry into Lua.
  *
  * Deferred functions run behind the chain of the log phase, as links of it: what holds for a plugin
  * that waits, fails or is killed there holds for them.
@@ -33,13 +36,13 @@
 
 #include "base/assert.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "gateway/accounting.h"
-#include "gateway/param.h"
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
+#include "http/ws.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "route/expr.h"
 
 #include <lauxlib.h>
 
@@ -47,6 +50,7 @@
 
 static enum tg_step run_chain(struct tg_request *r);
 static enum tg_step filter_chain(struct tg_request *r);
+static enum tg_step message_chain(struct tg_request *r);
 
 static struct tg_loop *loop_of(const struct tg_request *r)
 {
@@ -73,14 +77,21 @@ static struct tg_plugin_slot *open_slot(struct tg_request *r,
     slot->plugin = plugin;
     slot->state_ref = LUA_NOREF;
     tg_list_init(&slot->held);
-    if (tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory, instance->churn) !=
-        TG_OK)
-        return NULL;
     tg_vm_entry_ref(slot->entry);
     slot->open = true;
     slot->next = r->slots;
     r->slots = slot;
     return slot;
+}
+
+/* The slot's account, which it has from the first time on that its plugin is entered. */
+static bool open_account(struct tg_plugin_slot *slot, const struct tg_instance_conf *instance)
+{
+    if (!slot->entered && tg_account_init(&slot->account, tg_vm_alloc(slot->vm), instance->memory,
+                                          instance->churn) != TG_OK)
+        return false;
+    slot->entered = true;
+    return true;
 }
 
 static struct tg_plugin_slot *slot_of(struct tg_request *r, const struct tg_instance_conf *instance)
@@ -192,6 +203,10 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
     if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER ||
         p->phase == TG_PHASE_CERTIFICATE)
         return break_off(r);
+    if (p->phase == TG_PHASE_MESSAGE) {
+        r->plugins.message.close = TG_WS_CODE_INTERNAL;
+        return TG_STEP_STOP;
+    }
     return answer_failure(r, status, code);
 }
 
@@ -344,6 +359,61 @@ static const char *take_results(struct tg_plugin_run *p)
     }
 }
 
+/* ---- Messages ---- */
+
+int tg_plugins_take_message(lua_State *L)
+{
+    const struct tg_request *r = tg_run_current(L)->host;
+    push_chunk(L, &r->plugins);
+    lua_pushstring(L, r->plugins.message.text ? "text" : "binary");
+    lua_pushstring(L, r->plugins.message.from_origin ? "origin" : "client");
+    return 3;
+}
+
+static bool is_text(struct tg_str data)
+{
+    struct tg_utf8 text = {0};
+    return tg_utf8_take(&text, data.p, data.n) && text.need == 0;
+}
+
+/* What the plugin returned of the message. NULL, or what is wrong with it. */
+static const char *take_verdict(struct tg_plugin_run *p)
+{
+    lua_State *L = p->run.L;
+    int at = -p->run.nresults;
+    if (p->run.nresults == 0 || lua_isnil(L, at))
+        return NULL;
+    if (lua_isboolean(L, at) && !lua_toboolean(L, at)) {
+        p->message.dropped = true;
+        return NULL;
+    }
+    if (lua_type(L, at) != LUA_TSTRING)
+        return "message returns nothing, a string or false";
+    struct tg_str data;
+    data.p = lua_tolstring(L, at, &data.n);
+    if (data.n > p->message.max)
+        return "message returned more than max_message allows";
+    if (p->message.text && !is_text(data))
+        return "message returned something else than UTF-8 for a text message";
+    drop_chunk(p);
+    if (data.n == 0)
+        p->chunk = TG_STR("");
+    p->message.unchanged = false;
+    return tg_buf_append(&p->chunk_buf, data.p, data.n) == TG_OK ? NULL : "no memory for a message";
+}
+
+enum tg_err tg_request_close_websocket(struct tg_request *r, uint16_t code, struct tg_str reason)
+{
+    struct tg_plugin_message *message = &r->plugins.message;
+    if (!tg_ws_code_is_valid(code) || reason.n > TG_WS_REASON_MAX || !is_text(reason))
+        return TG_E_INVALID;
+    message->reason = tg_arena_copy(&r->arena, reason);
+    if (message->reason.p == NULL)
+        return TG_E_NOMEM;
+    message->close = code;
+    return TG_OK;
+}
+
 /* ---- Waiting ---- */
 
 static void wake(struct tg_request *r, enum tg_step step)
@@ -374,6 +444,8 @@ static enum tg_step go_on(struct tg_request *r, enum tg_step step)
 {
     if (step != TG_STEP_NEXT)
         return step;
+    if (r->plugins.phase == TG_PHASE_MESSAGE)
+        return message_chain(r);
     return r->plugins.phase == TG_PHASE_BODY_FILTER ? filter_chain(r) : run_chain(r);
 }
 
@@ -390,7 +462,7 @@ static enum tg_step fail_killed(struct tg_request *r)
     }
     tg_vm_entry_note_kill(p->slot->entry, p->run.kill);
     tg_accounting_note_kill(r, p->slot, p->run.kill);
-    p->slot->killed = true;
+    p->slot->killed = p->phase != TG_PHASE_MESSAGE; /* the next one is another piece of work */
     return fail_as(r, what, 503, "plugin_killed",
                    TG_METRIC_PLUGIN_KILLS_CPU + (unsigned)p->run.kill - TG_KILL_CPU);
 }
@@ -495,78 +567,14 @@ static enum tg_step begin_again(struct tg_request *r)
     return TG_STEP_WAIT;
 }
 
-/* ---- Conditions ---- */
-
-/* A field for the expression of `when`: see route/expr.h. */
-static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
-                        struct tg_str *value)
-{
-    struct tg_request *r = arg;
-    const struct tg_field *header;
-    uint16_t port;
-    char room[TG_ADDR_TEXT_MAX];
-    *value = tg_str(NULL, 0);
-    switch (field) {
-    case TG_EXPR_METHOD:
-        *value = r->in.method_name;
-        break;
-    case TG_EXPR_PATH:
-        *value = r->in.path;
-        break;
-    case TG_EXPR_HOST:
-        *value = tg_param_host(r, &port);
-        break;
-    case TG_EXPR_SCHEME:
-        *value = r->scheme;
-        break;
-    case TG_EXPR_CLIENT_IP:
-        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
-        break;
-    case TG_EXPR_HEADER:
-        header = tg_fields_find(&r->in.fields, name);
-        *value = header != NULL ? header->value : *value;
-        break;
-    case TG_EXPR_QUERY:
-        if (tg_param_query(r, name, value) != TG_OK)
-            return false;
-        break;
-    }
-    return value->p != NULL;
-}
-
-static bool holds(const struct tg_expr *when, struct tg_request *r)
-{
-    return when == NULL || tg_expr_test(when, fetch_field, r);
-}
-
-/* Who cannot be recognised is left to the plugin's function. */
-static bool recognises(const struct tg_stand_in *made, struct tg_request *r)
-{
-    return made->by.header.p == NULL || tg_request_recognise(r, &made->by) == TG_OK;
-}
-
-/* The edits that are this phase of the instance; NULL: its function is. */
-static const struct tg_edits *stand_in_for(struct tg_request *r)
-{
-    const struct tg_plugin_run *p = &r->plugins;
-    uint32_t place = tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth);
-    const struct tg_stand_ins *of = &p->slot->entry->stand_ins[place];
-    const struct tg_stand_in *made = NULL;
-    if (p->phase == TG_PHASE_ACCESS)
-        made = of->access;
-    else if (p->phase == TG_PHASE_HEADER_FILTER)
-        made = of->header_filter;
-    while (made != NULL && !(holds(made->when, r) && recognises(made, r)))
-        made = made->next;
-    return made != NULL ? made->edits : NULL;
-}
-
 /* ---- One plugin ---- */
 
 static enum tg_step settle_done(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? take_results(p) : NULL;
+    const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? take_results(p)
+                        : p->phase == TG_PHASE_MESSAGE   ? take_verdict(p)
+                                                         : NULL;
     enum tg_step step = TG_STEP_NEXT;
     if (wrong != NULL)
         step = fail(r, tg_str_c(wrong), 500, "plugin_error");
@@ -612,14 +620,38 @@ static void begin_run(struct tg_request *r)
     r->wall_deadline = tg_loop_now(loop_of(r)) + p->instance->wall;
 }
 
-static enum tg_step apply_edits(struct tg_request *r, const struct tg_edits *edits)
+/* What configure() prepared in place of the phase, if it did. */
+static enum tg_prepared stand_in(struct tg_request *r)
 {
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
-    enum tg_err err = r->plugins.phase == TG_PHASE_ACCESS ? tg_request_apply_upstream(r, edits)
-                                                          : tg_request_apply_response(r, edits);
-    if (observer != NULL)
+    const struct tg_plugin_run *p = &r->plugins;
+    uint32_t place = tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth);
+    enum tg_prepared outcome = tg_prepared_run(&p->slot->entry->stand_ins[place], r);
+    if (observer != NULL && outcome != TG_PREPARED_LEFT)
         observer->on_stood_in(observer->arg, r);
-    return err == TG_OK ? TG_STEP_NEXT : fail_memory(r);
+    return outcome;
+}
+
+/* Calls the phase's function. */
+static enum tg_step enter(struct tg_request *r, int function)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_vm_entry *entry = p->slot->entry;
+    const struct tg_vm_host *host = &entry->host;
+    int by = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk
+             : p->phase == TG_PHASE_MESSAGE   ? host->enter_message
+                                              : host->enter;
+    if (!open_account(p->slot, p->instance))
+        return fail_memory(r);
+    if (p->phase == TG_PHASE_MESSAGE)
+        tg_account_renew(&p->slot->account, p->instance->churn);
+    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, by) != TG_OK)
+        return fail_memory(r);
+    begin_run(r);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
+    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
+                entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth)]);
+    return settle(r, resume(r, 2));
 }
 
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
@@ -639,18 +671,12 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return leave_out(r, "plugin_quarantined");
     if (p->slot->killed)
         return leave_out(r, "plugin_killed");
-    const struct tg_edits *edits = stand_in_for(r);
-    if (edits != NULL)
-        return apply_edits(r, edits);
-    const struct tg_vm_host *host = &entry->host;
-    int enter = p->phase == TG_PHASE_BODY_FILTER ? host->enter_chunk : host->enter;
-    if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, enter) != TG_OK)
+    enum tg_prepared outcome = stand_in(r);
+    if (outcome == TG_PREPARED_FAILED)
         return fail_memory(r);
-    begin_run(r);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
-    lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
-                entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, instance->nth)]);
-    return settle(r, resume(r, 2));
+    if (outcome == TG_PREPARED_LEFT)
+        return enter(r, function);
+    return p->phase == TG_PHASE_ACCESS && r->resp.status != 0 ? answered(r) : TG_STEP_NEXT;
 }
 
 /* ---- Deferred functions ---- */
@@ -712,7 +738,8 @@ static bool applies(struct tg_request *r, const struct tg_instance_conf *instanc
     const struct tg_gate_observer *observer = tg_gate_observer(r->gate);
     if (observer != NULL && !observer->wants(observer->arg, r, instance))
         return false;
-    return holds(instance->plugin->when[r->plugins.phase], r) && holds(instance->when, r);
+    return tg_condition_holds(instance->plugin->when[r->plugins.phase], r) &&
+           tg_condition_holds(instance->when, r);
 }
 
 static const struct tg_chain *chain_of(const struct tg_request *r)
@@ -746,9 +773,34 @@ static enum tg_step filter_chain(struct tg_request *r)
     return hand_out_chunk(p) ? TG_STEP_NEXT : break_off(r);
 }
 
+/* The instance whose turn it is with the message. */
+static const struct tg_instance_conf *next_for_message(struct tg_plugin_run *p,
+                                                       const struct tg_chain *chain)
+{
+    uint32_t at = p->next++;
+    return chain->v[p->message.from_origin ? chain->n - 1 - at : at];
+}
+
+static enum tg_step message_chain(struct tg_request *r)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    const struct tg_chain *chain = chain_of(r);
+    while (p->next < chain->n && !p->message.dropped) {
+        const struct tg_instance_conf *instance = next_for_message(p, chain);
+        enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
+        if (step != TG_STEP_NEXT)
+            return step;
+    }
+    if (p->message.dropped || p->message.unchanged) {
+        drop_chunk(p);
+        return TG_STEP_NEXT;
+    }
+    return hand_out_chunk(p) ? TG_STEP_NEXT : break_off(r);
+}
+
 enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase)
 {
-    tg_assert(!r->plugins.active && phase != TG_PHASE_BODY_FILTER);
+    tg_assert(!r->plugins.active && phase != TG_PHASE_BODY_FILTER && phase != TG_PHASE_MESSAGE);
     r->plugins.phase = phase;
     r->plugins.next = 0;
     return run_chain(r);
@@ -767,6 +819,39 @@ enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eo
     p->chunk_eof = eof;
     p->out = out;
     return filter_chain(r);
+}
+
+/* `data` in one piece, borrowed, or a copy of it in chunk_buf; false: no memory. */
+static bool take_data(struct tg_plugin_run *p, const struct tg_buf *data)
+{
+    p->chunk = tg_buf_piece(data, 0);
+    if (p->chunk.n == data->size) {
+        p->chunk = data->size > 0 ? p->chunk : TG_STR("");
+        return true;
+    }
+    p->chunk = tg_str(NULL, 0);
+    for (size_t at = 0; at < data->size;) {
+        struct tg_str piece = tg_buf_piece(data, at);
+        if (tg_buf_append(&p->chunk_buf, piece.p, piece.n) != TG_OK)
+            return false;
+        at += piece.n;
+    }
+    return true;
+}
+
+enum tg_step tg_plugins_message(struct tg_request *r, const struct tg_plugin_message *message,
+                                const struct tg_buf *data, struct tg_buf *out)
+{
+    struct tg_plugin_run *p = &r->plugins;
+    tg_assert(!p->active);
+    if (p->chunk_buf.slab == NULL)
+        tg_buf_init(&p->chunk_buf, tg_gate_worker(r->gate)->slab);
+    p->phase = TG_PHASE_MESSAGE;
+    p->next = 0;
+    p->message = *message;
+    p->message.unchanged = true;
+    p->out = out;
+    return take_data(p, data) ? message_chain(r) : break_off(r);
 }
 
 enum tg_step tg_plugins_resume(struct tg_request *r)
@@ -804,6 +889,13 @@ void tg_plugins_stop(struct tg_request *r)
         tg_plugins_cancel(r);
 }
 
+static void leave_vm(struct tg_request *r, struct tg_plugin_slot *slot)
+{
+    tg_plugin_host.end_slot(r, slot);
+    tg_accounting_end_slot(r, slot);
+    tg_account_release(&slot->account);
+}
+
 void tg_plugins_end(struct tg_request *r)
 {
     tg_plugins_cancel(r);
@@ -814,9 +906,8 @@ void tg_plugins_end(struct tg_request *r)
         if (!slot->open)
             continue;
         tg_held_end_all(&slot->held);
-        tg_plugin_host.end_slot(r, slot);
-        tg_accounting_end_slot(r, slot);
-        tg_account_release(&slot->account);
+        if (slot->entered)
+            leave_vm(r, slot);
         tg_vm_entry_unref(&slot->entry);
         slot->open = false;
     }

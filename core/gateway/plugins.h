@@ -42,9 +42,10 @@ struct tg_vm_host {
     struct tg_gate *gate;
     struct tg_vm_set *set;
     const struct tg_plugin_conf *plugin;
-    int enter;       /* registry references that open() sets: functions (phase, conf) that call */
-    int enter_chunk; /* phase(conf, ctx) and phase(conf, ctx, chunk, eof); */
-    int enter_task;  /* function (task, fn, ...) that keeps what fn(...) returns with the task */
+    int enter;         /* registry references that open() sets: functions (phase, conf) that call */
+    int enter_chunk;   /* phase(conf, ctx) and phase(conf, ctx, chunk, eof); */
+    int enter_message; /* phase(conf, ctx, data, kind, from) */
+    int enter_task;    /* function (task, fn, ...) that keeps what fn(...) returns with the task */
 };
 
 extern struct tg_plugin_host tg_plugin_host;
@@ -118,6 +119,13 @@ void tg_plugins_wake(struct tg_request *r);
 enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eof,
                                struct tg_buf *out) TG_MUST_USE;
 
+/* Runs a message through the plugins of `message`: in the order of requests what the client sent,
+ * in reverse what the origin did. `data` as for filters; r->plugins.message says what it is, and
+ * after NEXT or STOP what is to become of it: dropped, unchanged, or in *out. STOP without `close`:
+ * the exchange is to be broken off. */
+enum tg_step tg_plugins_message(struct tg_request *r, const struct tg_plugin_message *message,
+                                const struct tg_buf *data, struct tg_buf *out) TG_MUST_USE;
+
 /* Abandons the plugin that waits, if one does: nobody needs its outcome any more. That is no kill,
  * for it did nothing wrong. A plugin that is running now goes on: it is on the stack of the caller.
  */
@@ -141,6 +149,10 @@ enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot,
 
 /* For core/bind: pushes chunk and eof of the body filter that runs. Raises when memory is out. */
 int tg_plugins_take_chunk(lua_State *L);
+
+/* For core/bind: pushes data, kind and sender of the message that a plugin looks at. Raises as
+ * above. */
+int tg_plugins_take_message(lua_State *L);
 
 /* For core/bind: the plugin that runs has failed by its own word; tg_run_exit() follows, and
  * on_error decides. `what` is copied. */

@@ -13,6 +13,8 @@
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
+#include "gateway/unpack.h"
+#include "gateway/ws.h"
 
 #include "observe/metrics.h"
 
@@ -81,16 +83,23 @@ void tg_proxy_release(struct tg_request *r)
         tg_buf_release(&r->replay);
 }
 
-/* Another attempt, if there may be one: now or after a pause. */
+/* Another attempt, if there may be one: now or after a pause. True: it is taken care of. */
 static bool try_again(struct tg_request *r)
 {
     uint64_t at;
+    if (tg_ws_is_reopening(r)) {
+        if (r->origin != NULL)
+            let_go(r);
+        tg_attempt_end(r);
+        tg_ws_reopen_failed(r);
+        return true;
+    }
     if (!tg_attempt_again(r, &at))
         return false;
     if (r->origin != NULL)
         let_go(r);
     if (r->stream != NULL && !r->in_ended)
-        r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
+        tg_unpack_read(r, false); /* until there is somebody to take it */
     tg_try_end(&r->try, tg_request_now(r));
     tg_request_clear_clock(r);
     tg_request_set_state(r, TG_REQUEST_CONNECT);
@@ -151,7 +160,7 @@ static void fail(struct tg_request *r, enum tg_err err, const char *reason)
     if (before_head && try_again(r))
         return;
     if (r->state == TG_REQUEST_TUNNEL)
-        tg_request_break(r, "upstream_closed");
+        tg_tunnel_origin_lost(r);
     else if (r->head_sent)
         tg_request_break(r, err == TG_E_TIMEOUT ? "upstream_timeout" : "upstream_broken");
     else
@@ -173,7 +182,9 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
     uint64_t length = r->out.body_set    ? r->out.body.n
                       : r->body.complete ? r->body.buf.size + r->replay.size
                                          : r->in.length;
-    enum tg_framing framing = whole ? TG_FRAMING_LENGTH : r->in.framing;
+    enum tg_framing framing = whole               ? TG_FRAMING_LENGTH
+                              : r->unpack != NULL ? TG_FRAMING_CHUNKED
+                                                  : r->in.framing;
     if (framing == TG_FRAMING_CHUNKED)
         tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
     if (framing == TG_FRAMING_LENGTH) {
@@ -224,7 +235,7 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 static void read_on(struct tg_request *r)
 {
     if (r->stream != NULL && r->origin != NULL && tg_call_pending(r->origin) == 0)
-        r->stream->ops->read_body(r->stream, true);
+        tg_unpack_read(r, true);
     if (r->origin != NULL)
         tg_call_flush(r->origin);
 }
@@ -281,7 +292,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
         return; /* the answer came early: the rest of the body has no reader */
     send_piece(r, data);
     if (tg_call_pending(r->origin) > 0)
-        r->stream->ops->read_body(r->stream, false);
+        tg_unpack_read(r, false);
 }
 
 void tg_proxy_body_end(struct tg_request *r, const struct tg_fields *trailers)
@@ -319,7 +330,7 @@ static void start_exchange(struct tg_request *r)
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
-    tg_call_begin(r->origin, &r->arena, r->out.method, &limits, &events, r);
+    tg_call_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &events, r);
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
@@ -342,7 +353,9 @@ static void on_connected(struct tg_call *call)
  */
 static void answer_nobody(struct tg_request *r, enum tg_err err, bool breaker)
 {
-    if (err != TG_E_UNAVAILABLE || r->upstream.attempts > 0)
+    if (tg_ws_is_reopening(r))
+        try_again(r);
+    else if (err != TG_E_UNAVAILABLE || r->upstream.attempts > 0)
         answer_failure(r, err != TG_E_UNAVAILABLE ? err : r->upstream.error);
     else
         tg_answer_error(r, 503, breaker ? "breaker_open" : "no_healthy_target");
@@ -415,6 +428,18 @@ void tg_proxy_start(struct tg_request *r)
     connect_next(r, false);
 }
 
+void tg_proxy_reopen(struct tg_request *r)
+{
+    if (r->origin != NULL)
+        let_go(r);
+    tg_attempt_end(r);
+    tg_request_clear_clock(r);
+    r->out_ended = false;
+    r->upstream.last = NULL; /* what is told of attempts is told of these */
+    r->upstream.attempts = 0;
+    connect_next(r, false);
+}
+
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
@@ -454,12 +479,40 @@ static void on_info(struct tg_call *call, const struct tg_response_head *head)
 
 static bool asked_for(const struct tg_request *r, const struct tg_response_head *head)
 {
-    return r->in.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
+    return r->out.upgrade && tg_fields_find_id(&head->fields, TG_FIELD_UPGRADE) != NULL;
+}
+
+/* The answer to a handshake of ours, for a tunnel whose client has been there for long. */
+static void on_head_again(struct tg_request *r, const struct tg_response_head *head)
+{
+    tg_attempt_answered(r, head->status);
+    const char *wrong = tg_ws_check_answer(r, head);
+    if (wrong != NULL) {
+        log_failure(r, TG_E_PROTOCOL, wrong);
+        try_again(r);
+        return;
+    }
+    tg_request_clear_clock(r);
+    tg_request_set_state(r, TG_REQUEST_TUNNEL);
+    tg_call_begin_tunnel(r->origin);
+    tg_ws_reopened(r);
+}
+
+/* A 101 that is not what was asked for; NULL: it is. */
+static const char *check_switch(struct tg_request *r, const struct tg_response_head *head)
+{
+    if (!asked_for(r, head))
+        return "origin: 101 that nobody asked for";
+    return r->ws != NULL ? tg_ws_check_answer(r, head) : NULL;
 }
 
 static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
     struct tg_request *r = call->owner;
+    if (tg_ws_is_reopening(r)) {
+        on_head_again(r, head);
+        return;
+    }
     r->upstream.status = head->status;
     r->upstream.head_at = tg_request_now(r);
     tg_metric_record(r->gate->worker->cells, TG_METRIC_HISTOGRAM_UPSTREAM,
@@ -469,14 +522,18 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
     tg_attempt_answered(r, tg_grpc_judged(r, head));
     if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) && try_again(r))
         return;
-    if (head->status == 101 && !asked_for(r, head)) {
-        log_failure(r, TG_E_PROTOCOL, "origin: 101 that nobody asked for");
+    const char *wrong = head->status == 101 ? check_switch(r, head) : NULL;
+    if (wrong != NULL) {
+        log_failure(r, TG_E_PROTOCOL, wrong);
         tg_answer_error(r, 502, "upstream_protocol_error");
         return;
     }
     r->source = TG_SOURCE_UPSTREAM;
     r->resp = *head;
-    if (head->status != 101 && forwardable(&head->fields, &r->resp.fields) != TG_OK) {
+    enum tg_err err = head->status != 101 ? forwardable(&head->fields, &r->resp.fields)
+                      : r->ws != NULL     ? tg_ws_dress_answer(r)
+                                          : TG_OK;
+    if (err != TG_OK) {
         tg_answer_error(r, 503, "no_resources");
         return;
     }
@@ -505,7 +562,7 @@ static void on_pause(struct tg_call *call)
 {
     struct tg_request *r = call->owner;
     if (r->stream != NULL && r->head_sent)
-        r->stream->ops->flush(r->stream);
+        tg_relay_flush(r);
 }
 
 static void on_drained(struct tg_call *call)

@@ -1,6 +1,7 @@
 /* relay.c: the answer on its way to the client: edits, header filters, body filters, the stream.
  *
- *   origin or gateway -> r->resp -> [header_filter] -> head -> [body_filter] -> body -> end
+ *   origin or gateway -> r->resp -> [header_filter] -> head -> [body_filter] -> [encode] -> body,
+ * end
  *
  * Back-pressure: while the client has not taken what was sent, or a filter waits, the origin is not
  * read. What arrives in the same breath is kept in r->held, at most one read buffer of it, unless a
@@ -9,15 +10,20 @@
  * A body that is decoded on the way (decode.h) takes a turn before the filters: its head waits for
  * the first piece, so that what is no gzip at all is answered with 502; coded bytes are unfolded
  * only as fast as filters and client take the pieces, and DECODE_PIECES of them in a round of the
- * loop. */
+ * loop.
+ *
+ * What is compressed (encode.h) is so behind all filters, a slice in a round of the loop. While as
+ * much waits for its turn, the answer is held as if the client had not taken it. */
 #include "base/banned.h"
 #include "gateway/decode.h"
+#include "gateway/encode.h"
 #include "gateway/grpc.h"
 #include "gateway/internal.h"
 
 #define DECODE_PIECES 16
 
 static void on_decode_again(struct tg_task *task);
+static void on_encode_again(struct tg_task *task);
 
 static bool has_filters(const struct tg_request *r)
 {
@@ -58,9 +64,42 @@ void tg_relay_start(struct tg_request *r)
         start(r);
 }
 
+/* ---- Compression -------------------------------------------------------------------------------
+ */
+
+static void send_body(struct tg_request *r, struct tg_str data)
+{
+    if (r->encode != NULL)
+        tg_encode_add(r->encode, data);
+    else
+        r->stream->ops->send_body(r->stream, data);
+}
+
+/* What is gathered to be compressed is flushed when it has been. */
+void tg_relay_flush(struct tg_request *r)
+{
+    if (r->encode == NULL || r->encode->in.size == 0)
+        r->stream->ops->flush(r->stream);
+}
+
+/* Is there more on its way to the client than it takes? */
+static bool is_held(const struct tg_request *r)
+{
+    if (r->stream == NULL)
+        return false;
+    return r->stream->ops->pending(r->stream) > 0 ||
+           (r->encode != NULL && tg_encode_is_full(r->encode));
+}
+
 static void end_response(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
+    if (r->encode != NULL && !tg_encode_end(r->encode))
+        return; /* the rest has its turn in the next round */
+    if (r->encode != NULL && tg_encode_trailers(r->encode, &r->resp_trailers) != TG_OK) {
+        tg_request_break(r, "no_memory");
+        return;
+    }
     r->ended = true;
     if (TG_UNLIKELY(tg_grpc_is_request(r)))
         tg_grpc_note(r);
@@ -76,7 +115,7 @@ static void choose_framing(struct tg_request *r)
 {
     if (is_bodiless(r)) {
         r->resp.framing = TG_FRAMING_NONE;
-    } else if (has_filters(r)) {
+    } else if (has_filters(r) || r->encode != NULL) {
         r->resp.framing = TG_FRAMING_CHUNKED;
         r->resp.has_length = false;
     }
@@ -121,7 +160,8 @@ void tg_relay_send(struct tg_request *r)
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
     if (add_own_fields(r) != TG_OK ||
-        (!from_origin && tg_grpc_is_request(r) && tg_grpc_answer(r) != TG_OK)) {
+        (!from_origin && tg_grpc_is_request(r) && tg_grpc_answer(r) != TG_OK) ||
+        tg_encode_begin(r, is_bodiless(r), on_encode_again) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;
     }
@@ -162,7 +202,7 @@ static void send_filtered(struct tg_request *r)
     struct iovec piece;
     while (r->filtered.size > 0) {
         tg_buf_iov(&r->filtered, &piece, 1);
-        r->stream->ops->send_body(r->stream, tg_str(piece.iov_base, piece.iov_len));
+        send_body(r, tg_str(piece.iov_base, piece.iov_len));
         tg_buf_consume(&r->filtered, piece.iov_len);
     }
 }
@@ -268,8 +308,7 @@ static void open_decoded(struct tg_request *r)
 
 static bool may_filter(const struct tg_request *r)
 {
-    return r->state == TG_REQUEST_RELAY && !r->plugins.active &&
-           r->stream->ops->pending(r->stream) == 0;
+    return r->state == TG_REQUEST_RELAY && !r->plugins.active && !is_held(r);
 }
 
 /* Filters decoded pieces as long as somebody takes them. */
@@ -316,7 +355,7 @@ static bool decode_more(struct tg_request *r)
     filter_decoded(r);
     if (r->state != TG_REQUEST_RELAY)
         return false;
-    r->stream->ops->flush(r->stream);
+    tg_relay_flush(r);
     return r->state == TG_REQUEST_RELAY && !tg_decode_waits(r->decode);
 }
 
@@ -335,9 +374,9 @@ void tg_relay_body(struct tg_request *r, struct tg_str data)
     if (has_filters(r) && !is_bodiless(r)) {
         filter(r, data, false);
     } else {
-        r->stream->ops->send_body(r->stream, data);
+        send_body(r, data);
     }
-    if (r->stream != NULL && r->stream->ops->pending(r->stream) > 0)
+    if (is_held(r))
         hold_origin(r);
 }
 
@@ -365,15 +404,35 @@ void tg_relay_filtered(struct tg_request *r)
     bool eof = r->plugins.chunk_eof;
     if (!take_step(r, TG_STEP_NEXT, eof) || !filter_held(r))
         return;
-    r->stream->ops->flush(r->stream);
+    tg_relay_flush(r);
     tg_relay_drained(r);
+}
+
+/* The turn of what waits to be compressed, once the client has taken what was sent. */
+static void on_encode_again(struct tg_task *task)
+{
+    struct tg_encode *encode = TG_CONTAINER_OF(task, struct tg_encode, again);
+    struct tg_request *r = encode->r;
+    bool through = false;
+    if (!encode->failed && r->stream->ops->pending(r->stream) == 0)
+        through = tg_encode_go_on(encode);
+    if (encode->failed) {
+        tg_request_break(r, "no_memory");
+    } else if (through && encode->eof) {
+        end_response(r);
+    } else if (through) {
+        r->stream->ops->flush(r->stream);
+        tg_relay_drained(r);
+    }
 }
 
 void tg_relay_drained(struct tg_request *r)
 {
+    if (r->encode != NULL && (r->encode->in.size > 0 || r->encode->eof))
+        tg_encode_later(r->encode);
     if (r->state == TG_REQUEST_RELAY && tg_decode_is_on(r) && !decode_more(r))
         return;
-    bool waits = r->plugins.active || (r->stream != NULL && r->stream->ops->pending(r->stream) > 0);
+    bool waits = r->plugins.active || is_held(r);
     if (r->state == TG_REQUEST_RELAY && r->origin != NULL && !r->upstream_ended && !waits)
         tg_call_read(r->origin, true);
 }

@@ -4,8 +4,11 @@
  * the stack may still look at it. */
 #include "base/banned.h"
 #include "gateway/decode.h"
+#include "gateway/encode.h"
 #include "gateway/internal.h"
 #include "gateway/routing.h"
+#include "gateway/unpack.h"
+#include "gateway/ws.h"
 
 #include "base/assert.h"
 #include "net/tls_conn.h"
@@ -36,11 +39,12 @@ void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
         [TG_REQUEST_HANDSHAKE] = BIT(DONE),
         [TG_REQUEST_REWRITE] = BIT(ACCESS) | BIT(HEADER_FILTER) | BIT(LOG),
         [TG_REQUEST_ACCESS] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(LOG),
-        [TG_REQUEST_CONNECT] = BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(LOG),
+        [TG_REQUEST_CONNECT] =
+            BIT(CONNECT) | BIT(SENDING) | BIT(HEADER_FILTER) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_SENDING] = BIT(CONNECT) | BIT(HEADER_FILTER) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_HEADER_FILTER] = BIT(HEADER_FILTER) | BIT(RELAY) | BIT(TUNNEL) | BIT(LOG),
         [TG_REQUEST_RELAY] = BIT(LOG),
-        [TG_REQUEST_TUNNEL] = BIT(LOG),
+        [TG_REQUEST_TUNNEL] = BIT(CONNECT) | BIT(LOG),
         [TG_REQUEST_LOG] = BIT(DONE),
     };
     tg_assert(allowed[r->state] & (1u << to));
@@ -60,8 +64,8 @@ const char *tg_source_name(enum tg_source source)
 
 const char *tg_phase_name(enum tg_phase phase)
 {
-    static const char *const names[TG_PHASES] = {"certificate",   "rewrite",     "access",
-                                                 "header_filter", "body_filter", "log"};
+    static const char *const names[TG_PHASES] = {
+        "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log"};
     return names[phase];
 }
 
@@ -87,7 +91,7 @@ static void on_read_later(struct tg_task *task)
     struct tg_request *r = TG_CONTAINER_OF(task, struct tg_request, read_later);
     tg_magic_check(r, TG_REQUEST_MAGIC);
     if (r->body.wanted && r->stream != NULL)
-        r->stream->ops->read_body(r->stream, true);
+        tg_unpack_read(r, true);
 }
 
 struct tg_request *tg_request_new(struct tg_gate *gate, const struct tg_listener_conf *listener,
@@ -203,6 +207,7 @@ void tg_request_start(struct tg_request *r)
     r->in_ended = r->in.framing == TG_FRAMING_NONE;
     r->out.method = r->in.method;
     r->out.method_name = r->in.method_name;
+    r->out.upgrade = r->in.upgrade;
     r->client_host = r->in.authority;
     if (r->listener->trusted_count > 0)
         tg_forward_trust(r);
@@ -331,7 +336,7 @@ static void after_access(struct tg_request *r)
         tg_answer_redirect(r);
     else if (r->service == NULL)
         tg_answer_error(r, 404, "no_service");
-    else
+    else if (tg_ws_begin(r))
         tg_proxy_start(r);
 }
 
@@ -381,7 +386,7 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
         end(r);
         return;
     }
-    if (r->abort_wanted) {
+    if (r->abort_wanted && phase != TG_PHASE_MESSAGE) {
         tg_request_break(r, r->error != NULL ? r->error : "aborted_by_plugin");
         return;
     }
@@ -402,6 +407,9 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
     case TG_PHASE_BODY_FILTER:
         tg_relay_filtered(r);
         break;
+    case TG_PHASE_MESSAGE:
+        tg_ws_asked(r, step);
+        break;
     default:
         break;
     }
@@ -416,8 +424,11 @@ void tg_request_finish(struct tg_request *r)
         return;
     tg_proxy_release(r);
     tg_plugins_cancel(r);
-    tg_decode_free(r);
+    tg_decode_free(&r->decode);
+    tg_encode_free(r);
+    tg_unpack_free(r);
     tg_request_clear_clock(r);
+    tg_tunnel_end(r);
     r->stream = NULL;
     tg_request_set_state(r, TG_REQUEST_LOG);
     run_phase(r, TG_PHASE_LOG);

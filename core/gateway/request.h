@@ -6,8 +6,9 @@
  *            +--------- a plugin or the gateway answers -----------------------+
  *            |            |            |             |                         v
  *   REWRITE -> ACCESS -> CONNECT -> SENDING -> HEADER_FILTER -> RELAY -> LOG -> DONE
- *                                      |                          |      ^
- *                                      +---------> TUNNEL --------+------+
+ *                 ^                    |                          |      ^
+ *                 |                    +---------> TUNNEL --------+------+
+ *                 +------- the origin of a WebSocket is gone -+
  *
  *   HANDSHAKE      of a connection, not of a request: the certificate phase, then DONE
  *   REWRITE        head known; plugins of global and listener scope; then routing
@@ -16,8 +17,9 @@
  *   SENDING        the request goes out, the response head is awaited
  *   HEADER_FILTER  response head known (from origin, plugin or gateway)
  *   RELAY          response body streams through body filters to the client
- *   TUNNEL         both directions are raw bytes
- *   LOG            the answer is out or broken; plugins look at it
+ *   TUNNEL         both directions are raw bytes; a WebSocket that is inspected (ws.h) may go back
+ * to CONNECT for another connection to the origin, while its client is served LOG            the
+ * answer is out or broken; plugins look at it
  *
  * A request waits in its state while a plugin is suspended (r->plugins.waiting). The client may
  * vanish in every state: the request then goes to LOG with r->aborted set.
@@ -40,10 +42,16 @@
 
 struct tg_consumer;
 struct tg_wait;
+struct tg_compression;
 struct tg_decode;
+struct tg_decompression;
+struct tg_encode;
+struct tg_unpack;
 struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
+struct tg_quota_outcome;
+struct tg_ws;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
 
@@ -91,6 +99,8 @@ struct tg_edit {
 /* Edits that were checked beforehand, of a configuration: applied without copies, so they outlive
  * every request that they are applied to. */
 struct tg_edits {
+    const struct tg_compression *compression;     /* of the response; NULL: none */
+    const struct tg_decompression *decompression; /* of the request's body; NULL: none */
     uint32_t n;
     struct tg_edits_item {
         enum tg_edit_kind kind; /* SET, ADD or REMOVE */
@@ -110,8 +120,9 @@ struct tg_plugin_slot {
     struct tg_vm *vm;          /* the entry's */
     uint32_t plugin;           /* index in snapshot->plugins */
     const struct tg_instance_conf *instance; /* the one that ran last */
-    struct tg_account account;               /* open while `open` */
     bool open;
+    bool entered; /* its account is open while it is, and core/bind has a part */
+    struct tg_account account;
     bool killed;                   /* for this request: it takes no further part */
     struct tg_list held;           /* of struct tg_held */
     uint32_t deferred;             /* functions given to ctx:defer() */
@@ -156,6 +167,7 @@ struct tg_outbound {
     uint64_t hash_key;                                      /* ctx.upstream:hash_key(), hashed */
     bool hash_key_set;
     const struct tg_retry_conf *retry; /* in the arena; NULL: as the service says */
+    bool upgrade;                      /* the wish to switch protocols goes on to the origin */
 };
 
 /* One request to one target, as the access log tells it. */
@@ -198,6 +210,17 @@ struct tg_collected_body {
     struct tg_str whole; /* p != NULL once it was asked for: one piece in the arena */
 };
 
+/* A message of a WebSocket on its way through plugins. */
+struct tg_plugin_message {
+    bool from_origin;
+    bool text;
+    bool unchanged; /* all plugins let it pass as it was: the caller has it */
+    bool dropped;
+    uint16_t close; /* the WebSocket is to be closed so; 0: no */
+    struct tg_str reason;
+    size_t max; /* bytes that it may have in the end */
+};
+
 /* The plugin that runs or waits. */
 struct tg_plugin_run {
     enum tg_phase phase;
@@ -213,9 +236,10 @@ struct tg_plugin_run {
     struct tg_str chunk;     /* what the body filter got, while the caller's bytes are there */
     struct tg_buf chunk_buf; /* the same afterwards, or what the filter before made of it */
     struct tg_buf *out;      /* where the last filter's bytes go; the caller's */
-    bool failed;             /* ctx:fail() ended the phase */
-    struct tg_str failure;   /* what it said; in the arena */
-    struct tg_str shown; /* what failed, for the client (run --dev); in the arena, or p == NULL */
+    struct tg_plugin_message message;
+    bool failed;           /* ctx:fail() ended the phase */
+    struct tg_str failure; /* what it said; in the arena */
+    struct tg_str shown;   /* what failed, for the client (run --dev); in the arena, or p == NULL */
     /* What the waiting host function waits for; called once with results to be pushed on run.L, or
      * with cancelled = true when the activation ends. NULL: nothing is waited for. */
     int (*on_resume)(struct tg_request *r, bool cancelled);
@@ -295,6 +319,9 @@ struct tg_request {
     bool answer_room;    /* see tg_request_make_room() */
     bool upstream_ended; /* the origin's body has come whole */
     bool ended;          /* send_end was called */
+    struct tg_ws *ws;    /* its WebSocket, inspected; in the arena. NULL: it has none */
+    bool tunnel;         /* it is, or was, one: both sides speak past the gateway */
+    bool is_websocket;   /* such a tunnel of WebSocket frames, inspected or not */
     bool let_in;         /* counted by overload.h: among all in flight, */
     bool adaptive;       /* among those of the adaptive bound */
     bool aborted;        /* the client did not get the whole answer */
@@ -307,11 +334,14 @@ struct tg_request {
     /* bodies for plugins */
     struct tg_collected_body body;
     struct tg_decode *decode; /* NULL: the origin's body is relayed as it is; owned */
-    bool filter_buffers;      /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    struct tg_unpack *unpack; /* NULL: the client's body goes as it is; owned by unpack.c */
+    const struct tg_compression *compression; /* wished for; NULL: none. Of a VM */
+    struct tg_encode *encode;                 /* NULL: the client gets the body as it is; owned */
+    bool filter_buffers; /* ctx.resp:buffer{}: one call of body_filter with the whole body */
+    bool held_eof;       /* what is held is the end */
     uint64_t filter_max;
     struct tg_buf held;     /* response bytes that wait for a body filter */
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
-    bool held_eof;
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
     bool clock_on;
@@ -319,12 +349,13 @@ struct tg_request {
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
     bool timer_on;
+    bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
     struct tg_plugin_run plugins;
     struct tg_plugin_slot *slots;
-    bool measured;                /* what its plugins cost: accounting.h */
     struct tg_deferred *deferred; /* the last one first */
     struct tg_shared_value *shared;
+    struct tg_quota_outcome *quotas; /* that it was asked for: quota.h */
     struct tg_str log_fields;  /* extra members of the access record as JSON text, without braces */
     struct tg_task read_later; /* the body that a plugin waits for is read at the round's end */
     struct tg_task free_later;
@@ -347,10 +378,9 @@ enum tg_err tg_request_answer(struct tg_request *r, enum tg_source source, unsig
 enum tg_err tg_request_edit_response(struct tg_request *r, enum tg_edit_kind kind,
                                      struct tg_str name, struct tg_str value) TG_MUST_USE;
 
-/* Whether a plugin may edit this field so: TG_E_INVALID, TG_E_EXISTS as above. *id is its number.
- */
-enum tg_err tg_edit_check(struct tg_str name, struct tg_str value,
-                          enum tg_field_id *id) TG_MUST_USE;
+/* Whether a plugin may edit a field of this name so: TG_E_INVALID, TG_E_EXISTS as above. Sets the
+ * field's number and mark. */
+enum tg_err tg_edit_check(struct tg_field *field) TG_MUST_USE;
 
 /* Applies prepared edits to the response, or to what goes to the origin. They do not count against
  * limits.request.edits: their number is the configuration's. TG_E_NOMEM. */
@@ -358,6 +388,10 @@ enum tg_err tg_request_apply_response(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
 enum tg_err tg_request_apply_upstream(struct tg_request *r,
                                       const struct tg_edits *edits) TG_MUST_USE;
+
+/* The same for one field, identified, whose slices live as long as the request. */
+enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
+                                   const struct tg_field *field) TG_MUST_USE;
 
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */
@@ -375,6 +409,12 @@ enum tg_err tg_request_set_query(struct tg_request *r, struct tg_str query) TG_M
 
 /* Body that goes to the origin in place of the client's; copied. */
 enum tg_err tg_request_set_body(struct tg_request *r, struct tg_str body) TG_MUST_USE;
+
+/* In the message phase: the WebSocket is to be closed, both ways, once the plugin that runs has
+ * ended. `reason` is copied. TG_E_INVALID: a code that no peer may send, or a reason that is too
+ * long or no UTF-8; TG_E_NOMEM. */
+enum tg_err tg_request_close_websocket(struct tg_request *r, uint16_t code,
+                                       struct tg_str reason) TG_MUST_USE;
 
 /* Sends the request to another declared service. TG_E_NOT_FOUND. */
 enum tg_err tg_request_set_service(struct tg_request *r, struct tg_str name) TG_MUST_USE;

@@ -10,11 +10,10 @@
 #include "gateway/gate.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "route/expr.h"
 
 /* The phases' functions; the index is the phase. */
-static const char *const phase_functions[TG_PHASES] = {"certificate",   "rewrite",     "access",
-                                                       "header_filter", "body_filter", "log"};
+static const char *const phase_functions[TG_PHASES] = {
+    "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log"};
 
 static enum tg_err out_of_memory(struct tg_vm_error *error)
 {
@@ -87,35 +86,6 @@ static void stop_vm(struct tg_vm_entry *entry)
                   tg_log_str("error", tg_str(error.text, error.n)));
 }
 
-static void free_stand_ins(struct tg_stand_in *first)
-{
-    while (first != NULL) {
-        struct tg_stand_in *next = first->next;
-        tg_expr_free(&first->when);
-        tg_mem_free(TG_MEM_PLUGIN, first);
-        first = next;
-    }
-}
-
-enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
-                                 struct tg_expr *when, const struct tg_edits *edits,
-                                 const struct tg_recognition *by)
-{
-    struct tg_stand_ins *of = entry->configuring;
-    struct tg_stand_in **end = phase == TG_PHASE_ACCESS ? &of->access : &of->header_filter;
-    for (unsigned count = 1; *end != NULL; end = &(*end)->next) {
-        if (count++ == TG_STAND_INS_MAX)
-            return TG_E_LIMIT;
-    }
-    *end = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(**end));
-    if (*end == NULL)
-        return TG_E_NOMEM;
-    **end = (struct tg_stand_in){.when = when, .edits = edits};
-    if (by != NULL)
-        (*end)->by = *by;
-    return TG_OK;
-}
-
 static void free_entry(struct tg_vm_entry *entry, bool started)
 {
     tg_assert(entry->background == 0);
@@ -136,10 +106,8 @@ static void free_entry(struct tg_vm_entry *entry, bool started)
     tg_zone_unref(&entry->limit);
     record_unref(&entry->record);
     tg_mem_free(TG_MEM_PLUGIN, entry->configured);
-    for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++) {
-        free_stand_ins(entry->stand_ins[i].access);
-        free_stand_ins(entry->stand_ins[i].header_filter);
-    }
+    for (uint32_t i = 0; entry->stand_ins != NULL && i < entry->host.plugin->instance_count; i++)
+        tg_prepared_release(&entry->stand_ins[i]);
     tg_mem_free(TG_MEM_PLUGIN, entry->stand_ins);
     struct tg_vm_set *set = entry->host.set;
     tg_mem_free(TG_MEM_PLUGIN, entry);

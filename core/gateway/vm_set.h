@@ -23,31 +23,14 @@
 #define TG_GATEWAY_VM_SET_H
 
 #include "event/loop.h"
-#include "gateway/consumer.h"
 #include "gateway/plugins.h"
+#include "gateway/prepared.h"
 #include "script/quarantine.h"
 #include "store/zone.h"
 
 struct tg_targets;
 
 enum tg_vm_state { TG_VM_NEW, TG_VM_IN_FORCE, TG_VM_RETIRED };
-
-#define TG_STAND_INS_MAX 16 /* for one phase of one instance */
-
-/* Header edits that are a phase of an instance for some requests, or all: the VM is not entered for
- * it. */
-struct tg_stand_in {
-    struct tg_stand_in *next;
-    struct tg_expr *when;         /* owned; NULL: for all */
-    const struct tg_edits *edits; /* in the VM, as is the header's name */
-    struct tg_recognition by;
-};
-
-/* Of one instance; the first whose condition holds, of at most TG_STAND_INS_MAX. */
-struct tg_stand_ins {
-    struct tg_stand_in *access;        /* edits of what goes to the origin */
-    struct tg_stand_in *header_filter; /* of the response */
-};
 
 /* What became of a plugin's activations in this worker, with and without a request, since it was
  * configured first; its VMs come and go meanwhile. */
@@ -74,8 +57,7 @@ struct tg_vm_entry {
     struct tg_plugin_record *record; /* one reference */
     struct tg_limits limits;         /* the operator's, with the plugin's own heap */
     int *configured;                 /* owned; see tg_vm_set_place() */
-    /* By place, as these: what configure() prepared in place of a phase (edits:instead_of). Owned.
-     */
+    /* By place, as these: what configure() prepared in place of phases. Owned. */
     struct tg_stand_ins *stand_ins;
     struct tg_stand_ins *configuring; /* of the instance whose configure() runs; NULL: none does */
     /* Bounds in the background: the widest that one of the plugin's instances has. */
@@ -110,14 +92,6 @@ enum tg_err tg_vm_entry_new(struct tg_vm_set *set, uint32_t index, struct tg_vm_
                             struct tg_vm_error *error) TG_MUST_USE;
 struct tg_vm_entry *tg_vm_entry_ref(struct tg_vm_entry *entry);
 void tg_vm_entry_unref(struct tg_vm_entry **entry);
-
-/* While `entry` configures an instance: from now on `edits` are its `phase` (access or
- * header_filter) for requests of which `when` holds, and, with `by` (NULL: nothing; copied), whose
- * consumer it recognises, unless an earlier one is. `when` is taken on TG_OK. TG_E_LIMIT: the
- * instance has TG_STAND_INS_MAX for that phase; TG_E_NOMEM. */
-enum tg_err tg_vm_entry_stand_in(struct tg_vm_entry *entry, enum tg_phase phase,
-                                 struct tg_expr *when, const struct tg_edits *edits,
-                                 const struct tg_recognition *by) TG_MUST_USE;
 
 /* The kept `entry` belongs to plugin `index` of `set` from now on. */
 void tg_vm_entry_move(struct tg_vm_entry *entry, struct tg_vm_set *set, uint32_t index);

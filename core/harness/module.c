@@ -14,6 +14,7 @@
 #include "harness/event.h"
 #include "harness/pipe.h"
 #include "harness/watch.h"
+#include "http/ws.h"
 #include "observe/instrument.h"
 
 #include <lauxlib.h>
@@ -678,6 +679,15 @@ static int hmac(lua_State *L)
     return 1;
 }
 
+/* websocket_accept(key) -> the Sec-WebSocket-Accept that belongs to it */
+static int websocket_accept(lua_State *L)
+{
+    char accept[TG_WS_ACCEPT_TEXT];
+    tg_ws_make_accept(arg_str(L, 1), accept);
+    lua_pushlstring(L, accept, sizeof(accept));
+    return 1;
+}
+
 /* setenv(name, value or nil) */
 static int set_env(lua_State *L)
 {
@@ -741,6 +751,8 @@ int tg_harness_open(lua_State *L)
     lua_setfield(L, -2, "load");
     lua_pushcfunction(L, hmac);
     lua_setfield(L, -2, "hmac");
+    lua_pushcfunction(L, websocket_accept);
+    lua_setfield(L, -2, "websocket_accept");
     lua_pushcfunction(L, push_metrics);
     lua_setfield(L, -2, "metrics");
     lua_pushcfunction(L, cover);

@@ -22,24 +22,33 @@ static const unsigned char field_flags[TG_FIELDS] = {
 #define SLOTS 256u
 static unsigned char slots[SLOTS];
 
-/* Equal to the lower-case `known`, in words of eight: setting bit 5 makes letters lower-case,
- * leaves
- * "-" and digits, and maps nothing else that may stand in a name to one of these. */
+/* Whether `n` bytes (4 or 8) are those of the lower-case `known`: setting bit 5 makes letters
+ * lower-case, leaves "-" and digits, and maps nothing else that may stand in a name to one of
+ * these. */
+static inline bool is_word(const char *p, const char *known, size_t n)
+{
+    uint64_t a = 0;
+    uint64_t b = 0;
+    memcpy(&a, p, n);
+    memcpy(&b, known, n);
+    return (a | (UINT64_C(0x2020202020202020) >> (64 - 8 * n))) == b;
+}
+
+/* Equal to the lower-case `known`, in words that may overlap. */
 static bool is_known(struct tg_str name, struct tg_str known)
 {
-    const uint64_t bit5 = UINT64_C(0x2020202020202020);
-    size_t i = 0;
     if (name.n != known.n)
         return false;
-    for (; i + 8 <= name.n; i += 8) {
-        uint64_t a;
-        uint64_t b;
-        memcpy(&a, name.p + i, 8);
-        memcpy(&b, known.p + i, 8);
-        if ((a | bit5) != b)
-            return false;
+    if (name.n >= 8) {
+        for (size_t i = 0; i + 8 < name.n; i += 8) {
+            if (!is_word(name.p + i, known.p + i, 8))
+                return false;
+        }
+        return is_word(name.p + name.n - 8, known.p + name.n - 8, 8);
     }
-    for (; i < name.n; i++) {
+    if (name.n >= 4)
+        return is_word(name.p, known.p, 4) && is_word(name.p + name.n - 4, known.p + name.n - 4, 4);
+    for (size_t i = 0; i < name.n; i++) {
         if ((name.p[i] | 0x20) != known.p[i])
             return false;
     }
@@ -79,6 +88,30 @@ enum tg_field_id tg_field_id(struct tg_str name)
     return TG_FIELD_OTHER;
 }
 
+/* The first and the last eight bytes of a name, or all that it has, in one number. */
+static uint32_t mark_of(struct tg_str name)
+{
+    const uint64_t bit5 = UINT64_C(0x2020202020202020);
+    uint64_t first = 0;
+    uint64_t last = 0;
+    if (name.n >= 8) {
+        memcpy(&first, name.p, 8);
+        memcpy(&last, name.p + name.n - 8, 8);
+    } else {
+        for (size_t i = 0; i < name.n; i++)
+            first = first << 8 | (unsigned char)name.p[i];
+    }
+    uint64_t mixed = ((first | bit5) + name.n) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 29 ^ (last | bit5)) * UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint32_t)(mixed >> 32);
+}
+
+void tg_field_identify(struct tg_field *field)
+{
+    field->id = tg_field_id(field->name);
+    field->mark = field->id == TG_FIELD_OTHER ? mark_of(field->name) : 0;
+}
+
 bool tg_field_is_hop(enum tg_field_id id)
 {
     return (field_flags[id] & HOP) != 0;
@@ -107,48 +140,64 @@ static enum tg_err grow(struct tg_fields *fields)
     return TG_OK;
 }
 
-static enum tg_err append(struct tg_fields *fields, struct tg_field field)
+/* The bit of tg_fields.seen. */
+static inline uint64_t seen_bit(const struct tg_field *field)
+{
+    unsigned bit = field->id;
+    if (bit == TG_FIELD_OTHER)
+        bit = TG_FIELDS + field->mark % (64 - TG_FIELDS);
+    return UINT64_C(1) << bit;
+}
+
+static enum tg_err append(struct tg_fields *fields, const struct tg_field *field)
 {
     if (fields->n == fields->cap) {
         enum tg_err err = grow(fields);
         if (err != TG_OK)
             return err;
     }
-    fields->v[fields->n++] = field;
-    fields->seen |= UINT64_C(1) << field.id;
+    fields->v[fields->n++] = *field;
+    fields->seen |= seen_bit(field);
     return TG_OK;
 }
 
 enum tg_err tg_fields_add(struct tg_fields *fields, struct tg_str name, struct tg_str value)
 {
-    return append(fields, (struct tg_field){name, value, tg_field_id(name)});
+    struct tg_field field = {.name = name, .value = value};
+    tg_field_identify(&field);
+    return append(fields, &field);
 }
 
 enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id, struct tg_str value)
 {
-    return append(fields, (struct tg_field){names[id], value, id});
+    const struct tg_field field = {.name = names[id], .value = value, .id = id};
+    return append(fields, &field);
 }
 
-static bool may_have(const struct tg_fields *fields, enum tg_field_id id)
+static inline bool may_have_id(const struct tg_fields *fields, enum tg_field_id id)
 {
     return (fields->seen >> id & 1) != 0;
 }
 
-static bool is_named(const struct tg_field *field, enum tg_field_id id, struct tg_str name)
+/* Whether a field called as `field` is can be there. */
+static inline bool may_have(const struct tg_fields *fields, const struct tg_field *field)
 {
-    if (id != TG_FIELD_OTHER)
-        return field->id == id;
-    return field->id == TG_FIELD_OTHER && field->name.n == name.n &&
-           tg_str_eq_nocase(field->name, name);
+    return (fields->seen & seen_bit(field)) != 0;
 }
 
-/* Removes fields of that name from index `from` on. */
-static uint32_t remove_from(struct tg_fields *fields, uint32_t from, enum tg_field_id id,
-                            struct tg_str name)
+static inline bool is_named(const struct tg_field *field, const struct tg_field *as)
+{
+    if (field->id != as->id || field->mark != as->mark)
+        return false;
+    return as->id != TG_FIELD_OTHER || tg_str_eq_nocase(field->name, as->name);
+}
+
+/* Removes fields called as `as` is from index `from` on. */
+static uint32_t remove_from(struct tg_fields *fields, uint32_t from, const struct tg_field *as)
 {
     uint32_t kept = from;
     for (uint32_t i = from; i < fields->n; i++) {
-        if (is_named(&fields->v[i], id, name))
+        if (is_named(&fields->v[i], as))
             continue;
         if (kept != i)
             fields->v[kept] = fields->v[i];
@@ -161,47 +210,45 @@ static uint32_t remove_from(struct tg_fields *fields, uint32_t from, enum tg_fie
 
 enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    return append(fields, *field);
+    return append(fields, field);
 }
 
 enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    enum tg_field_id id = field->id;
-    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
-        if (!is_named(&fields->v[i], id, field->name))
+    for (uint32_t i = 0; may_have(fields, field) && i < fields->n; i++) {
+        if (!is_named(&fields->v[i], field))
             continue;
         fields->v[i] = *field;
-        remove_from(fields, i + 1, id, field->name);
+        remove_from(fields, i + 1, field);
         return TG_OK;
     }
-    return append(fields, *field);
+    return append(fields, field);
 }
 
 enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name, struct tg_str value)
 {
-    struct tg_field field = {name, value, tg_field_id(name)};
+    struct tg_field field = {.name = name, .value = value};
+    tg_field_identify(&field);
     return tg_fields_set_field(fields, &field);
 }
 
 uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    if (!may_have(fields, field->id))
-        return 0;
-    return remove_from(fields, 0, field->id, field->name);
+    return may_have(fields, field) ? remove_from(fields, 0, field) : 0;
 }
 
 uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name)
 {
-    struct tg_field field = {name, TG_STR(""), tg_field_id(name)};
+    struct tg_field field = {.name = name};
+    tg_field_identify(&field);
     return tg_fields_remove_field(fields, &field);
 }
 
 uint32_t tg_fields_remove_id(struct tg_fields *fields, enum tg_field_id id)
 {
+    const struct tg_field field = {.name = names[id], .id = id};
     tg_assert(id != TG_FIELD_OTHER);
-    if (!may_have(fields, id))
-        return 0;
-    return remove_from(fields, 0, id, names[id]);
+    return tg_fields_remove_field(fields, &field);
 }
 
 uint32_t tg_fields_filter(struct tg_fields *fields,
@@ -221,16 +268,23 @@ uint32_t tg_fields_filter(struct tg_fields *fields,
     return removed;
 }
 
-const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_str name,
-                                      const struct tg_field *from)
+const struct tg_field *tg_fields_next_field(const struct tg_fields *fields,
+                                            const struct tg_field *as, const struct tg_field *from)
 {
-    enum tg_field_id id = tg_field_id(name);
     uint32_t i = from == NULL ? 0 : (uint32_t)(from - fields->v) + 1;
-    for (; i < fields->n; i++) {
-        if (is_named(&fields->v[i], id, name))
+    for (; may_have(fields, as) && i < fields->n; i++) {
+        if (is_named(&fields->v[i], as))
             return &fields->v[i];
     }
     return NULL;
+}
+
+const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_str name,
+                                      const struct tg_field *from)
+{
+    struct tg_field as = {.name = name};
+    tg_field_identify(&as);
+    return tg_fields_next_field(fields, &as, from);
 }
 
 const struct tg_field *tg_fields_find(const struct tg_fields *fields, struct tg_str name)
@@ -240,7 +294,7 @@ const struct tg_field *tg_fields_find(const struct tg_fields *fields, struct tg_
 
 const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg_field_id id)
 {
-    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
+    for (uint32_t i = 0; may_have_id(fields, id) && i < fields->n; i++) {
         if (fields->v[i].id == id)
             return &fields->v[i];
     }
@@ -249,7 +303,7 @@ const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg
 
 bool tg_fields_list_has(const struct tg_fields *fields, enum tg_field_id id, struct tg_str item)
 {
-    for (uint32_t i = 0; may_have(fields, id) && i < fields->n; i++) {
+    for (uint32_t i = 0; may_have_id(fields, id) && i < fields->n; i++) {
         struct tg_str list = fields->v[i].value;
         struct tg_str one;
         if (fields->v[i].id != id)

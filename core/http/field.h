@@ -3,7 +3,9 @@
  * A list keeps the order and the spelling in which the fields came. Names and values are slices:
  * of the head as it was read, or of the request's arena once somebody edits; the list itself grows
  * in the same arena. Names compare without case; names of field.def also have a number, so that
- * the gateway's own look-ups compare integers.
+ * the gateway's own look-ups compare integers, and the others a mark, so that nearly all that
+ * differ are told apart by one. A list knows which numbers and which kinds of marks it may have:
+ * what is not there is, as a rule, not searched for.
  */
 #ifndef TG_HTTP_FIELD_H
 #define TG_HTTP_FIELD_H
@@ -23,6 +25,7 @@ struct tg_field {
     struct tg_str name;
     struct tg_str value;
     enum tg_field_id id;
+    uint32_t mark; /* of a name of TG_FIELD_OTHER; equal for names that are equal without case */
 };
 
 struct tg_fields {
@@ -30,16 +33,19 @@ struct tg_fields {
     uint32_t n;
     uint32_t cap;
     struct tg_arena *arena; /* borrowed; v grows there */
-    uint64_t seen;          /* bit of each known id that was ever added: absent ones cost a look */
+    uint64_t seen; /* bit of each known id that was ever added; above them: of kinds of marks */
 };
 
-_Static_assert(TG_FIELDS <= 64, "tg_fields.seen has a bit for each known field");
+_Static_assert(TG_FIELDS <= 48, "tg_fields.seen has a bit for each known field, and some more");
 
 /* An empty list that grows in `arena`. */
 void tg_fields_init(struct tg_fields *fields, struct tg_arena *arena);
 
 /* The number of a name, TG_FIELD_OTHER when field.def does not list it. */
 enum tg_field_id tg_field_id(struct tg_str name);
+
+/* Sets id and mark of a field that somebody makes by hand, from its name. */
+void tg_field_identify(struct tg_field *field);
 
 bool tg_field_is_hop(enum tg_field_id id);
 bool tg_field_is_own(enum tg_field_id id);
@@ -49,7 +55,7 @@ bool tg_field_may_trail(enum tg_field_id id);
 enum tg_err tg_fields_add(struct tg_fields *fields, struct tg_str name,
                           struct tg_str value) TG_MUST_USE;
 
-/* The forms that take a whole field skip the look-up of its number, which the caller knows. */
+/* The forms that take a whole field skip the look-up of its number and mark, which it has. */
 enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field *field) TG_MUST_USE;
 enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field) TG_MUST_USE;
 uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field);
@@ -78,6 +84,10 @@ const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg
 /* The next after `from` (NULL: the first) of that name. */
 const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_str name,
                                       const struct tg_field *from);
+
+/* The same for the name of `as`, whose number and mark are known. */
+const struct tg_field *tg_fields_next_field(const struct tg_fields *fields,
+                                            const struct tg_field *as, const struct tg_field *from);
 
 /* True when a comma separated list in one of the fields `id` has `item`, without case. */
 bool tg_fields_list_has(const struct tg_fields *fields, enum tg_field_id id, struct tg_str item);

@@ -7,6 +7,35 @@
 /* ---- The scan ----------------------------------------------------------------------------------
  */
 
+#ifdef __SSE2__
+
+typedef unsigned char block __attribute__((vector_size(16)));
+typedef char block_marks __attribute__((vector_size(16)));
+
+/* Bit i of the result: byte i of the sixteen at `p` is below 0x20 or is 0x7f. */
+static inline unsigned mark_controls(const char *p)
+{
+    block bytes;
+    memcpy(&bytes, p, sizeof(bytes));
+    block_marks marks = (block_marks)((bytes < (block){} + 0x20) | (bytes == (block){} + 0x7f));
+    return (unsigned)__builtin_ia32_pmovmskb128(marks);
+}
+
+/* Moves `at` on by blocks up to the first control character; true when one was found. */
+static inline bool skip_blocks(const char *p, size_t *at, size_t n)
+{
+    for (; *at + 16 <= n; *at += 16) {
+        unsigned marks = mark_controls(p + *at);
+        if (marks != 0) {
+            *at += (unsigned)__builtin_ctz(marks);
+            return true;
+        }
+    }
+    return false;
+}
+
+#else
+
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGH UINT64_C(0x8080808080808080)
 
@@ -18,16 +47,27 @@ static inline uint64_t mark_controls(uint64_t w)
     return ((w - ONES * 0x20) & ~w & HIGH) | ((x - ONES) & ~x & HIGH);
 }
 
+static inline bool skip_blocks(const char *p, size_t *at, size_t n)
+{
+    for (; *at + 8 <= n; *at += 8) {
+        uint64_t w;
+        memcpy(&w, p + *at, 8); /* little endian: the lowest byte is the first */
+        uint64_t marks = mark_controls(w);
+        if (marks != 0) {
+            *at += (size_t)__builtin_ctzll(marks) / 8;
+            return true;
+        }
+    }
+    return false;
+}
+
+#endif
+
 /* First position from `at` on that holds a control character, or n. */
 static size_t next_control(const char *p, size_t at, size_t n)
 {
-    for (; at + 8 <= n; at += 8) {
-        uint64_t w;
-        memcpy(&w, p + at, 8); /* little endian: the lowest byte is the first */
-        uint64_t marks = mark_controls(w);
-        if (marks != 0)
-            return at + (size_t)__builtin_ctzll(marks) / 8;
-    }
+    if (skip_blocks(p, &at, n))
+        return at;
     while (at < n && ((unsigned char)p[at] >= 0x20 && p[at] != 0x7f))
         at++;
     return at;

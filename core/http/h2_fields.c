@@ -148,13 +148,14 @@ static bool join_cookies(struct tg_fields *fields, struct tg_arena *arena,
         size += fields->v[i].id == TG_FIELD_COOKIE ? fields->v[i].value.n + 2 : 0;
     tg_fmt_init_arena(&f, arena, size);
     for (uint32_t i = 0; i < fields->n; i++) {
-        if (fields->v[i].id != TG_FIELD_COOKIE)
+        if (fields->v[i].id != TG_FIELD_COOKIE || fields->v[i].value.n == 0)
             continue;
         if (f.n > 0)
             tg_fmt_lit(&f, "; ");
         tg_fmt_add(&f, fields->v[i].value);
     }
-    struct tg_field joined = {first->name, tg_fmt_str(&f), TG_FIELD_COOKIE};
+    struct tg_field joined = *first;
+    joined.value = tg_fmt_str(&f);
     if (joined.value.p == NULL || tg_fields_set_field(fields, &joined) != TG_OK)
         return tg_head_refuse(refusal, 503, "out of memory for the head");
     return true;

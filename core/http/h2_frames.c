@@ -10,6 +10,7 @@
 #include "observe/metrics.h"
 
 #define CONNECTION_WINDOW (128 * 1024)
+#define BOMB              4    /* times the size that a block may have: no mistake any more */
 #define ACKS_MORE         4096 /* that may be owed at once: those of one read */
 #define FIRST_UNKNOWN     (NGHTTP2_CONTINUATION + 1)
 
@@ -72,10 +73,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
     (void)session;
     (void)frame;
     (void)flags;
-    if (s->heading != NULL && s->heading->block != NULL && s->heading->stream.events != NULL)
-        tg_h2_block_add(s->heading->block, tg_str((const char *)n.base, n.len),
-                        tg_str((const char *)v.base, v.len));
-    return 0;
+    if (s->heading == NULL || s->heading->block == NULL || s->heading->stream.events == NULL)
+        return 0;
+    struct tg_h2_block *block = s->heading->block;
+    tg_h2_block_add(block, tg_str((const char *)n.base, n.len),
+                    tg_str((const char *)v.base, v.len));
+    return block->size <= BOMB * block->max_size ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* What nghttp2 would leave out, and go on. */
@@ -207,9 +210,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
                    void *arg)
 {
+    struct tg_h2_server *s = arg;
     struct tg_h2_stream *st = stream_at(session, id);
     (void)flags;
-    (void)arg;
+    s->uploads = true;
     if (st != NULL)
         tg_h2_stream_take(st, tg_str((const char *)p, n));
     else

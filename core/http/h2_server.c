@@ -11,7 +11,10 @@
 #include "observe/metrics.h"
 
 #define SERVER_MAGIC  0x42c0ffeeu
-#define READ_SIZE     ((size_t)32 * 1024)
+#define READ_BODIES   ((size_t)32 * 1024)
+#define READ_HEADS    ((size_t)4 * 1024)
+#define READ_LEAST    ((size_t)1024)
+#define RESETS_ODD    16
 #define QUEUE_MAX     512 /* frames of nghttp2's own that wait: no more is read then */
 #define LINGER_TIME   (2 * TG_USEC_PER_SEC)
 #define LINGER_BYTES  (256u * 1024)
@@ -350,7 +353,10 @@ static void receive_failed(struct tg_h2_server *s, int code)
         finish(s, TG_E_NOMEM);
         return;
     }
-    if (code == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
+    if (code == NGHTTP2_ERR_CALLBACK_FAILURE) { /* of on_header: nobody else returns it */
+        calm(s, TG_METRIC_H2_CALMED_FIELDS, "a header block that unfolds without end");
+        write_goaway(s, NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (code == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
         calm(s, TG_METRIC_H2_CALMED_CONTINUATIONS, "a header block without end");
         write_goaway(s, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (code == NGHTTP2_ERR_FLOODED) {
@@ -369,6 +375,7 @@ static bool receive(struct tg_h2_server *s, const char *p, size_t n)
 {
     bool was_busy = !tg_list_is_empty(&s->streams);
     s->busy = true;
+    s->uploads = false;
     ssize_t took = nghttp2_session_mem_recv(s->session, (const uint8_t *)p, n);
     s->busy = false;
     if (took < 0) {
@@ -387,6 +394,15 @@ static bool receive(struct tg_h2_server *s, const char *p, size_t n)
     return true;
 }
 
+/* What is read at once is what one connection may begin in one round of the loop, and each request
+ * takes its memory until the round is over: little where heads come, less where they are reset. */
+static size_t read_size(const struct tg_h2_server *s)
+{
+    if (s->uploads)
+        return READ_BODIES;
+    return s->floods[TG_H2_FLOOD_RESETS] > RESETS_ODD ? READ_LEAST : READ_HEADS;
+}
+
 static void drop_input(struct tg_h2_server *s, size_t n)
 {
     s->lingered += (uint32_t)n;
@@ -399,20 +415,21 @@ static void on_readable(struct tg_conn *conn)
     struct tg_h2_server *s = TG_CONTAINER_OF(conn, struct tg_h2_server, conn);
     struct tg_slab *slab = conn->worker->slab;
     tg_magic_check(s, SERVER_MAGIC);
-    char *room = tg_slab_lease(slab, READ_SIZE);
+    size_t size = read_size(s);
+    char *room = tg_slab_lease(slab, size);
     size_t n = 0;
     if (room == NULL) {
         finish(s, TG_E_NOMEM);
         return;
     }
-    enum tg_err err = tg_conn_read(conn, room, READ_SIZE, &n);
+    enum tg_err err = tg_conn_read(conn, room, size, &n);
     if (err == TG_OK && !is_serving(s))
         drop_input(s, n);
     else if (err == TG_OK)
         (void)receive(s, room, n); /* what is to be done next is noted */
     else if (err != TG_E_AGAIN)
         finish(s, err);
-    tg_slab_return(slab, room, READ_SIZE);
+    tg_slab_return(slab, room, size);
 }
 
 /* ---- Other events of the connection ------------------------------------------------------------
@@ -459,6 +476,7 @@ enum tg_err tg_h2_server_adopt(struct tg_h2_server *s, struct tg_conn *from, str
         tg_h2_region_release(&s->region);
         tg_conn_close(&s->conn);
         s->magic = 0;
+        s->state = TG_H2_SERVER_CLOSED;
         return err;
     }
     s->since = s->heading_at = s->looked_at = s->flood_at = tg_h2_server_now(s);
@@ -493,6 +511,10 @@ enum tg_h2_relief tg_h2_server_relieve(struct tg_h2_server *s, uint64_t at, uint
             write_goaway(s, NGHTTP2_NO_ERROR);
         finish(s, TG_E_CANCELLED);
         return TG_H2_RELIEF_IDLE;
+    }
+    if (s->heading != NULL && at - s->heading_at >= patience) {
+        finish(s, TG_E_TIMEOUT);
+        return TG_H2_RELIEF_SLOW;
     }
     TG_LIST_FOREACH(&s->streams, it)
     {

@@ -97,6 +97,7 @@ struct tg_h2_server {
     uint32_t held_bytes; /* of bodies that wait in streams though their connection window is back */
     uint32_t lingered;
     enum tg_err failure;
+    bool uploads; /* the last read brought bytes of bodies */
     bool busy;    /* nghttp2 is at work: the session must stay */
     bool greeted; /* the client's SETTINGS came */
 };

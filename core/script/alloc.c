@@ -131,6 +131,12 @@ enum tg_err tg_account_init(struct tg_account *account, struct tg_alloc *a, size
     return TG_OK;
 }
 
+void tg_account_renew(struct tg_account *account, uint64_t churn_limit)
+{
+    bool bounded = churn_limit != 0 && account->churn <= UINT64_MAX - churn_limit;
+    account->churn_limit = bounded ? account->churn + churn_limit : UINT64_MAX;
+}
+
 void tg_account_release(struct tg_account *account)
 {
     struct tg_alloc *a = account->alloc;

@@ -87,6 +87,10 @@ enum tg_err tg_account_init(struct tg_account *account, struct tg_alloc *alloc, 
  * The account must not be the current one. */
 void tg_account_release(struct tg_account *account);
 
+/* From now on the account may allocate `churn_limit` bytes (0: no bound) beside what it has; for
+ * one that lives long and does its work in pieces. */
+void tg_account_renew(struct tg_account *account, uint64_t churn_limit);
+
 /* Charges what follows to `account` (NULL: to the VM); returns the account that was current. */
 struct tg_account *tg_alloc_switch(struct tg_alloc *alloc, struct tg_account *account);
 

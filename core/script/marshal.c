@@ -399,6 +399,24 @@ enum tg_err tg_marshal_decode(lua_State *L, struct tg_str blob)
     return TG_E_INVALID;
 }
 
+struct tg_str tg_marshal_scalar(struct tg_str blob, char *room, size_t size)
+{
+    static const struct tg_str none = {NULL, 0};
+    struct decoder d = {NULL, blob.p, blob.p + blob.n};
+    lua_Number number;
+    uint64_t n;
+    char kind = d.at < d.end ? *d.at++ : 'z';
+    if ((kind == 't' || kind == 'f') && d.at == d.end)
+        return kind == 't' ? TG_STR("true") : TG_STR("false");
+    if (kind == 's' && take_leb(&d, &n) && n == (uint64_t)(d.end - d.at))
+        return tg_str(d.at, (size_t)n);
+    if (kind != 'd' || (size_t)(d.end - d.at) != sizeof(number))
+        return none;
+    memcpy(&number, d.at, sizeof(number));
+    int written = snprintf(room, size, "%.14g", number);
+    return tg_str(room, (size_t)written);
+}
+
 /* ---- Digests --------------------------------------------------------------------------------- */
 
 /* What two digests make together, in this order. */

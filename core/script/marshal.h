@@ -48,6 +48,10 @@ enum tg_err tg_marshal_encode(lua_State *L, int index, const struct tg_marshal_o
 /* Pushes the value; TG_E_INVALID pushes nothing. May raise (memory): call it in protected mode. */
 enum tg_err tg_marshal_decode(lua_State *L, struct tg_str blob) TG_MUST_USE;
 
+/* The value as text, where it is a string, a number or a boolean; numbers are written into `room`,
+ * of 32 bytes at least. p == NULL: it is something else, or not well formed. */
+struct tg_str tg_marshal_scalar(struct tg_str blob, char *room, size_t size);
+
 /* A digest of the value that `blob` (of the encoder) stands for: equal values have equal digests,
  * whatever order their tables' keys were in. Not for data that somebody makes up. */
 uint64_t tg_marshal_digest(struct tg_str blob);

@@ -13,7 +13,8 @@
  *
  * Replaced: pcall, xpcall, print, coroutine.* and table.sort (sandbox.lua), getmetatable (tables
  * only), rawset (not on protected tables), require, os.time/date/clock (the gateway's clock),
- * table.new (bounded), find/match/gmatch/gsub (bounded steps).
+ * table.new (bounded), find/match/gmatch/gsub (bounded steps), tostring and string.char, lower,
+ * reverse, sub, upper (safe_text.h: a refusal inside LuaJIT's own may crash).
  *
  * Tables have no finalisers in this Lua, so setmetatable needs no more than its own check of
  * __metatable.
@@ -26,6 +27,7 @@
 #include "script/coroutine.h"
 #include "script/hook.h"
 #include "script/pattern_lua.h"
+#include "script/safe_text.h"
 #include "script/state.h"
 
 #include <lualib.h>
@@ -457,6 +459,10 @@ static void open_host_libraries(lua_State *L)
         lua_pushstring(L, libraries[i].name);
         lua_call(L, 1, 0);
     }
+    lua_getglobal(L, LUA_STRLIBNAME);
+    tg_safe_text_open(L);
+    lua_setglobal(L, "tostring");
+    lua_pop(L, 1);
 }
 
 void tg_sandbox_open(lua_State *L)

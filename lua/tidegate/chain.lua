@@ -9,7 +9,7 @@
 --            3. Inside a stage: higher priority first, then scope (global, listener, service, route), then
 --               the order of declaration; `before` and `after` bend that order as little as they must.
 --            4. rewrite, access and log run in this order, header_filter and body_filter in reverse, so that
---               plugins nest.
+--               plugins nest. message stands in this order: what the origin sends passes it in reverse.
 --            A name in before or after that is not in the chain is no constraint; one in an earlier or later
 --            stage is an error when it contradicts the stages.
 -- Ownership  Pure functions on instance records: index, name, id, plugin, before, after.

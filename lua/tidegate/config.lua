@@ -55,6 +55,8 @@
 --               split = { choices = { { service, weight, chains }… }, key = { by, name } },
 --               canary = { service, chains, header, value, percent, key },
 --               mirror = { service, percent, max_body },
+--               websocket = { from_client = { max_message, rate, burst }, from_origin = the same, ping,
+--               pong_timeout, idle_timeout, reconnect = { buffer, deadline, backoff, max_backoff } },
 --               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache", "limit"), name, size, stale }
 --   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
@@ -65,8 +67,8 @@
 --               phases, when = { phase = condition }, body, exports, heap, dict, cache, limit (sizes),
 --               timers, events, http }
 --   instances { plugin, id, when, conf, on_error, limits = { memory, … }, scope, identity, where }
---   chains    { certificate, rewrite, access, header_filter, body_filter, log }: lists of instances in
---             running order. A listener's chain holds what runs before routing and for a request that no
+--   chains    { certificate, rewrite, access, header_filter, body_filter, message, log }: lists of instances
+--             in running order. A listener's chain holds what runs before routing and for a request that no
 --             route takes; a route's chains hold the rest.
 
 local diagnostics = require "tidegate.diagnostics"

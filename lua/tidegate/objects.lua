@@ -14,6 +14,7 @@ local traffic = require "tidegate.traffic"
 local memory = require "tidegate.memory"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
+local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
 local is_host = require("tidegate.scalars").is_host
 
@@ -189,6 +190,7 @@ objects.route = S.record {
   rewrite = traffic.route_fields.rewrite, redirect = traffic.route_fields.redirect,
   split = traffic.route_fields.split, canary = traffic.route_fields.canary,
   mirror = traffic.route_fields.mirror, responses = traffic.route_fields.responses,
+  websocket = websocket.route_field,
   strip_prefix = strip_prefix:optional()
     :doc "taken off the path before it goes to the service; true: what the path's pattern matched",
   importance = S.enum(IMPORTANCE):default "normal"

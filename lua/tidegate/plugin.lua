@@ -20,7 +20,7 @@ local plugin = {}
 plugin.__index = plugin
 
 plugin.STAGES = { "edge", "auth", "guard", "traffic", "transform", "observe" }
-plugin.PHASES = { "certificate", "rewrite", "access", "header_filter", "body_filter", "log" }
+plugin.PHASES = { "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log" }
 local MODULE_DEPTH = 32
 local COROUTINE_DEPTH = 64 -- as in plugin VMs
 -- Part of the table library in plugin VMs.

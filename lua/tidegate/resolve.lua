@@ -22,6 +22,7 @@ local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
+local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
 
 local resolve = {}
@@ -377,6 +378,14 @@ local function check_traffic(self, declaration)
   end
 end
 
+local function check_websocket(self, declaration)
+  local where, root = declaration.where, root_of(declaration)
+  websocket.check(declaration.checked, function(field, code, message, hint)
+    self.session:report(where, { code = code, path = root .. "." .. field, message = message, hint = hint },
+                        keys_of(field))
+  end)
+end
+
 -- Builds the route table; two routes that take the same requests are found there.
 local function check_route_conflicts(self, routes)
   local list, by_name = {}, self.session.by_name.route or {}
@@ -432,6 +441,7 @@ function resolve:consistency()
     check_route_answers(self, declaration)
     check_strip_prefix(self, declaration)
     check_traffic(self, declaration)
+    check_websocket(self, declaration)
   end
   check_addresses(self, listeners)
   tls.check(self.session, listeners, each_checked(self, "service"), root_of)

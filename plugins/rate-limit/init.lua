@@ -1,15 +1,16 @@
 -- Limits on what a consumer, a client or anything else that a request shows may do, counted exactly for all
 -- workers.
 --
--- Order    What is wanted of every limit is worked out first. Where there are several, all are looked at
---          before one is taken, so that a request which one of them refuses costs nothing with the others.
---          Work in flight is entered before rates are taken, and left at once when a rate refuses.
--- Answers  429 with Retry-After; RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) on
---          every answer, the older X-RateLimit-* where they are asked for.
--- Trouble  A counter that cannot be had (memory is out, all of the zone has work in flight) fails the request
---          as `on_error` of the instance says: by default it is refused with 503.
+-- Asking is tg.limit.quota's business: it works out what is counted, asks each limit, and has the answer tell
+-- RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) or the older X-RateLimit-*. For a
+-- request that is let through it is the access phase, and no Lua runs.
+--
+-- What is left for Lua is a request that a limit refuses, or would refuse in a dry run: it is counted, noted
+-- and answered with 429 and Retry-After. A counter that cannot be had (memory is out, all of the zone has
+-- work in flight) fails the request as `on_error` of the instance says: by default it is refused with 503.
 
 local S = require "tidegate.schema"
+local tg = require "tidegate"
 local keys = require "keys"
 local limits = require "limits"
 
@@ -94,134 +95,43 @@ fields.message = S.string { min = 1, max = 1000 }:default "too many requests":do
 
 P.schema = S.record(fields):check(check_conf)
 
-function P.configure(conf, place)
-  local list, compiled = conf.limits or { conf }, { headers = {}, policies = {} }
+-- The limits as tg.limit.quota takes them; `place` tells the counters of instances apart.
+local function rules_of(conf, place)
+  local rules, list = {}, conf.limits or { conf }
   for i, limit in ipairs(list) do
-    compiled[i] = limits.compile(limit, name_of(limit, i, #list), place, conf.zone)
-    compiled.policies[i] = compiled[i].policy
+    rules[i] = {
+      name = name_of(limit, i, #list), scope = limit.shared and "" or place, key = limit.key,
+      algorithm = limit.algorithm, limit = limit.limit, per = limit.per, burst = limit.burst,
+      cost = limit.cost, absent = limit.absent, min = limit.min, latency = limit.latency,
+    }
   end
-  for _, name in ipairs(conf.dry_run and {} or conf.headers) do compiled.headers[name] = true end
-  compiled.policy = table.concat(compiled.policies, ", ")
-  return compiled
+  return rules
 end
 
--- Seconds as headers write them: never earlier than it is.
-local function whole_seconds(seconds)
-  return ("%d"):format(math.ceil(seconds))
+function P.configure(conf, place)
+  return tg.limit.quota {
+    zone = conf.zone, headers = conf.headers, dry_run = conf.dry_run, limits = rules_of(conf, place),
+  }:instead_of "access"
 end
 
--- The limit of which the least share is left, of those with a verdict.
-local function tightest(compiled, asked)
-  local least, found
-  for i, limit in ipairs(compiled) do
-    local verdict = asked[i] and asked[i].verdict
-    local share = verdict and verdict.remaining / limit.most
-    if share and (not least or share < least) then least, found = share, i end
-  end
-  return found
+local function note(conf, ctx, name)
+  ctx.metrics:inc("limited", { limit = name, mode = conf.dry_run and "dry_run" or "enforced" })
+  ctx.log:field("rate_limited", name)
 end
 
--- When more is granted: for a refusal, as Retry-After says.
-local function until_more(verdict)
-  return whole_seconds(verdict.allowed and verdict.reset or verdict.retry_after)
-end
-
-local function tell(compiled, ctx, asked)
-  local resp = ctx.resp
-  if compiled.headers.ratelimit then
-    local items = {}
-    for i, limit in ipairs(compiled) do
-      local verdict = asked[i] and asked[i].verdict
-      if verdict then
-        items[#items + 1] = ('"%s";r=%d;t=%s'):format(limit.name, verdict.remaining, until_more(verdict))
-      end
-    end
-    resp:add_header("ratelimit-policy", compiled.policy)
-    if items[1] then resp:add_header("ratelimit", table.concat(items, ", ")) end
-  end
-  local i = compiled.headers["x-ratelimit"] and tightest(compiled, asked)
-  if i then
-    local verdict = asked[i].verdict
-    resp:set_header("x-ratelimit-limit", ("%d"):format(compiled[i].most))
-    resp:set_header("x-ratelimit-remaining", ("%d"):format(verdict.remaining))
-    resp:set_header("x-ratelimit-reset", until_more(verdict))
-  end
-end
-
-local function leave(asked)
-  for _, one in pairs(asked) do
-    if one.permit then one.permit:release() end
-    one.permit = nil
-  end
-end
-
--- `limit` refuses; in a dry run that is noted and the request goes on.
-local function refuse(conf, ctx, asked, limit, verdict)
-  ctx.metrics:inc("limited", { limit = limit.name, mode = conf.dry_run and "dry_run" or "enforced" })
-  ctx.log:field("rate_limited", limit.name)
-  if conf.dry_run then return end
-  leave(asked)
-  tell(conf.compiled, ctx, asked)
-  ctx:exit(conf.status, { error = conf.message },
-    { ["retry-after"] = verdict and whole_seconds(verdict.retry_after) or "1" })
-end
-
--- What is asked of each limit, by its number; nil for one that does not apply.
-local function keys_of(conf, ctx)
-  local asked = {}
-  for i, limit in ipairs(conf.compiled) do
-    local key, missing = limit.key(ctx)
-    if key then
-      asked[i] = { key = limit.prefix .. key }
-    elseif limit.absent == "refuse" and not conf.dry_run then
-      ctx:exit(403, { error = ("this request has no %s to be counted by"):format(missing) })
-    end
-  end
-  return asked
-end
-
-local function take(conf, ctx, asked, i)
-  local limit, one = conf.compiled[i], asked[i]
-  local verdict, err = limit.take(one.key)
-  if err then return ctx:fail(err) end
-  one.verdict, one.taken = verdict, true
-  if not verdict.allowed then refuse(conf, ctx, asked, limit, verdict) end
-end
-
--- Several limits: those that are used up refuse before the others are charged.
-local function look_first(conf, ctx, asked)
-  local used_up
-  for i, limit in ipairs(conf.compiled) do
-    if asked[i] and limit.look then
-      local verdict, err = limit.look(asked[i].key)
-      if err then return ctx:fail(err) end
-      asked[i].verdict = verdict
-      if verdict.remaining < limit.cost then used_up = used_up or i end
-    end
-  end
-  if used_up then take(conf, ctx, asked, used_up) end
-end
-
-local function enter(conf, ctx, asked, i)
-  local limit = conf.compiled[i]
-  local permit, err = limit.enter(asked[i].key)
-  asked[i].permit = permit
-  if permit then return end
-  if err.code ~= "limit" then return ctx:fail(err) end
-  refuse(conf, ctx, asked, limit)
-end
-
+--- Refuses what is too much, and what is not to pass uncounted.
 function P.access(conf, ctx)
-  local compiled = conf.compiled
-  local asked = keys_of(conf, ctx)
-  if compiled[2] then look_first(conf, ctx, asked) end
-  for i, limit in ipairs(compiled) do
-    if asked[i] and limit.enter then enter(conf, ctx, asked, i) end
+  local refusal, err = conf.compiled:take(ctx)
+  if err then ctx:fail(err) end
+  if not refusal then return end
+  if refusal.missing then
+    ctx:exit(403, { error = ("this request has no %s to be counted by"):format(refusal.missing) })
   end
-  for i, limit in ipairs(compiled) do
-    if asked[i] and limit.take and not asked[i].taken then take(conf, ctx, asked, i) end
-  end
-  tell(compiled, ctx, asked)
+  for _, name in ipairs(refusal.by) do note(conf, ctx, name) end
+  if conf.dry_run then return end
+  -- What is in flight ends nobody knows when; what is a rate, as the clock says.
+  local seconds = math.max(1, math.ceil(refusal.retry_after))
+  ctx:exit(conf.status, { error = conf.message }, { ["retry-after"] = ("%d"):format(seconds) })
 end
 
 return P

@@ -15,6 +15,7 @@
 
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
+local h2 = require "support.h2"
 local poll = require "posix.poll"
 local resource = require "posix.sys.resource"
 local socket = require "posix.sys.socket"
@@ -39,7 +40,7 @@ tg.settings {
     request = { in_flight = 20000 },
   },
 }
-tg.listener "http" { address = "127.0.0.1:@PORT@" }
+tg.listener "http" { address = "127.0.0.1:@PORT@", http2 = true }
 tg.service "echo" { builtin = "echo" }
 tg.route "well" { paths = { "/well" }, service = "echo" }
 tg.route "echo" { paths = { "/echo" }, service = "echo" }
@@ -126,6 +127,21 @@ attack.LIST = {
 --- In the order of a report.
 attack.ORDER = { "slow_heads", "slow_bodies", "slow_readers", "many_keys", "huge_headers", "tiny_chunks",
                  "abandoned" }
+
+local function step_h2(kind)
+  local hello = h2.PREFACE .. h2.frame("SETTINGS", 0, 0, h2.settings(kind.settings))
+  return function(c, at)
+    if at < c.next then return end
+    c.next = at + kind.every
+    send(c, (c.sent == 0 and hello or "") .. kind.bytes(c))
+  end
+end
+
+for name, kind in pairs(require "attacks.h2") do
+  attack.LIST[name] = { size = kind.size, step = step_h2(kind) }
+  attack.ORDER[#attack.ORDER + 1] = name
+end
+table.sort(attack.ORDER)
 
 -- ---- The client that behaves ----
 

@@ -10,7 +10,8 @@ local BUDGET = 96 * 2 ^ 20
 local SECONDS = 3
 -- Sanitizers take and keep memory of their own, which would count as pressure from the first moment.
 local CONFIG = variant.name == "release" and attack.config or attack.config:gsub('"96MiB"', '"64GiB"')
-local SIZES = { slow_heads = 4000, slow_bodies = 2000, slow_readers = 600, abandoned = 5000 }
+local SIZES = { slow_heads = 4000, slow_bodies = 2000, slow_readers = 600, abandoned = 5000,
+                h2_half_heads = 1000, h2_open_streams = 20, h2_small_windows = 20 }
 
 describe("under attack #slow", function()
   local g

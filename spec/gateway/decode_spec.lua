@@ -2,6 +2,7 @@
 -- to others; what becomes of their heads; and answers that are not what they say.
 
 local bit = require("bit")
+local coding_of = require("support.coding")
 local ffi = require("ffi")
 local http = require("support.http")
 local proxy = require("support.proxy")
@@ -76,6 +77,8 @@ describe("an answer that is decoded", function()
     start()
     for _, case in ipairs {
       { "gzip", gzip }, { "X-GZIP", gzip }, { "deflate", deflate }, { "deflate", raw_deflate },
+      { "br", function(text) return coding_of.encode("br", text) end },
+      { "zstd", function(text) return coding_of.encode("zstd", text) end },
     } do
       local answer = ask({ ["Content-Encoding"] = case[1] }, case[2]("some text"))
       assert.status(200, answer)
@@ -140,7 +143,7 @@ describe("an answer that is decoded", function()
     local coded = gzip("text")
     assert.equal(coded, ask({ ["Content-Encoding"] = "gzip" }, coded).body)
     start({ body_filter = "" })
-    for _, coding in ipairs { "br", "gzip, gzip", "identity" } do
+    for _, coding in ipairs { "compress", "gzip, gzip", "identity" } do
       local answer = ask({ ["Content-Encoding"] = coding, ETag = '"v1"' }, coded)
       assert.equal(coded, answer.body)
       assert.equal(coding, answer.headers["content-encoding"])

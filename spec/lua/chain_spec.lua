@@ -11,7 +11,7 @@ local function instances(...)
     local name, stage = text:match "^(%S+) (%S+)"
     plugins[name] = plugins[name] or { name = name, stage = stage, rank = RANKS[stage], priority = 0,
       index = name,
-                                       phases = { access = true, body_filter = true, log = true } }
+                                       phases = { access = true, body_filter = true, message = true, log = true } }
     list[i] = { name = name, index = i, plugin = plugins[name] }
     for key, value in text:gmatch "(%w+)=(%S+)" do
       if key == "priority" then plugins[name].priority = tonumber(value) else list[i][key] = value end
@@ -87,7 +87,7 @@ describe("phases", function()
   it("run forward to the origin and back in reverse", function()
     local phases = chain.phases(instances("a edge", "b guard"), {})
     assert.same({ certificate = {}, rewrite = {}, access = { 1, 2 }, header_filter = {},
-                  body_filter = { 2, 1 }, log = { 1, 2 } }, phases)
+                  body_filter = { 2, 1 }, message = { 1, 2 }, log = { 1, 2 } }, phases)
   end)
 
   it("leave out what does not run here", function()

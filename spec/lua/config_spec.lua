@@ -76,10 +76,10 @@ tg.global { tg.use "access-log" {}, tg.use "request-id" {} }
                 { scope = tree.instances[3].scope, where = tree.instances[3].where,
                   conf = tree.instances[3].conf })
     assert.same({ certificate = {}, rewrite = { 2 }, access = {}, header_filter = { 2 }, body_filter = {},
-                  log = { 1 } },
+                  message = {}, log = { 1 } },
                 tree.chains[tree.listeners[1].chain])
     assert.same({ certificate = {}, rewrite = {}, access = { 3 }, header_filter = { 2 }, body_filter = {},
-                  log = { 1 } },
+                  message = {}, log = { 1 } },
                 tree.chains[tree.routes[1].chains[1]])
   end)
 

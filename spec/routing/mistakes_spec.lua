@@ -1,7 +1,7 @@
 -- What is wrong with what a route asks for is said with its place and what to write instead, all of it in
 -- one pass; and two routes that ask for the same are told of each other.
 
-local stdlib = require("posix.stdlib")
+local command = require("support.command")
 
 local HEAD = [[
 local tg = require "tidegate"
@@ -11,14 +11,10 @@ tg.service "echo" { builtin = "echo" }
 
 -- What `tidegate check` prints of a configuration, whose text begins on line 4.
 local function check(text)
-  local dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
-  local file = assert(io.open(dir .. "/gateway.lua", "w"))
-  file:write(HEAD, text)
-  file:close()
-  local pipe = io.popen(("cd %s && '%s' check 2>&1"):format(dir, os.getenv("TIDEGATE_BIN")))
-  local printed = pipe:read("*a")
-  pipe:close()
-  os.execute("rm -r " .. dir)
+  local folder = command.folder()
+  folder:write("gateway.lua", HEAD .. text)
+  local _, printed = folder:run_words({ os.getenv("TIDEGATE_BIN"), "check" })
+  folder:close()
   return printed
 end
 

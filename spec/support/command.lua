@@ -2,7 +2,8 @@
 --
 --     local c = command.folder()
 --     c:write("gateway.lua", text)
---     local code, out, err = c:run("check", "--json")
+--     local code, out, err = c:run("check", "--json")   the program under test
+--     local code, printed = c:run_words({ "busted", "x_spec.lua" })
 --     c:close()
 
 local process = require("support.process")
@@ -31,15 +32,27 @@ function command:read(name)
   return text
 end
 
+local function wait(self, argv, out, err)
+  local child = process.spawn({ argv = argv, cwd = self.dir, stdout = out, stderr = err })
+  local status = child:wait(30) or child:kill()
+  return status.code
+end
+
 --- Runs the program in the folder: exit status, stdout, stderr.
 function command:run(...)
   local out, err = process.output(self.dir .. "/out"), process.output(self.dir .. "/err")
-  local argv = { os.getenv("TIDEGATE_BIN"), ... }
-  local p = process.spawn({ argv = argv, cwd = self.dir, stdout = out, stderr = err })
+  local code = wait(self, { os.getenv("TIDEGATE_BIN"), ... }, out, err)
   unistd.close(out)
   unistd.close(err)
-  local status = p:wait() or p:kill()
-  return status.code, self:read("out"), self:read("err")
+  return code, self:read("out"), self:read("err")
+end
+
+--- Runs any command in the folder: exit status, and all that it printed in the order in which it did.
+function command:run_words(argv)
+  local out = process.output(self.dir .. "/out")
+  local code = wait(self, argv, out, out)
+  unistd.close(out)
+  return code, self:read("out")
 end
 
 function command:close()

@@ -3,8 +3,8 @@
 --   local origin = peer.start("http2_origin.js", "streams=10")      -- origin.port
 --   local r = peer.run("grpc_client.js", port, "unary")             -- r.code, r.out, r.err
 --
--- A server's first line of output is "port N"; it is killed at the end of the spec or file. What npm
--- has to install for them is in build/peers: the Makefile puts it there.
+-- A server's first line of output is "port N"; it is killed at the end of the spec or file. Packages
+-- that they need come from Debian (node-ws) or are put into build/peers by the Makefile.
 
 local clock = require("support.clock")
 local owned = require("support.owned")
@@ -35,7 +35,7 @@ local function spawn(script, arguments, options)
   end
   local out, err = process.output(p.path), process.output(p.path .. ".err")
   p.process = process.spawn({ argv = argv, stdout = out, stderr = err, cwd = options and options.cwd,
-                              env = { NODE_PATH = ROOT .. "/build/peers/node_modules" } })
+                              env = { NODE_PATH = ROOT .. "/build/peers/node_modules:/usr/share/nodejs" } })
   unistd.close(out)
   unistd.close(err)
   return p

@@ -1,7 +1,6 @@
 --- tidegate.test under somebody's own busted: build/tidegate.so, and the interpreters that it refuses.
 
-local process = require("support.process")
-local stdlib = require("posix.stdlib")
+local command = require("support.command")
 local unistd = require("posix.unistd")
 
 local MODULE = "build/tidegate.so"
@@ -18,12 +17,11 @@ end
 local optional = exists(MODULE) and os.getenv("TIDEGATE_BUILD") == "release" and it or pending
 
 describe("the module", function()
-  local dir
+  local folder
 
   before_each(function()
-    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
-    local file = assert(io.open(dir .. "/own_spec.lua", "w"))
-    file:write([[
+    folder = command.folder()
+    folder:write("own_spec.lua", [[
       local t = require("tidegate.test")
       describe("a plugin", function()
         it("runs", function()
@@ -39,26 +37,16 @@ describe("the module", function()
           p:run()
         end)
       end)]])
-    file:close()
   end)
 
   after_each(function()
-    os.execute(("rm -rf '%s'"):format(dir))
+    folder:close()
   end)
 
   local function busted(lua)
-    local here = unistd.getcwd()
-    local out = process.output(dir .. "/out")
-    local child = process.spawn({
-      argv = { "busted", "--lua=" .. lua, "--cpath=" .. here .. "/build/?.so", "own_spec.lua" },
-      cwd = dir, stdout = out, stderr = out,
+    return folder:run_words({
+      "busted", "--lua=" .. lua, "--cpath=" .. unistd.getcwd() .. "/build/?.so", "own_spec.lua",
     })
-    unistd.close(out)
-    local status = child:wait(30)
-    local file = assert(io.open(dir .. "/out"))
-    local text = file:read("*a")
-    file:close()
-    return status.code, text
   end
 
   optional("works in stock busted under LuaJIT, leak checks included", function()

@@ -1,42 +1,22 @@
 --- `tidegate test` as people meet it: bad specs, exit status, options; and `tidegate new`.
 
-local process = require("support.process")
-local stdlib = require("posix.stdlib")
-local unistd = require("posix.unistd")
+local command = require("support.command")
 
 local BIN = os.getenv("TIDEGATE_BIN")
 
 describe("the program", function()
-  local dir
+  local folder
 
   before_each(function()
-    dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+    folder = command.folder()
   end)
 
   after_each(function()
-    os.execute(("rm -rf '%s'"):format(dir))
+    folder:close()
   end)
 
-  local function write(name, text)
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
-  end
-
-  local function read(name)
-    local file = assert(io.open(dir .. "/" .. name))
-    local text = file:read("*a")
-    file:close()
-    return text
-  end
-
-  -- Exit status and all that was printed by `argv`, run in the folder.
   local function run(argv)
-    local out = process.output(dir .. "/out")
-    local child = process.spawn({ argv = argv, cwd = dir, stdout = out, stderr = out })
-    unistd.close(out)
-    local status = child:wait(30)
-    return status.code, read("out")
+    return folder:run_words(argv)
   end
 
   local function test(...)
@@ -55,7 +35,7 @@ describe("the program", function()
 
   -- A spec file with these tests and one more, which passes.
   local function spec_with(text)
-    write("bad_spec.lua", HEAD .. text .. '\n it("is fine", function() assert.is_true(true) end) end)')
+    folder:write("bad_spec.lua", HEAD .. text .. '\n it("is fine", function() assert.is_true(true) end) end)')
   end
 
   it("ends with 0 when everything passes", function()
@@ -105,7 +85,7 @@ describe("the program", function()
   end)
 
   it("closes what before_each made with each test, and what setup made with the file", function()
-    write("kept_spec.lua", [[
+    folder:write("kept_spec.lua", [[
       local t = require("tidegate.test")
       local function plugin(text)
         return t.plugin(t.source('return { name = "probe", version = "1", api = 1, stage = "guard", ' ..
@@ -154,7 +134,7 @@ describe("the program", function()
   end)
 
   it("reports spec files that do not load, or are not there", function()
-    write("broken_spec.lua", "describe(")
+    folder:write("broken_spec.lua", "describe(")
     spec_with("")
     local code, out = test("broken_spec.lua", "bad_spec.lua", "nowhere_spec.lua")
     assert.equal(1, code)
@@ -167,7 +147,7 @@ describe("the program", function()
     spec_with('it("fails", function() assert.equal(1, 2) end)')
     local code = test("--junit=results.xml", "bad_spec.lua")
     assert.equal(1, code)
-    local xml = read("results.xml")
+    local xml = folder:read("results.xml")
     assert.matches("<testsuites", xml)
     assert.matches('failures=[\'"]1[\'"]', xml)
     assert.matches("things fails", xml)
@@ -205,7 +185,7 @@ describe("the program", function()
   it("records an archive", function()
     spec_with(PROBE)
     assert.equal(0, (test("--record=all.har", "bad_spec.lua")))
-    assert.matches('"url":"http:\\/\\/gateway.test\\/a"', read("all.har"))
+    assert.matches('"url":"http:\\/\\/gateway.test\\/a"', folder:read("all.har"))
     local code, out = test("--record=no/such/folder.har", "bad_spec.lua")
     assert.equal(3, code)
     assert.matches("cannot write the archive: no/such/folder.har", out)
@@ -221,13 +201,13 @@ describe("the program", function()
   end)
 
   it("writes a plugin whose spec passes, and touches nothing twice", function()
-    local all = "--phases=log,rewrite,access,header_filter,body_filter"
+    local all = "--phases=log,rewrite,access,header_filter,body_filter,message"
     local code, out = run({ BIN, "new", "plugin", "geo-tag", all })
     assert.equal(0, code)
     assert.matches("wrote plugins/geo%-tag/init.lua", out)
     code, out = test()
     assert.equal(0, code)
-    assert.matches("7 successes / 0 failures / 0 errors", out)
+    assert.matches("8 successes / 0 failures / 0 errors", out)
     code, out = run({ BIN, "new", "plugin", "geo-tag" })
     assert.equal(1, code)
     assert.matches("plugins/geo%-tag/init.lua exists already; nothing was written", out)

@@ -57,6 +57,13 @@ end
 --- Sends exactly these bytes for an answer, and closes the connection when `close` is given.
 function behaviour.raw(bytes, close) return make("raw", { bytes = bytes, close = close }) end
 
+--- Takes a WebSocket. `protocol`: the subprotocol that it agrees to; `on`: function(message, peer) for each
+-- message that comes, with peer:send() and its like to answer. See websocket.lua.
+function behaviour.websocket(fields)
+  fields = fields or {}
+  return make("websocket", { protocol = fields.protocol, on = fields.on })
+end
+
 local function is_address_map(value)
   local key = next(value)
   return type(key) == "string" and key:find ":%d+$" ~= nil

@@ -14,6 +14,7 @@ local guard = require "tidegate.test.guard"
 local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
 local plugin = require "tidegate.test.plugin"
+local websocket = require "tidegate.test.websocket"
 local world = require "tidegate.test.world"
 
 local gateway = {}
@@ -212,6 +213,14 @@ end
 function gateway:get(path, options) return self:request(with(path, options, "GET")) end
 
 function gateway:post(path, options) return self:request(with(path, options, "POST")) end
+
+--- Opens a WebSocket; what the origin does says gw:upstream(service, t.websocket{…}).
+-- @tparam string|table request a path, or path, host, headers, client, listener
+-- @treturn table see websocket.lua
+function gateway:websocket(request)
+  if type(request) == "string" then request = { path = request } end
+  return websocket.open(self.world, connect(self, request, 2), request)
+end
 
 local connection = {}
 connection.__index = connection

@@ -242,14 +242,22 @@ local function finish(self)
   return message
 end
 
+--- What came behind a 101, which is none of HTTP's.
+function reader:rest()
+  local bytes = self.buffer
+  self.buffer = ""
+  return bytes
+end
+
 --- The next whole message; nil when there is none yet. Interim responses come as messages of their own.
 -- @tparam boolean ended no more bytes will come
 function reader:next(ended)
   while true do
     if self.state == "none" then return finish(self) end
-    if self.state == "info" then
+    if self.state == "info" or (self.state == "tunnel" and self.message) then
       local message = self.message
-      message.body, message.complete, self.message, self.state = "", true, nil, "head"
+      message.body, message.complete, self.message = "", true, nil
+      if self.state == "info" then self.state = "head" end
       return message
     end
     if not STEPS[self.state](self, ended) then return nil end

@@ -25,7 +25,7 @@ require "tidegate.test.assertions"
 
 local t = { clock = clock }
 
-for _, name in ipairs { "refuse", "reset_conn", "hang", "slow", "chunks", "sequence", "raw" } do
+for _, name in ipairs { "refuse", "reset_conn", "hang", "slow", "chunks", "sequence", "raw", "websocket" } do
   t[name] = behaviour[name]
 end
 

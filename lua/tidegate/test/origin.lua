@@ -8,6 +8,7 @@
 
 local behaviour = require "tidegate.test.behaviour"
 local http = require "tidegate.test.http"
+local websocket = require "tidegate.test.websocket"
 
 local origins = {}
 origins.__index = origins
@@ -138,6 +139,15 @@ local ACTIONS = {
     local response = { status = value.status, headers = value.headers, chunks = value.list }
     send_pieces(self, connection, http.response(response, request.method == "HEAD"), value.delay, 1)
   end,
+  websocket = function(self, connection, value, request)
+    local peer = websocket.peer(false, function(bytes)
+      if not connection.gone then connection.out[#connection.out + 1] = bytes end
+    end, function() self.world:pump() end)
+    peer.on, peer.connection = value.on, connection
+    peer.settle = function() websocket.settle(self.world) end
+    connection.websocket, self.websocket = peer, peer
+    send(connection, { websocket.answer(request, value) })
+  end,
   raw = function(_, connection, value)
     connection.close_after = value.close and "close"
     connection.busy = false
@@ -172,7 +182,9 @@ local function receive(connection)
   local moved = false
   while not connection.gone do
     local bytes, why = connection.pipe:receive()
-    if bytes then
+    if bytes and connection.websocket then
+      connection.websocket:feed(bytes)
+    elseif bytes then
       connection.reader:feed(bytes)
     elseif why ~= "again" then
       connection.pipe:close()

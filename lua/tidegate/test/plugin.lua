@@ -14,6 +14,7 @@ local guard = require "tidegate.test.guard"
 local interleave = require "tidegate.test.interleave"
 local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
+local websocket = require "tidegate.test.websocket"
 local world = require "tidegate.test.world"
 
 local plugin = {}
@@ -195,6 +196,21 @@ end
 -- @treturn table see result.lua
 function plugin:run(request)
   return send(self, request or {}, 2)
+end
+
+--- Opens a WebSocket, whose messages pass the plugin's message phase.
+-- @tparam[opt] table request path, headers, host, client, upstream (t.websocket{} unless said)
+-- @treturn table see websocket.lua; finish() gives the result, with `killed`, `logs` and `usage`
+function plugin:websocket(request)
+  request = request or {}
+  check_request(request, 2)
+  local w = self.world
+  w.origins:set("upstream", behaviour.check(request.upstream or behaviour.websocket(), 2))
+  local client, why = w:connect(request.client)
+  if not client then error("the gateway took no connection: " .. why, 2) end
+  local opened = websocket.open(w, client, request)
+  opened.narrow = function(result) return narrow(self, result) end
+  return opened
 end
 
 --- The same with one phase of the plugin only.

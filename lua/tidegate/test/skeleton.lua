@@ -7,9 +7,18 @@
 
 local skeleton = {}
 
-local PHASES = { "rewrite", "access", "header_filter", "body_filter", "log" }
+local PHASES = { "rewrite", "access", "header_filter", "body_filter", "message", "log" }
 
 local USAGE = "usage: tidegate new plugin NAME [--phases=access,log]\n       tidegate new gateway\n"
+
+local MESSAGE_TEST = [[
+  it("does its work in message", function()
+    local s = p:websocket()
+    s:send "hello"
+    assert.equal("hello", s.origin:receive().data)
+    s:finish()
+  end)
+]]
 
 -- What each phase of a new plugin does, and what its spec looks at.
 local BODY = {
@@ -25,6 +34,8 @@ local BODY = {
   body_filter = { doc = "A piece of the answer's body (conf, ctx, chunk, eof); returns what takes its place.",
     code = "function P.body_filter(_, _, chunk)\n  return chunk\nend",
     spec = 'assert.response(r).has.body "from the origin"' },
+  message = { doc = 'A message of a WebSocket (conf, ctx, data, kind, from); returns what takes its place.',
+    code = "function P.message(_, _, data)\n  return data\nend", test = MESSAGE_TEST },
   log = { doc = "The answer is out.",
     code = 'function P.log(conf, ctx)\n  ctx.log:field("@FIELD@", conf.value)\nend',
     spec = 'assert.equal("on", r.fields.@FIELD@)' },
@@ -186,7 +197,7 @@ local function plugin_files(name, phases)
   for i, phase in ipairs(phases) do
     local body = BODY[phase]
     code[i] = ("--- %s\n%s\n"):format(body.doc, fill(body.code, values))
-    tests[i] = fill(TEST, { PHASE = phase, CHECK = fill(body.spec, values) })
+    tests[i] = body.test or fill(TEST, { PHASE = phase, CHECK = fill(body.spec, values) })
   end
   values.PHASES, values.TESTS = table.concat(code, "\n"), table.concat(tests, "\n")
   return {

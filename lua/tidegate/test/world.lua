@@ -181,7 +181,9 @@ local function receive_client(client)
   local moved = false
   while not client.gone and not client.paused do
     local bytes, why = client.pipe:receive()
-    if bytes then
+    if bytes and client.websocket then
+      client.websocket:feed(bytes)
+    elseif bytes then
       client.reader:feed(bytes)
       client.bytes = client.bytes .. bytes
     elseif why ~= "again" then

@@ -1,10 +1,10 @@
 -- A small HTTP/1.1 client for what wrk does not do: look at one answer closely, hold thousands of
 -- connections open, send an exact number of requests.
 --
--- It understands answers with a Content-Length and nothing else, which is all that the origin
--- sends and all that a gateway should make of it; anything else raises. Connections are plain
--- descriptors, owned by the caller, who ends them with close(). Nothing here is measured, so clarity
--- goes before speed.
+-- It understands answers with a Content-Length, which is all that the origin sends and what a gateway
+-- should make of it, and chunked ones, as what is compressed on the way must be; anything else raises.
+-- Connections are plain descriptors, owned by the caller, who ends them with close(). Nothing here is
+-- measured, so clarity goes before speed.
 
 local poll = require "posix.poll"
 local process = require "lib.process"
@@ -69,7 +69,11 @@ local function answer_length(text)
   if not head_end then
     return nil
   end
-  local body = text:sub(1, head_end):lower():match("\r\ncontent%-length:%s*(%d+)\r\n")
+  local head = text:sub(1, head_end):lower()
+  local body = head:match("\r\ncontent%-length:%s*(%d+)\r\n")
+  if not body and head:find("\r\ntransfer-encoding: chunked\r\n", 1, true) then
+    return text:sub(-7) == "\r\n0\r\n\r\n" and #text or nil, head_end
+  end
   if not body then
     error("an answer without Content-Length:\n" .. text:sub(1, head_end), 0)
   end

@@ -1,20 +1,15 @@
 -- Counts requests by status, as an operator would for a dashboard.
+local tg = require "tidegate"
+
 local P = {
   name = "count", version = "1.0.0", api = 1, stage = "observe",
   metrics = { requests = { type = "counter", labels = { "status" }, help = "Requests." } },
 }
 
--- Labels by status, made once and not for each request.
-local LABELS = {}
-
-function P.log(_, ctx)
-  local status = ctx.resp.status
-  local labels = LABELS[status]
-  if not labels then
-    labels = { status = tostring(status) }
-    LABELS[status] = labels
-  end
-  ctx.metrics:inc("requests", labels)
+function P.configure()
+  return tg.metrics.counter("requests", { status = tg.template "${resp.status}" }):instead_of "log"
 end
+
+function P.log(conf, ctx) conf.compiled:inc(ctx) end
 
 return P

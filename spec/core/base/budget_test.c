@@ -73,12 +73,12 @@ static void test_without_a_budget_nothing_is_capped(void **state)
 
 static void test_fill_is_the_larger_of_process_and_connections(void **state)
 {
-    struct tg_budget budget = hundred_mib(); /* connections: 40 */
+    struct tg_budget budget = hundred_mib(); /* connections: 35 */
     (void)state;
     assert_int_equal(tg_budget_fill(&budget, 0, 0), 0);
     assert_in_range(tg_budget_fill(&budget, 50 * MIB, 0), 498, 500);
-    assert_in_range(tg_budget_fill(&budget, 50 * MIB, 38 * MIB), 948, 950);
-    assert_in_range(tg_budget_fill(&budget, 97 * MIB, 38 * MIB), 968, 970);
+    assert_in_range(tg_budget_fill(&budget, 50 * MIB, 33 * MIB), 941, 943);
+    assert_in_range(tg_budget_fill(&budget, 97 * MIB, 33 * MIB), 968, 970);
     assert_in_range(tg_budget_fill(&budget, 300 * MIB, 0), 2990, 3000);
 }
 

@@ -78,6 +78,46 @@ static void test_every_pair_of_bytes(void **state)
     }
 }
 
+static bool is_text(const char *p, size_t n, size_t cut)
+{
+    struct tg_utf8 text = {0};
+    return tg_utf8_take(&text, p, cut) && tg_utf8_take(&text, p + cut, n - cut) && text.need == 0;
+}
+
+/* By pieces as in one: each code point between ASCII, cut anywhere. */
+static void test_pieces(void **state)
+{
+    char bytes[24] = "0123456789";
+    (void)state;
+    for (uint32_t c = 0; c < 0x120000; c += c < 0x11000 ? 1 : 0x101) {
+        size_t n = 10 + encode(c, bytes + 10);
+        bool valid = c <= 0x10ffff && !(c >= 0xd800 && c <= 0xdfff);
+        memcpy(bytes + n, "x", 1);
+        for (size_t cut = 9; cut <= n + 1; cut++) {
+            if (is_text(bytes, n + 1, cut) != valid)
+                fail_msg("U+%04X cut at %zu", c, cut);
+        }
+    }
+}
+
+/* What cannot become text any more is refused before the rest comes; what can is not. */
+static void test_pieces_fail_early(void **state)
+{
+    static const char *const bad[] = {"\x80",     "\xc1", "\xe0\x9f", "\xed\xa0", "\xf0\x8f",
+                                      "\xf4\x90", "\xf5", "\xc3x",    "\xe2\x82x"};
+    static const char *const open[] = {"\xc2", "\xe2", "\xe2\x82", "\xf0\x9f", "\xf0\x9f\x98"};
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(bad); i++) {
+        struct tg_utf8 text = {0};
+        assert_false(tg_utf8_take(&text, bad[i], strlen(bad[i])));
+    }
+    for (size_t i = 0; i < TG_COUNT_OF(open); i++) {
+        struct tg_utf8 text = {0};
+        assert_true(tg_utf8_take(&text, open[i], strlen(open[i])));
+        assert_int_not_equal(text.need, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +125,8 @@ int main(void)
         cmocka_unit_test(test_cut_sequences),
         cmocka_unit_test(test_overlong_forms_and_wrong_leads),
         cmocka_unit_test(test_every_pair_of_bytes),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_pieces_fail_early),
     };
 
     return cmocka_run_group_tests_name("utf8", tests, NULL, NULL);

@@ -226,6 +226,8 @@ static void test_crumbs_of_a_cookie(void **state)
     assert_int_equal(head.fields.n, 3);
     assert_field(&head.fields, 1, "cookie", "a=1; b=2; c=3");
     assert_field(&head.fields, 2, "x", "1");
+    assert_takes(with("cookie a=1\ncookie \ncookie b=2\ncookie \n"));
+    assert_field(&head.fields, 1, "cookie", "a=1; b=2");
 }
 
 static void test_bounds(void **state)

@@ -256,6 +256,32 @@ static void test_churn_is_bounded_to_the_byte(void **state)
     close_alloc(a);
 }
 
+/* What may be allocated is counted anew; what is held is not. */
+static void test_churn_is_renewed(void **state)
+{
+    struct seen seen;
+    struct tg_alloc *a = open_alloc(&seen, SIZE_MAX);
+    struct tg_account account;
+    (void)state;
+    assert_int_equal(tg_account_init(&account, a, 0, 100), TG_OK);
+    tg_alloc_switch(a, &account);
+    tg_alloc_enforce(a, true);
+    for (int i = 0; i < 5; i++) {
+        tg_account_renew(&account, 100);
+        tg_alloc_lua(a, tg_alloc_lua(a, NULL, 0, 100), 100, 0);
+        assert_int_equal(account.churn, 100 * (i + 1));
+        assert_null(tg_alloc_lua(a, NULL, 0, 1));
+    }
+    tg_account_renew(&account, 0);
+    assert_int_equal(account.churn_limit, UINT64_MAX);
+    tg_account_renew(&account, UINT64_MAX - 1);
+    assert_int_equal(account.churn_limit, UINT64_MAX);
+    assert_int_equal(account.live, 0);
+    tg_alloc_switch(a, NULL);
+    tg_account_release(&account);
+    close_alloc(a);
+}
+
 static void test_the_heap_bounds_all_accounts_together(void **state)
 {
     struct seen seen;
@@ -348,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_bounds_hold_only_when_enforced),
         cmocka_unit_test(test_memory_is_soft_first_and_hard_at_twice),
         cmocka_unit_test(test_churn_is_bounded_to_the_byte),
+        cmocka_unit_test(test_churn_is_renewed),
         cmocka_unit_test(test_the_heap_bounds_all_accounts_together),
         cmocka_unit_test(test_failures_on_demand_spare_shrinking),
         cmocka_unit_test(test_memory_goes_back),

@@ -9,6 +9,8 @@
  * The host library is require "host":
  *     wait(...)   suspends; returns what the test resumes with          exit()  ends the phase
  *     kill(name)  kills the caller                                      note(v) remembers v (text)
+ *     collect()   collects all garbage
+ *     refuse()    refuses the growth that comes as number refuse_at of the bench (0: none)
  */
 #ifndef SPEC_SCRIPT_SUPPORT_H
 #define SPEC_SCRIPT_SUPPORT_H
@@ -41,6 +43,7 @@ struct bench {
     const char *module_text;     /* what require "mod" finds */
     unsigned resolved;           /* how often the resolver was asked */
     uint64_t fail_at;            /* growth that fails, counted from the host's libraries on */
+    uint64_t refuse_at;          /* the same, counted from host.refuse() on */
 };
 
 static const char *const bench_functions[] = {"access", "log", "other"};
@@ -83,11 +86,24 @@ static int host_note(lua_State *L)
     return 0;
 }
 
+static int host_refuse(lua_State *L)
+{
+    tg_alloc_fail_at(tg_vm_alloc(tg_vm_from(L)), bench_of(L)->refuse_at);
+    return 0;
+}
+
+static int host_collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
 static void bench_libraries(lua_State *L, void *arg)
 {
     static const luaL_Reg functions[] = {
-        {"wait", host_wait}, {"exit", host_exit}, {"kill", host_kill},
-        {"note", host_note}, {NULL, NULL},
+        {"wait", host_wait}, {"exit", host_exit},     {"kill", host_kill},
+        {"note", host_note}, {"refuse", host_refuse}, {"collect", host_collect},
+        {NULL, NULL},
     };
     tg_alloc_fail_at(tg_vm_alloc(tg_vm_from(L)), ((struct bench *)arg)->fail_at);
     lua_newtable(L);
