@@ -60,7 +60,7 @@ void tg_h2_client_settle(struct tg_h2_client *client)
 
 static void drop_session(struct tg_h2_client *c)
 {
-    nghttp2_session_del(c->session);
+    tg_h2_region_release(&c->region);
     c->session = NULL;
 }
 
@@ -570,7 +570,7 @@ static bool make_session(struct tg_h2_client *c)
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_max_reserved_remote_streams(option, 0);
         nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
-        nghttp2_mem mem = *tg_h2_session_mem();
+        nghttp2_mem mem = tg_h2_region_mem(&c->region);
         if (nghttp2_session_client_new3(&c->session, callbacks, c, option, &mem) != 0)
             c->session = NULL;
     }
@@ -606,13 +606,16 @@ enum tg_err tg_h2_client_open(struct tg_h2_client *client, struct tg_conn *from,
     tg_list_init(&client->calls);
     tg_list_init(&client->touched);
     tg_task_init(&client->flush, on_flush);
+    tg_h2_region_init(&client->region);
     enum tg_err err = tg_conn_adopt(&client->conn, from, &conn_handler);
-    if (err != TG_OK)
-        return err;
-    if (!greet(client)) {
-        nghttp2_session_del(client->session);
+    if (err == TG_OK && !greet(client)) {
+        tg_h2_region_release(&client->region);
         tg_conn_close(&client->conn);
-        return TG_E_NOMEM;
+        err = TG_E_NOMEM;
+    }
+    if (err != TG_OK) {
+        client->magic = 0;
+        return err;
     }
     tg_conn_set_reading(&client->conn, true);
     tg_h2_client_flush_soon(client);

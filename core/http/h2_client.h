@@ -65,6 +65,7 @@ struct tg_h2_client {
     struct tg_list touched; /* of those: something is to be told after this read or write */
     struct tg_task flush;
     struct tg_h2_out out;
+    struct tg_h2_region region; /* the session's memory */
     bool busy;           /* inside nghttp2: the session must stay */
     bool proven;         /* an answer has come on it */
     bool room_changed;   /* on_room is due */

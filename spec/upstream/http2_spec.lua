@@ -158,14 +158,29 @@ describe("HTTP/2 to an origin in clear text", function()
 end)
 
 describe("HTTP/2 to an origin over TLS", function()
+  local paths = {}
+
+  setup(function()
+    for i, name in ipairs({ "back.pem", "back.key" }) do
+      paths[i] = os.tmpname()
+      local file = assert(io.open(paths[i], "wb"))
+      file:write(FILES[name])
+      file:close()
+    end
+  end)
+
+  teardown(function()
+    for _, path in ipairs(paths) do
+      os.remove(path)
+    end
+  end)
+
   local function with(mode, service, body)
-    local dir = gateway.start({ config = config('http = "1.1"'), files = FILES, vars = { ORIGIN = 1 } })
-    local origin = peer.start("http2_origin.js", mode, dir.dir .. "/back.pem", dir.dir .. "/back.key")
+    local origin = peer.start("http2_origin.js", mode, unpack(paths))
     local g = start(origin, service .. ', tls = { ca = tg.file "ca.pem" }')
     body(g, origin)
     g:stop()
     origin:stop()
-    dir:stop()
   end
 
   it("is agreed on by ALPN", function()
