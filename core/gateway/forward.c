@@ -249,7 +249,7 @@ static void emit_fields(struct tg_request *r, struct tg_str host, struct out *ou
         const struct tg_field *field = &r->in.fields.v[i];
         if (is_dropped(r, field, named) || (out->is_copy && field->id == TG_FIELD_EXPECT))
             continue;
-        if (TG_UNLIKELY(tg_grpc_is_timeout(r, field)))
+        if (TG_UNLIKELY(r->grpc_until > 0) && tg_grpc_is_timeout(r, field))
             emit_timeout(r, out, field);
         else
             emit_field(out, field);

@@ -28,15 +28,19 @@ enum status {
     UNAUTHENTICATED
 };
 
-bool tg_grpc_is_request(const struct tg_request *r)
+static bool is_type(struct tg_str value)
 {
     static const struct tg_str type = {"application/grpc", 16};
-    const struct tg_field *field = tg_fields_find_id(&r->in.fields, TG_FIELD_CONTENT_TYPE);
-    if (field == NULL || field->value.n < type.n ||
-        !tg_str_eq_nocase(tg_str_sub(field->value, 0, type.n), type))
+    if (value.n < type.n || !tg_str_eq_nocase(tg_str_sub(value, 0, type.n), type))
         return false;
-    char next = field->value.n > type.n ? field->value.p[type.n] : ';';
+    char next = value.n > type.n ? value.p[type.n] : ';';
     return next == ';' || next == '+' || next == ' '; /* not application/grpc-web */
+}
+
+void tg_grpc_look(struct tg_request *r)
+{
+    const struct tg_field *field = tg_fields_find_id(&r->in.fields, TG_FIELD_CONTENT_TYPE);
+    r->grpc = field != NULL && is_type(field->value);
 }
 
 /* ---- Time --------------------------------------------------------------------------------------
@@ -188,11 +192,9 @@ static int status_in(const struct tg_fields *fields)
     return tg_str_to_u64(field->value, &n) && n < TG_GRPC_STATUSES ? (int)n : UNKNOWN;
 }
 
-unsigned tg_grpc_judged(const struct tg_request *r, const struct tg_response_head *head)
+unsigned tg_grpc_judged(const struct tg_response_head *head)
 {
-    if (head->status != 200 || !tg_grpc_is_request(r))
-        return head->status;
-    int status = status_in(&head->fields);
+    int status = head->status == 200 ? status_in(&head->fields) : -1;
     return status < 0 ? head->status : to_http(status);
 }
 
@@ -216,7 +218,8 @@ static struct tg_str number(struct tg_request *r, unsigned n)
 enum tg_err tg_grpc_answer(struct tg_request *r)
 {
     struct tg_fields *fields = &r->resp.fields;
-    if (r->resp.status < 400 || status_in(fields) >= 0)
+    tg_grpc_look(r);
+    if (!r->grpc || r->resp.status < 400 || status_in(fields) >= 0)
         return TG_OK;
     struct tg_str code = number(r, from_http(r->resp.status));
     const char *text = r->error != NULL ? r->error : tg_status_reason(r->resp.status);

@@ -21,8 +21,8 @@
 
 #define TG_GRPC_STATUSES 17u
 
-/* Whether the client speaks gRPC: by Content-Type. */
-bool tg_grpc_is_request(const struct tg_request *r);
+/* Finds out whether the client speaks gRPC: by Content-Type; into r->grpc. */
+void tg_grpc_look(struct tg_request *r);
 
 /* Bounds the request by the client's grpc-timeout, before it goes out. */
 void tg_grpc_start(struct tg_request *r);
@@ -33,13 +33,13 @@ void tg_grpc_write_timeout(const struct tg_request *r, uint64_t now, struct tg_f
 /* True for that field, of a request that has a time of its own. */
 bool tg_grpc_is_timeout(const struct tg_request *r, const struct tg_field *field);
 
-/* Makes an answer of gRPC of one that is this process's own, where it is an error and has no
- * grpc-status yet. TG_E_NOMEM. */
+/* Makes an answer of gRPC of one that is this process's own, where the client speaks that, and it
+ * is an error and has no grpc-status yet. TG_E_NOMEM. */
 enum tg_err tg_grpc_answer(struct tg_request *r) TG_MUST_USE;
 
-/* The HTTP status that an answer's head counts as: `status`, or what the grpc-status in it means.
- */
-unsigned tg_grpc_judged(const struct tg_request *r, const struct tg_response_head *head);
+/* The HTTP status that the head of an answer to gRPC counts as: what the grpc-status in it means,
+ * or its own. */
+unsigned tg_grpc_judged(const struct tg_response_head *head);
 
 /* The answer is complete: notes its grpc-status. */
 void tg_grpc_note(struct tg_request *r);

@@ -423,7 +423,8 @@ static void connect_next(struct tg_request *r, bool same)
 void tg_proxy_start(struct tg_request *r)
 {
     r->waiter.on_turn = on_turn;
-    if (TG_UNLIKELY(tg_grpc_is_request(r)))
+    tg_grpc_look(r);
+    if (TG_UNLIKELY(r->grpc))
         tg_grpc_start(r);
     connect_next(r, false);
 }
@@ -519,7 +520,7 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
                      r->upstream.head_at - r->upstream.connected);
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
-    tg_attempt_answered(r, tg_grpc_judged(r, head));
+    tg_attempt_answered(r, TG_UNLIKELY(r->grpc) ? tg_grpc_judged(head) : head->status);
     if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) && try_again(r))
         return;
     const char *wrong = head->status == 101 ? check_switch(r, head) : NULL;

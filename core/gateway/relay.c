@@ -101,7 +101,7 @@ static void end_response(struct tg_request *r)
         return;
     }
     r->ended = true;
-    if (TG_UNLIKELY(tg_grpc_is_request(r)))
+    if (TG_UNLIKELY(r->grpc))
         tg_grpc_note(r);
     r->bytes_received = stream->bytes_in;
     stream->ops->send_end(stream, r->resp_trailers);
@@ -159,8 +159,7 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
-    if (add_own_fields(r) != TG_OK ||
-        (!from_origin && tg_grpc_is_request(r) && tg_grpc_answer(r) != TG_OK) ||
+    if (add_own_fields(r) != TG_OK || (!from_origin && tg_grpc_answer(r) != TG_OK) ||
         tg_encode_begin(r, is_bodiless(r), on_encode_again) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;

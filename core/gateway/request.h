@@ -310,6 +310,7 @@ struct tg_request {
     struct tg_response_head resp; /* what the client gets; edited in header_filter */
     struct tg_str resp_body;      /* of an answer that is not the origin's */
     const struct tg_fields *resp_trailers;
+    bool grpc;             /* the client speaks gRPC; known once it matters */
     bool grpc_told;        /* the answer has a status of gRPC: */
     uint8_t grpc_status;   /* 0..16 */
     struct tg_edit *edits; /* recorded in rewrite and access, oldest first */
