@@ -391,7 +391,7 @@ static void lease(struct tg_request *r, bool fresh)
     };
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
-    if (r->by_http1 || r->in.upgrade || r->in.method == TG_METHOD_CONNECT)
+    if (r->by_http1 || r->out.upgrade || r->in.method == TG_METHOD_CONNECT)
         target.http = TG_ORIGIN_HTTP1;
     enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)
