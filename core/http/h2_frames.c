@@ -6,6 +6,7 @@
 #include "base/banned.h"
 #include "http/h2_stream.h"
 
+#include "http/ws.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 
@@ -97,6 +98,30 @@ static void malformed(struct tg_h2_stream *st, const char *why)
         tg_h2_stream_break(st, TG_E_PROTOCOL, 0, NGHTTP2_PROTOCOL_ERROR);
 }
 
+/* RFC 8441: a CONNECT with a protocol is to the gateway what it is in HTTP/1.1, a GET that wishes
+ * to upgrade. The key that it has there proves nothing here; the origin wants one. */
+static bool read_protocol(struct tg_request_head *head, struct tg_arena *arena,
+                          struct tg_refusal *refusal)
+{
+    static const struct tg_str name = {"sec-websocket-key", 17};
+    char key[TG_WS_KEY_TEXT];
+    if (head->protocol.p == NULL)
+        return true;
+    if (!tg_str_eq_nocase(head->protocol, TG_STR("websocket")))
+        return tg_head_refuse(refusal, 501, "protocol not known");
+    tg_ws_make_key(key);
+    struct tg_str copy = tg_arena_copy(arena, tg_str(key, sizeof(key)));
+    if (copy.p == NULL || tg_fields_set(&head->fields, name, copy) != TG_OK ||
+        tg_fields_add_id(&head->fields, TG_FIELD_UPGRADE, head->protocol) != TG_OK)
+        return tg_head_refuse(refusal, 503, "out of memory for the head");
+    head->method = TG_METHOD_GET;
+    head->method_name = TG_STR("GET");
+    head->framing = TG_FRAMING_NONE;
+    head->expect_continue = false;
+    head->upgrade = true;
+    return true;
+}
+
 static void read_request(struct tg_h2_stream *st, bool ended)
 {
     struct tg_head_limits limits = {.fields =
@@ -108,7 +133,8 @@ static void read_request(struct tg_h2_stream *st, bool ended)
     struct tg_refusal refusal;
     st->block = NULL;
     st->in_done = ended;
-    bool good = tg_h2_block_request(block, &limits, ended, head, &refusal);
+    bool good = tg_h2_block_request(block, &limits, ended, head, &refusal) &&
+                read_protocol(head, st->stream.arena, &refusal);
     st->method = head->method;
     if (!good && refusal.status == 0) {
         malformed(st, refusal.reason);
@@ -119,7 +145,7 @@ static void read_request(struct tg_h2_stream *st, bool ended)
         tg_limit_hit(request_body);
         good = tg_head_refuse(&refusal, 413, "request body too large");
     }
-    st->in_told = !good || head->framing == TG_FRAMING_NONE;
+    st->in_told = !good || (head->framing == TG_FRAMING_NONE && !head->upgrade);
     if (good)
         st->server->events->request(&st->stream);
     else
@@ -340,6 +366,7 @@ static int greet(nghttp2_session *session, const struct tg_limits *limits)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)limits->h2_streams},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->request_headers},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     int result =
         nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, TG_COUNT_OF(settings));

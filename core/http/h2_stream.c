@@ -327,11 +327,16 @@ static void switch_protocols(struct tg_stream *stream, const struct tg_response_
 {
     struct tg_h2_stream *st = stream_of(stream);
     struct tg_h2_nva nva;
+    struct tg_fields fields;
     st->head_sent = true;
     st->tunnel = true;
     tg_h2_nva_init(&nva, stream->arena, head->fields.n + 1);
-    tg_h2_nva_status(&nva, 200);
-    tg_h2_nva_fields(&nva, &head->fields);
+    nva.failed = nva.failed || tg_fields_copy(&head->fields, &fields) != TG_OK;
+    if (!nva.failed) {
+        tg_fields_remove(&fields, TG_STR("sec-websocket-accept")); /* RFC 8441, 5 */
+        tg_h2_nva_status(&nva, 200);
+        tg_h2_nva_fields(&nva, &fields);
+    }
     submit(st, &nva, true);
 }
 

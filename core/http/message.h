@@ -47,7 +47,8 @@ struct tg_request_head {
     bool expect_continue;
     bool upgrade;           /* a valid wish to switch protocols: Connection names Upgrade */
     bool te_trailers;       /* TE: trailers */
-    struct tg_str protocol; /* of an extended CONNECT (RFC 8441): "websocket"; p == NULL: none */
+    struct tg_str protocol; /* of an extended CONNECT (RFC 8441), which is a GET that upgrades here;
+                               NULL: none */
 };
 
 struct tg_response_head {
