@@ -342,7 +342,7 @@ static void refused(struct tg_h1_server *server, const struct tg_refusal *refusa
 static void on_free(struct tg_task *task)
 {
     struct tg_admin_client *c = TG_CONTAINER_OF(task, struct tg_admin_client, free_later);
-    c->admin->open--;
+    tg_limit_note(admin_connections, --c->admin->open);
     tg_list_remove(&c->link);
     tg_arena_release(&c->arena);
     tg_slab_return(c->admin->options.worker->slab, c, sizeof(*c));
@@ -387,7 +387,7 @@ enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local)
         return err;
     }
     tg_list_push_back(&admin->clients, &c->link);
-    admin->open++;
+    tg_limit_note(admin_connections, ++admin->open);
     return TG_OK;
 }
 

@@ -3,6 +3,7 @@
  *     admin.c    life, the listener's transactions, accepting
  *     client.c   a connection: which view is asked for, and its answer
  *     upstreams.c   what is known of origins, as such a view
+ *     certificates.c   when certificates end
  *     view.c     the views: they write text into a builder and know nothing of HTTP
  *     census.c   what the workers tell
  *     door.c, address.c   the listening socket, and what it is called
@@ -50,6 +51,9 @@ struct tg_admin {
 /* What is known of origins: the view /upstreams, and their part of /metrics. */
 unsigned tg_admin_write_upstreams(const struct tg_admin *admin, struct tg_fmt *f);
 void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f);
+
+/* What /metrics has of certificates. */
+void tg_admin_write_certificates(const struct tg_admin *admin, struct tg_fmt *f);
 
 /* Takes over the accepted socket, also on failure. `local`: it came through a unix socket. */
 enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local) TG_MUST_USE;

@@ -74,6 +74,7 @@ static unsigned write_metrics(const struct tg_admin *admin, struct tg_fmt *f)
 {
     tg_metrics_write(admin->options.metrics, f);
     tg_admin_write_targets(admin, f);
+    tg_admin_write_certificates(admin, f);
     tg_instruments_write(f);
     return 200;
 }

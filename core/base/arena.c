@@ -3,6 +3,7 @@
 #include "base/arena.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 
 #if TG_ASAN
 #include <sanitizer/asan_interface.h>
@@ -61,8 +62,10 @@ static bool add_block(struct tg_arena *arena, size_t size)
     want = TG_MIN(want, BLOCK_MAX);
     if (size + sizeof(struct tg_arena_block) > want)
         want = tg_slab_class_size(size + sizeof(struct tg_arena_block));
-    if (want > arena->limit - arena->used)
+    if (want > arena->limit - arena->used) {
+        tg_limit_hit(request_memory);
         return false;
+    }
     struct tg_arena_block *block = tg_slab_lease(arena->slab, want);
     if (block == NULL)
         return false;

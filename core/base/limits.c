@@ -7,14 +7,14 @@
 #include <stdatomic.h>
 
 static const struct tg_limit_info infos[] = {
-#define TG_LIMIT(field, path, unit, def, min, max, text)                                           \
+#define TG_LIMIT(field, path, unit, use, def, min, max, text)                                      \
     {path, text, TG_LIMIT_UNIT_##unit, def, min, max},
 #include "base/limits.def"
 #undef TG_LIMIT
 };
 
 static const size_t offsets[] = {
-#define TG_LIMIT(field, path, unit, def, min, max, text) offsetof(struct tg_limits, field),
+#define TG_LIMIT(field, path, unit, use, def, min, max, text) offsetof(struct tg_limits, field),
 #include "base/limits.def"
 #undef TG_LIMIT
 };
@@ -23,10 +23,12 @@ static _Atomic uint64_t hits[TG_LIMIT_COUNT];
 static _Atomic uint64_t uses[TG_LIMIT_COUNT];
 static _Atomic uint64_t peaks[TG_LIMIT_COUNT];
 
-static const bool is_used[TG_LIMIT_COUNT] = {
-    [TG_LIMIT_ID_requests_in_flight] = true,      [TG_LIMIT_ID_connections] = true,
-    [TG_LIMIT_ID_connections_per_address] = true, [TG_LIMIT_ID_mirrors] = true,
-    [TG_LIMIT_ID_admin_connections] = true,       [TG_LIMIT_ID_loop_lag] = true,
+enum { SINGLE, USED };
+
+static const bool is_used[] = {
+#define TG_LIMIT(field, path, unit, use, def, min, max, text) use,
+#include "base/limits.def"
+#undef TG_LIMIT
 };
 
 void tg_limits_init(struct tg_limits *limits)

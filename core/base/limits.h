@@ -9,7 +9,7 @@
 #include "base/defs.h"
 
 enum tg_limit_id {
-#define TG_LIMIT(field, path, unit, def, min, max, text) TG_LIMIT_ID_##field,
+#define TG_LIMIT(field, path, unit, use, def, min, max, text) TG_LIMIT_ID_##field,
 #include "base/limits.def"
 #undef TG_LIMIT
     TG_LIMIT_COUNT
@@ -18,7 +18,7 @@ enum tg_limit_id {
 enum tg_limit_unit { TG_LIMIT_UNIT_BYTES, TG_LIMIT_UNIT_TIME, TG_LIMIT_UNIT_COUNT };
 
 struct tg_limits {
-#define TG_LIMIT(field, path, unit, def, min, max, text) uint64_t field;
+#define TG_LIMIT(field, path, unit, use, def, min, max, text) uint64_t field;
 #include "base/limits.def"
 #undef TG_LIMIT
 };
@@ -45,8 +45,9 @@ uint64_t *tg_limit_field(struct tg_limits *limits, enum tg_limit_id id);
 void tg_limit_hit_id(enum tg_limit_id id);
 uint64_t tg_limit_hits(enum tg_limit_id id);
 
-/* Where something is counted against the bound: what is in use now, and the most there was. A use
- * that belongs to one of many (a VM, an address, a queue) is that of the fullest. */
+/* Where something is counted against the bound (USED in limits.def): what is in use now, and the
+ * most there was. Where the bound holds for each of many (workers, VMs, addresses, queues), the use
+ * is that of the one that changed last, and the most that of the fullest. */
 void tg_limit_note_id(enum tg_limit_id id, uint64_t use);
 uint64_t tg_limit_use(enum tg_limit_id id);
 uint64_t tg_limit_peak(enum tg_limit_id id);

@@ -1,20 +1,25 @@
 /* map.c: index, entries and the queue of the bounded map. See map.h for what it promises.
  *
- *   index    buckets of 64 bytes, each a cache line: 15 slots [tag | entry + 1] and the number of
+ *   index    buckets of 64 bytes, each a cache line: 15 slots [tag | entry] and the number of
  *                       |   entries that belong here or before and stand further on, because there
  *                       v   was no room
  *   entries  [prev next | hash | cost | expires uses pinned key_n][key ........][value ...]
  *
- * Entries have numbers; number i stands in segment log2(i / 256 + 1), segment k having 256 << k of
- * them, so an entry never moves and the map grows without copying. Free entries form a list through
- * `next`. All that are not pinned stand in one queue, `young` to `old`.
+ * Entries have numbers from 256 on; those whose highest bit is 8 + k stand in segment k, which has
+ * 256 << k of them, so an entry never moves and the map grows without copying. Free entries form a
+ * list through `next`. All that are not pinned stand in one queue, `young` to `old`.
  *
  * The bucket of a hash is (hash * buckets) >> 32: no power of two is needed. There are twelve
  * entries to a bucket when the map is full; some 3 % of them stand in the next one. A look-up ends
  * at a bucket over which nothing has passed, so a slot is emptied without moving others, and there
- * are no tombstones. The slots of a bucket are compared at once and without a branch: where one was
- * taken on what a missed cache line holds, the processor could not go on to the next look-up
- * meanwhile. A tag has the bits of 32 that the numbers of entries leave, 14 with 200,000 entries.
+ * are no tombstones. A tag has the bits of 32 that the numbers of entries leave, 14 with 200,000
+ * entries.
+ *
+ * In a large map a look-up is two lines that no near cache has, one known by the other, and what is
+ * beside them matters as far as the processor can go on meanwhile: some 300 instructions, the next
+ * look-up among them. So the slots of a bucket are compared at once and without a branch, what is
+ * rare stands in functions of its own that are not inlined (their registers would have to be saved
+ * for all), and usual sizes of keys and values are copied and compared without a call.
  *
  * Expiry is kept in 48 bits as microseconds since the first `now` that the map saw: nine years.
  */
@@ -27,12 +32,14 @@
 
 #include <sys/mman.h>
 
-#define SEGMENT_BASE   256u
+#define FIRST_BIT      8u /* of the number of the first entry */
+#define FIRST          (1u << FIRST_BIT)
 #define SEGMENTS       24
 #define SLOTS          15u /* of a bucket */
 #define FILL           12u /* entries to a bucket when the map is full */
 #define CACHE_LINE     ((size_t)64)
 #define NONE           UINT32_MAX
+#define NOT_INLINED    __attribute__((noinline))
 #define KEY_IS_HASH    0xff /* key_n of a key stored as a hash */
 #define HASH_BYTES     16
 #define USES_MAX       127u
@@ -54,7 +61,7 @@ struct entry {
 };
 
 struct bucket {
-    uint32_t slots[SLOTS]; /* 0: empty */
+    uint32_t slots[SLOTS]; /* 0: empty; no entry has that number */
     uint32_t passed;
 };
 
@@ -84,12 +91,12 @@ struct tg_map {
 
 static inline unsigned segment_of(uint32_t number)
 {
-    return 31u - (unsigned)__builtin_clz(number / SEGMENT_BASE + 1);
+    return 31u - FIRST_BIT - (unsigned)__builtin_clz(number);
 }
 
 static inline uint32_t segment_start(unsigned segment)
 {
-    return ((1u << segment) - 1) * SEGMENT_BASE;
+    return FIRST << segment;
 }
 
 static inline struct entry *entry_at(const struct tg_map *map, uint32_t number)
@@ -116,9 +123,9 @@ static size_t whole_pages(size_t size)
 
 static size_t segment_size(const struct tg_map *map, unsigned segment)
 {
-    uint64_t count = (uint64_t)SEGMENT_BASE << segment;
-    uint64_t left = map->options.max_entries - (uint64_t)segment_start(segment);
-    return (size_t)TG_MIN(count, left) * map->stride;
+    uint64_t start = segment_start(segment);
+    uint64_t left = map->options.max_entries + FIRST - start;
+    return (size_t)TG_MIN(start, left) * map->stride;
 }
 
 /* Zeroed memory for the index or a segment. Large pieces are whole huge pages where the kernel has
@@ -162,7 +169,7 @@ static enum tg_err take_entry(struct tg_map *map, uint32_t *number)
         return TG_OK;
     }
     unsigned segment = segment_of(map->fresh);
-    tg_assert(map->fresh < map->options.max_entries);
+    tg_assert(map->fresh - FIRST < map->options.max_entries);
     if (map->segments[segment] == NULL && add_segment(map, segment) != TG_OK)
         return TG_E_NOMEM;
     *number = map->fresh++;
@@ -177,9 +184,9 @@ static void release_segments(struct tg_map *map, unsigned keep)
         map->segments[i] = NULL;
     }
     map->segment_bytes = keep > 0 ? TG_MIN(map->segment_bytes, segment_size(map, 0)) : 0;
-    map->fresh = 0;
+    map->fresh = FIRST;
     map->free = NONE;
-    map->swept = 0;
+    map->swept = FIRST;
 }
 
 /* ---- Queue --------------------------------------------------------------------------------- */
@@ -233,7 +240,7 @@ static inline uint64_t next_bucket(const struct tg_map *map, uint64_t bucket)
 /* What stands in a slot for the entry `number` with `hash`. */
 static inline uint32_t slot_for(const struct tg_map *map, uint32_t hash, uint32_t number)
 {
-    return hash << map->number_bits | (number + 1);
+    return hash << map->number_bits | number;
 }
 
 /* A bit for each slot whose bits under `mask` are `wanted`. */
@@ -279,10 +286,6 @@ static void hash_long(const struct tg_map *map, const struct tg_map_key *key, un
 static bool key_is(const struct tg_map *map, const struct entry *e, const struct tg_map_key *key)
 {
     unsigned char hash[HASH_BYTES];
-    if (e->key_n == key->n && key->n == 8)
-        return memcmp(e->key, key->p, 8) == 0; /* without a call, as the next */
-    if (e->key_n == key->n && key->n == HASH_BYTES)
-        return memcmp(e->key, key->p, HASH_BYTES) == 0;
     if (!is_long(map, key))
         return e->key_n == key->n && (key->n == 0 || memcmp(e->key, key->p, key->n) == 0);
     if (e->key_n != KEY_IS_HASH)
@@ -291,8 +294,9 @@ static bool key_is(const struct tg_map *map, const struct entry *e, const struct
     return memcmp(e->key, hash, sizeof(hash)) == 0;
 }
 
-/* The number of the entry for `key`, or NONE. */
-static uint32_t find(const struct tg_map *map, const struct tg_map_key *key)
+/* The entry of `key` and its number, or NULL. */
+static NOT_INLINED struct entry *find_anywhere(const struct tg_map *map,
+                                               const struct tg_map_key *key, uint32_t *number)
 {
     uint32_t hash = short_hash(key->hash);
     uint32_t tag_mask = UINT32_MAX << map->number_bits;
@@ -300,18 +304,46 @@ static uint32_t find(const struct tg_map *map, const struct tg_map_key *key)
         const struct bucket *bucket = &map->index[at];
         unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
         for (; found != 0; found &= found - 1) {
-            uint32_t slot = bucket->slots[__builtin_ctz(found)];
-            uint32_t number = (slot & ~tag_mask) - 1;
-            if (slot == 0)
-                continue;
-            struct entry *e = entry_at(map, number);
-            __builtin_prefetch((char *)e + map->stride - 1); /* a value is often in the next line */
-            if (key_is(map, e, key))
-                return number;
+            *number = bucket->slots[__builtin_ctz(found)] & ~tag_mask;
+            if (*number != 0 && key_is(map, entry_at(map, *number), key))
+                return entry_at(map, *number);
         }
         if (bucket->passed == 0)
-            return NONE;
+            return NULL;
     }
+}
+
+/* Does `e` have a key of `n` bytes, 8 to 16, that are those at `p`? */
+static inline bool key_is_usual(const struct entry *e, const void *p, size_t n)
+{
+    uint64_t mine[2], theirs[2];
+    if (e->key_n != n)
+        return false;
+    memcpy(&mine[0], e->key, 8);
+    memcpy(&mine[1], e->key + n - 8, 8);
+    memcpy(&theirs[0], p, 8);
+    memcpy(&theirs[1], (const char *)p + n - 8, 8);
+    return ((mine[0] ^ theirs[0]) | (mine[1] ^ theirs[1])) == 0;
+}
+
+/* The same. Nearly always the key has a usual size and is that of the first slot with its tag. */
+static inline struct entry *find(const struct tg_map *map, const struct tg_map_key *key,
+                                 uint32_t *number)
+{
+    uint32_t hash = short_hash(key->hash);
+    uint32_t tag_mask = UINT32_MAX << map->number_bits;
+    const struct bucket *bucket = &map->index[bucket_of(map, hash)];
+    unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
+    if (TG_LIKELY(found != 0 && key->n >= 8 && key->n <= 16)) {
+        *number = bucket->slots[__builtin_ctz(found)] & ~tag_mask;
+        if (TG_LIKELY(*number != 0)) {
+            struct entry *e = entry_at(map, *number);
+            __builtin_prefetch((char *)e + map->stride - 1); /* a value is often in the next line */
+            if (TG_LIKELY(key_is_usual(e, key->p, key->n)))
+                return e;
+        }
+    }
+    return find_anywhere(map, key, number);
 }
 
 static void index_add(struct tg_map *map, uint32_t hash, uint32_t number)
@@ -339,7 +371,7 @@ static void index_remove(struct tg_map *map, uint32_t hash, uint32_t number)
 
 /* ---- Leaving ------------------------------------------------------------------------------- */
 
-static void tell(struct tg_map *map, struct entry *e, enum tg_map_reason reason)
+static NOT_INLINED void tell_owner(struct tg_map *map, struct entry *e, enum tg_map_reason reason)
 {
     bool is_hash = e->key_n == KEY_IS_HASH;
     struct tg_map_leaver leaver = {
@@ -348,9 +380,14 @@ static void tell(struct tg_map *map, struct entry *e, enum tg_map_reason reason)
         .cost = e->cost,
         .value = value_of(map, e),
     };
+    map->options.on_leave(map->options.arg, &leaver, reason);
+}
+
+static inline void tell(struct tg_map *map, struct entry *e, enum tg_map_reason reason)
+{
     map->stats.left[reason]++;
     if (map->options.on_leave != NULL)
-        map->options.on_leave(map->options.arg, &leaver, reason);
+        tell_owner(map, e, reason);
 }
 
 static void set_pinned(struct tg_map *map, uint32_t number, struct entry *e, bool pinned)
@@ -498,14 +535,21 @@ static void use(const struct tg_map *map, struct entry *e)
         e->uses++;
 }
 
-/* The live entry of `key`, or NONE; one that has expired is dropped. */
-static uint32_t find_live(struct tg_map *map, const struct tg_map_key *key, uint64_t now)
+/* Drops an entry that has expired: NULL, for who looks for it. */
+static NOT_INLINED struct entry *expire(struct tg_map *map, uint32_t number)
 {
-    uint32_t number = find(map, key);
-    if (number == NONE || !is_expired(entry_at(map, number), since_epoch(map, now)))
-        return number;
     drop(map, number, TG_MAP_EXPIRED);
-    return NONE;
+    return NULL;
+}
+
+/* The live entry of `key` and its number, or NULL; one that has expired is dropped. */
+static inline struct entry *find_live(struct tg_map *map, const struct tg_map_key *key,
+                                      uint64_t now, uint32_t *number)
+{
+    struct entry *e = find(map, key, number);
+    if (e != NULL && e->expires != 0 && TG_UNLIKELY(is_expired(e, since_epoch(map, now))))
+        return expire(map, *number);
+    return e;
 }
 
 void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key)
@@ -513,17 +557,24 @@ void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key)
     __builtin_prefetch(&map->index[bucket_of(map, short_hash(key.hash))]);
 }
 
-void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now)
+/* What tg_map_get() does, for a key at which the caller's may be found. */
+static inline struct entry *get(struct tg_map *map, const struct tg_map_key *key, uint64_t now)
 {
-    uint32_t number = find_live(map, &key, now);
-    if (number == NONE) {
+    uint32_t number;
+    struct entry *e = find_live(map, key, now, &number);
+    if (e == NULL) {
         map->stats.misses++;
         return NULL;
     }
-    struct entry *e = entry_at(map, number);
     map->stats.hits++;
     use(map, e);
-    return value_of(map, e);
+    return e;
+}
+
+void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    struct entry *e = get(map, &key, now);
+    return e != NULL ? value_of(map, e) : NULL;
 }
 
 static void store_key(const struct tg_map *map, struct entry *e, const struct tg_map_key *key)
@@ -565,10 +616,10 @@ static enum tg_err insert(struct tg_map *map, const struct tg_map_key *key,
     return TG_OK;
 }
 
-/* New terms for an entry that stays. Where others must go for it, it is pinned meanwhile, so that
- * it does not push out itself. */
-static enum tg_err replace(struct tg_map *map, uint32_t number, const struct tg_map_terms *terms,
-                           uint64_t now)
+/* New terms for an entry that stays where they ask for more or less than it has. Where others must
+ * go for it, it is pinned meanwhile, so that it does not push out itself. */
+static NOT_INLINED enum tg_err change(struct tg_map *map, uint32_t number,
+                                      const struct tg_map_terms *terms, uint64_t now)
 {
     struct entry *e = entry_at(map, number);
     uint64_t bytes = bytes_of(map, terms->cost);
@@ -591,34 +642,61 @@ static enum tg_err replace(struct tg_map *map, uint32_t number, const struct tg_
     return TG_OK;
 }
 
+/* New terms for an entry that stays. */
+static inline enum tg_err replace(struct tg_map *map, uint32_t number, struct entry *e,
+                                  const struct tg_map_terms *terms, uint64_t now)
+{
+    bool stays_as_it_is = e->cost == terms->cost && e->pinned == terms->pinned;
+    if (!stays_as_it_is || map->options.policy == TG_MAP_TTL)
+        return change(map, number, terms, now);
+    tell(map, e, TG_MAP_REPLACED);
+    e->expires = expiry(map, terms->ttl, now) & EXPIRES_MAX;
+    use(map, e);
+    return TG_OK;
+}
+
+static inline void copy_value(const struct tg_map *map, struct entry *e, const void *value)
+{
+    if (map->options.value_size == 16)
+        memcpy(value_of(map, e), value, 16); /* without a call: counters are so large */
+    else if (map->options.value_size > 0)
+        memcpy(value_of(map, e), value, map->options.value_size);
+}
+
 enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *value,
                        const struct tg_map_terms *terms, uint64_t now)
 {
-    uint32_t number = find_live(map, &key, now);
-    struct entry *e = NULL;
+    uint32_t number;
+    struct entry *e = find_live(map, &key, now, &number);
     enum tg_err err =
-        number == NONE ? insert(map, &key, terms, now, &e) : replace(map, number, terms, now);
+        e == NULL ? insert(map, &key, terms, now, &e) : replace(map, number, e, terms, now);
+    if (err == TG_OK)
+        copy_value(map, e, value);
+    return err;
+}
+
+/* A new entry of zeroes. */
+static NOT_INLINED enum tg_err insert_zeroes(struct tg_map *map, const struct tg_map_key *key,
+                                             const struct tg_map_terms *terms, uint64_t now,
+                                             void **value)
+{
+    struct entry *e;
+    enum tg_err err = insert(map, key, terms, now, &e);
     if (err != TG_OK)
         return err;
-    if (e == NULL)
-        e = entry_at(map, number);
-    if (map->options.value_size > 0)
-        memcpy(value_of(map, e), value, map->options.value_size);
+    *value = value_of(map, e);
+    memset(*value, 0, map->options.value_size);
     return TG_OK;
 }
 
 enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
                           const struct tg_map_terms *terms, uint64_t now, void **value)
 {
-    struct entry *e;
-    *value = tg_map_get(map, key, now);
-    if (*value != NULL)
-        return TG_OK;
-    enum tg_err err = insert(map, &key, terms, now, &e);
-    if (err != TG_OK)
-        return err;
+    struct entry *e = get(map, &key, now);
+    *value = NULL;
+    if (e == NULL)
+        return insert_zeroes(map, &key, terms, now, value);
     *value = value_of(map, e);
-    memset(*value, 0, map->options.value_size);
     return TG_OK;
 }
 
@@ -630,8 +708,8 @@ void tg_map_renew(struct tg_map *map, void *value, uint64_t ttl, uint64_t now)
 
 bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now)
 {
-    uint32_t number = find_live(map, &key, now);
-    if (number == NONE)
+    uint32_t number;
+    if (find_live(map, &key, now, &number) == NULL)
         return false;
     drop(map, number, TG_MAP_REMOVED);
     return true;
@@ -639,10 +717,11 @@ bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now)
 
 bool tg_map_pin(struct tg_map *map, struct tg_map_key key, bool pinned, uint64_t now)
 {
-    uint32_t number = find_live(map, &key, now);
-    if (number == NONE)
+    uint32_t number;
+    struct entry *e = find_live(map, &key, now, &number);
+    if (e == NULL)
         return false;
-    set_pinned(map, number, entry_at(map, number), pinned);
+    set_pinned(map, number, e, pinned);
     return true;
 }
 
@@ -667,7 +746,7 @@ bool tg_map_sweep(struct tg_map *map, uint64_t now, uint64_t max_steps, uint64_t
     map->stats.sweep_us += tg_clock_mono_now() - start;
     if (map->swept < map->fresh)
         return false;
-    map->swept = 0;
+    map->swept = FIRST;
     map->stats.sweeps++;
     return true;
 }
@@ -685,7 +764,7 @@ uint32_t tg_map_shrink(struct tg_map *map, uint32_t count, uint64_t now)
 
 void tg_map_clear(struct tg_map *map)
 {
-    for (uint32_t i = 0, fresh = map->fresh; i < fresh && map->stats.entries > 0; i++) {
+    for (uint32_t i = FIRST, fresh = map->fresh; i < fresh && map->stats.entries > 0; i++) {
         if (!is_free(entry_at(map, i), i))
             drop(map, i, TG_MAP_CLEARED);
     }
@@ -717,9 +796,9 @@ static uint64_t piece(uint64_t size)
 static uint64_t memory_of(const struct tg_map_options *options, uint64_t entries)
 {
     uint64_t sum = piece(sizeof(struct tg_map)) + piece(index_size(entries) + CACHE_LINE);
-    for (unsigned i = 0; i < SEGMENTS && segment_start(i) < entries; i++) {
-        uint64_t count = TG_MIN((uint64_t)SEGMENT_BASE << i, entries - segment_start(i));
-        sum += piece(count * stride_of(options));
+    for (unsigned i = 0; i < SEGMENTS && segment_start(i) < entries + FIRST; i++) {
+        uint64_t start = segment_start(i);
+        sum += piece(TG_MIN(start, entries + FIRST - start) * stride_of(options));
     }
     return sum;
 }
@@ -749,8 +828,9 @@ struct tg_map *tg_map_new(const struct tg_map_options *options)
     map->stride = stride_of(options);
     map->index_bytes = (size_t)index_size(options->max_entries);
     map->buckets = map->index_bytes / sizeof(*map->index);
-    map->number_bits = 32u - (unsigned)__builtin_clz(options->max_entries);
+    map->number_bits = 32u - (unsigned)__builtin_clz(options->max_entries + FIRST - 1);
     map->index = take_memory(map, map->index_bytes);
+    map->fresh = map->swept = FIRST;
     map->free = map->young = map->old = NONE;
     tg_rand_secret(&map->second_key, sizeof(map->second_key));
     if (map->index != NULL)

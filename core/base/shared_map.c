@@ -89,7 +89,7 @@ void tg_shared_map_free(struct tg_shared_map **sharedp)
 
 unsigned tg_shared_map_shard_of(const struct tg_shared_map *shared, struct tg_map_key key)
 {
-    return (uint32_t)key.hash % shared->count;
+    return (unsigned)((key.hash & UINT32_MAX) * shared->count >> 32); /* without a division */
 }
 
 static struct shard *shard_of(struct tg_shared_map *shared, struct tg_map_key key)

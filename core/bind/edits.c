@@ -130,20 +130,17 @@ int tg_api_tg_edits(lua_State *L)
     return 1;
 }
 
-static enum tg_prepared outcome_of(enum tg_err err)
-{
-    return err == TG_OK ? TG_PREPARED_DONE : TG_PREPARED_FAILED;
-}
-
-/* Steps: see gateway/prepared.h. */
+/* Steps: see gateway/prepared.h. A body whose coding is refused is answered at once. */
 static enum tg_prepared edit_upstream(const void *of, struct tg_request *r)
 {
-    return outcome_of(tg_request_apply_upstream(r, of));
+    if (tg_request_apply_upstream(r, of) != TG_OK)
+        return TG_PREPARED_FAILED;
+    return r->resp.status != 0 ? TG_PREPARED_ANSWERED : TG_PREPARED_DONE;
 }
 
 static enum tg_prepared edit_response(const void *of, struct tg_request *r)
 {
-    return outcome_of(tg_request_apply_response(r, of));
+    return tg_request_apply_response(r, of) == TG_OK ? TG_PREPARED_DONE : TG_PREPARED_FAILED;
 }
 
 int tg_api_edits_instead_of(lua_State *L)

@@ -45,8 +45,8 @@ int tg_api_ip_set(lua_State *L)
     if (count > NETWORKS_MAX)
         tg_bind_arg_error(L, 1, "more than 100000 networks");
     const struct tg_cidr *networks = push_networks(L, (uint32_t)count);
-    struct ip_set *value =
-        tg_bind_new_value(L, TG_SCOPE_IP_SET, sizeof(*value) + tg_cidr_set_size((uint32_t)count));
+    size_t size = tg_cidr_set_size(networks, (uint32_t)count);
+    struct ip_set *value = tg_bind_new_value(L, TG_SCOPE_IP_SET, sizeof(*value) + size);
     value->set = tg_cidr_set_init(value->room, networks, (uint32_t)count);
     return 1;
 }

@@ -4,17 +4,16 @@
  * together write at most LINES_PER_SECOND lines of each level, the rest is counted.
  */
 #include "base/banned.h"
-#include "bind/object.h"
+#include "bind/prepared.h"
 
 #include "base/json.h"
 #include "observe/log.h"
 
-#define LINES_PER_SECOND  500
-#define FIELDS_MAX        16   /* of one line */
-#define RECORD_FIELDS_MAX 8192 /* bytes that plugins may add to one access record */
+#define LINES_PER_SECOND 500
+#define FIELDS_MAX       16 /* of one line */
 
-/* A key: letters, digits and '_', as logfmt and JSON tools like them. */
-static bool is_key(struct tg_str key)
+/* As logfmt and JSON tools like them. */
+bool tg_bind_is_log_key(struct tg_str key)
 {
     bool valid = key.n > 0 && key.n <= 64;
     for (size_t i = 0; valid && i < key.n; i++) {
@@ -34,7 +33,7 @@ static size_t take_fields(lua_State *L, struct tg_log_field *out)
         struct tg_str key = {"", 0};
         if (lua_type(L, -2) == LUA_TSTRING)
             key.p = lua_tolstring(L, -2, &key.n);
-        if (!is_key(key))
+        if (!tg_bind_is_log_key(key))
             tg_bind_arg_error(L, 2, "keys are letters, digits and \"_\"");
         if (count == FIELDS_MAX)
             tg_bind_arg_error(L, 2, "more than 16 fields");
@@ -104,25 +103,19 @@ int tg_api_log_field(lua_State *L)
     struct tg_str key = tg_bind_arg_str(L, 1);
     struct tg_fmt f;
     struct tg_json j;
-    if (!is_key(key))
+    if (!tg_bind_is_log_key(key))
         tg_bind_arg_error(L, 1, "a key is letters, digits and \"_\", 64 at most");
-    tg_fmt_init_arena(&f, &r->arena, r->log_fields.n + key.n + 64);
-    tg_fmt_add(&f, r->log_fields);
-    tg_json_init(&j, &f);
-    j.comma = r->log_fields.n > 0;
-    tg_json_key(&j, key);
+    tg_request_begin_log_field(r, key, &f, &j);
     if (lua_type(L, 3) == LUA_TBOOLEAN)
         tg_json_bool(&j, lua_toboolean(L, 3) != 0);
     else if (lua_type(L, 3) == LUA_TNUMBER)
         tg_json_double(&j, lua_tonumber(L, 3));
     else
         tg_json_str(&j, tg_bind_arg_str(L, 2));
-    struct tg_str text = tg_fmt_str(&f);
-    if (text.p == NULL)
-        tg_bind_check(L, TG_E_NOMEM, 0);
-    if (text.n > RECORD_FIELDS_MAX)
+    enum tg_err err = tg_request_end_log_field(r, &f);
+    if (err == TG_E_LIMIT)
         tg_bind_call_error(L, "plugins add at most 8 KiB to one access record");
-    r->log_fields = text;
+    tg_bind_check(L, err, 0);
     lua_settop(L, 1);
     return 1;
 }

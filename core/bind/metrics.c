@@ -115,6 +115,16 @@ static void push_instruments(lua_State *L)
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
+struct tg_instrument *tg_bind_find_instrument(lua_State *L, struct tg_str name)
+{
+    push_instruments(L);
+    lua_pushlstring(L, name.p, name.n);
+    lua_rawget(L, -2);
+    struct tg_instrument *instrument = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    return instrument;
+}
+
 /* The instrument that argument 1 names, which must be of `kind`. */
 static struct tg_instrument *arg_instrument(lua_State *L, enum tg_instrument_kind kind)
 {
@@ -122,11 +132,7 @@ static struct tg_instrument *arg_instrument(lua_State *L, enum tg_instrument_kin
                                         "observe() counts in a histogram"};
     struct tg_str name = tg_bind_arg_str(L, 1);
     char what[192];
-    push_instruments(L);
-    lua_pushvalue(L, tg_bind_arg_index(L, 1));
-    lua_rawget(L, -2);
-    struct tg_instrument *instrument = lua_touserdata(L, -1);
-    lua_pop(L, 2);
+    struct tg_instrument *instrument = tg_bind_find_instrument(L, name);
     if (instrument == NULL) {
         snprintf(what, sizeof(what),
                  "the plugin does not declare metrics = { %.*s = { type = ... } }",

@@ -1,8 +1,9 @@
 /* object.c: see object.h.
  *
  * Per VM the registry holds, under the addresses of the array below, one metatable per scope that
- * has objects. __index of each is one C function with the scope's names in a table as upvalue: a
- * method is there as the C function to return, a field as the address of its entry. __metatable is
+ * has objects. Where a scope has methods only, __index is the table of their names. Else it is one
+ * C function with that table as upvalue: a method is there as the C function to return, a field as
+ * the address of its entry, to be asked for its value. __metatable is
  * false, so plugin code never reaches a metatable, nor calls __index with something else than the
  * object that it belongs to.
  */
@@ -546,6 +547,34 @@ static void push_metatables(lua_State *L)
         get_registered(L, &metatable_keys[i]);
 }
 
+static bool has_fields(enum tg_api_scope scope)
+{
+    for (size_t i = 0; i < tg_api_entry_count; i++) {
+        if (tg_api_entries[i].scope == scope && tg_api_entries[i].type == TG_API_IS_FIELD)
+            return true;
+    }
+    return false;
+}
+
+/* __index of the table of names of a scope without fields; upvalue 1: the scope. */
+static int unknown_name(lua_State *L)
+{
+    raise_unknown(L, (enum tg_api_scope)lua_tointeger(L, lua_upvalueindex(1)));
+}
+
+/* The names on top of the stack are all that is looked for: no call into C for one that is there.
+ * No plugin gets at the table itself, since __metatable of its owner is false. */
+static void index_by_table(lua_State *L, enum tg_api_scope scope)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, (lua_Integer)scope);
+    lua_pushcclosure(L, unknown_name, 1);
+    add(L, "__index");
+    lua_pushboolean(L, 0);
+    add(L, "__metatable");
+    lua_setmetatable(L, -2);
+}
+
 static void register_objects(lua_State *L, enum tg_api_scope scope)
 {
     lua_newtable(L);
@@ -554,7 +583,10 @@ static void register_objects(lua_State *L, enum tg_api_scope scope)
         push_metatables(L);
     if (scope == TG_SCOPE_CACHE)
         tg_bind_wrap_fetch(L);
-    lua_pushcclosure(L, index_object, scope == TG_SCOPE_CTX ? 1 + TG_SCOPES : 1);
+    if (has_fields(scope))
+        lua_pushcclosure(L, index_object, scope == TG_SCOPE_CTX ? 1 + TG_SCOPES : 1);
+    else
+        index_by_table(L, scope);
     add(L, "__index");
     lua_pushcfunction(L, refuse_write);
     add(L, "__newindex");

@@ -13,18 +13,24 @@
 #include "bind/prepared.h"
 #include "bind/zone.h"
 
+#include "base/json.h"
 #include "gateway/quota.h"
 #include "http/token.h"
 #include "limit/table.h"
+#include "observe/instrument.h"
 
 #include <math.h>
+
+#define MESSAGE_MAX 1000 /* bytes */
 
 struct prepared {
     uint32_t magic;
     struct tg_quota quota;
 };
 
-static const char *const quota_options[] = {"zone", "dry_run", "headers", "limits", NULL};
+static const char *const quota_options[] = {"zone",   "dry_run", "headers",
+                                            "limits", "refusal", NULL};
+static const char *const refusal_options[] = {"status", "message", "counter", "field", NULL};
 static const char *const rule_options[] = {"name", "scope", "key",  "absent", "algorithm", "limit",
                                            "per",  "burst", "cost", "min",    "latency",   NULL};
 
@@ -271,6 +277,58 @@ static void read_headers(const struct place *at, struct tg_quota *quota)
     lua_pop(L, 1);
 }
 
+/* {"error": message}, anchored. */
+static struct tg_str refusal_body(const struct place *at)
+{
+    char room[6 * MESSAGE_MAX + 32];
+    struct tg_fmt f;
+    struct tg_str message = text_of(at, "message", TG_STR("too many requests"));
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_fmt_lit(&f, "{\"error\":\"");
+    tg_json_text(&f, message);
+    tg_fmt_lit(&f, "\"}");
+    if (message.n > MESSAGE_MAX)
+        refuse(at, "refusal.message", "at most 1000 bytes");
+    lua_pushlstring(at->L, f.p, f.n);
+    return take_text(at->L);
+}
+
+/* The counter that the plugin declares, with the labels "limit" and "mode" and no others. */
+static void read_counter(const struct place *at, struct tg_quota_refusal *out)
+{
+    struct tg_str name = text_of(at, "counter", tg_str(NULL, 0));
+    if (name.p == NULL)
+        return;
+    out->counter = tg_bind_find_instrument(at->L, name);
+    const struct tg_instrument_spec *spec =
+        out->counter != NULL ? tg_instrument_spec(out->counter) : NULL;
+    if (spec == NULL || spec->kind != TG_INSTRUMENT_COUNTER || spec->label_count != 2)
+        refuse(at, "refusal.counter", "expected a declared counter with the labels limit and mode");
+    out->limit_at = tg_str_eq(spec->labels[0], TG_STR("limit")) ? 0 : 1;
+    if (!tg_str_eq(spec->labels[out->limit_at], TG_STR("limit")) ||
+        !tg_str_eq(spec->labels[1 - out->limit_at], TG_STR("mode")))
+        refuse(at, "refusal.counter", "expected a declared counter with the labels limit and mode");
+}
+
+static void read_refusal(const struct place *at, struct tg_quota_refusal *out)
+{
+    if (!push(at, "refusal"))
+        return;
+    struct place of = {at->L, lua_gettop(at->L), 0};
+    if (!lua_istable(at->L, -1))
+        refuse(at, "refusal", "expected a table");
+    check_names(&of, refusal_options);
+    out->status = count_of(&of, "status", 429);
+    if (out->status < 400 || out->status > 599)
+        refuse(at, "refusal.status", "expected 400 to 599");
+    out->body = refusal_body(&of);
+    out->field = text_of(&of, "field", tg_str(NULL, 0));
+    if (out->field.p != NULL && !tg_bind_is_log_key(out->field))
+        refuse(at, "refusal.field", "a key is letters, digits and \"_\", 64 at most");
+    read_counter(&of, out);
+    lua_settop(at->L, of.index - 1);
+}
+
 static void write_policies(lua_State *L, struct tg_quota *quota)
 {
     char room[TG_QUOTA_RULES_MAX * 160];
@@ -323,6 +381,7 @@ int tg_api_limit_quota(lua_State *L)
     prepared->quota.zone = text_of(&at, "zone", tg_str(NULL, 0));
     prepared->quota.dry_run = flag_of(&at, "dry_run");
     read_headers(&at, &prepared->quota);
+    read_refusal(&at, &prepared->quota.refusal);
     read_rules(L, &prepared->quota, (uint32_t)n);
     lua_settop(L, 2);
     tg_bind_anchor(L, 2);
@@ -331,15 +390,11 @@ int tg_api_limit_quota(lua_State *L)
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
-/* The step: see gateway/prepared.h. What is let through is done; the rest is for the function,
- * which is told the same outcome. */
+/* The step: see gateway/prepared.h. */
 static enum tg_prepared step(const void *of, struct tg_request *r)
 {
-    const struct tg_quota_outcome *outcome = tg_quota_take(of, r, r->plugins.slot);
-    if (outcome == NULL)
-        return TG_PREPARED_FAILED;
-    bool passes = outcome->err == TG_OK && outcome->missing == NULL && outcome->refused == 0;
-    return passes ? TG_PREPARED_DONE : TG_PREPARED_LEFT;
+    struct tg_quota_outcome *outcome = tg_quota_take(of, r, r->plugins.slot);
+    return outcome != NULL ? tg_quota_settle(r, outcome) : TG_PREPARED_FAILED;
 }
 
 int tg_api_quota_instead_of(lua_State *L)
@@ -385,13 +440,18 @@ int tg_api_quota_take(lua_State *L)
     struct tg_bind_object *object = tg_bind_check_object(L, 2, TG_SCOPE_CTX);
     if (object->r->plugins.phase != TG_PHASE_ACCESS)
         tg_bind_call_error(L, "the access phase is over");
-    const struct tg_quota_outcome *outcome =
-        tg_quota_take(&prepared->quota, object->r, object->slot);
+    struct tg_quota_outcome *outcome = tg_quota_take(&prepared->quota, object->r, object->slot);
     if (outcome == NULL)
         return push_failure(L, TG_E_NOMEM);
-    if (outcome->err != TG_OK)
-        return push_failure(L, outcome->err);
-    if (outcome->missing == NULL && outcome->refused == 0)
+    switch (tg_quota_settle(object->r, outcome)) {
+    case TG_PREPARED_DONE:
         return 0;
-    return push_refusal(L, outcome);
+    case TG_PREPARED_ANSWERED:
+        return tg_run_exit(L);
+    case TG_PREPARED_FAILED:
+        return push_failure(L, TG_E_NOMEM);
+    case TG_PREPARED_LEFT:
+        break;
+    }
+    return outcome->err != TG_OK ? push_failure(L, outcome->err) : push_refusal(L, outcome);
 }

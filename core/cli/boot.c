@@ -4,7 +4,7 @@
  * While a reload is under way no further order is read: the set of sockets is being used.
  *
  * The keeper has what a worker has but a thread: a loop, a slab and metric cells. The admin
- * listener and the checks of origins live on them. */
+ * listener, the checks of origins and what certificates need live on them. */
 #include "base/banned.h"
 #include "cli/boot.h"
 
@@ -17,6 +17,7 @@
 #include "cli/reload.h"
 #include "cli/sockets.h"
 #include "event/worker.h"
+#include "gateway/certificates.h"
 #include "gateway/checks.h"
 #include "gateway/gate.h"
 #include "observe/instrument.h"
@@ -35,6 +36,7 @@ struct keeper {
     struct tg_crew *crew;
     struct tg_admin *admin;
     struct tg_checker *checker;
+    struct tg_certificates *certificates;
     ev_io orders;
     struct tg_timer drain_timer;
     ev_async reaper;             /* snapshots wait to be freed */
@@ -132,6 +134,7 @@ static void on_changed_over(struct keeper *k, enum tg_err err, const char *reaso
         tg_reload_commit(&k->reload, k->boot);
         tg_admin_commit(k->admin, c->snapshot);
         tg_checks_follow(k->checker, c->snapshot);
+        tg_certificates_follow(k->certificates, c->snapshot);
         tg_snapshot_unref(&k->current);
         k->current = tg_snapshot_ref(c->snapshot);
         apply_budget(k);
@@ -226,6 +229,7 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     if (err == TG_OK) {
         k->serving = true;
         tg_checks_follow(k->checker, k->current);
+        tg_certificates_follow(k->certificates, k->current);
         apply_budget(k);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
         ev_io_start(k->self.loop.ev, &k->orders);
@@ -347,7 +351,8 @@ static enum tg_err start_checker(struct keeper *k)
     struct tg_registry *registry = tg_crew_gateway(k->crew)->registry;
     tg_admin_set_registry(k->admin, registry);
     k->checker = tg_checker_new(&k->self, registry, NULL);
-    return k->checker != NULL ? TG_OK : TG_E_NOMEM;
+    k->certificates = tg_certificates_new(&k->self);
+    return k->checker != NULL && k->certificates != NULL ? TG_OK : TG_E_NOMEM;
 }
 
 static enum tg_err start(struct keeper *k)
@@ -385,6 +390,7 @@ static enum tg_err start(struct keeper *k)
 
 static void end(struct keeper *k)
 {
+    tg_certificates_free(&k->certificates);
     tg_checker_free(&k->checker);
     tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);

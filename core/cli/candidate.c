@@ -46,6 +46,13 @@ static void refuse_revision(struct tg_candidate *c, const struct tg_revisions *r
 static void find_sources(struct tg_candidate *c, const struct tg_revisions *revisions)
 {
     const struct tg_revision *to = NULL;
+    if (c->order.kind == TG_ORDER_CERTIFICATES) {
+        enum tg_err err =
+            tg_sources_renew(tg_revisions_newest(revisions)->sources, TG_SOURCES_PEM, &c->sources);
+        if (err != TG_OK)
+            tg_candidate_refuse(c, err, tg_err_text(err));
+        return;
+    }
     if (c->order.kind != TG_ORDER_ROLLBACK) {
         c->sources = tg_sources_new();
         if (c->sources == NULL)

@@ -110,6 +110,9 @@ void tg_reload_log(const char *path, const struct tg_revision *now,
         if (now->origin != 0)
             tg_log(TG_LOG_INFO, "reload", "revision %u of %s is in force again (as revision %u)",
                    now->origin, path, now->number);
+        else if (settled->order.kind == TG_ORDER_CERTIFICATES)
+            tg_log(TG_LOG_INFO, "reload", "new certificates are in force (revision %u)",
+                   now->number);
         else
             tg_log(TG_LOG_INFO, "reload", "%s is in force (revision %u)", path, now->number);
         break;
@@ -118,6 +121,12 @@ void tg_reload_log(const char *path, const struct tg_revision *now,
         tg_log(TG_LOG_INFO, "reload", "%s: %s", path, settled->reason);
         break;
     default:
+        if (settled->order.kind == TG_ORDER_CERTIFICATES) {
+            tg_log(TG_LOG_ERROR, "reload",
+                   "the certificates that changed are not taken: %s; those of revision %u stay",
+                   settled->reason, now->number);
+            break;
+        }
         tg_log(TG_LOG_ERROR, "reload", "%s is not taken over: %s; revision %u stays", path,
                settled->reason, now->number);
     }

@@ -78,7 +78,7 @@ struct supervisor {
     struct tg_revisions revisions;
     uint32_t workers;
     bool dev;
-    struct tg_watch_files *files; /* that make a reload; NULL unless `dev` */
+    struct tg_watch_files *files; /* that make a reload: all (`dev`), or those of certificates */
 
     /* the gateway process; pid 0 when there is none */
     pid_t pid;
@@ -91,6 +91,7 @@ struct supervisor {
     struct tg_candidate candidate; /* without a snapshot: there is none */
     uint32_t reload_id;
     bool again;            /* a SIGHUP, or files that changed */
+    bool certificates;     /* files of certificates changed */
     struct tg_order order; /* of the admin listener; number 0: none */
 };
 
@@ -416,7 +417,9 @@ static void make_candidate(struct supervisor *sup, const struct tg_order *order)
 {
     struct tg_candidate *c = &sup->candidate;
     tg_candidate_make(c, sup->path, &sup->revisions, order);
-    if (sup->files != NULL && c->sources != NULL)
+    /* Of a refused reload only --dev waits for what mends it: else SIGHUP tells. */
+    if (sup->files != NULL && c->sources != NULL &&
+        (sup->dev || !c->decided || order->kind == TG_ORDER_CERTIFICATES))
         tg_watch_files_set(sup->files, c->sources);
     if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
         enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
@@ -450,13 +453,18 @@ static void obey(struct supervisor *sup, const struct tg_order *order)
 /* Whatever was asked for while another candidate waited. */
 static void go_on(struct supervisor *sup)
 {
-    static const struct tg_order plain = {.kind = TG_ORDER_RELOAD};
-    while (!has_candidate(sup) && sup->state < DRAINING && (sup->again || sup->order.number != 0)) {
-        struct tg_order order = sup->again ? plain : sup->order;
-        if (sup->again)
-            sup->again = false;
-        else
+    while (!has_candidate(sup) && sup->state < DRAINING &&
+           (sup->again || sup->certificates || sup->order.number != 0)) {
+        struct tg_order order = {.kind = TG_ORDER_RELOAD};
+        if (sup->again) {
+            sup->again = sup->certificates = false; /* it reads everything */
+        } else if (sup->certificates) {
+            sup->certificates = false;
+            order.kind = TG_ORDER_CERTIFICATES;
+        } else {
+            order = sup->order;
             sup->order.number = 0;
+        }
         obey(sup, &order);
     }
 }
@@ -466,6 +474,17 @@ static void reload(struct supervisor *sup)
     if (has_candidate(sup))
         tg_log(TG_LOG_INFO, "supervisor", "a reload is under way, another one follows it");
     sup->again = true;
+    go_on(sup);
+}
+
+static void on_files_changed(struct supervisor *sup)
+{
+    if (sup->dev) {
+        reload(sup);
+        return;
+    }
+    tg_log(TG_LOG_INFO, "supervisor", "files of certificates have changed and are read anew");
+    sup->certificates = true;
     go_on(sup);
 }
 
@@ -545,7 +564,7 @@ static void supervise(struct supervisor *sup)
         read_signals(sup);
         reap(sup);
         if (tg_watch_files_changed(sup->files, tg_clock_mono_now()))
-            reload(sup);
+            on_files_changed(sup);
         if (sup->state > SERVING && tg_clock_mono_now() >= sup->due)
             on_due(sup);
     }
@@ -565,14 +584,14 @@ static int load_first(struct supervisor *sup)
     sup->good = c->snapshot;
     c->snapshot = NULL;
     tg_revisions_add(&sup->revisions, c->number, 0, c->sources);
-    enum tg_err err = sup->dev ? tg_watch_files_new(&sup->files) : TG_OK;
-    if (err == TG_OK && sup->dev)
+    enum tg_err err = tg_watch_files_new(sup->dev ? TG_SOURCES_ALL : TG_SOURCES_PEM, &sup->files);
+    if (err == TG_OK)
         tg_watch_files_set(sup->files, c->sources);
     tg_candidate_release(c);
     if (err == TG_OK)
         return TG_EXIT_OK;
     fprintf(stderr, "tidegate: cannot watch files: %s\n", strerror(errno));
-    return TG_EXIT_SYSTEM;
+    return sup->dev ? TG_EXIT_SYSTEM : TG_EXIT_OK;
 }
 
 /* The first configuration and its sockets; TG_EXIT_OK, or the exit status. */

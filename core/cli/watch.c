@@ -14,22 +14,26 @@
 
 #define PAUSE         (100 * TG_USEC_PER_MSEC)
 #define LONGEST_PAUSE TG_USEC_PER_SEC
+#define LOOK_EVERY    (60 * TG_USEC_PER_SEC) /* at certificates, whatever happened */
 #define EVENTS                                                                                     \
     (IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |            \
      IN_DELETE_SELF | IN_MOVE_SELF)
 
 struct tg_watch_files {
     int fd;
+    enum tg_sources_part part;
     struct tg_sources *sources; /* one reference, or NULL */
+    uint64_t looked;            /* us: at the files */
     uint64_t first;             /* us: something happened; 0: nothing since */
     uint64_t last;
 };
 
-enum tg_err tg_watch_files_new(struct tg_watch_files **out)
+enum tg_err tg_watch_files_new(enum tg_sources_part part, struct tg_watch_files **out)
 {
     struct tg_watch_files *files = tg_mem_zalloc(TG_MEM_OTHER, 1, sizeof(*files));
     if (files == NULL)
         return TG_E_NOMEM;
+    files->part = part;
     files->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (files->fd < 0) {
         tg_mem_free(TG_MEM_OTHER, files);
@@ -76,7 +80,7 @@ void tg_watch_files_set(struct tg_watch_files *files, struct tg_sources *sources
         return; /* the old folders stay watched */
     for (const struct tg_source_item *source = tg_sources_first(sources);
          source != NULL && highest < TG_WATCH_FOLDERS_MAX; source = tg_sources_next(source)) {
-        if (source->kind != TG_SOURCE_ENV)
+        if (source->kind != TG_SOURCE_ENV && (source->pem || files->part == TG_SOURCES_ALL))
             highest = TG_MAX(highest, watch_folder(fd, source->name));
     }
     close(files->fd);
@@ -91,8 +95,10 @@ int tg_watch_files_fd(const struct tg_watch_files *files)
 
 uint64_t tg_watch_files_due(const struct tg_watch_files *files)
 {
-    if (files == NULL || files->first == 0)
+    if (files == NULL)
         return UINT64_MAX;
+    if (files->first == 0)
+        return files->part == TG_SOURCES_PEM ? files->looked + LOOK_EVERY : UINT64_MAX;
     return TG_MIN(files->last + PAUSE, files->first + LONGEST_PAUSE);
 }
 
@@ -111,5 +117,6 @@ bool tg_watch_files_changed(struct tg_watch_files *files, uint64_t now)
     if (now < tg_watch_files_due(files))
         return false;
     files->first = 0;
-    return files->sources != NULL && tg_sources_are_stale(files->sources);
+    files->looked = now;
+    return files->sources != NULL && tg_sources_are_stale(files->sources, files->part);
 }

@@ -1,9 +1,13 @@
-/* watch.h: notices when a file changes that the configuration was made of: `tidegate run --dev`.
+/* watch.h: notices when a file changes that the configuration was made of: all of them under
+ * `tidegate run --dev`, else those of certificates and keys.
  *
  * The folders of all files that an evaluation read, or looked for, are watched (inotify). Something
  * that happens in them starts a pause, which everything else that happens prolongs, since editors
  * and git write in several steps; when it is over, the files are compared with what was read. So a
  * change that leaves them as they were, and a file that nobody read, is no change.
+ *
+ * Where nothing happens, files of certificates are compared every minute all the same: some file
+ * systems tell nobody.
  *
  * Bounds: a pause of 100 ms after the last thing that happened, 1 s at most; TG_WATCH_FOLDERS_MAX
  * folders, the others are not watched. Threads: one.
@@ -17,8 +21,8 @@
 
 struct tg_watch_files;
 
-/* Watches nothing yet. TG_E_NOMEM, TG_E_SYSTEM with errno. */
-enum tg_err tg_watch_files_new(struct tg_watch_files **out) TG_MUST_USE;
+/* Watches nothing yet; that `part` of sources later. TG_E_NOMEM, TG_E_SYSTEM with errno. */
+enum tg_err tg_watch_files_new(enum tg_sources_part part, struct tg_watch_files **out) TG_MUST_USE;
 void tg_watch_files_free(struct tg_watch_files **files);
 
 /* From here on it is `sources` whose change counts; a reference is taken. */

@@ -667,12 +667,15 @@ static void build_services(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
-static enum tg_importance importance_field(lua_State *L, int table)
+/* The importance that the table at `table` declares; `silent` where it does not. */
+static int importance_field(lua_State *L, int table, int silent)
 {
-    enum tg_importance found = TG_IMPORTANCE_NORMAL;
+    int found = TG_IMPORTANCE_NORMAL;
     lua_getfield(L, table, "importance");
-    struct tg_str name = tg_str_c(lua_isnil(L, -1) ? "normal" : lua_tostring(L, -1));
-    if (tg_str_eq(name, TG_STR("low")))
+    struct tg_str name = tg_str_c(lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
+    if (name.n == 0)
+        found = silent;
+    else if (tg_str_eq(name, TG_STR("low")))
         found = TG_IMPORTANCE_LOW;
     else if (tg_str_eq(name, TG_STR("high")))
         found = TG_IMPORTANCE_HIGH;
@@ -708,7 +711,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->preserve_host = tg_reader_bool(L, table, "preserve_host");
     route->client_cert = tg_reader_bool(L, table, "client_cert");
     route->queue_priority = (uint32_t)tg_reader_count(L, table, "queue_priority", 5);
-    route->importance = importance_field(L, table);
+    route->importance = (enum tg_importance)importance_field(L, table, TG_IMPORTANCE_NORMAL);
     route->tags = str_list(L, b, table, "tags", &route->tag_count);
     route->chains = route_chains(L, b, table);
     tg_build_route_traffic(L, &traffic, table, route);
@@ -835,7 +838,18 @@ static void encode_metadata(lua_State *L, int table, struct tg_str name, struct 
     lua_pop(L, 1);
 }
 
-static void build_consumer(lua_State *L, int table, struct tg_declared *declared)
+/* What the consumer at `table` declares in place of its requests' routes. */
+static void take_importance(lua_State *L, int table, struct build *b, struct tg_consumer_spec *spec)
+{
+    int importance = importance_field(L, table, -1);
+    spec->importance = (uint8_t)(importance + 1);
+    /* Absent is 255, and one more than that nothing. */
+    spec->queue_priority = (uint8_t)(tg_reader_count(L, table, "queue_priority", UINT8_MAX) + 1);
+    if (importance > (int)b->snapshot->consumers_importance)
+        b->snapshot->consumers_importance = (enum tg_importance)importance;
+}
+
+static void build_consumer(lua_State *L, int table, struct build *b, struct tg_declared *declared)
 {
     struct tg_consumer_spec spec = {.name = peek_field(L, table, "name")};
     struct tg_blob metadata = {0};
@@ -843,6 +857,7 @@ static void build_consumer(lua_State *L, int table, struct tg_declared *declared
     spec.id = peek_field(L, table, "id");
     spec.custom_id = peek_field(L, table, "custom_id");
     spec.plugins = (uint32_t)tg_reader_count(L, table, "plugins", 0);
+    take_importance(L, table, b, &spec);
     spec.groups = peek_list(L, table, "groups", &spec.group_count);
     spec.tags = peek_list(L, table, "tags", &spec.tag_count);
     encode_metadata(L, table, spec.name, &metadata);
@@ -876,7 +891,7 @@ static void build_consumers(lua_State *L, struct build *b, int tree)
     b->snapshot->consumers = tg_declared_store(declared); /* now: it goes with the snapshot */
     b->snapshot->consumer_count = counts.consumers;
     for (uint32_t i = 0; i < counts.consumers; i++) {
-        build_consumer(L, push_item(L, list, i), declared);
+        build_consumer(L, push_item(L, list, i), b, declared);
         lua_settop(L, list);
     }
     lua_pop(L, 1);

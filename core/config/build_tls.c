@@ -62,6 +62,16 @@ static void read_certificate(lua_State *L, struct tg_tls_certificate *out)
     out->hosts = hosts;
     out->cert = text_field(L, table, "cert");
     out->key = text_field(L, table, "key");
+    lua_getfield(L, table, "ocsp"); /* its strings live as long as the configuration's tables */
+    if (lua_istable(L, -1)) {
+        int ocsp = lua_gettop(L);
+        out->staple = (struct tg_tls_staple_options){.wanted = true,
+                                                     .url = text_field(L, ocsp, "url"),
+                                                     .response = text_field(L, ocsp, "file")};
+    } else {
+        out->staple = (struct tg_tls_staple_options){.wanted = false};
+    }
+    lua_pop(L, 1);
     lua_replace(L, table);
     lua_settop(L, table);
 }

@@ -11,7 +11,13 @@
 
 #include "base/str.h"
 
-enum tg_order_kind { TG_ORDER_RELOAD, TG_ORDER_DRY_RUN, TG_ORDER_ROLLBACK, TG_ORDER_KINDS };
+enum tg_order_kind {
+    TG_ORDER_RELOAD,
+    TG_ORDER_DRY_RUN,
+    TG_ORDER_ROLLBACK,
+    TG_ORDER_CERTIFICATES, /* what is in force, with its files of PEM read anew */
+    TG_ORDER_KINDS
+};
 
 struct tg_order {
     enum tg_order_kind kind;

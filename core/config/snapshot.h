@@ -239,6 +239,7 @@ struct tg_snapshot {
     uint32_t zone_count;
     struct tg_consumer_store *consumers; /* the declared ones; freed with the snapshot */
     uint32_t consumer_count;
+    enum tg_importance consumers_importance; /* the highest that one declares; low: none does */
     const struct tg_consumer_plugins
         *consumer_plugins; /* what tg_consumer.plugins counts, from 1 */
     const struct tg_plugin_conf *plugins;

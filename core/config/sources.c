@@ -88,6 +88,18 @@ static struct thing **bucket_of(struct tg_sources *sources, struct tg_str name)
     return &sources->buckets[tg_hash_bytes(name.p, name.n) % BUCKETS];
 }
 
+/* Does it hold certificates or keys, and nothing that is run? */
+static bool is_pem(const struct tg_source_item *source)
+{
+    static const char mark[] = "-----BEGIN ";
+    struct tg_str end =
+        tg_str_sub(source->name, source->name.n - TG_MIN(source->name.n, 4u), source->name.n);
+
+    return source->kind == TG_SOURCE_FILE && !source->absent && source->text.n > 0 &&
+           !tg_str_eq(end, TG_STR(".lua")) &&
+           memmem(source->text.p, source->text.n, mark, sizeof(mark) - 1) != NULL;
+}
+
 /* Takes the text of `source` over, also on failure; copies its name. */
 static enum tg_err add(struct tg_sources *sources, const struct tg_source_item *source,
                        struct thing **out)
@@ -103,6 +115,7 @@ static enum tg_err add(struct tg_sources *sources, const struct tg_source_item *
         return fits ? TG_E_NOMEM : TG_E_LIMIT;
     }
     thing->source = *source;
+    thing->source.pem = source->pem || is_pem(source);
     memcpy(thing->name, source->name.p, source->name.n);
     thing->name[source->name.n] = '\0';
     thing->source.name.p = thing->name;
@@ -198,18 +211,55 @@ bool tg_sources_equal(const struct tg_sources *a, const struct tg_sources *b)
     return one == NULL && two == NULL;
 }
 
-bool tg_sources_are_stale(const struct tg_sources *sources)
+bool tg_sources_are_stale(const struct tg_sources *sources, enum tg_sources_part part)
 {
     bool stale = false;
 
     for (const struct thing *thing = sources->first; thing != NULL && !stale; thing = thing->next) {
         struct tg_source_item now = thing->source;
+        if (part == TG_SOURCES_PEM && !now.pem)
+            continue;
         if (tg_world_read(now.kind, now.name.p, &now) != TG_OK)
             return true;
         stale = !same(&now, &thing->source);
         tg_mem_free(TG_MEM_CONFIG, (void *)now.text.p);
     }
     return stale;
+}
+
+/* A copy of the thing, as it was noted or as the world has it now. */
+static enum tg_err add_again(struct tg_sources *to, const struct tg_source_item *source, bool anew)
+{
+    struct tg_source_item copy = *source;
+    struct thing *thing;
+    enum tg_err err = TG_OK;
+
+    if (anew) {
+        err = tg_world_read(copy.kind, copy.name.p, &copy);
+    } else {
+        char *text = tg_mem_strndup(TG_MEM_CONFIG, copy.text.p, copy.text.n);
+        err = text != NULL ? TG_OK : TG_E_NOMEM;
+        copy.text.p = text;
+    }
+    return err == TG_OK ? add(to, &copy, &thing) : err;
+}
+
+enum tg_err tg_sources_renew(const struct tg_sources *sources, enum tg_sources_part part,
+                             struct tg_sources **out)
+{
+    struct tg_sources *renewed = tg_sources_new();
+    enum tg_err err = renewed != NULL ? TG_OK : TG_E_NOMEM;
+
+    for (const struct thing *thing = sources->first; thing != NULL && err == TG_OK;
+         thing = thing->next)
+        err = add_again(renewed, &thing->source, part == TG_SOURCES_ALL || thing->source.pem);
+    if (err != TG_OK) {
+        tg_sources_unref(&renewed);
+        return err;
+    }
+    renewed->sealed = true;
+    *out = renewed;
+    return TG_OK;
 }
 
 static void digest_number(EVP_MD_CTX *md, uint64_t number)

@@ -29,6 +29,7 @@ enum tg_source_kind { TG_SOURCE_FILE, TG_SOURCE_GLOB, TG_SOURCE_ENV, TG_SOURCE_K
 struct tg_source_item {
     enum tg_source_kind kind;
     bool secret;        /* its text is not for the digest */
+    bool pem;           /* a file that holds certificates or keys, or did before it was renewed */
     bool absent;        /* it could not be read: `text` says why (empty: it is not there) */
     struct tg_str name; /* path, pattern, name of the variable */
     struct tg_str text; /* GLOB: paths, each followed by a NUL */
@@ -60,8 +61,15 @@ size_t tg_sources_size(const struct tg_sources *sources);
 /* Whether both hold the same. */
 bool tg_sources_equal(const struct tg_sources *a, const struct tg_sources *b);
 
-/* Whether the world says something else now. Reads every file anew. */
-bool tg_sources_are_stale(const struct tg_sources *sources);
+/* Of which sources something is asked: all, or files of PEM: certificates and keys. */
+enum tg_sources_part { TG_SOURCES_ALL, TG_SOURCES_PEM };
+
+/* Whether the world says something else of that part now. Reads every file of it anew. */
+bool tg_sources_are_stale(const struct tg_sources *sources, enum tg_sources_part part);
+
+/* The same things, sealed, but that part is what the world says now. Errors as for _get(). */
+enum tg_err tg_sources_renew(const struct tg_sources *sources, enum tg_sources_part part,
+                             struct tg_sources **out) TG_MUST_USE;
 
 /* SHA-256 of names and texts but those of secrets, in lower case hexadecimal. */
 #define TG_SOURCES_DIGEST_LEN 64

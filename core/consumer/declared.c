@@ -346,6 +346,8 @@ enum tg_err tg_declared_add(struct tg_declared *d, const struct tg_consumer_spec
     consumer->groups = share_words(d, spec->groups, spec->group_count);
     consumer->tags = share_words(d, spec->tags, spec->tag_count);
     consumer->plugins = spec->plugins;
+    consumer->importance = spec->importance;
+    consumer->queue_priority = spec->queue_priority;
     if (consumer->groups == NULL || consumer->tags == NULL || !copy_texts(d, spec, consumer))
         return TG_E_NOMEM;
     d->count++;

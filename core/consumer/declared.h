@@ -38,6 +38,8 @@ struct tg_consumer_spec {
     const struct tg_str *tags;
     uint32_t tag_count;
     uint32_t plugins;
+    uint8_t importance; /* as in struct tg_consumer */
+    uint8_t queue_priority;
 };
 
 /* An empty set for what `counts` says, the caller's. NULL: no memory. */

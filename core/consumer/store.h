@@ -30,6 +30,10 @@ struct tg_consumer {
     const struct tg_consumer_words *groups;
     const struct tg_consumer_words *tags;
     uint32_t plugins; /* which list of plugins it has: a number of the owner's; 0: none */
+    /* What its requests are in place of what their routes say, one more than the number that the
+     * owner means by it; 0: as the route says. */
+    uint8_t importance;
+    uint8_t queue_priority;
 };
 
 /* Whom a credential belongs to. */

@@ -135,7 +135,9 @@ void tg_answer_overload(struct tg_request *r, const char *code)
     static const struct tg_str seconds[] = {{"1", 1}, {"2", 1}, {"3", 1}};
     uint64_t which = tg_rand_below(&r->gate->worker->rand, TG_COUNT_OF(seconds));
     r->error = code;
-    if (!prepare_failure(r, 503, NULL) ||
+    tg_plugins_cancel(r);
+    tg_request_make_room(r);
+    if (r->head_sent || !prepare_failure(r, 503, NULL) ||
         tg_fields_add(&r->resp.fields, TG_STR("Retry-After"), seconds[which]) != TG_OK) {
         tg_request_break(r, code);
         return;

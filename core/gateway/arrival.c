@@ -61,6 +61,13 @@ static void on_free(struct tg_task *task)
     tg_gate_check_drained(gate);
 }
 
+static void count_out(struct tg_gate *gate)
+{
+    uint64_t before =
+        atomic_fetch_sub_explicit(&gate->gateway->handshakes, 1, memory_order_relaxed);
+    tg_limit_note(handshakes, before - 1);
+}
+
 static void end(struct arrival *a)
 {
     a->over = true;
@@ -68,7 +75,7 @@ static void end(struct arrival *a)
         tg_request_end_handshake(a->request);
     a->request = NULL;
     tg_conn_close(&a->conn);
-    atomic_fetch_sub_explicit(&a->gate->gateway->handshakes, 1, memory_order_relaxed);
+    count_out(a->gate);
     tg_loop_defer(&a->gate->worker->loop, &a->free_later);
 }
 
@@ -331,8 +338,10 @@ static bool count_in(struct tg_gate *gate)
 {
     uint64_t before =
         atomic_fetch_add_explicit(&gate->gateway->handshakes, 1, memory_order_relaxed);
-    if (before < gate->snapshot->settings.limits.handshakes)
+    if (before < gate->snapshot->settings.limits.handshakes) {
+        tg_limit_note(handshakes, before + 1);
         return true;
+    }
     atomic_fetch_sub_explicit(&gate->gateway->handshakes, 1, memory_order_relaxed);
     tg_limit_hit(handshakes);
     return false;
@@ -370,7 +379,7 @@ enum tg_err tg_arrival_open(struct tg_gate *gate, const struct tg_listener_conf 
     }
     enum tg_err err = open_arrival(gate, listener, fd, peer, &a);
     if (err != TG_OK) {
-        atomic_fetch_sub_explicit(&gate->gateway->handshakes, 1, memory_order_relaxed);
+        count_out(gate);
         return err;
     }
     a->snapshot = tg_snapshot_ref(gate->snapshot);

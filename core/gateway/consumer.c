@@ -161,6 +161,20 @@ enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consum
     return TG_OK;
 }
 
+enum tg_importance tg_request_importance(const struct tg_request *r)
+{
+    if (r->consumer != NULL && r->consumer->importance != 0)
+        return (enum tg_importance)(r->consumer->importance - 1);
+    return r->route->importance;
+}
+
+uint32_t tg_request_queue_priority(const struct tg_request *r)
+{
+    if (r->consumer != NULL && r->consumer->queue_priority != 0)
+        return r->consumer->queue_priority - 1u;
+    return r->route->queue_priority;
+}
+
 void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct tg_fmt *out)
 {
     tg_fmt_add(out, tg_str_c(tg_credential_kind_info(kind)->name));

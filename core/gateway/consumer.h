@@ -14,6 +14,9 @@
  *     that no guard is left out because somebody was authenticated late.
  *   - Authenticated again as another one, the chains are made anew from the route's.
  *
+ * Importance and queue priority that the consumer declares hold in place of the route's; when the
+ * access phase is over, overload.h looks at the request once more.
+ *
  * Threads: the worker's. Cost: some 100 ns with three plugins of the consumer's and ten of the
  * route's; what it takes from the arena is bounded by limits.request.memory.
  */
@@ -38,6 +41,11 @@ enum tg_err tg_request_authenticate(struct tg_request *r, const struct tg_consum
 
 /* The same for whom `by` recognises. TG_E_NOT_FOUND: no header, or a value that nobody has. */
 enum tg_err tg_request_recognise(struct tg_request *r, const struct tg_recognition *by) TG_MUST_USE;
+
+/* How important the request is, and where it waits for a connection (0..9): what its consumer
+ * declares, else what its route does. */
+enum tg_importance tg_request_importance(const struct tg_request *r);
+uint32_t tg_request_queue_priority(const struct tg_request *r);
 
 /* Writes what a credential that a store found is called: "key:1". */
 void tg_credential_write_name(enum tg_credential_kind kind, uint32_t nth, struct tg_fmt *out);

@@ -201,6 +201,32 @@ enum tg_err tg_edit_apply(struct tg_request *r)
     return err;
 }
 
+/* ---- The access record ------------------------------------------------------------------------
+ */
+
+#define RECORD_FIELDS_MAX 8192 /* bytes that plugins may add to one record */
+
+void tg_request_begin_log_field(struct tg_request *r, struct tg_str key, struct tg_fmt *f,
+                                struct tg_json *j)
+{
+    tg_fmt_init_arena(f, &r->arena, r->log_fields.n + key.n + 64);
+    tg_fmt_add(f, r->log_fields);
+    tg_json_init(j, f);
+    j->comma = r->log_fields.n > 0;
+    tg_json_key(j, key);
+}
+
+enum tg_err tg_request_end_log_field(struct tg_request *r, const struct tg_fmt *f)
+{
+    struct tg_str text = tg_fmt_str(f);
+    if (text.p == NULL)
+        return TG_E_NOMEM;
+    if (text.n > RECORD_FIELDS_MAX)
+        return TG_E_LIMIT;
+    r->log_fields = text;
+    return TG_OK;
+}
+
 /* ---- What goes to the origin -------------------------------------------------------------------
  */
 
@@ -304,6 +330,8 @@ static bool is_too_large(struct tg_request *r, uint64_t max)
     b->max = TG_MIN(max, r->snapshot->settings.limits.plugin_body);
     bool told = r->in.framing == TG_FRAMING_LENGTH && r->unpack == NULL;
     b->too_large = told ? r->in.length > b->max : b->buf.size > b->max;
+    if (b->too_large && b->max == r->snapshot->settings.limits.plugin_body)
+        tg_limit_hit(plugin_body);
     return b->too_large;
 }
 

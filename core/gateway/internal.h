@@ -57,6 +57,10 @@ void tg_request_finish(struct tg_request *r);
 /* The client's answer breaks off here; then as above. */
 void tg_request_break(struct tg_request *r, const char *error);
 
+/* Memory is out: ends requests whose bodies are still coming with 503, the oldest first, some at a
+ * time. */
+void tg_requests_relieve(struct tg_gate *gate, uint64_t now);
+
 /* Sets or clears the gateway's own timer of the request. */
 enum tg_err tg_request_set_clock(struct tg_request *r, uint64_t deadline) TG_MUST_USE;
 void tg_request_clear_clock(struct tg_request *r);
@@ -83,8 +87,8 @@ void tg_answer_error(struct tg_request *r, unsigned status, const char *code);
 /* The same for a request that was refused: the code follows from the status, `detail` says why. */
 void tg_answer_refusal(struct tg_request *r, unsigned status, const char *detail);
 
-/* 503 with Retry-After: one to three seconds, so that those who were turned away together do not
- * come back together. */
+/* 503 with Retry-After, in place of whatever was going on, as above: one to three seconds, so that
+ * those who were turned away together do not come back together. */
 void tg_answer_overload(struct tg_request *r, const char *code);
 
 /* A handshake of a WebSocket that is no good: 400, or 426 with the version that is spoken. */

@@ -65,7 +65,7 @@ static void finish(struct tg_mirror *m, enum tg_metric_id result)
     m->timer_on = false;
     tg_buf_release(&m->body);
     tg_list_remove(&m->link);
-    m->gate->mirror_count--;
+    tg_limit_note(mirrors, --m->gate->mirror_count);
     tg_loop_defer(&m->gate->worker->loop, &m->free_later);
 }
 
@@ -94,7 +94,7 @@ static struct tg_mirror *mirror_new(struct tg_request *r, const struct tg_mirror
     tg_buf_init(&m->body, gate->worker->slab);
     tg_task_init(&m->free_later, on_free);
     tg_list_push_back(&gate->mirrors, &m->link);
-    gate->mirror_count++;
+    tg_limit_note(mirrors, ++gate->mirror_count);
     return m;
 }
 

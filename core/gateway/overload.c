@@ -4,7 +4,10 @@
 
 #include "base/assert.h"
 #include "gateway/client.h"
+#include "gateway/consumer.h"
 #include "gateway/gate.h"
+#include "gateway/internal.h"
+#include "gateway/vm_set.h"
 #include "observe/metrics.h"
 
 #define TICK         (100 * TG_USEC_PER_MSEC)
@@ -93,6 +96,7 @@ static void measure_lag(struct tg_gate *gate, uint64_t now)
     uint64_t late = now > o->due ? now - o->due : 0;
     o->lag = TG_MIN(late, o->lagged);
     o->lagged = late;
+    tg_limit_note(loop_lag, o->lag);
     tg_metric_set(gate->worker->cells, TG_METRIC_LOOP_LAG, late);
     tg_metric_record(gate->worker->cells, TG_METRIC_HISTOGRAM_LOOP_LAG, late);
     if (o->lag > settings_of(gate)->limits.loop_lag) {
@@ -104,6 +108,18 @@ static void measure_lag(struct tg_gate *gate, uint64_t now)
     }
 }
 
+/* How full the VMs of this worker are: of the fullest. */
+static void note_heaps(const struct tg_vm_set *set)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++) {
+        const struct tg_vm_entry *entry = set->entries[i];
+        if (entry != NULL && entry->vm != NULL)
+            most = TG_MAX(most, (uint64_t)tg_alloc_used(tg_vm_alloc(entry->vm)));
+    }
+    tg_limit_note(plugin_heap, most);
+}
+
 static void on_tick(struct tg_timer *timer)
 {
     struct tg_overload *o = TG_CONTAINER_OF(timer, struct tg_overload, tick);
@@ -112,6 +128,7 @@ static void on_tick(struct tg_timer *timer)
     enum tg_pressure level = TG_PRESSURE_NONE;
     if (gate->snapshot != NULL) {
         measure_lag(gate, now);
+        note_heaps(gate->vms);
         measure_memory(gate, now);
         level = tg_overload_level(gate);
         if (level >= TG_PRESSURE_SHRINK)
@@ -122,6 +139,8 @@ static void on_tick(struct tg_timer *timer)
             tg_pool_close_idle(gate->pool);
             tg_clients_relieve(gate, now);
         }
+        if (level >= TG_PRESSURE_WAIT)
+            tg_requests_relieve(gate, now);
         if (level < TG_PRESSURE_WAIT)
             tg_acceptors_resume(gate);
     }
@@ -196,46 +215,92 @@ static struct tg_flight_rule rule_of(const struct tg_settings *settings)
                                    .latency = settings->adaptive_latency};
 }
 
+/* The part of this worker's adaptive bound that is for `importance`. */
+static uint64_t adaptive_part(const struct tg_request *r, const struct tg_flight_rule *rule,
+                              enum tg_importance importance)
+{
+    return tg_overload_part(tg_flight_bound(rule, &r->gate->overload.flight), importance);
+}
+
 /* The adaptive bound of this worker has room for one more of that importance, which is in then. */
 static bool enter_adaptive(struct tg_request *r, const struct tg_settings *settings,
                            enum tg_importance importance)
 {
     struct tg_flight_state *state = &r->gate->overload.flight;
     struct tg_flight_rule rule = rule_of(settings);
-    uint64_t part = tg_overload_part(tg_flight_bound(&rule, state), importance);
-    r->adaptive = state->in_flight < part && tg_flight_enter(&rule, state);
+    r->adaptive =
+        state->in_flight < adaptive_part(r, &rule, importance) && tg_flight_enter(&rule, state);
     return r->adaptive;
+}
+
+static const char *shed(struct tg_request *r, enum tg_metric_id why)
+{
+    tg_metric_inc(r->gate->worker->cells, why);
+    return why == TG_METRIC_SHED_MEMORY ? "memory_full" : "overloaded";
+}
+
+/* What is no matter of how many there are: pressure, and lag. NULL: nothing. */
+static const char *too_hard_pressed(struct tg_request *r, enum tg_importance importance)
+{
+    uint64_t most = r->snapshot->settings.limits.loop_lag;
+    if (importance == TG_IMPORTANCE_LOW && tg_overload_level(r->gate) >= TG_PRESSURE_WAIT)
+        return shed(r, TG_METRIC_SHED_MEMORY);
+    if (tg_overload_is_late(r->gate->overload.lag, most, importance))
+        return shed(r, TG_METRIC_SHED_LAG);
+    return NULL;
+}
+
+/* As what a request is let in whose consumer is not known yet. */
+static enum tg_importance importance_at_the_door(const struct tg_request *r)
+{
+    enum tg_importance may_be = r->snapshot->consumers_importance;
+    bool may_be_known = r->chains->phase[TG_PHASE_ACCESS].n > 0;
+    return may_be_known ? TG_MAX(r->route->importance, may_be) : r->route->importance;
 }
 
 const char *tg_overload_enter(struct tg_request *r)
 {
     const struct tg_settings *settings = &r->snapshot->settings;
-    struct tg_metric_cells *cells = r->gate->worker->cells;
     struct tg_overload_shared *s = shared_of(r->gate);
-    enum tg_importance importance = r->route->importance;
-    uint64_t bound = settings->limits.requests_in_flight;
-    if (importance == TG_IMPORTANCE_LOW && tg_overload_level(r->gate) >= TG_PRESSURE_WAIT) {
-        tg_metric_inc(cells, TG_METRIC_SHED_MEMORY);
-        return "memory_full";
-    }
-    if (tg_overload_is_late(r->gate->overload.lag, settings->limits.loop_lag, importance)) {
-        tg_metric_inc(cells, TG_METRIC_SHED_LAG);
-        return "overloaded";
-    }
+    enum tg_importance importance = r->admitted_as = importance_at_the_door(r);
+    const char *pressed = too_hard_pressed(r, importance);
+    if (pressed != NULL)
+        return pressed;
     uint64_t before = atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
     r->let_in = true;
-    if (before >= tg_overload_part(bound, importance)) {
+    if (before >= tg_overload_part(settings->limits.requests_in_flight, importance)) {
         tg_limit_hit(requests_in_flight);
-        tg_metric_inc(cells, TG_METRIC_SHED_IN_FLIGHT);
         tg_overload_leave(r);
-        return "overloaded";
+        return shed(r, TG_METRIC_SHED_IN_FLIGHT);
     }
     tg_limit_note(requests_in_flight, before + 1);
     if (settings->adaptive_latency != 0 && !enter_adaptive(r, settings, importance)) {
-        tg_metric_inc(cells, TG_METRIC_SHED_LATENCY);
         tg_overload_leave(r);
-        return "overloaded";
+        return shed(r, TG_METRIC_SHED_LATENCY);
     }
+    return NULL;
+}
+
+/* It stays counted until it ends, which is soon when it is turned away here. */
+const char *tg_overload_settle(struct tg_request *r)
+{
+    const struct tg_settings *settings = &r->snapshot->settings;
+    struct tg_overload_shared *s = shared_of(r->gate);
+    enum tg_importance importance = tg_request_importance(r);
+    if (TG_LIKELY(importance >= r->admitted_as))
+        return NULL;
+    const char *pressed = too_hard_pressed(r, importance);
+    if (pressed != NULL)
+        return pressed;
+    uint64_t others = atomic_load_explicit(&s->in_flight, memory_order_relaxed) - 1;
+    if (others >= tg_overload_part(settings->limits.requests_in_flight, importance)) {
+        tg_limit_hit(requests_in_flight);
+        return shed(r, TG_METRIC_SHED_IN_FLIGHT);
+    }
+    struct tg_flight_rule rule = rule_of(settings);
+    if (r->adaptive &&
+        r->gate->overload.flight.in_flight - 1 >= adaptive_part(r, &rule, importance))
+        return shed(r, TG_METRIC_SHED_LATENCY);
     return NULL;
 }
 

@@ -10,18 +10,23 @@
  *       CLOSE    each worker closes idle connections to origins, and of its clients those that
  *                were idle longest; who has sent half a head or a trickle of a body for
  *                TG_OVERLOAD_PATIENCE counts as idle
- *       WAIT     acceptors stop: connections wait in the queues of the kernel
- *       SHED     new requests get 503 with Retry-After, on connections that stay
+ *       WAIT     acceptors stop: connections wait in the queues of the kernel. Requests whose
+ * bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at least, get 503, or those who never
+ * finish one could hold all there is, at any pace SHED     new requests get 503 with Retry-After,
+ * on connections that stay
  *
- *
- * A request is asked for twice. When its head is there, which costs a look at the level: is there
- * memory for it. The last part of the share of connections is kept for connections on which an
- * exchange went well before, so that those who come in numbers and never read or finish anything
- * cannot lock out the others. When its route is known: how important it is (one of low importance
- * is turned away from WAIT on), and are there too many in flight.
- * Of limits.request.in_flight a request of low importance may use three fifths, a normal one nine
- * tenths, a high one all; the same parts hold for the adaptive bound. A worker that lags turns low
- * ones away at half of limits.loop.lag, normal ones at all of it, high ones at twice that.
+ * A request is asked for twice or three times. When its head is there, which costs a look at the
+ * level: is there memory for it. The last part of the share of connections is kept for connections
+ * on which an exchange went well before, so that those who come in numbers and never read or finish
+ * anything cannot lock out the others. When its route is known: how important it is (one of low
+ * importance is turned away from WAIT on), and are there too many in flight. Where plugins of the
+ * access phase may still find that it is somebody's, it is let in as if it were of the most
+ * important consumer, and asked for again when they have run, as what it is then. So a route that
+ * is full to others serves those whose requests matter, and what the others have cost until then is
+ * the look at who they are. Of limits.request.in_flight a request of low importance may use three
+ * fifths, a normal one nine tenths, a high one all; the same parts hold for the adaptive bound. A
+ * worker that lags turns low ones away at half of limits.loop.lag, normal ones at all of it, high
+ * ones at twice that.
  *
  * The adaptive bound (settings.overload.adaptive) is the additive increase and multiplicative
  * decrease of limit/flight.h, one state a worker: answers that come in time raise it by one a
@@ -40,6 +45,7 @@ struct tg_gate;
 struct tg_request;
 
 #define TG_OVERLOAD_PATIENCE TG_USEC_PER_SEC
+#define TG_OVERLOAD_UPLOAD   (5 * TG_USEC_PER_SEC)
 
 /* One for the process. */
 struct tg_overload_shared {
@@ -71,9 +77,11 @@ enum tg_pressure tg_overload_level(const struct tg_gate *gate);
 bool tg_overload_accepts(struct tg_gate *gate);
 
 /* Why a request is not served: the code of its answer, static storage; NULL: it is. The first when
- * its head is there; the second when its route is known, which lets it in until leave(). */
+ * its head is there; the second when its route is known, which lets it in until leave(); the third
+ * when it is known whose it is: a request that was let in as more than that may have to go. */
 const char *tg_overload_refuses(const struct tg_request *r);
 const char *tg_overload_enter(struct tg_request *r) TG_MUST_USE;
+const char *tg_overload_settle(struct tg_request *r) TG_MUST_USE;
 void tg_overload_leave(struct tg_request *r);
 
 /* Part of `bound` that requests of `importance` may use; 1 at least. */

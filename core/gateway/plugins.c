@@ -671,12 +671,17 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
         return leave_out(r, "plugin_quarantined");
     if (p->slot->killed)
         return leave_out(r, "plugin_killed");
-    enum tg_prepared outcome = stand_in(r);
-    if (outcome == TG_PREPARED_FAILED)
+    switch (stand_in(r)) {
+    case TG_PREPARED_DONE:
+        return TG_STEP_NEXT;
+    case TG_PREPARED_ANSWERED:
+        return answered(r);
+    case TG_PREPARED_FAILED:
         return fail_memory(r);
-    if (outcome == TG_PREPARED_LEFT)
-        return enter(r, function);
-    return p->phase == TG_PHASE_ACCESS && r->resp.status != 0 ? answered(r) : TG_STEP_NEXT;
+    case TG_PREPARED_LEFT:
+        break;
+    }
+    return enter(r, function);
 }
 
 /* ---- Deferred functions ---- */

@@ -31,9 +31,10 @@ struct tg_expr;
 
 /* What came of a step, or of all stand-ins for a phase. */
 enum tg_prepared {
-    TG_PREPARED_DONE,  /* the phase is done */
-    TG_PREPARED_LEFT,  /* it is left to the plugin's function */
-    TG_PREPARED_FAILED /* there was no memory for it */
+    TG_PREPARED_DONE,     /* the phase is done */
+    TG_PREPARED_ANSWERED, /* and an answer prepared, as if the function had called ctx:exit() */
+    TG_PREPARED_LEFT,     /* it is left to the plugin's function */
+    TG_PREPARED_FAILED    /* there was no memory for it */
 };
 
 struct tg_prepared_step {

@@ -9,6 +9,7 @@
  * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
  */
 #include "base/banned.h"
+#include "gateway/consumer.h"
 #include "gateway/grpc.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
@@ -45,6 +46,8 @@ static void log_failure(struct tg_request *r, enum tg_err err, const char *reaso
 static void answer_failure(struct tg_request *r, enum tg_err err)
 {
     if (err == TG_E_TIMEOUT) {
+        if (tg_request_now(r) >= r->deadline)
+            tg_limit_hit(request_deadline);
         tg_answer_error(
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
@@ -385,7 +388,7 @@ static void lease(struct tg_request *r, bool fresh)
         .conf = &r->service->policy.pool,
         .origin = r->out.target_set ? NULL : r->try.origin,
         .waiter = &r->waiter,
-        .priority = r->route->queue_priority,
+        .priority = tg_request_queue_priority(r),
         .request = tg_str(r->id, sizeof(r->id)),
         .route = r->route->name,
     };

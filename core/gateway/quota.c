@@ -496,8 +496,8 @@ static void put(struct question *q)
         tell(q);
 }
 
-const struct tg_quota_outcome *tg_quota_take(const struct tg_quota *quota, struct tg_request *r,
-                                             struct tg_plugin_slot *slot)
+struct tg_quota_outcome *tg_quota_take(const struct tg_quota *quota, struct tg_request *r,
+                                       struct tg_plugin_slot *slot)
 {
     struct tg_quota_outcome *outcome = r->quotas;
     while (outcome != NULL && outcome->quota != quota)

@@ -19,12 +19,16 @@
  * Once. A request is asked once for each quota; who asks again gets the same outcome. So a refusal
  * in a prepared step is told to the plugin's function without being asked for, and counted, anew.
  *
+ * Refusals. A quota may answer by itself: count the refusal, note it in the access record, prepare
+ * the answer. Else the plugin's function does what it likes.
+ *
  * Threads: the worker's; tables are shared. Cost: some 150 ns and a check of the table for each
  * rule (two where there are several), and the headers' text.
  */
 #ifndef TG_GATEWAY_QUOTA_H
 #define TG_GATEWAY_QUOTA_H
 
+#include "gateway/prepared.h"
 #include "gateway/request.h"
 #include "limit/flight.h"
 #include "limit/rate.h"
@@ -73,6 +77,15 @@ struct tg_quota_rule {
     uint32_t most;                /* that is ever granted at once */
 };
 
+/* What a quota does by itself with a request that it refuses. Slices belong to the VM. */
+struct tg_quota_refusal {
+    unsigned status;               /* 400..599; 0: nothing, the plugin's function decides */
+    struct tg_str body;            /* JSON */
+    struct tg_str field;           /* of the access record, for the limit's name; p == NULL: none */
+    struct tg_instrument *counter; /* with the labels limit and mode; NULL: none */
+    unsigned limit_at;             /* which of its two labels is the limit's name: 0 or 1 */
+};
+
 /* All of it belongs to the VM of the plugin, as do the slices. */
 struct tg_quota {
     struct tg_str zone;     /* name; p == NULL: the plugin's own */
@@ -80,7 +93,8 @@ struct tg_quota {
     bool ratelimit;         /* tell RateLimit and RateLimit-Policy, */
     bool x_ratelimit;       /* X-RateLimit-Limit, -Remaining and -Reset */
     struct tg_str policies; /* value of RateLimit-Policy */
-    uint32_t n;             /* 1 at least */
+    struct tg_quota_refusal refusal;
+    uint32_t n; /* 1 at least */
     struct tg_quota_rule v[];
 };
 
@@ -91,6 +105,7 @@ struct tg_quota_outcome {
     enum tg_err err; /* not TG_OK: counters could not be had; nothing was granted */
     const struct tg_quota_key *missing; /* which fact it lacks; NULL: none that it needs */
     uint32_t refused;                   /* bit i: rule i refuses, or in a dry run would */
+    bool settled;                       /* tg_quota_settle() has done its part */
     uint64_t retry; /* us until more is granted by the rule that refuses; 0: when work has ended */
 };
 
@@ -102,7 +117,11 @@ void tg_quota_write_policy(const struct tg_quota_rule *rule, struct tg_fmt *f);
 
 /* Asks `quota` for `r`, on behalf of the plugin of `slot`, or says what came of it before; records
  * the headers of the answer. NULL: no memory. What is in flight ends with the request. */
-const struct tg_quota_outcome *tg_quota_take(const struct tg_quota *quota, struct tg_request *r,
-                                             struct tg_plugin_slot *slot) TG_MUST_USE;
+struct tg_quota_outcome *tg_quota_take(const struct tg_quota *quota, struct tg_request *r,
+                                       struct tg_plugin_slot *slot) TG_MUST_USE;
+
+/* Goes by what came of it: DONE, the request is let through; ANSWERED, the quota has answered by
+ * itself; LEFT, the function of the plugin decides. What it counts and notes it does once. */
+enum tg_prepared tg_quota_settle(struct tg_request *r, struct tg_quota_outcome *outcome);
 
 #endif

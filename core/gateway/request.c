@@ -31,6 +31,9 @@ static const char *const state_names[TG_REQUEST_STATES] = {
     [TG_REQUEST_DONE] = "done",
 };
 
+#define RELIEF_LOOK 4096u /* requests looked at in one relief */
+#define RELIEF_MOST 16u   /* that it ends */
+
 #define BIT(state) (1u << TG_REQUEST_##state)
 
 void tg_request_set_state(struct tg_request *r, enum tg_request_state to)
@@ -330,6 +333,11 @@ static void route(struct tg_request *r)
 
 static void after_access(struct tg_request *r)
 {
+    const char *full = tg_overload_settle(r);
+    if (full != NULL) {
+        tg_answer_overload(r, full);
+        return;
+    }
     if (r->route->chooses_late && !r->service_set)
         tg_shape_choose(r);
     if (r->route->redirect != NULL)
@@ -413,6 +421,26 @@ void tg_request_step(struct tg_request *r, enum tg_phase phase, enum tg_step ste
     default:
         break;
     }
+}
+
+/* ---- Relief ------------------------------------------------------------------------------------
+ */
+
+void tg_requests_relieve(struct tg_gate *gate, uint64_t now)
+{
+    uint32_t broken = 0, looked = 0;
+    TG_LIST_FOREACH(&gate->requests, it) /* in the order in which they came */
+    {
+        struct tg_request *r = TG_LIST_ENTRY(it, struct tg_request, link);
+        if (looked++ == RELIEF_LOOK || broken == RELIEF_MOST ||
+            now - r->started < TG_OVERLOAD_UPLOAD)
+            break;
+        if (r->stream == NULL || r->in_ended || r->state == TG_REQUEST_TUNNEL)
+            continue;
+        tg_answer_overload(r, "memory_full");
+        broken++;
+    }
+    tg_metric_add(gate->worker->cells, TG_METRIC_RELIEVED_UPLOAD, broken);
 }
 
 /* ---- The end -----------------------------------------------------------------------------------

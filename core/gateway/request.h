@@ -31,6 +31,7 @@
 #define TG_GATEWAY_REQUEST_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "config/snapshot.h"
 #include "event/worker.h"
 #include "http/message.h"
@@ -290,12 +291,12 @@ struct tg_request {
     struct tg_call *origin;   /* leased; NULL: none */
     bool mirror_seen;         /* whether there is one has been decided */
     bool connected;           /* it may be written to */
+    bool retrying;            /* it holds a place in the budget of the service */
+    bool by_http1;            /* an origin asked for that */
+    uint8_t repeats;          /* times it went once more because an origin did nothing of it */
     uint32_t target;          /* index in service->targets of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_try try;    /* the attempt, as the origin is told of it */
-    uint8_t repeats;      /* times it went out once more because an origin did nothing of it */
-    bool by_http1;        /* an origin asked for that */
-    bool retrying;        /* it holds a place in the budget of the service */
     struct tg_buf replay; /* what went of the client's body, for a repetition */
     bool replayable;      /* all that went is there */
     bool out_ended;       /* the request went out whole */
@@ -325,9 +326,10 @@ struct tg_request {
     bool is_websocket;   /* such a tunnel of WebSocket frames, inspected or not */
     bool let_in;         /* counted by overload.h: among all in flight, */
     bool adaptive;       /* among those of the adaptive bound */
-    bool aborted;        /* the client did not get the whole answer */
-    bool abort_wanted;   /* tg_request_abort() was called */
-    const char *error;   /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
+    enum tg_importance admitted_as;
+    bool aborted;      /* the client did not get the whole answer */
+    bool abort_wanted; /* tg_request_abort() was called */
+    const char *error; /* machine name of what went wrong, e.g. "upstream_timeout"; NULL: fine */
     uint64_t head_sent_at;
     uint64_t bytes_sent;     /* of the response body, to the client */
     uint64_t bytes_received; /* of the request body */
@@ -345,10 +347,10 @@ struct tg_request {
     struct tg_buf filtered; /* what the filters gave, on its way to the stream */
 
     struct tg_timer clock; /* of the gateway: waiting for 100 (Continue), an idle tunnel */
-    bool clock_on;
-    uint64_t last_byte; /* us: in a tunnel */
+    uint64_t last_byte;    /* us: in a tunnel */
 
     struct tg_timer timer; /* sleep and wall time of the plugin that runs */
+    bool clock_on;
     bool timer_on;
     bool measured; /* what its plugins cost: accounting.h */
     uint64_t wall_deadline;
@@ -397,6 +399,12 @@ enum tg_err tg_request_apply_field(struct tg_request *r, enum tg_edit_kind kind,
 /* Status of the response, now (header_filter) or as soon as there is one. TG_E_INVALID unless
  * 200..599. */
 enum tg_err tg_request_set_status(struct tg_request *r, unsigned status) TG_MUST_USE;
+
+/* Adds a member to the access record: what is written to `j` between these two, into `f`, is the
+ * value of `key` (letters, digits and "_"). TG_E_LIMIT: plugins have added too much; TG_E_NOMEM. */
+void tg_request_begin_log_field(struct tg_request *r, struct tg_str key, struct tg_fmt *f,
+                                struct tg_json *j);
+enum tg_err tg_request_end_log_field(struct tg_request *r, const struct tg_fmt *f) TG_MUST_USE;
 
 /* Sets, adds or removes a field of what goes to the origin; errors as above. Slices are copied. */
 enum tg_err tg_request_edit_upstream(struct tg_request *r, enum tg_edit_kind kind,

@@ -257,11 +257,26 @@ void tg_vm_entry_note_error(struct tg_vm_entry *entry)
     tg_vm_entry_tally(entry)->errors++;
 }
 
+/* Which bound a plugin met that was killed for `reason`; those without one in limits.def are fixed.
+ */
+static void count_hit(enum tg_kill reason)
+{
+    if (reason == TG_KILL_CPU)
+        tg_limit_hit(plugin_cpu);
+    else if (reason == TG_KILL_WALL)
+        tg_limit_hit(plugin_wall);
+    else if (reason == TG_KILL_MEMORY)
+        tg_limit_hit(plugin_memory);
+    else if (reason == TG_KILL_CHURN)
+        tg_limit_hit(plugin_churn);
+}
+
 void tg_vm_entry_note_kill(struct tg_vm_entry *entry, enum tg_kill reason)
 {
     struct tg_gate *gate = entry->host.gate;
     struct tg_quarantine *quarantine = &entry->record->quarantine;
     tg_vm_entry_tally(entry)->kills[reason]++;
+    count_hit(reason);
     if (tg_vm_wants_rebuild(entry->vm))
         tg_vm_set_rebuild(entry->host.set, entry);
     if (!tg_quarantine_note_kill(quarantine, &entry->limits, tg_loop_now(&gate->worker->loop)))

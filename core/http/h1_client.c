@@ -6,6 +6,7 @@
 #include "http/h1_client.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "http/h1_write.h"
 
 #define CLIENT_MAGIC 0xc11e4701u
@@ -144,6 +145,8 @@ static bool take_head(struct tg_h1_client *c, struct tg_response_head **out)
         return false;
     }
     if (!tg_h1_parse_response(p, n, &limits, c->method, c->arena, head, &refusal)) {
+        if (refusal.status == 431)
+            tg_limit_hit(response_header_count);
         fail(c, refusal.status == 503 ? TG_E_NOMEM : TG_E_PROTOCOL, refusal.reason);
         return false;
     }
@@ -183,6 +186,12 @@ static bool make_room(struct tg_h1_client *c)
     return c->in.end < c->in.cap || tg_inbuf_grow(&c->in, slab) == TG_OK;
 }
 
+static void fail_too_large(struct tg_h1_client *c)
+{
+    tg_limit_hit(response_headers);
+    fail(c, TG_E_PROTOCOL, "origin: response head too large");
+}
+
 /* Looks for a head in the input. */
 static void read_head(struct tg_h1_client *c)
 {
@@ -194,7 +203,7 @@ static void read_head(struct tg_h1_client *c)
         return;
     case TG_SCAN_MORE:
         if (tg_inbuf_left(&c->in) > c->limits.head)
-            fail(c, TG_E_PROTOCOL, "origin: response head too large");
+            fail_too_large(c);
         else if (!make_room(c))
             fail(c, TG_E_NOMEM, NULL);
         return;
@@ -202,7 +211,7 @@ static void read_head(struct tg_h1_client *c)
         break;
     }
     if (c->scan.at > c->limits.head) {
-        fail(c, TG_E_PROTOCOL, "origin: response head too large");
+        fail_too_large(c);
         return;
     }
     if (!take_head(c, &head))
@@ -349,15 +358,30 @@ static void on_lost(struct tg_conn *conn, enum tg_err err)
     fail(c, err, NULL);
 }
 
+/* Which bound was met when a deadline is over. */
+static void count_timeout(const struct tg_h1_client *c)
+{
+    if (c->state == TG_H1_CLIENT_CONNECTING)
+        tg_limit_hit(upstream_connect_timeout);
+    else if (c->state == TG_H1_CLIENT_IDLE)
+        tg_limit_hit(upstream_keepalive_timeout);
+    else if (c->head_done || tg_conn_pending(&c->conn) > 0)
+        tg_limit_hit(upstream_idle_timeout);
+    else if (c->limits.deadline == 0 || c->limits.deadline > now(c)) /* else it is the owner's */
+        tg_limit_hit(upstream_response_timeout);
+}
+
 static void on_timeout(struct tg_conn *conn)
 {
     struct tg_h1_client *c = TG_CONTAINER_OF(conn, struct tg_h1_client, conn);
     tg_magic_check(c, CLIENT_MAGIC);
     uint64_t deadline = deadline_of(c);
-    if (deadline == 0 || deadline > now(c))
+    if (deadline == 0 || deadline > now(c)) {
         settle(c);
-    else
-        fail(c, TG_E_TIMEOUT, NULL);
+        return;
+    }
+    count_timeout(c);
+    fail(c, TG_E_TIMEOUT, NULL);
 }
 
 static void on_connected(struct tg_conn *conn, enum tg_err err)

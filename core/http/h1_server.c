@@ -284,6 +284,10 @@ static void start_request(struct tg_h1_server *s)
         return;
     }
     if (!tg_h1_parse_request(p, n, &limits, s->stream.arena, head, &refusal)) {
+        if (refusal.status == 431) /* it is not too long: that was seen before */
+            tg_limit_hit(request_header_count);
+        else if (refusal.status == 414)
+            tg_limit_hit(request_target);
         refuse(s, refusal);
         return;
     }
@@ -291,6 +295,8 @@ static void start_request(struct tg_h1_server *s)
     s->http10 = head->minor == 0;
     s->expects = head->expect_continue;
     s->body_done = head->framing == TG_FRAMING_NONE;
+    if (head->keep_alive && s->requests >= s->limits->connection_requests)
+        tg_limit_hit(connection_requests);
     s->keep_alive = head->keep_alive && s->requests < s->limits->connection_requests &&
                     !s->conn.worker->draining;
     if (head->framing == TG_FRAMING_LENGTH && head->length > s->limits->request_body) {
@@ -648,6 +654,8 @@ static void on_timeout(struct tg_conn *conn)
     }
     if (tg_conn_pending(conn) > 0)
         tg_limit_hit(write_timeout);
+    else if (s->state == TG_H1_SERVER_IDLE)
+        tg_limit_hit(idle_timeout);
     break_off(s, TG_E_TIMEOUT, 0);
 }
 

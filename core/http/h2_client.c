@@ -7,6 +7,7 @@
 #include "http/h2_client.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "http/h2_call.h"
 
 #define CLIENT_MAGIC  0xc11e4702u
@@ -198,6 +199,8 @@ static void take_measure(struct tg_h2_client *c)
     c->probe_at = 0;
     if (came < c->window - c->window / 3 || c->window >= c->conf.max_window)
         return;
+    if (2 * came > c->conf.max_window)
+        tg_limit_hit(upstream_window);
     c->window = (uint32_t)TG_MIN(2 * came, c->conf.max_window);
     int32_t whole = (int32_t)TG_MIN(2 * (uint64_t)c->window, INT32_MAX);
     if (nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, whole) == 0)
@@ -526,6 +529,7 @@ static void on_timeout(struct tg_conn *conn)
         say_goodbye(c);
         fail(c, TG_E_TIMEOUT, NULL);
     } else if (c->ping_at == 0) {
+        tg_limit_hit(upstream_ping);
         c->ping_at = now(c);
         ping(c, PING_ASKS);
         tg_h2_client_settle(c);

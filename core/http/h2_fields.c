@@ -154,8 +154,7 @@ static bool join_cookies(struct tg_fields *fields, struct tg_arena *arena,
             tg_fmt_lit(&f, "; ");
         tg_fmt_add(&f, fields->v[i].value);
     }
-    struct tg_field joined = *first;
-    joined.value = tg_fmt_str(&f);
+    struct tg_field joined = {first->name, tg_fmt_str(&f), first->id, first->mark};
     if (joined.value.p == NULL || tg_fields_set_field(fields, &joined) != TG_OK)
         return tg_head_refuse(refusal, 503, "out of memory for the head");
     return true;

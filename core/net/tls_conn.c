@@ -8,6 +8,7 @@
 #include "net/tls_conn.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "net/client_hello.h"
 #include "net/conn.h"
@@ -265,8 +266,42 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return result == 1 && !encrypts && SSL_version(ssl) == TLS1_3_VERSION ? 2 : result;
 }
 
-void tg_tls_hook_server(SSL_CTX *ctx, const struct tg_tls_context *context)
+/* A session was put into the listener's cache, where the oldest went if it was full. */
+static int on_kept_session(SSL *ssl, SSL_SESSION *session)
 {
+    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+    long kept = SSL_CTX_sess_number(ctx);
+    (void)session;
+    tg_limit_note(tls_sessions, (uint64_t)TG_MAX(kept, 0L));
+    if (kept >= SSL_CTX_sess_get_cache_size(ctx))
+        tg_limit_hit(tls_sessions);
+    return 0; /* the reference stays the cache's */
+}
+
+/* The OCSP response of the certificate that is shown, if there is one now. */
+static int on_status(SSL *ssl, void *arg)
+{
+    struct tg_tls_context *context = arg;
+    const X509 *shown = SSL_get_certificate(ssl);
+    size_t n = 0;
+    for (uint32_t i = 0; shown != NULL && i < context->leaf_count; i++) {
+        struct tg_tls_leaf *leaf = &context->leaves[i];
+        if (!leaf->staples || X509_cmp(leaf->cert, shown) != 0)
+            continue;
+        unsigned char *copy = tg_tls_leaf_copy(leaf, &n);
+        if (copy == NULL)
+            break;
+        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)n); /* takes it over */
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+void tg_tls_hook_server(SSL_CTX *ctx, struct tg_tls_context *context)
+{
+    SSL_CTX_set_tlsext_status_cb(ctx, on_status);
+    SSL_CTX_set_tlsext_status_arg(ctx, context);
+    SSL_CTX_sess_set_new_cb(ctx, on_kept_session);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     if (context->tickets)

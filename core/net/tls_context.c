@@ -58,6 +58,9 @@ static void free_context(struct tg_tls_context *context)
         SSL_CTX_free(context->sets[i]);
     for (uint32_t i = 0; i < context->host_count; i++)
         tg_mem_free(TG_MEM_CONFIG, context->hosts[i].name);
+    for (uint32_t i = 0; i < context->leaf_count; i++)
+        tg_tls_leaf_release(&context->leaves[i]);
+    tg_mem_free(TG_MEM_CONFIG, context->leaves);
     tg_mem_free(TG_MEM_CONFIG, context->sets);
     tg_mem_free(TG_MEM_CONFIG, context->hosts);
     tg_mem_free(TG_MEM_CONFIG, context->name);
@@ -75,6 +78,12 @@ void tg_tls_context_unref(struct tg_tls_context **contextp)
     tg_assert(before > 0);
     if (before == 1)
         free_context(context);
+}
+
+uint32_t tg_tls_context_leaves(struct tg_tls_context *context, struct tg_tls_leaf **out)
+{
+    *out = context->leaves;
+    return context->leaf_count;
 }
 
 uint64_t tg_tls_context_id(const struct tg_tls_context *context)
@@ -193,10 +202,14 @@ static void free_claims(struct claims *claims)
     tg_mem_free(TG_MEM_CONFIG, claims->v);
 }
 
-/* Which names each certificate is for, sorted by name. */
-static enum tg_err collect_claims(const struct tg_tls_server_options *o, struct claims *claims,
+/* Which names each certificate is for, sorted by name; and what else is known of it. */
+static enum tg_err collect_claims(struct tg_tls_context *context,
+                                  const struct tg_tls_server_options *o, struct claims *claims,
                                   struct tg_tls_problem *why)
 {
+    context->leaves = tg_mem_zalloc(TG_MEM_CONFIG, o->certificate_count, sizeof(*context->leaves));
+    if (context->leaves == NULL)
+        return TG_E_NOMEM;
     for (uint32_t i = 0; i < o->certificate_count; i++) {
         const struct tg_tls_certificate *c = &o->certificates[i];
         struct tg_tls_credentials credentials;
@@ -204,6 +217,12 @@ static enum tg_err collect_claims(const struct tg_tls_server_options *o, struct 
         enum tg_err err = tg_tls_credentials_read(c->cert, c->key, &credentials, why);
         if (err != TG_OK)
             return err;
+        err = tg_tls_leaf_init(&context->leaves[i], &credentials, &c->staple, why);
+        if (err != TG_OK) {
+            tg_tls_credentials_release(&credentials);
+            return err;
+        }
+        context->leaf_count++;
         why->certificate = 0;
         uint32_t before = claims->count;
         claims->certificate = i;
@@ -382,7 +401,7 @@ static enum tg_err build_server(struct tg_tls_context *context,
                                 const struct tg_tls_server_options *o, struct claims *claims,
                                 struct tg_tls_problem *why)
 {
-    enum tg_err err = collect_claims(o, claims, why);
+    enum tg_err err = collect_claims(context, o, claims, why);
     if (err != TG_OK)
         return err;
     struct sets sets = {.context = context, .options = o};

@@ -14,7 +14,7 @@
 #ifndef TG_NET_TLS_CONTEXT_H
 #define TG_NET_TLS_CONTEXT_H
 
-#include "net/tls_pem.h"
+#include "net/tls_leaf.h"
 
 /* modern: TLS 1.3 alone. intermediate: TLS 1.2 too, with forward secrecy and AEAD. */
 enum tg_tls_profile { TG_TLS_MODERN, TG_TLS_INTERMEDIATE };
@@ -27,6 +27,7 @@ struct tg_tls_certificate {
     const struct tg_str *hosts; /* none: the names in the certificate */
     uint32_t host_count;
     struct tg_str cert, key; /* PEM */
+    struct tg_tls_staple_options staple;
 };
 
 /* All borrowed for the call. */
@@ -69,6 +70,9 @@ struct tg_tls_context *tg_tls_context_ref(struct tg_tls_context *context);
 
 /* Drops the caller's reference (NULL is fine) and nulls it. */
 void tg_tls_context_unref(struct tg_tls_context **context);
+
+/* Of a server context: its certificates, in the order of the options, as long as it lives. */
+uint32_t tg_tls_context_leaves(struct tg_tls_context *context, struct tg_tls_leaf **out);
 
 /* Of a client context: equal for equal options, across reloads and processes; never 0. */
 uint64_t tg_tls_context_id(const struct tg_tls_context *context);

@@ -18,6 +18,8 @@ struct tg_tls_context {
     /* of a server */
     SSL_CTX **sets; /* owned */
     uint32_t set_count;
+    struct tg_tls_leaf *leaves; /* by certificate; owned */
+    uint32_t leaf_count;
     struct tg_tls_host *hosts; /* sorted by name */
     uint32_t host_count;
     bool reject_unknown;
@@ -40,7 +42,7 @@ struct tg_tls_context {
 SSL_CTX *tg_tls_context_find(const struct tg_tls_context *context, struct tg_str name);
 
 /* tls_conn.c: the callbacks of a handshake, which a new SSL_CTX is given. */
-void tg_tls_hook_server(SSL_CTX *ctx, const struct tg_tls_context *context);
+void tg_tls_hook_server(SSL_CTX *ctx, struct tg_tls_context *context);
 void tg_tls_hook_client(SSL_CTX *ctx);
 
 #endif

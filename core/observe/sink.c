@@ -148,6 +148,7 @@ bool tg_sink_write(struct tg_sink *sink, const char *p, size_t n)
     bool taken = tg_lineq_push(&sink->queue, p, n);
     size_t after = sink->queue.used;
     pthread_mutex_unlock(&sink->lock);
+    tg_limit_note(log_queue, after);
     if (!taken) {
         count_dropped(1);
         tg_limit_hit(log_queue);
@@ -188,6 +189,7 @@ static void consume(struct tg_sink *sink, size_t done)
     pthread_mutex_lock(&sink->lock);
     if (whole > 0)
         tg_lineq_advance(&sink->queue, sink->sent + whole);
+    tg_limit_note(log_queue, sink->queue.used);
     tg_lineq_mute(&sink->queue, false);
     pthread_mutex_unlock(&sink->lock);
     sink->sent = whole > 0 ? done - whole : sink->sent + done;

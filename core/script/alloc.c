@@ -14,6 +14,7 @@
 #include "script/alloc.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "script/heap.h"
 
 #define SIZE_MASK   UINT64_C(0xfff)
@@ -225,6 +226,8 @@ static bool admit_slow(struct tg_alloc *a, size_t live, uint64_t churn, size_t u
 {
     const struct tg_account *account = a->current;
     enum tg_kill reason = TG_KILL_NONE;
+    if (used > a->heap_limit)
+        tg_limit_hit(plugin_heap);
     if (used > a->heap_limit || live / 2 > account->memory_limit)
         reason = TG_KILL_MEMORY;
     else if (churn > account->churn_limit)

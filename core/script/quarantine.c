@@ -53,8 +53,10 @@ bool tg_quarantine_note_kill(struct tg_quarantine *q, const struct tg_limits *li
         q->since = now;
         q->kills = 0;
     }
-    if (++q->kills <= limits->plugin_kills)
+    tg_limit_note(plugin_kills, ++q->kills);
+    if (q->kills <= limits->plugin_kills)
         return false;
+    tg_limit_hit(plugin_kills);
     move_to(q, TG_QUARANTINE_SHUT, now);
     return true;
 }

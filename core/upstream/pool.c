@@ -6,6 +6,7 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "net/tls_conn.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -194,6 +195,7 @@ void tg_pool_count_idle(struct tg_pool *pool, struct tg_pool_site *site, struct 
                         int by)
 {
     site->idle_count += (uint32_t)by;
+    tg_limit_note(upstream_keepalive, site->idle_count);
     pool->idle += (uint32_t)by;
     if (origin != NULL)
         atomic_fetch_add_explicit(&origin->idle, (uint32_t)by, RELAXED);
@@ -555,7 +557,10 @@ static bool is_kept(const struct tg_pooled *p, const struct tg_pool_conf *conf)
         return true;
     if (origin != NULL && atomic_load_explicit(&origin->waiting, RELAXED) > 0)
         return false; /* another worker has somebody waiting for the place */
-    return site->idle_count < conf->max_idle;
+    if (site->idle_count < conf->max_idle)
+        return true;
+    tg_limit_hit(upstream_keepalive);
+    return false;
 }
 
 static void return_single(struct tg_pool *pool, struct tg_pooled *p,

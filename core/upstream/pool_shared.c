@@ -11,6 +11,7 @@
 #include "upstream/pool_internal.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "http/h2_call.h"
 #include "net/tls_conn.h"
 
@@ -223,6 +224,8 @@ static struct tg_pool_shared *choose(struct tg_pool_site *site, bool careful)
             continue;
         if (room_of(s) > 0)
             return s;
+        if (s->leases >= s->client.conf.streams)
+            tg_limit_hit(upstream_streams);
         if (s->leases == 0)
             discard(s);
         else if (is_worn(s))
@@ -302,7 +305,10 @@ static bool is_kept(const struct tg_pool_shared *s, const struct tg_pool_conf *c
         return true;
     if (s->origin != NULL && atomic_load_explicit(&s->origin->waiting, memory_order_relaxed) > 0)
         return false; /* another worker has somebody waiting for the place */
-    return s->site->idle_count < conf->max_idle;
+    if (s->site->idle_count < conf->max_idle)
+        return true;
+    tg_limit_hit(upstream_keepalive);
+    return false;
 }
 
 void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,

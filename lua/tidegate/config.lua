@@ -59,8 +59,8 @@
 --               pong_timeout, idle_timeout, reconnect = { buffer, deadline, backoff, max_backoff } },
 --               responses = { { status (4, 5: a class), body, type, fields = { { name, value }… } }… } }
 --   zones     { kind ("dict", "cache", "limit"), name, size, stale }
---   consumers { name, id, custom_id, groups, tags, metadata or nil, credentials = { key = { text… }, … },
---               plugins (index in consumer_plugins) }
+--   consumers { name, id, custom_id, groups, tags, metadata or nil, importance and queue_priority or nil,
+--               credentials = { key = { text… }, … }, plugins (index in consumer_plugins) }
 --   consumer_plugins { chain, routes = { { route, chain }… } }: what a consumer's own plugins are, on those
 --             routes and elsewhere; consumers with the same share one
 --   plugins   { name, version, chunkname, source, modules = { { name, chunkname, source }… }, stage, place,

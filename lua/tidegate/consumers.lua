@@ -237,6 +237,7 @@ function consumers.tree(self, list, route_list)
     local value = declaration.checked
     result[i] = {
       name = declaration.name, id = value.id, custom_id = value.custom_id, groups = value.groups,
+      importance = value.importance, queue_priority = value.queue_priority,
       tags = value.tags, metadata = next(value.metadata) and value.metadata or nil,
       credentials = value.credentials, plugins = plugins_index(self, declaration, routes, shared),
     }

@@ -232,6 +232,10 @@ function objects.consumer(kinds)
     custom_id = outside_name:optional():doc "what another system calls the consumer",
     credentials = credentials(kinds):doc "how the consumer is recognised",
     groups = words:doc "what acl and other plugins decide by",
+    importance = S.enum(IMPORTANCE):optional()
+      :doc "what is turned away first when there is too much to do; the route's unless it is set",
+    queue_priority = S.int { min = 0, max = 9 }:optional()
+      :doc "where its requests wait for a connection, 9 comes first; the route's unless it is set",
     tags = tags,
     metadata = S.map(S.string { min = 1, max = 128 }, S.any()):default {}
       :doc "plain data for plugins: ctx.consumer.metadata",

@@ -32,6 +32,15 @@ local function pem(noun)
   }
 end
 
+-- Bytes of a file, from tg.file.
+local der = S.custom {
+  noun = "an OCSP response", json = function() return { type = "string" } end,
+  read = function(_, value)
+    if type(value) == "string" and #value > 0 then return value end
+    return nil, "expected an OCSP response", 'write tg.file "PATH"'
+  end,
+}
+
 local host = S.custom {
   noun = "a host", lua = "string", json = function() return { type = "string" } end,
   read = function(_, value)
@@ -52,6 +61,11 @@ tls.listener = S.record {
       :doc "names that it is shown for; by default those in it",
     cert = pem "a certificate":doc "the certificate, then those between it and the root",
     key = pem "a private key":doc "its private key, not encrypted",
+    ocsp = S.record {
+      url = S.string { pattern = "^http://[^/%s]+[^%s]*$" }:optional()
+        :doc "the responder, instead of the one that the certificate names",
+      file = der:optional():doc "a response (DER), instead of asking for one",
+    }:optional():doc "staple an OCSP response to handshakes that show this certificate",
   }, { min = 1, max = 1024 }):doc "one of each kind of key for a name; the first is the default",
   unknown_sni = S.enum { "default", "reject" }:default "default"
     :doc "who asks for a name that no certificate is for: gets the default one, or unrecognized_name",

@@ -2,12 +2,12 @@
 -- workers.
 --
 -- Asking is tg.limit.quota's business: it works out what is counted, asks each limit, and has the answer tell
--- RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) or the older X-RateLimit-*. For a
--- request that is let through it is the access phase, and no Lua runs.
+-- RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) or the older X-RateLimit-*. It is
+-- the access phase, and no Lua runs.
 --
--- What is left for Lua is a request that a limit refuses, or would refuse in a dry run: it is counted, noted
--- and answered with 429 and Retry-After. A counter that cannot be had (memory is out, all of the zone has
--- work in flight) fails the request as `on_error` of the instance says: by default it is refused with 503.
+-- A request that a limit refuses, or would refuse in a dry run, is counted, noted and answered there too,
+-- with Retry-After. What is left for Lua is a counter that cannot be had (memory is out, all of the zone has
+-- work in flight): it fails the request as `on_error` of the instance says; by default with 503.
 
 local S = require "tidegate.schema"
 local tg = require "tidegate"
@@ -111,27 +111,14 @@ end
 function P.configure(conf, place)
   return tg.limit.quota {
     zone = conf.zone, headers = conf.headers, dry_run = conf.dry_run, limits = rules_of(conf, place),
+    refusal = { status = conf.status, message = conf.message, counter = "limited", field = "rate_limited" },
   }:instead_of "access"
 end
 
-local function note(conf, ctx, name)
-  ctx.metrics:inc("limited", { limit = name, mode = conf.dry_run and "dry_run" or "enforced" })
-  ctx.log:field("rate_limited", name)
-end
-
---- Refuses what is too much, and what is not to pass uncounted.
+--- Fails a request that could not be counted.
 function P.access(conf, ctx)
-  local refusal, err = conf.compiled:take(ctx)
+  local _, err = conf.compiled:take(ctx)
   if err then ctx:fail(err) end
-  if not refusal then return end
-  if refusal.missing then
-    ctx:exit(403, { error = ("this request has no %s to be counted by"):format(refusal.missing) })
-  end
-  for _, name in ipairs(refusal.by) do note(conf, ctx, name) end
-  if conf.dry_run then return end
-  -- What is in flight ends nobody knows when; what is a rate, as the clock says.
-  local seconds = math.max(1, math.ceil(refusal.retry_after))
-  ctx:exit(conf.status, { error = conf.message }, { ["retry-after"] = ("%d"):format(seconds) })
 end
 
 return P

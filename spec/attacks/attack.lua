@@ -4,6 +4,7 @@
 --   result.served, result.lost        answers to the client that behaves, and what it did not get in time
 --   result.most                       most memory that the process had, in bytes
 --   result.opened, result.closed      connections of the attackers, and how many the gateway ended
+--   result.answered                   what the attackers were answered with 200, where the attack counts that
 --
 -- An attack is a function from (connection, now) to nothing: it is called for each of its connections
 -- again and again and does what it does without ever waiting. Connections that the gateway ends are opened
@@ -45,8 +46,8 @@ tg.service "echo" { builtin = "echo" }
 tg.route "well" { paths = { "/well" }, service = "echo" }
 tg.route "echo" { paths = { "/echo" }, service = "echo" }
 tg.route "large" { paths = { "/large" }, plugins = { tg.use "respond" { body = ("x"):rep(200000) } } }
-tg.route "keys" { paths = { "/keys" }, service = "echo", plugins = {
-  tg.use "rate-limit" { limits = { { key = "header:x-client", limit = 5, per = "1m" } } } } }
+tg.route "keys" { paths = { "/keys" }, plugins = { tg.use "respond" { body = "" },
+  tg.use "rate-limit" { limits = { { key = "header:x-client", limit = 5, per = "1h" } } } } }
 ]]
 
 local function now()
@@ -70,11 +71,12 @@ local function open(port, from, receive_buffer)
   return { fd = fd, next = 0, sent = 0 }
 end
 
--- True as long as the connection is there: what it has sent is dropped.
-local function is_open(c)
+-- True as long as the connection is there: what it has sent is dropped, or given to `take`.
+local function is_open(c, take)
   local bytes, _, code = socket.recv(c.fd, 65536)
-  if bytes then return #bytes > 0 end
-  return code == errno.EAGAIN or code == errno.ENOTCONN
+  if not bytes then return code == errno.EAGAIN or code == errno.ENOTCONN end
+  if take then take(c, bytes) end
+  return #bytes > 0
 end
 
 local function send(c, bytes)
@@ -98,24 +100,53 @@ local function const(bytes)
 end
 
 local POST = "POST /echo HTTP/1.1\r\nHost: a\r\n"
+local MILLION = 1000000
+local BATCH = 50 -- requests in one piece
+local UNANSWERED = 100 -- requests of a connection that have no answer yet, at most
 local client_number = 0
 
+-- Requests of as many clients, none of which has been here before.
 local function distinct_keys()
   local list = {}
-  for i = 1, 50 do
+  for i = 1, BATCH do
     client_number = client_number + 1
-    list[i] = ("GET /keys HTTP/1.1\r\nHost: a\r\nX-Client: %d-%d\r\n\r\n"):format(client_number, os.time())
+    list[i] = ("GET /keys HTTP/1.1\r\nHost: a\r\nX-Client: %d\r\n\r\n"):format(client_number)
   end
   return table.concat(list)
 end
 
---- By name: size (connections of a minute's attack), step, and what else is special.
+-- Pipelined, on connections that stay: what the kernel does not take goes out next time.
+local function send_keys(c)
+  c.asked, c.answered = c.asked or 0, c.answered or 0
+  while c.asked - c.answered < UNANSWERED do
+    c.rest = c.rest or distinct_keys()
+    local n = send(c, c.rest)
+    if not n then return end
+    if n < #c.rest then
+      c.rest = c.rest:sub(n + 1)
+      return
+    end
+    c.rest, c.asked = nil, c.asked + BATCH
+  end
+end
+
+local STATUS = "HTTP/1.1 200"
+
+local function count_answers(c, bytes, result)
+  local text = (c.tail or "") .. bytes
+  local _, n = text:gsub(STATUS, "")
+  c.tail = text:sub(-#STATUS + 1) -- less than one: nothing is counted twice
+  c.answered, result.answered = (c.answered or 0) + n, result.answered + n
+end
+
+--- By name: size (connections of a minute's attack), step, and what else is special; with a goal it takes as
+-- long as it needs to have so many answers, where the caller wants that.
 attack.LIST = {
   slow_heads = { size = 8000, step = every(1, "GET / HTTP/1.1\r\nHost: a\r\nX: ", const "x") },
   slow_bodies = { size = 4000, step = every(1, POST .. "Content-Length: 100000\r\n\r\n", const "x") },
   slow_readers = { size = 1500, keeps = true, buffer = 2048,
                    step = every(3600, ("GET /large HTTP/1.1\r\nHost: a\r\n\r\n"):rep(4), const "") },
-  many_keys = { size = 8, step = function(c) send(c, distinct_keys()) end },
+  many_keys = { size = 32, step = send_keys, take = count_answers, goal = MILLION },
   huge_headers = { size = 1000, step = every(0.02, "GET / HTTP/1.1\r\nHost: a\r\n", function(c)
     return ("X-%d: %s\r\n"):format(c.sent, ("h"):rep(2000))
   end) },
@@ -210,9 +241,10 @@ local function fill(set, kind, options, result)
 end
 
 local function step_all(set, kind, at, result)
+  local take = kind.take and function(c, bytes) kind.take(c, bytes, result) end
   for i = #set, 1, -1 do
     local c = set[i]
-    if kind.keeps or is_open(c) then
+    if kind.keeps or is_open(c, take) then
       kind.step(c, at)
       if kind.keeps and c.sent > 0 and c.next > at + 10 and send(c, "G") == nil then c.gone = true end
     else
@@ -227,18 +259,25 @@ local function step_all(set, kind, at, result)
   end
 end
 
---- Runs one attack. @param options name, port, gateway (pid), seconds, size
+--- Runs one attack.
+-- @param options name, port, gateway (pid), seconds, size, and reach: seconds after which an attack with a
+-- goal gives it up; without it `seconds` is all
 function attack.run(options)
   local kind = attack.LIST[options.name]
   local bound = resource.getrlimit(resource.RLIMIT_NOFILE)
   resource.setrlimit(resource.RLIMIT_NOFILE, { rlim_cur = bound.rlim_max, rlim_max = bound.rlim_max })
   options.size = math.min(options.size or kind.size, bound.rlim_max - 200)
-  local result = { opened = 0, closed = 0, most = 0 }
+  local result = { opened = 0, closed = 0, most = 0, answered = 0 }
   local well = setmetatable({ port = options.port, next = 0,
     served = 0, lost = 0, refused = 0, slowest = 0 }, Well)
   local set, began = {}, now()
   local at, turn = began, began
-  while at - began < options.seconds do
+  local function goes_on()
+    if at - began < options.seconds then return true end
+    local short = kind.goal and result.answered < kind.goal
+    return short and options.reach and at - began < options.reach
+  end
+  while goes_on() do
     if at >= turn then
       fill(set, kind, options, result)
       step_all(set, kind, at, result)
@@ -252,7 +291,7 @@ function attack.run(options)
   for _, c in ipairs(set) do unistd.close(c.fd) end
   unistd.close(well.c.fd)
   result.served, result.lost, result.refused = well.served, well.lost, well.refused
-  result.slowest, result.held = well.slowest, #set
+  result.slowest, result.held, result.seconds = well.slowest, #set, at - began
   return result
 end
 

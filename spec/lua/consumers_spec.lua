@@ -40,6 +40,7 @@ describe("consumers in a configuration", function()
     local tree = load([==[
 tg.consumer "acme" {
   id = "c-1", custom_id = "4711", groups = { "gold", "eu" }, tags = { "t" },
+  importance = "high", queue_priority = 9,
   metadata = { plan = { seats = 5 } },
   credentials = { key = { tg.secret "env:K1", tg.secret "env:K2" }, subject = "acme@idp" },
 }
@@ -47,7 +48,7 @@ tg.consumer "jo@example.test" {}
 ]==])
     assert.same({
       { name = "acme", id = "c-1", custom_id = "4711", groups = { "gold", "eu" }, tags = { "t" },
-        metadata = { plan = { seats = 5 } }, plugins = 0,
+        importance = "high", queue_priority = 9, metadata = { plan = { seats = 5 } }, plugins = 0,
         credentials = { key = { "key-one", "key-two" }, subject = { "acme@idp" } } },
       { name = "jo@example.test", groups = {}, tags = {}, credentials = {}, plugins = 0 },
     }, tree.consumers)
@@ -176,6 +177,10 @@ tg.route "r" { paths = { "/r" },
       'tg.consumer "a" { credentials = { key = tg.secret("file:bad.env", "A") } }',
       { "line 2 of bad.env is not NAME=VALUE", 'line 3 of bad.env names "A" again' } },
     { "a name of a line of no file", 'tg.secret("env:K1", "A")', { 'tg.secret("file:PATH", "NAME")' } },
+    { "an importance that there is not", 'tg.consumer "a" { importance = "hig" }',
+      { "consumers.a.importance:", 'did you mean "high"?' } },
+    { "a queue priority out of range", 'tg.consumer "a" { queue_priority = 10 }',
+      { "consumers.a.queue_priority: 10 is above the maximum 9" } },
     { "metadata that is no data", 'tg.consumer "a" { metadata = { f = print } }',
       { "consumers.a.metadata.f: expected plain data, got a function" } },
   }

@@ -35,18 +35,21 @@ local WRITERS = {
   end,
 }
 
---- The limits in the order of the file: { path, unit, default, min, max, text } each.
+--- The limits in the order of the file: { field, path, unit, used, default, min, max, text } each.
 function limits_table.read(path)
   local code = read(path):gsub("/%*.-%*/", ""):gsub("#[^\n]*", ""):gsub('"%s+"', "")
   local list = {}
   local environment = {
-    TG_LIMIT = function(_, name, unit, default, min, max, text)
-      table.insert(list, { path = name, unit = unit, default = default, min = min, max = max, text = text })
+    TG_LIMIT = function(field, name, unit, use, default, min, max, text)
+      table.insert(list, { field = field, path = name, unit = unit, used = use == "USED", default = default,
+                           min = min, max = max, text = text })
     end,
+    USED = "USED", SINGLE = "SINGLE",
     BYTES = "BYTES", TIME = "TIME", COUNT = "COUNT", UINT32_MAX = 2 ^ 32 - 1,
     KIB = scale(2 ^ 10), MIB = scale(2 ^ 20), GIB = scale(2 ^ 30), MSEC = scale(1e3), SEC = scale(1e6),
   }
-  -- The first argument is the name of a C field, which Lua sees as a global that is nil.
+  -- The first argument is the name of a C field: a global that is its own name.
+  setmetatable(environment, { __index = function(_, name) return name end })
   setfenv(assert(loadstring(code, "=" .. path)), environment)()
   return list
 end

@@ -178,15 +178,95 @@ describe("a quota", function()
   end)
 end)
 
+describe("a quota that answers by itself", function()
+  before_each(t.reset)
+
+  local ANSWERING = [[
+local S = require "tidegate.schema"
+local tg = require "tidegate"
+local P = { name = "answering", version = "1.0.0", api = 1, stage = "traffic", needs = { limit = "1MiB" },
+  schema = S.record { prepared = S.bool() }, metrics = {
+    limited = { type = "counter", labels = { "mode", "limit" } },
+    other = { type = "counter", labels = { "limit" } } } }
+function P.configure(conf)
+  local quota = tg.limit.quota %s
+  if conf.prepared then quota:instead_of "access" end
+  return quota
+end
+function P.access(conf, ctx)
+  ctx.resp:set_header("x-entered", "lua")
+  if conf.compiled:take(ctx) or conf.compiled:take(ctx) then error "not reached" end
+end
+return P]]
+
+  local QUOTA = [[{ %s, headers = { "ratelimit" }, limits = { { name = "n", limit = 1, per = "90s",
+    algorithm = "bucket", key = { "all", "%s" }, absent = "refuse" } } }]]
+  local REFUSAL = 'refusal = { status = 503, message = "\\"slowly\\"", counter = "limited", field = "why" }'
+
+  for _, prepared in ipairs { true, false } do
+    local way = prepared and ", prepared" or ", from Lua"
+
+    local function start(options, key)
+      local source = ANSWERING:format(QUOTA:format(options, key or "all"))
+      return t.plugin(t.source(source), { prepared = prepared })
+    end
+
+    it("says what it was told" .. way, function()
+      local p = start(REFUSAL)
+      local passed, refused = p:run {}, p:run {}
+      assert.response(passed).has.status(200)
+      assert.equal(prepared and 0 or 1, passed.headers["x-entered"] and 1 or 0)
+      assert.response(refused).has.status(503)
+      assert.response(refused).has.header("retry-after", "90")
+      assert.response(refused).has.header("content-type", "application/json")
+      assert.response(refused).has.json { error = '"slowly"' }
+      assert.response(refused).has.header("ratelimit", '"n";r=0;t=90')
+      assert.is_false(refused.upstream.called)
+      assert.metric(refused, "limited", { limit = "n", mode = "enforced" }).equals(1)
+    end)
+
+    it("refuses what cannot be counted" .. way, function()
+      local r = start(REFUSAL, "credential"):run {}
+      assert.response(r).has.status(403)
+      assert.response(r).has.json { error = "this request has no credential to be counted by" }
+    end)
+
+    it("only counts in a dry run, and once" .. way, function()
+      local p = start(REFUSAL .. ", dry_run = true")
+      assert.response(p:run {}).has.status(200)
+      local r = p:run {}
+      assert.response(r).has.status(200)
+      assert.response(r).has.no.header "ratelimit"
+      assert.metric(r, "limited", { limit = "n", mode = "dry_run" }).equals(1)
+    end)
+  end
+
+  it("says what was misused", function()
+    for options, message in pairs {
+      ["{ status = 200 }"] = "refusal.status: expected 400 to 599",
+      ["{ counter = 'none' }"] = "refusal.counter: expected a declared counter with the labels",
+      ["{ counter = 'other' }"] = "refusal.counter: expected a declared counter",
+      ["{ field = 'a b' }"] = "refusal.field: a key is letters",
+      ["{ message = ('x'):rep(1001) }"] = "refusal.message: at most 1000 bytes",
+      ["{ code = 1 }"] = "code: there is no such option",
+      ["true"] = "refusal: expected a table",
+    } do
+      local source = ANSWERING:format(QUOTA:format("refusal = " .. options, "all"))
+      local ok, problem = pcall(t.plugin, t.source(source), { prepared = true })
+      assert.is_false(ok)
+      assert.matches(message, tostring(problem), 1, true)
+    end
+  end)
+end)
+
 describe("the plugin rate-limit", function()
   before_each(t.reset)
 
-  it("enters Lua for what it refuses, and for nothing else", function()
+  it("runs no Lua, whatever comes of a request", function()
     local p = t.plugin("rate-limit", { limit = 1, per = "1m" })
-    assert.equal(0, p:run({}).usage.alloc_total)
-    local refused = p:run {}
-    assert.response(refused).has.status(429)
-    assert.is_true(refused.usage.alloc_total > 0)
+    local passed, refused = p:run {}, p:run {}
+    assert.same({ 200, 429 }, { passed.status, refused.status })
+    assert.same({ 0, 0 }, { passed.usage.alloc_total, refused.usage.alloc_total })
   end)
 end)
 

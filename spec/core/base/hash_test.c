@@ -79,6 +79,62 @@ static void test_every_bit_counts(void **state)
     assert_true(tg_hash_keyed(key, message, 20) != plain);
 }
 
+/* The process's own, for all lengths around its blocks: each bit, each length and each order
+ * counts. */
+static void test_every_bit_counts_in_the_process_hash(void **state)
+{
+    unsigned char message[70] = {0};
+    (void)state;
+    for (size_t n = 1; n <= sizeof(message); n++) {
+        uint64_t plain = tg_hash_bytes(message, n);
+        assert_true(tg_hash_bytes(message, n - 1) != plain);
+        for (size_t bit = 0; bit < 8 * n; bit++) {
+            message[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            assert_true(tg_hash_bytes(message, n) != plain);
+            message[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        }
+    }
+    for (size_t i = 0; i < 48; i++)
+        message[i] = (unsigned char)(i / 16);
+    uint64_t ordered = tg_hash_bytes(message, 48);
+    memset(message, 1, 16);
+    memset(message + 16, 0, 16);
+    assert_true(tg_hash_bytes(message, 48) != ordered);
+}
+
+/* Numbers that follow each other, as ids do, are spread evenly by any bits: tables use the high
+ * ones and the low ones. */
+static void test_the_process_hash_spreads_numbers(void **state)
+{
+    static uint32_t high[256], low[256];
+    (void)state;
+    for (uint64_t number = 0; number < 256 * 256; number++) {
+        uint64_t hash = tg_hash_bytes(&number, sizeof(number));
+        high[hash >> 56]++;
+        low[hash & 255]++;
+    }
+    for (size_t i = 0; i < 256; i++) { /* 256 each, give or take six standard deviations */
+        assert_in_range(high[i], 160, 352);
+        assert_in_range(low[i], 160, 352);
+    }
+}
+
+static void test_alignment_does_not_matter_to_the_process_hash(void **state)
+{
+    char room[64];
+    (void)state;
+    for (size_t n = 1; n <= 40; n++) {
+        memset(room, 'x', sizeof(room));
+        memcpy(room, "the quick brown fox jumps over a lazy dog", n);
+        uint64_t want = tg_hash_bytes(room, n);
+        for (size_t at = 1; at < 16; at++) {
+            memset(room, (int)at, sizeof(room));
+            memcpy(room + at, "the quick brown fox jumps over a lazy dog", n);
+            assert_true(tg_hash_bytes(room + at, n) == want);
+        }
+    }
+}
+
 static void test_process_key_is_one_and_secret(void **state)
 {
     (void)state;
@@ -95,6 +151,9 @@ int main(void)
         cmocka_unit_test(test_reference_values_of_128_bits),
         cmocka_unit_test(test_alignment_does_not_matter),
         cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_every_bit_counts_in_the_process_hash),
+        cmocka_unit_test(test_the_process_hash_spreads_numbers),
+        cmocka_unit_test(test_alignment_does_not_matter_to_the_process_hash),
         cmocka_unit_test(test_process_key_is_one_and_secret),
     };
 

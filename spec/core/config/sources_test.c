@@ -76,10 +76,10 @@ static void what_was_read_stays(void **state)
     (void)state;
     write_file("a", "one");
     assert_text("one", get(sources, TG_SOURCE_FILE, path_of("a"), false));
-    assert_false(tg_sources_are_stale(sources));
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_ALL));
     write_file("a", "two");
     assert_text("one", get(sources, TG_SOURCE_FILE, path_of("a"), false));
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
 }
 
 static void what_was_not_there_stays_away(void **state)
@@ -91,7 +91,42 @@ static void what_was_not_there_stays_away(void **state)
     assert_string_equal("No such file or directory", item->text.p);
     write_file("late", "x");
     assert_true(get(sources, TG_SOURCE_FILE, path_of("late"), false)->absent);
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
+}
+
+#define PEM "-----BEGIN CERTIFICATE-----"
+
+static void certificates_are_renewed_alone(void **state)
+{
+    struct tg_sources *renewed, *again;
+    (void)state;
+    write_file("a.pem", PEM "old");
+    write_file("config.lua", PEM "in a script");
+    write_file("text", "old text");
+    get(sources, TG_SOURCE_FILE, path_of("config.lua"), false);
+    get(sources, TG_SOURCE_FILE, path_of("a.pem"), true);
+    get(sources, TG_SOURCE_FILE, path_of("text"), false);
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_PEM));
+    write_file("config.lua", "new");
+    write_file("text", PEM "new");
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_PEM));
+    write_file("a.pem", "rubbish");
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_PEM));
+    assert_int_equal(tg_sources_renew(sources, TG_SOURCES_PEM, &renewed), TG_OK);
+    assert_true(tg_sources_are_sealed(renewed));
+    assert_text("rubbish", get(renewed, TG_SOURCE_FILE, path_of("a.pem"), false));
+    assert_true(get(renewed, TG_SOURCE_FILE, path_of("a.pem"), false)->secret);
+    assert_text(PEM "in a script", get(renewed, TG_SOURCE_FILE, path_of("config.lua"), false));
+    assert_text("old text", get(renewed, TG_SOURCE_FILE, path_of("text"), false));
+    assert_false(tg_sources_are_stale(renewed, TG_SOURCES_PEM));
+    unlink(path_of("a.pem")); /* what was a certificate is waited for */
+    assert_true(tg_sources_are_stale(renewed, TG_SOURCES_PEM));
+    assert_int_equal(tg_sources_renew(renewed, TG_SOURCES_PEM, &again), TG_OK);
+    assert_true(get(again, TG_SOURCE_FILE, path_of("a.pem"), false)->absent);
+    write_file("a.pem", PEM "new");
+    assert_true(tg_sources_are_stale(again, TG_SOURCES_PEM));
+    tg_sources_unref(&renewed);
+    tg_sources_unref(&again);
 }
 
 static void sealed_ones_read_nothing(void **state)
@@ -115,9 +150,9 @@ static void environment_and_lists_are_noted(void **state)
     const struct tg_source_item *list = get(sources, TG_SOURCE_GLOB, path_of("*.lua"), false);
     assert_string_equal(path_of("x.lua"), list->text.p);
     assert_int_equal(strlen(list->text.p) + 1, list->text.n);
-    assert_false(tg_sources_are_stale(sources));
+    assert_false(tg_sources_are_stale(sources, TG_SOURCES_ALL));
     unsetenv("SOURCES_TEST");
-    assert_true(tg_sources_are_stale(sources));
+    assert_true(tg_sources_are_stale(sources, TG_SOURCES_ALL));
 }
 
 static void only_regular_files_are_read(void **state)
@@ -237,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_read_stays, begin, end),
         cmocka_unit_test_setup_teardown(what_was_not_there_stays_away, begin, end),
+        cmocka_unit_test_setup_teardown(certificates_are_renewed_alone, begin, end),
         cmocka_unit_test_setup_teardown(sealed_ones_read_nothing, begin, end),
         cmocka_unit_test_setup_teardown(environment_and_lists_are_noted, begin, end),
         cmocka_unit_test_setup_teardown(only_regular_files_are_read, begin, end),

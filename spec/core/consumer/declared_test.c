@@ -72,7 +72,9 @@ static void a_consumer_is_what_was_declared(void **state)
                                     .group_count = 2,
                                     .tags = tags,
                                     .tag_count = 1,
-                                    .plugins = 3};
+                                    .plugins = 3,
+                                    .importance = 1,
+                                    .queue_priority = 10};
     assert_int_equal(tg_declared_add(declared, &spec), TG_OK);
     add(declared, "bare");
     struct tg_consumer_store *store = tg_declared_store(declared);
@@ -82,6 +84,8 @@ static void a_consumer_is_what_was_declared(void **state)
     is_text(consumer->custom_id, "4711");
     assert_int_equal(consumer->metadata.n, 2);
     assert_int_equal(consumer->plugins, 3);
+    assert_int_equal(consumer->importance, 1);
+    assert_int_equal(consumer->queue_priority, 10);
     assert_true(tg_consumer_words_have(consumer->groups, TG_STR("gold")));
     assert_true(tg_consumer_words_have(consumer->groups, TG_STR("eu")));
     assert_false(tg_consumer_words_have(consumer->groups, TG_STR("beta")));
@@ -92,6 +96,8 @@ static void a_consumer_is_what_was_declared(void **state)
     assert_null(consumer->custom_id.p);
     assert_null(consumer->metadata.p);
     assert_int_equal(consumer->groups->n, 0);
+    assert_int_equal(consumer->importance, 0);
+    assert_int_equal(consumer->queue_priority, 0);
     tg_consumer_store_free(&store);
 }
 

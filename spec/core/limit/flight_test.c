@@ -4,6 +4,8 @@
 #include "base/banned.h"
 #include "limit/flight.h"
 
+#include "base/rand.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -100,6 +102,82 @@ static void test_success_below_half_of_the_bound_shows_nothing(void **state)
     assert_int_equal(tg_flight_bound(&adaptive, &s), 10);
 }
 
+/* ---- A model --------------------------------------------------------------------------------- */
+
+#define WORK 64
+
+/* Every piece of work that is in flight, and the bound as the law in the header says it. */
+struct model {
+    struct tg_flight_rule rule;
+    uint64_t began[WORK];
+    uint32_t n;
+    double bound;
+    bool was_cut;
+    uint64_t cut;
+};
+
+static void model_end(struct model *m, uint64_t took, bool bad, uint64_t now)
+{
+    bool full = 2 * m->n >= m->bound;
+    if (m->rule.latency == 0)
+        return;
+    if (!bad && took <= m->rule.latency) {
+        m->bound += full ? 1 / m->bound : 0;
+    } else if (!m->was_cut || now - m->cut >= m->rule.latency) {
+        m->bound *= 0.9;
+        m->was_cut = true;
+        m->cut = now;
+    }
+    m->bound = TG_MIN(TG_MAX(m->bound, (double)m->rule.min), (double)m->rule.max);
+}
+
+/* What enter() has to say; where 16 bits behind the point may decide, either. */
+static void check_entry(const struct model *m, bool entered)
+{
+    if (m->n + 0.01 < m->bound - 1 || (m->rule.latency == 0 && m->n < m->rule.max))
+        assert_true(entered);
+    if (m->n + 0.99 > m->bound + 0.01)
+        assert_false(entered);
+}
+
+static void play(struct tg_rand *rand, struct tg_flight_rule rule)
+{
+    struct model m = {.rule = rule, .bound = rule.max};
+    struct tg_flight_state s = {0};
+    uint64_t now = 1 + tg_rand_below(rand, 1000);
+    for (int step = 0; step < 3000; step++) {
+        now += tg_rand_below(rand, 20 * MSEC);
+        if (tg_rand_below(rand, 5) > 1) {
+            bool entered = tg_flight_enter(&rule, &s);
+            check_entry(&m, entered);
+            if (entered)
+                m.began[m.n++] = now;
+        } else if (m.n > 0) {
+            uint32_t which = (uint32_t)tg_rand_below(rand, m.n);
+            struct tg_flight_end end = {now - m.began[which], tg_rand_below(rand, 40) == 0};
+            model_end(&m, end.took, end.failed, now);
+            tg_flight_leave(&rule, &s, &end, now);
+            m.began[which] = m.began[--m.n];
+        }
+        assert_int_equal(s.in_flight, m.n);
+    }
+}
+
+static void test_bounds_move_as_the_model_does(void **state)
+{
+    struct tg_rand rand;
+    (void)state;
+    tg_rand_init_seed(&rand, 99);
+    for (int i = 0; i < 300; i++) {
+        struct tg_flight_rule rule = {.max = 1 + (uint32_t)tg_rand_below(&rand, WORK)};
+        if (i % 4 > 0) {
+            rule.min = 1 + (uint32_t)tg_rand_below(&rand, rule.max);
+            rule.latency = (1 + tg_rand_below(&rand, 1000)) * MSEC;
+        }
+        play(&rand, rule);
+    }
+}
+
 static void test_bad_rules_are_named(void **state)
 {
     static const struct tg_flight_rule bad[] = {
@@ -123,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_the_bound_stays_between_its_ends),
         cmocka_unit_test(test_a_full_bound_grows_by_one_a_round),
         cmocka_unit_test(test_success_below_half_of_the_bound_shows_nothing),
+        cmocka_unit_test(test_bounds_move_as_the_model_does),
         cmocka_unit_test(test_bad_rules_are_named),
     };
     return cmocka_run_group_tests_name("flight", tests, NULL, NULL);

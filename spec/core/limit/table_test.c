@@ -1,21 +1,17 @@
 /*
- * The keyed counter table: exact among threads on one key and on a million, keys of any bytes, what
- * goes when, and the bound in bytes. Run under the thread sanitizer too (make tsan).
+ * The keyed counter table: keys of any bytes, what goes when, and the bound in bytes. Threads are
+ * in table_threads_test.c.
  */
 #include "base/banned.h"
 #include "limit/table.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#define SEC     TG_USEC_PER_SEC
-#define THREADS 4
-#define MILLION 1000000u
+#define SEC TG_USEC_PER_SEC
 
 static struct tg_limit_table *open_table(uint64_t bytes)
 {
@@ -42,120 +38,6 @@ static struct tg_map_stats stats_of(struct tg_limit_table *table)
 static struct tg_rate_rule rule_of(int kind, uint32_t limit, uint64_t per)
 {
     return (struct tg_rate_rule){(enum tg_rate_kind)kind, limit, limit, per};
-}
-
-/* ---- Threads --------------------------------------------------------------------------------- */
-
-struct hammer {
-    struct tg_limit_table *table;
-    struct tg_rate_rule rule;
-    uint32_t keys;
-    uint32_t rounds;
-    uint32_t offset; /* where in the keys this thread begins */
-    uint64_t granted;
-};
-
-static void *hammer(void *arg)
-{
-    struct hammer *h = arg;
-    for (uint32_t i = 0; i < h->rounds; i++) {
-        uint32_t number = (h->offset + i) % h->keys;
-        struct tg_rate_verdict verdict;
-        struct tg_str key = tg_str((const char *)&number, sizeof(number));
-        /* Clocks of threads are not read at one moment: some readings are older. */
-        uint64_t now = 10 * SEC + i % 7;
-        if (tg_limit_table_take(h->table, &h->rule, key, 1, now, &verdict) == TG_OK)
-            h->granted += verdict.allowed;
-    }
-    return NULL;
-}
-
-/* What all threads together are granted. */
-static uint64_t hammer_all(struct tg_limit_table *table, struct tg_rate_rule rule, uint32_t keys,
-                           uint32_t rounds)
-{
-    pthread_t threads[THREADS];
-    struct hammer hammers[THREADS];
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < THREADS; i++) {
-        hammers[i] = (struct hammer){table, rule, keys, rounds, i * (keys / THREADS), 0};
-        assert_int_equal(pthread_create(&threads[i], NULL, hammer, &hammers[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        sum += hammers[i].granted;
-    }
-    return sum;
-}
-
-static void test_threads_on_one_key_are_granted_exactly_the_limit(void **state)
-{
-    struct tg_limit_table *table = open_table(1 << 20);
-    (void)state;
-    for (int kind = 0; kind < TG_RATE_KINDS; kind++) {
-        uint32_t limit = kind == TG_RATE_LOG ? TG_RATE_LOG_MAX : 5000;
-        assert_int_equal(hammer_all(table, rule_of(kind, limit, 3600 * SEC), 1, 5000), limit);
-    }
-    tg_limit_table_free(&table);
-    assert_null(table);
-}
-
-static void test_threads_on_a_million_keys_are_granted_exactly_the_limits(void **state)
-{
-    struct tg_limit_table *table = open_table((uint64_t)65 << 20); /* no shard is full by chance */
-    (void)state;
-    /* Each of them asks for each key; three in all are granted each. */
-    uint64_t granted = hammer_all(table, rule_of(TG_RATE_GCRA, 3, 3600 * SEC), MILLION, MILLION);
-    struct tg_map_stats stats = stats_of(table);
-    assert_int_equal(stats.left[TG_MAP_CAPACITY], 0);
-    assert_int_equal(stats.entries, MILLION);
-    assert_int_equal(granted, 3 * MILLION);
-    assert_true(tg_shared_map_memory(tg_limit_table_map(table)) <= (size_t)65 << 20);
-    tg_limit_table_free(&table);
-}
-
-struct crossing {
-    struct tg_limit_table *table;
-    struct tg_flight_rule rule;
-    _Atomic int *inside;
-    int most;
-};
-
-static void *cross(void *arg)
-{
-    struct crossing *c = arg;
-    for (int i = 0; i < 20000; i++) {
-        struct tg_limit_ticket ticket;
-        if (tg_limit_table_enter(c->table, &c->rule, TG_STR("k"), SEC, &ticket) != TG_OK)
-            continue;
-        int inside = atomic_fetch_add(c->inside, 1) + 1;
-        c->most = TG_MAX(c->most, inside);
-        atomic_fetch_sub(c->inside, 1);
-        tg_limit_table_leave(c->table, &ticket, false, SEC);
-    }
-    return NULL;
-}
-
-static void test_no_more_threads_are_in_flight_than_may_be(void **state)
-{
-    struct tg_limit_table *table = open_table(1 << 20);
-    pthread_t threads[THREADS];
-    struct crossing crossings[THREADS];
-    _Atomic int inside = 0;
-    int most = 0;
-    (void)state;
-    for (int i = 0; i < THREADS; i++) {
-        crossings[i] = (struct crossing){table, {.max = 2}, &inside, 0};
-        assert_int_equal(pthread_create(&threads[i], NULL, cross, &crossings[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_in_range(crossings[i].most, 0, 2); /* 0: it never had a turn */
-        most = TG_MAX(most, crossings[i].most);
-    }
-    assert_true(most > 0);
-    assert_int_equal(stats_of(table).entries, 0);
-    tg_limit_table_free(&table);
 }
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -340,9 +222,6 @@ static void test_failed_allocations_grant_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads_on_one_key_are_granted_exactly_the_limit),
-        cmocka_unit_test(test_threads_on_a_million_keys_are_granted_exactly_the_limits),
-        cmocka_unit_test(test_no_more_threads_are_in_flight_than_may_be),
         cmocka_unit_test(test_keys_are_any_bytes_of_any_length),
         cmocka_unit_test(test_limits_of_one_key_count_by_themselves),
         cmocka_unit_test(test_to_look_makes_no_entry),

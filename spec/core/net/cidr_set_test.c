@@ -17,7 +17,7 @@ static struct tg_cidr_set *make(const char *const *texts, uint32_t count)
     assert_true(count <= TG_COUNT_OF(networks));
     for (uint32_t i = 0; i < count; i++)
         assert_int_equal(tg_cidr_parse(tg_str_c(texts[i]), &networks[i]), TG_OK);
-    void *room = tg_mem_alloc(TG_MEM_OTHER, tg_cidr_set_size(count));
+    void *room = tg_mem_alloc(TG_MEM_OTHER, tg_cidr_set_size(networks, count));
     assert_non_null(room);
     return tg_cidr_set_init(room, networks, count);
 }
@@ -101,7 +101,7 @@ static void a_linear_search_agrees(void **state)
             for (unsigned bit = net->bits; bit < net->size * 8u; bit++)
                 net->bytes[bit / 8] &= (unsigned char)~(0x80u >> bit % 8);
         }
-        void *room = tg_mem_alloc(TG_MEM_OTHER, tg_cidr_set_size(TG_COUNT_OF(networks)));
+        void *room = tg_mem_alloc(TG_MEM_OTHER, tg_cidr_set_size(networks, TG_COUNT_OF(networks)));
         assert_non_null(room);
         struct tg_cidr_set *set = tg_cidr_set_init(room, networks, TG_COUNT_OF(networks));
         for (int ip = 0; ip < 1024; ip++) {
@@ -119,6 +119,66 @@ static void a_linear_search_agrees(void **state)
     }
 }
 
+/* A network of a kind: 0 scattered IPv4, 1 all below 10.0.0.0/12, 2 scattered IPv6, 3 IPv6 that
+ * differ in the lower half only, 4 some of each. */
+static struct tg_cidr network_of(struct tg_rand *rand, unsigned kind)
+{
+    struct tg_cidr net = {.size = kind < 2 ? 4 : 16};
+    if (kind == 4)
+        return network_of(rand, (unsigned)tg_rand_below(rand, 4));
+    for (unsigned i = kind == 3 ? 8 : 0; i < net.size; i++)
+        net.bytes[i] = (unsigned char)tg_rand_below(rand, 256);
+    if (kind == 1) {
+        net.bytes[0] = 10;
+        net.bytes[1] &= 15;
+    }
+    net.bits =
+        (uint8_t)((kind == 3 ? 64 : 8) + tg_rand_below(rand, kind == 3 ? 65 : net.size * 8u - 7));
+    if (net.bits < 16 && tg_rand_below(rand, 50) > 0)
+        net.bits = 24; /* few that swallow the others */
+    for (unsigned bit = net.bits; bit < net.size * 8u; bit++)
+        net.bytes[bit / 8] &= (unsigned char)~(0x80u >> bit % 8);
+    return net;
+}
+
+static struct tg_addr address_of(const unsigned char *bytes, unsigned size)
+{
+    struct tg_addr addr = {.len = 1};
+    addr.u.any.sa_family = size == 4 ? AF_INET : AF_INET6;
+    memcpy(size == 4 ? (void *)&addr.u.v4.sin_addr : (void *)&addr.u.v6.sin6_addr, bytes, size);
+    return addr;
+}
+
+/* Addresses at the edges of networks, and any; sets small and large enough to be cut into parts. */
+static void a_linear_search_agrees_on_sets_of_all_shapes(void **state)
+{
+    static struct tg_cidr networks[600];
+    struct tg_rand rand;
+    (void)state;
+    tg_rand_init_seed(&rand, 42);
+    for (unsigned round = 0; round < 60; round++) {
+        uint32_t count = 1 + (uint32_t)tg_rand_below(&rand, round % 3 == 0 ? 20 : 600);
+        for (uint32_t i = 0; i < count; i++)
+            networks[i] = network_of(&rand, round % 5);
+        void *room = tg_mem_alloc(TG_MEM_OTHER, tg_cidr_set_size(networks, count));
+        assert_non_null(room);
+        struct tg_cidr_set *set = tg_cidr_set_init(room, networks, count);
+        for (int ask = 0; ask < 2000; ask++) {
+            struct tg_cidr near = tg_rand_below(&rand, 4) > 0
+                                      ? networks[tg_rand_below(&rand, count)]
+                                      : network_of(&rand, round % 5);
+            unsigned last = near.size - 1u - (unsigned)tg_rand_below(&rand, 2);
+            near.bytes[last] = (unsigned char)(near.bytes[last] + tg_rand_below(&rand, 3) - 1);
+            struct tg_addr addr = address_of(near.bytes, near.size);
+            bool expected = false;
+            for (uint32_t i = 0; i < count && !expected; i++)
+                expected = tg_cidr_contains(&networks[i], &addr);
+            assert_int_equal(tg_cidr_set_contains(set, &addr), expected);
+        }
+        tg_mem_free(TG_MEM_OTHER, set);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +187,7 @@ int main(void)
         cmocka_unit_test(overlapping_and_adjoining_networks_merge),
         cmocka_unit_test(families_are_apart),
         cmocka_unit_test(a_linear_search_agrees),
+        cmocka_unit_test(a_linear_search_agrees_on_sets_of_all_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,39 @@ static void test_values_come_back(void **state)
         check_same(*state, values[i]);
 }
 
+static void test_scalars_are_text(void **state)
+{
+    static const struct {
+        const char *expression, *text;
+    } cases[] = {
+        {"'a'", "a"},
+        {"''", ""},
+        {"true", "true"},
+        {"false", "false"},
+        {"7", "7"},
+        {"-0.5", "-0.5"},
+        {"2^53", "9.007199254741e+15"},
+        {"nil", NULL},
+        {"{ 'a' }", NULL},
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < TG_COUNT_OF(cases); i++) {
+        struct tg_blob blob;
+        char error[256], room[32];
+        lua_settop(L, 0);
+        push(L, cases[i].expression);
+        assert_int_equal(tg_marshal_encode(L, 1, &options, &blob, error, sizeof(error)), TG_OK);
+        struct tg_str text = tg_marshal_scalar(tg_str(blob.p, blob.n), room, sizeof(room));
+        if (cases[i].text == NULL)
+            assert_null(text.p);
+        else
+            assert_true(tg_str_eq(text, tg_str_c(cases[i].text)));
+        for (size_t n = 0; n < blob.n; n++)
+            assert_null(tg_marshal_scalar(tg_str(blob.p, n), room, sizeof(room)).p);
+        tg_blob_release(&blob);
+    }
+}
+
 static void check_refused(lua_State *L, const char *expression, enum tg_err err, const char *text)
 {
     struct tg_blob blob;
@@ -246,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values_come_back, open_state, close_state),
+        cmocka_unit_test_setup_teardown(test_scalars_are_text, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_refusals_name_the_path, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_cycles_and_depth_are_bounded, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_nodes_and_bytes_are_bounded, open_state, close_state),

@@ -1,0 +1,462 @@
+/* certificates.c: see certificates.h.
+ *
+ * An entry holds its context, so the leaf that it serves stays. After a reload the entry of the
+ * same certificate and responder goes on with the new context's leaf, and gives it what it has. */
+#include "base/banned.h"
+#include "gateway/certificates.h"
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "http/h1_client.h"
+#include "http/h1_write.h"
+#include "net/ocsp.h"
+#include "net/tls_context.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+
+#define MAGIC       0x0c59ce27u
+#define PATIENCE    (10 * TG_USEC_PER_SEC)
+#define RETRY_FIRST (60 * TG_USEC_PER_SEC)
+#define RETRY_LAST  (3600 * TG_USEC_PER_SEC)
+#define LEAST       (5 * TG_USEC_PER_SEC) /* between two questions */
+#define MOST        (86400 * TG_USEC_PER_SEC)
+#define LOOK_EVERY  (43200 * TG_USEC_PER_SEC) /* at what will end soon */
+#define DAY         86400
+#define HEAD_MAX    8192u
+
+struct entry {
+    uint32_t magic;
+    struct tg_certificates *owner;
+    struct tg_list link;
+    struct tg_tls_context *context; /* one reference */
+    struct tg_tls_leaf *leaf;       /* of the context */
+    struct tg_str listener;         /* its name; owned */
+    bool wanted;                    /* while a configuration is followed */
+    struct tg_addr addr;
+    bool asking;
+    uint64_t pause; /* us: after the next failure */
+    int64_t until;  /* seconds since 1970: the answer that is stapled ends; 0: there is none */
+    unsigned char *answer; /* that one, for the next context; owned */
+    size_t answer_n;
+    struct tg_timer timer;
+    struct tg_h1_client client; /* open while asking */
+    struct tg_arena arena;      /* of the exchange */
+    struct tg_buf body;
+    struct tg_task clean; /* returns arena and body; frees the entry where it is not wanted */
+};
+
+struct tg_certificates {
+    struct tg_worker *worker;
+    const struct tg_snapshot *snapshot; /* followed; borrowed */
+    struct tg_timer look;
+    struct tg_list entries;
+};
+
+static const struct tg_call_events events;
+
+static uint64_t now_of(const struct entry *e)
+{
+    return tg_loop_now(&e->owner->worker->loop);
+}
+
+static int64_t real_now(const struct tg_worker *worker)
+{
+    return (int64_t)(worker->loop.clock.real / TG_USEC_PER_SEC);
+}
+
+/* ---- The end of a question ---------------------------------------------------------------------
+ */
+
+static void stop_asking(struct entry *e)
+{
+    if (!e->asking)
+        return;
+    e->asking = false;
+    tg_h1_client_close(&e->client);
+    tg_loop_defer(&e->owner->worker->loop, &e->clean);
+}
+
+/* The old answer stays while it is good; then there is none. */
+static void drop_old_answer(struct entry *e)
+{
+    if (e->answer == NULL || e->until == 0 || real_now(e->owner->worker) < e->until)
+        return;
+    enum tg_err err = tg_tls_leaf_staple(e->leaf, TG_STR(""));
+    tg_assert(err == TG_OK); /* it takes no memory */
+    tg_mem_free(TG_MEM_CONFIG, e->answer);
+    e->answer = NULL;
+    e->answer_n = 0;
+}
+
+static void fail(struct entry *e, const char *why)
+{
+    stop_asking(e);
+    drop_old_answer(e);
+    tg_metric_inc(e->owner->worker->cells, TG_METRIC_OCSP_FAILED);
+    tg_log_kv(TG_LOG_WARN, "tls",
+              e->answer != NULL ? "no new OCSP response; the old one is still good"
+                                : "no OCSP response to staple",
+              tg_log_str("listener", e->listener), tg_log_str("name", tg_str_c(e->leaf->name)),
+              tg_log_str("responder", tg_str_c(e->leaf->url)), tg_log_str("reason", tg_str_c(why)));
+    tg_timer_set(&e->timer, now_of(e) + e->pause);
+    e->pause = TG_MIN(2 * e->pause, RETRY_LAST);
+}
+
+/* Half of the time that is left. */
+static uint64_t next_distance(const struct entry *e, const struct tg_ocsp_answer *answer)
+{
+    int64_t left = answer->until - real_now(e->owner->worker);
+    if (answer->until == 0)
+        return MOST / 24;
+    uint64_t half = left > 0 ? (uint64_t)left * TG_USEC_PER_SEC / 2 : 0;
+    return TG_MAX(TG_MIN(half, MOST), LEAST);
+}
+
+static void take(struct entry *e, struct tg_str der)
+{
+    struct tg_ocsp_answer answer;
+    char why[TG_TLS_REASON_MAX];
+    if (tg_ocsp_check(der, e->leaf->cert, e->leaf->chain, &answer, why) != TG_OK) {
+        fail(e, why);
+        return;
+    }
+    unsigned char *copy = tg_mem_alloc(TG_MEM_CONFIG, der.n);
+    if (copy == NULL || tg_tls_leaf_staple(e->leaf, der) != TG_OK) {
+        tg_mem_free(TG_MEM_CONFIG, copy);
+        fail(e, tg_err_text(TG_E_NOMEM));
+        return;
+    }
+    memcpy(copy, der.p, der.n);
+    tg_mem_free(TG_MEM_CONFIG, e->answer);
+    e->answer = copy;
+    e->answer_n = der.n;
+    e->until = answer.until;
+    e->pause = RETRY_FIRST;
+    stop_asking(e);
+    tg_metric_inc(e->owner->worker->cells, TG_METRIC_OCSP_GOOD);
+    tg_log_kv(TG_LOG_INFO, "tls", "a new OCSP response is stapled",
+              tg_log_str("listener", e->listener), tg_log_str("name", tg_str_c(e->leaf->name)));
+    tg_timer_set(&e->timer, now_of(e) + next_distance(e, &answer));
+}
+
+/* ---- Asking ------------------------------------------------------------------------------------
+ */
+
+/* "http://HOST:PORT/PATH" in its parts; false: no address. */
+static bool split_url(const char *url, struct tg_addr *addr, struct tg_str *host,
+                      struct tg_str *path)
+{
+    struct tg_str rest = tg_str_c(url + sizeof("http://") - 1);
+    size_t slash = tg_str_find(rest, '/', 0);
+    char room[TG_ADDR_TEXT_MAX];
+    *host = tg_str_sub(rest, 0, slash);
+    *path = slash < rest.n ? tg_str_sub(rest, slash, rest.n) : TG_STR("/");
+    if (tg_addr_parse(*host, addr) == TG_OK)
+        return true;
+    int n = snprintf(room, sizeof(room), "%.*s:80", TG_STR_ARG(*host));
+    return n > 0 && (size_t)n < sizeof(room) &&
+           tg_addr_parse(tg_str(room, (size_t)n), addr) == TG_OK;
+}
+
+static void ask(struct entry *e)
+{
+    struct tg_str host, path;
+    if (!split_url(e->leaf->url, &e->addr, &host, &path)) {
+        fail(e,
+             "the responder is named, and names are not looked up: give its address in ocsp.url");
+        return;
+    }
+    tg_arena_init(&e->arena, e->owner->worker->slab, (size_t)HEAD_MAX * 8);
+    enum tg_err err =
+        tg_h1_client_open(&e->client, e->owner->worker, &e->addr, PATIENCE, &events, e);
+    if (err != TG_OK) {
+        fail(e, tg_err_text(err));
+        return;
+    }
+    e->asking = true;
+    tg_timer_set(&e->timer, now_of(e) + PATIENCE);
+}
+
+static void on_timer(struct tg_timer *timer)
+{
+    struct entry *e = TG_CONTAINER_OF(timer, struct entry, timer);
+    tg_magic_check(e, MAGIC);
+    if (e->asking)
+        fail(e, tg_err_text(TG_E_TIMEOUT));
+    else
+        ask(e);
+}
+
+static void on_connected(struct tg_call *call)
+{
+    struct entry *e = call->owner;
+    struct tg_call_limits limits = {
+        .fields = 100, .head = HEAD_MAX, .buffer = HEAD_MAX, .response = PATIENCE, .io = PATIENCE};
+    struct tg_addr addr;
+    struct tg_str host, path;
+    size_t n;
+    unsigned char *question = tg_ocsp_question(e->leaf->cert, sk_X509_value(e->leaf->chain, 0), &n);
+    if (question == NULL || !split_url(e->leaf->url, &addr, &host, &path)) {
+        OPENSSL_free(question);
+        fail(e, tg_err_text(TG_E_NOMEM));
+        return;
+    }
+    tg_call_begin(call, &e->arena, TG_METHOD_POST, &limits, &events, e);
+    struct tg_fmt *f = tg_call_stage(call, path.n + host.n + 256 + n);
+    tg_fmt_lit(f, "POST ");
+    tg_fmt_add(f, path);
+    tg_fmt_lit(f, " HTTP/1.1\r\n");
+    tg_h1_write_field(f, TG_STR("Host"), host);
+    tg_fmt_lit(f,
+               "Content-Type: application/ocsp-request\r\nConnection: close\r\nContent-Length: ");
+    tg_fmt_u64(f, n);
+    tg_fmt_lit(f, "\r\n\r\n");
+    tg_call_set_framing(call, TG_FRAMING_LENGTH);
+    tg_call_send_body(call, tg_str((const char *)question, n));
+    OPENSSL_free(question);
+    tg_call_send_end(call, NULL);
+}
+
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
+{
+    (void)call;
+    (void)head;
+}
+
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
+{
+    char why[32];
+    if (head->status == 200)
+        return;
+    snprintf(why, sizeof(why), "status %u", head->status);
+    fail(call->owner, why);
+}
+
+static void on_body(struct tg_call *call, struct tg_str data)
+{
+    struct entry *e = call->owner;
+    if (e->body.size + data.n > TG_OCSP_MAX)
+        fail(e, "the answer is too large");
+    else if (tg_buf_append(&e->body, data.p, data.n) != TG_OK)
+        fail(e, tg_err_text(TG_E_NOMEM));
+}
+
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
+{
+    struct entry *e = call->owner;
+    size_t n = e->body.size;
+    char *whole = tg_mem_alloc(TG_MEM_CONFIG, n);
+    (void)trailers;
+    if (whole == NULL) {
+        fail(e, tg_err_text(TG_E_NOMEM));
+        return;
+    }
+    tg_buf_copy_out(&e->body, whole);
+    take(e, tg_str(whole, n));
+    tg_mem_free(TG_MEM_CONFIG, whole);
+}
+
+static void on_nothing(struct tg_call *call)
+{
+    (void)call;
+}
+
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    fail(call->owner, reason != NULL ? reason : tg_err_text(err));
+}
+
+static const struct tg_call_events events = {
+    .on_connected = on_connected,
+    .on_info = on_info,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_pause = on_nothing,
+    .on_drained = on_nothing,
+    .on_failed = on_failed,
+};
+
+/* ---- Entries -----------------------------------------------------------------------------------
+ */
+
+static void free_entry(struct entry *e)
+{
+    tg_task_cancel(&e->clean);
+    tg_list_remove(&e->link);
+    tg_timer_release(&e->timer);
+    tg_arena_release(&e->arena);
+    tg_buf_release(&e->body);
+    tg_tls_context_unref(&e->context);
+    tg_mem_free(TG_MEM_CONFIG, (void *)e->listener.p);
+    tg_mem_free(TG_MEM_CONFIG, e->answer);
+    e->magic = 0;
+    tg_mem_free(TG_MEM_CONFIG, e);
+}
+
+static void on_clean(struct tg_task *task)
+{
+    struct entry *e = TG_CONTAINER_OF(task, struct entry, clean);
+    tg_arena_release(&e->arena);
+    tg_buf_release(&e->body);
+    if (!e->wanted)
+        free_entry(e);
+}
+
+/* The entry of the same certificate and responder, that nobody wanted yet. */
+static struct entry *find(struct tg_certificates *c, struct tg_str listener,
+                          const struct tg_tls_leaf *leaf)
+{
+    TG_LIST_FOREACH(&c->entries, it)
+    {
+        struct entry *e = TG_LIST_ENTRY(it, struct entry, link);
+        if (!e->wanted && tg_str_eq(e->listener, listener) &&
+            strcmp(e->leaf->url, leaf->url) == 0 && X509_cmp(e->leaf->cert, leaf->cert) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static struct entry *new_entry(struct tg_certificates *c, struct tg_str listener)
+{
+    struct entry *e = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*e));
+    char *name = tg_mem_strndup(TG_MEM_CONFIG, listener.p, listener.n);
+    if (e == NULL || name == NULL ||
+        tg_timer_init(&e->timer, &c->worker->loop.timers, on_timer) != TG_OK) {
+        tg_mem_free(TG_MEM_CONFIG, name);
+        tg_mem_free(TG_MEM_CONFIG, e);
+        return NULL;
+    }
+    e->magic = MAGIC;
+    e->owner = c;
+    e->listener = tg_str(name, listener.n);
+    e->pause = RETRY_FIRST;
+    tg_buf_init(&e->body, c->worker->slab);
+    tg_task_init(&e->clean, on_clean);
+    tg_list_push_back(&c->entries, &e->link);
+    tg_timer_set(&e->timer, tg_loop_now(&c->worker->loop) + 1);
+    return e;
+}
+
+static void want(struct tg_certificates *c, const struct tg_listener_conf *listener,
+                 struct tg_tls_leaf *leaf)
+{
+    struct entry *e = find(c, listener->name, leaf);
+    if (e == NULL)
+        e = new_entry(c, listener->name);
+    if (e == NULL) {
+        tg_log(TG_LOG_ERROR, "tls", "no memory to ask for OCSP responses for %s", leaf->name);
+        return;
+    }
+    e->wanted = true;
+    struct tg_tls_context *old = e->context;
+    e->context = tg_tls_context_ref(listener->tls);
+    e->leaf = leaf;
+    tg_tls_context_unref(&old);
+    drop_old_answer(e);
+    if (e->answer != NULL &&
+        tg_tls_leaf_staple(leaf, tg_str((const char *)e->answer, e->answer_n)) != TG_OK)
+        tg_log(TG_LOG_ERROR, "tls", "no memory for the OCSP response for %s", leaf->name);
+}
+
+/* ---- Warnings ----------------------------------------------------------------------------------
+ */
+
+static void look_at(const struct tg_certificates *c, const struct tg_listener_conf *listener,
+                    const struct tg_tls_leaf *leaf)
+{
+    int64_t left = leaf->not_after - real_now(c->worker);
+    if (leaf->must_staple && !leaf->staples)
+        tg_log_kv(
+            TG_LOG_WARN, "tls",
+            "a certificate asks for stapled OCSP responses (must-staple), and there are none: "
+            "set ocsp",
+            tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
+    if (left <= 0)
+        tg_log_kv(TG_LOG_ERROR, "tls", "a certificate has expired",
+                  tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
+    else if (left < TG_CERTIFICATES_WARN_DAYS * DAY)
+        tg_log_kv(TG_LOG_WARN, "tls", "a certificate expires soon",
+                  tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)),
+                  tg_log_u64("days", (uint64_t)left / DAY));
+}
+
+/* Each certificate of each listener. */
+static void visit(struct tg_certificates *c, bool staples)
+{
+    const struct tg_snapshot *s = c->snapshot;
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        struct tg_tls_leaf *leaves;
+        uint32_t n = 0;
+        if (s->listeners[i].tls != NULL)
+            n = tg_tls_context_leaves(s->listeners[i].tls, &leaves);
+        for (uint32_t k = 0; k < n; k++) {
+            if (!staples)
+                look_at(c, &s->listeners[i], &leaves[k]);
+            else if (leaves[k].staples && leaves[k].url != NULL)
+                want(c, &s->listeners[i], &leaves[k]);
+        }
+    }
+}
+
+static void on_look(struct tg_timer *timer)
+{
+    struct tg_certificates *c = TG_CONTAINER_OF(timer, struct tg_certificates, look);
+    visit(c, false);
+    tg_timer_set(&c->look, tg_loop_now(&c->worker->loop) + LOOK_EVERY);
+}
+
+/* ---- All of them -------------------------------------------------------------------------------
+ */
+
+struct tg_certificates *tg_certificates_new(struct tg_worker *worker)
+{
+    struct tg_certificates *c = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    c->worker = worker;
+    tg_list_init(&c->entries);
+    if (tg_timer_init(&c->look, &worker->loop.timers, on_look) != TG_OK) {
+        tg_mem_free(TG_MEM_CONFIG, c);
+        return NULL;
+    }
+    return c;
+}
+
+/* Ends what is not wanted: at once, or with the question that is under way. */
+static void sweep(struct tg_certificates *c)
+{
+    TG_LIST_FOREACH(&c->entries, it)
+    {
+        struct entry *e = TG_LIST_ENTRY(it, struct entry, link);
+        if (e->wanted)
+            continue;
+        stop_asking(e);
+        tg_timer_clear(&e->timer);
+        tg_loop_defer(&c->worker->loop, &e->clean);
+    }
+}
+
+void tg_certificates_follow(struct tg_certificates *c, const struct tg_snapshot *snapshot)
+{
+    c->snapshot = snapshot;
+    TG_LIST_FOREACH(&c->entries, it)
+    TG_LIST_ENTRY(it, struct entry, link)->wanted = false;
+    visit(c, true);
+    sweep(c);
+    on_look(&c->look);
+}
+
+void tg_certificates_free(struct tg_certificates **certificates)
+{
+    struct tg_certificates *c = *certificates;
+    *certificates = NULL;
+    if (c == NULL)
+        return;
+    TG_LIST_FOREACH(&c->entries, it)
+    TG_LIST_ENTRY(it, struct entry, link)->wanted = false;
+    sweep(c);
+    tg_loop_run_deferred(&c->worker->loop);
+    tg_timer_release(&c->look);
+    tg_mem_free(TG_MEM_CONFIG, c);
+}
