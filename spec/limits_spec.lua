@@ -11,6 +11,9 @@ local WITHOUT_HITS = {
   ["connection.rate_grace"] = "a time over which rates are measured",
   ["connection.ticket_life"] = "sessions that are too old are just not resumed, inside OpenSSL",
   ["connection.buffer"] = "the size of a read",
+  ["dns.tries"] = "c-ares counts its rounds; that they were in vain is an answer with a reason",
+  ["dns.ttl_min"] = "a time that is put right", ["dns.ttl_max"] = "a time that is put right",
+  ["dns.stale"] = "a time after which there is no answer, with a reason",
   ["plugin_vm.pause"] = "a pause; the quarantines are the hits of plugin_vm.kills",
   ["plugin_vm.pause_max"] = "a pause",
 }
@@ -20,6 +23,7 @@ local WITHOUT_HITS = {
 local COUNTS_WITHOUT_USE = {
   ["request.header_count"] = "fields of one head", ["upstream.header_count"] = "fields of one head",
   ["request.edits"] = "edits of one message", ["connection.requests"] = "requests of one connection",
+  ["dns.tries"] = "rounds of one query", ["h2.resets"] = "a rate", ["h2.control"] = "a rate",
   ["response.decode_ratio"] = "a ratio of one answer", ["request.decode_ratio"] = "a ratio of one body",
 }
 

@@ -7,6 +7,7 @@
 #include "admin/internal.h"
 
 #include "base/json.h"
+#include "upstream/names.h"
 
 #define TARGETS_MAX 1000u
 
@@ -50,6 +51,8 @@ static void write_origin(struct listing *l, struct tg_origin *origin)
     tg_json_field_u64(j, "connections_open", origin->open);
     tg_json_field_u64(j, "connections_idle", origin->idle);
     tg_json_field_u64(j, "streams", origin->streams);
+    if (origin->size > 0)
+        tg_json_field_u64(j, "connections_size", origin->size);
     tg_json_field_u64(j, "waiting", origin->waiting);
     tg_json_field_u64(j, "requests", origin->requests);
     write_failures(j, origin);
@@ -61,6 +64,33 @@ static void write_origin(struct listing *l, struct tg_origin *origin)
         tg_json_field_str(j, "check", tg_str_c(origin->check_reason));
     pthread_mutex_unlock(&origin->lock);
     tg_json_end_object(j);
+}
+
+static void write_name(struct listing *l, const struct tg_known_name *known)
+{
+    struct tg_json *j = l->j;
+    char room[TG_ADDR_TEXT_MAX];
+    tg_json_begin_object(j);
+    tg_json_field_str(j, "name", known->name);
+    tg_json_field_str(j, "state", tg_str_c(known->state));
+    field_seconds(j, "ttl_seconds", known->until > l->now ? known->until - l->now : 0);
+    if (known->problem[0] != '\0')
+        tg_json_field_str(j, "problem", tg_str_c(known->problem));
+    tg_json_key(j, TG_STR("addresses"));
+    tg_json_begin_array(j);
+    for (uint32_t i = 0; i < known->n; i++)
+        tg_json_str(j, tg_addr_text(&known->addrs[i], room));
+    tg_json_end_array(j);
+    tg_json_end_object(j);
+}
+
+static void write_names(struct listing *l, const struct tg_fleet *fleet)
+{
+    tg_json_key(l->j, TG_STR("names"));
+    tg_json_begin_array(l->j);
+    TG_LIST_FOREACH(&fleet->names, it)
+    write_name(l, TG_LIST_ENTRY(it, struct tg_known_name, link));
+    tg_json_end_array(l->j);
 }
 
 static void write_fleet(void *arg, struct tg_fleet *fleet)
@@ -79,6 +109,8 @@ static void write_fleet(void *arg, struct tg_fleet *fleet)
     tg_json_field_u64(j, "breaker_opened", opened);
     tg_json_field_u64(j, "in_flight", fleet->in_flight);
     tg_json_field_u64(j, "retrying", fleet->retries);
+    if (!tg_list_is_empty(&fleet->names))
+        write_names(l, fleet);
     tg_json_key(j, TG_STR("targets"));
     tg_json_begin_array(j);
     TG_LIST_FOREACH(&fleet->origins, it)
@@ -150,6 +182,12 @@ static double read_streams(const struct tg_origin *origin, uint64_t now)
     return (double)origin->streams;
 }
 
+static double read_size(const struct tg_origin *origin, uint64_t now)
+{
+    (void)now;
+    return (double)origin->size;
+}
+
 static double read_up(const struct tg_origin *origin, uint64_t now)
 {
     (void)now;
@@ -169,6 +207,9 @@ static const struct family families[] = {
     {"tidegate_target_connections_open", "gauge", "Connections to a target.", read_open},
     {"tidegate_target_streams", "gauge", "Requests on connections to a target that several share.",
      read_streams},
+    {"tidegate_target_connections_size", "gauge",
+     "Connections that workers may open to a target, where that follows from use; else 0.",
+     read_size},
     {"tidegate_target_up", "gauge", "Whether a target is used: not down, ejected or cut off.",
      read_up},
     {"tidegate_target_latency_seconds", "gauge", "Recent time to the head of a target's answer.",

@@ -309,7 +309,8 @@ static int perform(lua_State *L, const struct call *call)
     if (err == TG_OK)
         return tg_run_suspend(L);
     tg_fetch_free(&fetch);
-    return tg_bind_fail(L, err == TG_E_NOMEM ? "unavailable" : "refused", tg_err_text(err));
+    const char *code = err == TG_E_NOMEM ? "unavailable" : err == TG_E_DNS ? "dns" : "refused";
+    return tg_bind_fail(L, code, tg_err_text(err));
 }
 
 /* ---- tg.http ---- */

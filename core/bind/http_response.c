@@ -102,6 +102,8 @@ int tg_bind_push_fetch_error(lua_State *L, enum tg_err err, bool connected, cons
         return tg_bind_fail(L, "bad_input", reason != NULL ? reason : tg_err_text(err));
     case TG_E_UNAVAILABLE:
         return tg_bind_fail(L, "unavailable", "the request that the response belonged to is over");
+    case TG_E_DNS:
+        return tg_bind_fail(L, "dns", tg_err_text(err));
     case TG_E_NOMEM:
         return tg_bind_fail(L, "unavailable", tg_err_text(err));
     default:

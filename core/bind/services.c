@@ -44,15 +44,14 @@ static void push_target(lua_State *L, uint64_t now, const struct tg_origin *orig
         set_number(L, "latency", (double)latency / 1e6);
 }
 
-void tg_services_push_targets(lua_State *L, uint64_t now, const struct tg_service_conf *service,
-                              struct tg_balance *balance)
+void tg_services_push_targets(lua_State *L, uint64_t now, struct tg_balance *balance)
 {
     bool panic;
     lua_newtable(L);
     if (balance == NULL)
         return;
     (void)tg_balance_usable(balance, now, &panic); /* lets in whose time has come */
-    for (uint32_t i = 0; i < service->target_count; i++) {
+    for (uint32_t i = 0; i < tg_balance_count(balance); i++) {
         push_target(L, now, tg_balance_origin(balance, i));
         lua_rawseti(L, -2, (int)i + 1);
     }
@@ -101,7 +100,6 @@ int tg_api_service_handle_targets(lua_State *L)
     const struct handle *handle = tg_bind_check_value(L);
     struct tg_vm_set *set = set_of(L);
     tg_services_push_targets(L, tg_loop_now(&set->gate->worker->loop),
-                             &set->snapshot->services[handle->index],
                              set->targets->balances[handle->index]);
     return 1;
 }

@@ -9,8 +9,7 @@
 
 /* As of `now`, us. Pushes { { target, state, in_flight, requests, failures, latency? }... }. May
  * raise. */
-void tg_services_push_targets(lua_State *L, uint64_t now, const struct tg_service_conf *service,
-                              struct tg_balance *balance);
+void tg_services_push_targets(lua_State *L, uint64_t now, struct tg_balance *balance);
 
 /* Pushes { state, opened }, or nil where the service declares no breaker. May raise. */
 void tg_services_push_breaker(lua_State *L, const struct tg_service_conf *service,

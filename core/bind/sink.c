@@ -239,6 +239,10 @@ static void put_attempts(struct tg_json *j, const struct tg_request *r, struct t
             put_u64(j, TG_STR("status"), a->status);
         if (label != NULL)
             put_str(j, TG_STR("error"), tg_str_c(label));
+        if (a->hedge) {
+            tg_json_key(j, TG_STR("hedge"));
+            tg_json_bool(j, true);
+        }
         tg_json_end_object(j);
     }
     tg_json_end_array(j);

@@ -318,6 +318,10 @@ static void push_attempt(lua_State *L, const struct tg_attempt *a)
         lua_pushstring(L, tg_err_text(a->error));
         lua_setfield(L, -2, "message");
     }
+    if (a->hedge) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, "hedge");
+    }
 }
 
 int tg_api_upstream_attempts(lua_State *L, struct tg_bind_object *object)

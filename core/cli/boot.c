@@ -37,6 +37,9 @@ struct keeper {
     struct tg_admin *admin;
     struct tg_checker *checker;
     struct tg_certificates *certificates;
+    struct tg_dns *dns; /* for names of targets that are checked */
+    struct tg_resolver *resolver;
+    struct tg_checks checks;
     ev_io orders;
     struct tg_timer drain_timer;
     ev_async reaper;             /* snapshots wait to be freed */
@@ -133,7 +136,7 @@ static void on_changed_over(struct keeper *k, enum tg_err err, const char *reaso
     if (err == TG_OK && c->order.kind != TG_ORDER_DRY_RUN) {
         tg_reload_commit(&k->reload, k->boot);
         tg_admin_commit(k->admin, c->snapshot);
-        tg_checks_follow(k->checker, c->snapshot);
+        tg_checks_follow(&k->checks, c->snapshot);
         tg_certificates_follow(k->certificates, c->snapshot);
         tg_snapshot_unref(&k->current);
         k->current = tg_snapshot_ref(c->snapshot);
@@ -228,7 +231,7 @@ static void begin_serving(struct keeper *k, enum tg_err err, const char *reason)
     k->failed = err;
     if (err == TG_OK) {
         k->serving = true;
-        tg_checks_follow(k->checker, k->current);
+        tg_checks_follow(&k->checks, k->current);
         tg_certificates_follow(k->certificates, k->current);
         apply_budget(k);
         tg_admin_set_state(k->admin, TG_ADMIN_READY);
@@ -352,7 +355,13 @@ static enum tg_err start_checker(struct keeper *k)
     tg_admin_set_registry(k->admin, registry);
     k->checker = tg_checker_new(&k->self, registry, NULL);
     k->certificates = tg_certificates_new(&k->self);
-    return k->checker != NULL && k->certificates != NULL ? TG_OK : TG_E_NOMEM;
+    k->dns = tg_dns_new(&k->self);
+    if (k->dns != NULL)
+        k->resolver =
+            tg_resolver_new(&k->self, tg_dns_source(k->dns), &k->current->settings.limits);
+    k->checks = (struct tg_checks){&k->self, registry, k->checker, k->dns, k->resolver, NULL, NULL};
+    bool complete = k->checker != NULL && k->resolver != NULL && k->certificates != NULL;
+    return complete ? TG_OK : TG_E_NOMEM;
 }
 
 static enum tg_err start(struct keeper *k)
@@ -391,7 +400,10 @@ static enum tg_err start(struct keeper *k)
 static void end(struct keeper *k)
 {
     tg_certificates_free(&k->certificates);
+    tg_checks_release(&k->checks);
     tg_checker_free(&k->checker);
+    tg_resolver_free(&k->resolver);
+    tg_dns_free(&k->dns);
     tg_sweeper_release(&k->sweeper);
     tg_crew_free(&k->crew);
     tg_admin_free(&k->admin);

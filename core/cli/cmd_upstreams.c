@@ -20,8 +20,13 @@ const struct tg_command tg_command_upstreams = {
     .operands = "[SERVICE]",
     .max_operands = 1,
     .options = options,
-    .summary = "list the targets of services: state, load, latency, failures",
-    .details = "A target is up, down (by its checks), ejected (by its answers) or open (by its\n"
-               "breaker). Counts are those of all workers, since the target was first declared.\n",
+    .summary = "list the targets of services: state, load, latency, failures, addresses of names",
+    .details =
+        "A target is up, down (by its checks), ejected (by its answers) or open (by its\n"
+        "breaker). Counts are those of all workers, since the target was first declared.\n"
+        "\n"
+        "Names that targets are declared by follow: found, stale (they cannot be looked up, and\n"
+        "the last addresses stay in use), none (no such name, or no address), failed, pending;\n"
+        "when they are looked up again; and their addresses.\n",
     .run = upstreams,
 };

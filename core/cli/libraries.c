@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include <ares.h>
 #include <ev.h>
 #include <openssl/crypto.h>
 
@@ -41,8 +42,24 @@ static void *event_realloc(void *p, long size)
     return resize(p, size > 0 ? (size_t)size : 0);
 }
 
+static void *dns_alloc(size_t size)
+{
+    return resize(NULL, size);
+}
+
+static void *dns_realloc(void *p, size_t size)
+{
+    return resize(p, size);
+}
+
+static void dns_free(void *p)
+{
+    tg_mem_free(TG_MEM_LIBRARY, p);
+}
+
 void tg_libraries_adopt(void)
 {
     (void)CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free);
     ev_set_allocator(event_realloc);
+    (void)ares_library_init_mem(ARES_LIB_INIT_ALL, dns_alloc, dns_free, dns_realloc);
 }

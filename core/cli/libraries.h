@@ -1,4 +1,4 @@
-/* libraries.h: libraries that let us, allocate through base/mem: OpenSSL and libev.
+/* libraries.h: libraries that let us, allocate through base/mem: OpenSSL, libev and c-ares.
  *
  * What they hold is then in an account (TG_MEM_LIBRARY, of the reserve of settings.memory).
  * LuaJIT has an allocator of its own (script/alloc.h), expressions are given base/mem by

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "config/build_target.h"
 #include "config/build_tls.h"
 #include "net/listen.h"
 #include "config/build_traffic.h"
@@ -188,6 +189,7 @@ static void build_settings(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
     build_budget(L, table, &settings->budget);
     build_adaptive(L, table, settings);
+    tg_build_dns(L, b->snapshot, table, &settings->dns);
     settings->answers = tg_build_answers(L, b->snapshot, table);
     lua_getfield(L, table, "log");
     lua_getfield(L, -1, "level");
@@ -601,23 +603,6 @@ static void build_listeners(lua_State *L, struct build *b, int tree)
     lua_pop(L, 1);
 }
 
-static void build_targets(lua_State *L, struct build *b, int table, struct tg_service_conf *service)
-{
-    service->target_count = push_list(L, table, "targets");
-    int list = lua_gettop(L);
-    struct tg_balance_target *targets = take(L, b, service->target_count, sizeof(*targets));
-    for (uint32_t i = 0; i < service->target_count; i++) {
-        int item = push_item(L, list, i);
-        targets[i].name = build_address(L, b, item, &targets[i].addr);
-        targets[i].weight = (uint32_t)tg_reader_count(L, item, "weight", 1);
-        targets[i].zone = tg_reader_str(L, b->snapshot, item, "zone");
-        targets[i].region = tg_reader_str(L, b->snapshot, item, "region");
-        lua_pop(L, 1);
-    }
-    service->targets = targets;
-    lua_pop(L, 1);
-}
-
 static void build_service_tls(lua_State *L, int table, struct tg_service_conf *service)
 {
     struct tg_tls_problem why = {0};
@@ -636,7 +621,7 @@ static void build_service(lua_State *L, struct build *b, int table, struct tg_se
     service->builtin_echo =
         tg_str_eq(tg_reader_str(L, b->snapshot, table, "builtin"), TG_STR("echo"));
     service->path = tg_reader_str(L, b->snapshot, table, "path");
-    build_targets(L, b, table, service);
+    tg_build_targets(L, b->snapshot, b->path, table, service);
     service->tags = str_list(L, b, table, "tags", &service->tag_count);
     lua_getfield(L, table, "timeout");
     int timeout = lua_gettop(L);

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "config/build_websocket.h"
+#include "config/policy.h"
 #include "config/reader.h"
 #include "config/traffic.h"
 
@@ -249,6 +250,20 @@ static void build_mirror(lua_State *L, const struct tg_build_traffic *b, int rou
     out->mirror = mirror;
 }
 
+/* false is an answer too: not on this route. */
+static void build_hedge(lua_State *L, const struct tg_build_traffic *b, int route,
+                        struct tg_route_conf *out)
+{
+    lua_getfield(L, route, "hedge");
+    bool said = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (!said)
+        return;
+    struct tg_hedge_conf *hedge = take(L, b->snapshot, 1, sizeof(*hedge));
+    tg_policy_build_hedge(L, route, hedge);
+    out->hedge = hedge;
+}
+
 /* ---- Answers -----------------------------------------------------------------------------------
  */
 
@@ -327,6 +342,7 @@ void tg_build_route_traffic(lua_State *L, const struct tg_build_traffic *b, int 
     build_split(L, b, table, route);
     build_canary(L, b, table, route);
     build_mirror(L, b, table, route);
+    build_hedge(L, b, table, route);
     tg_build_websocket(L, b->snapshot, table, route);
     route->chooses_late = (route->split != NULL && route->split->sticky.by == TG_STICKY_CONSUMER) ||
                           (route->canary != NULL && route->canary->sticky.by == TG_STICKY_CONSUMER);

@@ -16,7 +16,7 @@ static void build_balance(lua_State *L, struct tg_snapshot *s, int service,
 {
     static const char *const kinds[] = {"round-robin", "least-requests", "latency", "hash",
                                         "random"};
-    static const char *const sources[] = {"ip", "header", "cookie", "key"};
+    static const char *const sources[] = {"ip", "header", "cookie", "key", "consumer"};
     lua_getfield(L, service, "balance");
     int table = lua_gettop(L);
     lua_rawgeti(L, table, 1);
@@ -161,6 +161,25 @@ static void build_retry(lua_State *L, int service, struct tg_retry_conf *retry)
     lua_pop(L, 1);
 }
 
+/* ---- Hedging ---- */
+
+void tg_policy_build_hedge(lua_State *L, int owner, struct tg_hedge_conf *hedge)
+{
+    lua_getfield(L, owner, "hedge");
+    int table = lua_gettop(L);
+    if (lua_istable(L, table)) {
+        hedge->on = true;
+        hedge->methods = read_methods(L, table);
+        lua_getfield(L, table, "after");
+        hedge->share = tg_reader_number(L, lua_gettop(L), "share", 0);
+        hedge->after = tg_reader_time(L, lua_gettop(L), "seconds", 0);
+        lua_pop(L, 1);
+        if (hedge->share > 0)
+            hedge->after = tg_reader_time(L, table, "least", TG_USEC_PER_MSEC);
+    }
+    lua_pop(L, 1);
+}
+
 /* ---- Connections ---- */
 
 static void build_pool(lua_State *L, const struct tg_limits *limits, int service,
@@ -171,6 +190,12 @@ static void build_pool(lua_State *L, const struct tg_limits *limits, int service
     pool->max_idle = (uint32_t)tg_reader_count(L, table, "max_idle", limits->upstream_keepalive);
     pool->min_idle = (uint32_t)tg_reader_count(L, table, "min_idle", 0);
     pool->max_open = (uint32_t)tg_reader_count(L, table, "max", 0);
+    lua_getfield(L, table, "adaptive");
+    if (lua_istable(L, -1)) {
+        pool->size_min = (uint32_t)tg_reader_count(L, lua_gettop(L), "min", 0);
+        pool->size_max = (uint32_t)tg_reader_count(L, lua_gettop(L), "max", 0);
+    }
+    lua_pop(L, 1);
     pool->max_connecting = (uint32_t)tg_reader_count(L, table, "connecting", 0);
     pool->max_waiting = (uint32_t)tg_reader_count(L, table, "queue", 0);
     pool->max_requests = (uint32_t)tg_reader_count(L, table, "requests", 0);
@@ -205,6 +230,7 @@ void tg_policy_build(lua_State *L, struct tg_snapshot *snapshot, int service,
     build_health(L, snapshot, service, policy);
     build_breaker(L, service, &policy->breaker);
     build_retry(L, service, &policy->retry);
+    tg_policy_build_hedge(L, service, &policy->hedge);
     policy->judges = policy->breaker.ratio > 0 || policy->outlier.failures > 0;
     build_pool(L, &snapshot->settings.limits, service, &policy->pool);
     policy->http = build_http(L, service);

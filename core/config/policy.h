@@ -13,4 +13,8 @@
 void tg_policy_build(lua_State *L, struct tg_snapshot *snapshot, int service,
                      struct tg_policy *policy);
 
+/* Fills `hedge` from the field of that name in the table at `owner`, of a service or a route; as it
+ * is (zeroes) where there is none, or false. */
+void tg_policy_build_hedge(lua_State *L, int owner, struct tg_hedge_conf *hedge);
+
 #endif

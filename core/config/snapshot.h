@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "store/zone.h"
 #include "upstream/balance.h"
+#include "upstream/dns.h"
 
 struct tg_consumer_store;
 struct tg_answers_conf; /* these: config/traffic.h */
@@ -160,6 +161,7 @@ struct tg_route_conf {
     uint32_t tag_count;
     /* What the route asks for instead of its service's; 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout;
+    const struct tg_hedge_conf *hedge;     /* NULL: as the service says */
     const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */
     const struct tg_redirect_conf *redirect;
     const struct tg_split_conf *split;
@@ -215,6 +217,7 @@ struct tg_settings {
     uint64_t adaptive_latency; /* us within which requests should be answered; 0: fixed bound */
     uint32_t adaptive_min;     /* in flight in a worker, always let in */
     const struct tg_answers_conf *answers; /* NULL: none */
+    struct tg_dns_conf dns; /* without timeout and tries, which are among the limits */
 };
 
 /* What becomes of a plugin's VMs when the snapshot takes over from another: config/follow.h. */

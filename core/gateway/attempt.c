@@ -10,15 +10,14 @@
 #include "gateway/vm_set.h"
 
 #include "base/hash.h"
+#include "consumer/store.h"
 #include "observe/metrics.h"
 
-/* Of a body, kept for another attempt where nobody says how much. */
-#define REPLAY_BUFFER ((uint64_t)64 * 1024)
-
-/* Methods that lua/tidegate/upstream.lua has for a default too. */
+/* Methods, and bytes of a body, that lua/tidegate/upstream.lua has for defaults too. */
 #define IDEMPOTENT                                                                                 \
     (1u << TG_METHOD_GET | 1u << TG_METHOD_HEAD | 1u << TG_METHOD_PUT | 1u << TG_METHOD_DELETE |   \
      1u << TG_METHOD_OPTIONS)
+#define KEPT ((uint64_t)64 * 1024)
 
 static const struct tg_retry_conf *rules(const struct tg_request *r)
 {
@@ -30,10 +29,18 @@ static struct tg_balance *balance_of(const struct tg_request *r)
     return r->vms->targets->balances[r->service->index];
 }
 
+static uint32_t count_of(const struct tg_request *r)
+{
+    const struct tg_balance *balance = balance_of(r);
+    return balance != NULL ? tg_balance_count(balance) : 1;
+}
+
 const char *tg_attempt_label(const struct tg_attempt *attempt)
 {
     if (attempt->stale)
         return "stale";
+    if (attempt->cancelled)
+        return "cancelled";
     if (attempt->error == TG_OK && attempt->class == TG_RETRY_NEVER)
         return NULL;
     return tg_retry_label(attempt->class);
@@ -50,7 +57,7 @@ struct tg_retry_conf tg_request_retry(const struct tg_request *r)
                                        .budget = 0.2,
                                        .backoff = 25 * TG_USEC_PER_MSEC,
                                        .backoff_most = 250 * TG_USEC_PER_MSEC,
-                                       .buffer = REPLAY_BUFFER};
+                                       .buffer = KEPT};
     return retry;
 }
 
@@ -113,6 +120,8 @@ static uint64_t key_of(const struct tg_request *r)
         key = header(&r->in.fields, conf->name);
     if (conf->by == TG_HASH_COOKIE)
         key = cookie(r, conf->name);
+    if (conf->by == TG_HASH_CONSUMER && r->consumer != NULL)
+        key = r->consumer->name;
     if (key.p == NULL)
         key.p = (const char *)tg_addr_ip_bytes(&r->client, &key.n);
     return hash_of(key);
@@ -131,11 +140,13 @@ void tg_request_set_hash_key(struct tg_request *r, struct tg_str key)
 static uint32_t tried_targets(const struct tg_request *r, uint32_t tried[TG_TRIES_MAX])
 {
     uint32_t n = 0;
+    const struct tg_balance *balance = balance_of(r);
+    bool passing = balance != NULL && tg_balance_is_passing(balance);
     if (r->upstream.last == NULL)
         return 0;
     for (const struct tg_attempt *a = &r->upstream.first; a != NULL && n < TG_TRIES_MAX;
          a = a->next)
-        tried[n++] = a->index;
+        tried[n++] = passing ? tg_balance_find(balance, a->target) : a->index;
     return n;
 }
 
@@ -158,22 +169,22 @@ static struct tg_str text_of(struct tg_request *r, const struct tg_addr *addr)
     return room != NULL ? tg_addr_text(addr, room) : TG_STR("");
 }
 
-/* The record of another attempt; NULL: no memory. */
+/* The record of another attempt, behind those there are; NULL: no memory. */
 static struct tg_attempt *add_record(struct tg_request *r)
 {
     struct tg_upstream_facts *facts = &r->upstream;
     struct tg_attempt *a = &facts->first;
     if (facts->last != NULL) {
+        struct tg_attempt *end = facts->last;
         a = tg_arena_zalloc(&r->arena, sizeof(*a));
         if (a == NULL)
             return NULL;
-        facts->last->next = a;
+        while (end->next != NULL) /* hedges are behind the one at hand */
+            end = end->next;
+        end->next = a;
     }
-    facts->last = a;
     facts->attempts++;
-    facts->called = true;
-    a->started = facts->connect_start = tg_request_now(r);
-    facts->connected = 0;
+    a->started = tg_request_now(r);
     a->class = TG_RETRY_NEVER;
     return a;
 }
@@ -188,9 +199,46 @@ static enum tg_err choose(struct tg_request *r, bool *breaker)
     if (!tg_try_begin_single(&r->try, balance, now)) {
         struct tg_balance_ask ask = ask_of(r, tried);
         err = tg_try_begin(&r->try, balance, &ask, breaker);
+        if (err == TG_E_UNAVAILABLE && tg_balance_count(balance) == 0)
+            err = tg_targets_state(r->vms->targets, r->service->index);
     }
     r->target = r->try.index;
     return err;
+}
+
+bool tg_attempt_has_other(const struct tg_request *r)
+{
+    uint32_t tried[TG_TRIES_MAX];
+    struct tg_balance_ask ask = ask_of(r, tried);
+    return r->upstream.attempts < TG_TRIES_MAX && tg_balance_has_other(balance_of(r), &ask);
+}
+
+enum tg_err tg_attempt_choose(const struct tg_request *r, struct tg_try *try)
+{
+    uint32_t tried[TG_TRIES_MAX];
+    struct tg_balance_ask ask = ask_of(r, tried);
+    bool breaker;
+    return tg_try_begin(try, balance_of(r), &ask, &breaker);
+}
+
+/* Names in `a` the target that was chosen. */
+static void note_target(struct tg_request *r, struct tg_attempt *a, const struct tg_try *try)
+{
+    const struct tg_balance_target *target = tg_target_at(try->balance, try->index);
+    bool passing = try->balance != NULL && tg_balance_is_passing(try->balance);
+    a->index = try->index;
+    a->target = passing ? text_of(r, &target->addr) : target->name;
+}
+
+struct tg_attempt *tg_attempt_add_hedge(struct tg_request *r, const struct tg_try *try)
+{
+    struct tg_attempt *a = add_record(r);
+    if (a == NULL)
+        return NULL;
+    r->upstream.hedges++;
+    a->hedge = true;
+    note_target(r, a, try);
+    return a;
 }
 
 enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
@@ -202,15 +250,18 @@ enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker)
     struct tg_attempt *a = add_record(r);
     if (a == NULL)
         return TG_E_NOMEM;
+    r->upstream.last = a;
+    r->upstream.called = true;
+    r->upstream.connect_start = a->started;
+    r->upstream.connected = 0;
     if (TG_UNLIKELY(r->out.target_set)) {
         r->upstream.addr = r->out.target;
         a->index = UINT32_MAX;
         a->target = text_of(r, &r->upstream.addr);
         return TG_OK;
     }
-    r->upstream.addr = *tg_target_addr(r->service, r->target);
-    a->index = r->target;
-    a->target = tg_target_name(r->service, r->target);
+    r->upstream.addr = tg_target_at(r->try.balance, r->try.index)->addr;
+    note_target(r, a, &r->try);
     return TG_OK;
 }
 
@@ -220,7 +271,8 @@ void tg_attempt_answered(struct tg_request *r, unsigned status)
     uint64_t now = tg_request_now(r);
     a->status = r->upstream.status;
     a->ended = now;
-    a->class = tg_retry_wants_status(rules(r), status) ? TG_RETRY_STATUS : TG_RETRY_NEVER;
+    if (TG_UNLIKELY(rules(r)->status_count > 0) && tg_retry_wants_status(rules(r), status))
+        a->class = TG_RETRY_STATUS; /* else it is as it was opened: NEVER */
     tg_try_answered(&r->try, status, now - r->upstream.connected, now);
 }
 
@@ -260,8 +312,9 @@ static bool may_be_repeated(const struct tg_request *r, enum tg_retry_class clas
         return false;
     if (!conf->given)
         return class == TG_RETRY_CONNECT &&
-               r->upstream.attempts < TG_MIN(r->service->target_count, TG_TRIES_MAX);
-    if (!(conf->on & 1u << class) || r->upstream.attempts > conf->attempts)
+               r->upstream.attempts < TG_MIN(count_of(r), TG_TRIES_MAX);
+    uint32_t spent = r->upstream.attempts - r->upstream.hedges;
+    if (!(conf->on & 1u << class) || spent > conf->attempts)
         return false;
     return class == TG_RETRY_CONNECT || (conf->methods & 1u << r->out.method) != 0;
 }
@@ -329,7 +382,7 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at)
  * nothing was done of a request, which then goes again whatever its method. */
 static bool is_worth_keeping(const struct tg_request *r, const struct tg_retry_conf *conf)
 {
-    if (r->origin->protocol == TG_CALL_HTTP2)
+    if (r->hedge != NULL || r->origin->protocol == TG_CALL_HTTP2)
         return true;
     return conf->given && conf->attempts > 0 &&
            ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT);
@@ -338,13 +391,13 @@ static bool is_worth_keeping(const struct tg_request *r, const struct tg_retry_c
 void tg_attempt_keep(struct tg_request *r, struct tg_str data)
 {
     const struct tg_retry_conf *conf = rules(r);
-    uint64_t most = conf->given ? conf->buffer : REPLAY_BUFFER;
     if (!r->body_seen)
         r->replayable = is_worth_keeping(r, conf);
     r->body_seen = true;
     if (!r->replayable)
         return;
-    if (r->replay.size + data.n <= most && tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
+    if (r->replay.size + data.n <= (conf->given ? conf->buffer : KEPT) &&
+        tg_buf_append(&r->replay, data.p, data.n) == TG_OK)
         return;
     r->replayable = false;
     tg_buf_release(&r->replay);

@@ -1,5 +1,6 @@
 /* exchange.c: what a client's stream tells, passed on to the file that is at work: collecting for a
- * plugin, unpack.c, proxy.c, relay.c or tunnel.c. The same for every protocol that carries streams. */
+ * plugin, unpack.c, proxy.c, relay.c or tunnel.c. The same for every protocol that carries streams.
+ */
 #include "base/banned.h"
 #include "gateway/internal.h"
 #include "gateway/unpack.h"

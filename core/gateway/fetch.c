@@ -80,6 +80,7 @@ void tg_fetch_free(struct tg_fetch **fetch)
     *fetch = NULL;
     if (taken == NULL)
         return;
+    tg_roster_leave(&taken->name_waiter);
     let_go(taken);
     tg_try_end(&taken->try, tg_loop_now(loop_of(taken)));
     tg_targets_unref(&taken->targets);
@@ -107,6 +108,11 @@ static void finish(struct tg_fetch *fetch, enum tg_err err, const char *reason)
 
 /* ---- Sending ---- */
 
+static const struct tg_balance_target *at(const struct tg_fetch *fetch)
+{
+    return tg_target_at(fetch->try.balance, fetch->index);
+}
+
 /* Path and query, with the service's own path in front. */
 static void write_target(const struct tg_fetch *fetch, struct tg_fmt *f)
 {
@@ -128,7 +134,7 @@ static enum tg_framing write_head(const struct tg_fetch *fetch, struct tg_fmt *f
     tg_fmt_char(f, ' ');
     write_target(fetch, f);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
-    tg_h1_write_field(f, TG_STR("Host"), tg_target_name(fetch->service, fetch->index));
+    tg_h1_write_field(f, TG_STR("Host"), at(fetch)->host);
     tg_fmt_add(f, tg_fmt_str(&fetch->fields));
     if (told) {
         tg_fmt_lit(f, "Content-Length: ");
@@ -168,7 +174,6 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
     uint64_t now = tg_loop_now(loop_of(fetch));
     uint64_t left = fetch->deadline > now ? fetch->deadline - now : 1;
     struct tg_pool_target target = {
-        .addr = tg_target_addr(fetch->service, fetch->index),
         .connect_timeout = TG_MIN(fetch->service->connect_timeout, left),
         .fresh = fresh,
         .careful = !tg_method_is_idempotent(fetch->method),
@@ -178,7 +183,7 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
         .route = TG_STR("tg.http"),
     };
     char room[TG_PROXY_HEADER_MAX];
-    tg_target_dress(fetch->service, NULL, NULL, &target, room);
+    tg_target_dress(fetch->service, fetch->try.balance, at(fetch), NULL, NULL, &target, room);
     if (fetch->by_http1)
         target.http = TG_ORIGIN_HTTP1;
     bool connected;
@@ -189,6 +194,24 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
     if (err == TG_OK && connected)
         send_request(fetch);
     return err;
+}
+
+static enum tg_err try_next(struct tg_fetch *fetch);
+
+static void on_names(struct tg_roster_waiter *waiter)
+{
+    struct tg_fetch *fetch = TG_CONTAINER_OF(waiter, struct tg_fetch, name_waiter);
+    enum tg_err err = try_next(fetch);
+    if (err != TG_OK)
+        finish(fetch, err, NULL);
+}
+
+/* For the first answer about them: for how long is up to who waits for the fetch. */
+static enum tg_err wait_for_names(struct tg_fetch *fetch)
+{
+    fetch->name_waiter.on_ready = on_names;
+    tg_roster_wait(fetch->targets->rosters[fetch->service->index], &fetch->name_waiter);
+    return TG_OK;
 }
 
 /* Another target, or the first. */
@@ -202,8 +225,17 @@ static enum tg_err try_next(struct tg_fetch *fetch)
         .rand = &fetch->gate->worker->rand,
     };
     tg_try_end(&fetch->try, ask.now);
-    enum tg_err err =
-        tg_try_begin(&fetch->try, fetch->targets->balances[fetch->service->index], &ask, &breaker);
+    struct tg_balance *balance = fetch->targets->balances[fetch->service->index];
+    if (fetch->chosen_from != balance)
+        ask.tried_count = fetch->tried_count = 0; /* other targets, other indexes */
+    fetch->chosen_from = balance;
+    enum tg_err err = tg_try_begin(&fetch->try, balance, &ask, &breaker);
+    if (err == TG_E_UNAVAILABLE && tg_balance_count(balance) == 0)
+        err = tg_targets_state(fetch->targets, fetch->service->index);
+    if (err == TG_E_AGAIN)
+        return wait_for_names(fetch);
+    if (err == TG_E_DNS)
+        tg_target_count_failure(fetch->gate, err, true);
     if (err != TG_OK)
         return err;
     fetch->index = fetch->try.index;
@@ -291,6 +323,12 @@ static void on_drained(struct tg_call *call)
     (void)call; /* all of the request was given to the connection at once */
 }
 
+static uint32_t count_of(const struct tg_fetch *fetch)
+{
+    const struct tg_balance *balance = fetch->targets->balances[fetch->service->index];
+    return balance != NULL ? tg_balance_count(balance) : 0;
+}
+
 /* The origin did nothing of the request: it may go once more, though not for ever. */
 static bool is_untouched(const struct tg_fetch *fetch, enum tg_err err)
 {
@@ -314,8 +352,8 @@ static void fail(struct tg_fetch *fetch, enum tg_err err, const char *reason)
                       tg_loop_now(loop_of(fetch)));
     }
     bool in_time = tg_loop_now(loop_of(fetch)) < fetch->deadline;
-    bool another = !fetch->connected && in_time &&
-                   fetch->attempts < TG_MIN(fetch->service->target_count, TG_TRIES_MAX);
+    bool another =
+        !fetch->connected && in_time && fetch->attempts < TG_MIN(count_of(fetch), TG_TRIES_MAX);
     if (stale)
         err = connect_next(fetch, true);
     else if (another)

@@ -64,7 +64,9 @@ struct tg_fetch {
     struct tg_try try;
     uint64_t sent_at; /* us */
     struct tg_call *call;
-    uint32_t index; /* of the target */
+    struct tg_roster_waiter name_waiter;
+    const struct tg_balance *chosen_from; /* only compared */
+    uint32_t index;                       /* of the target, there */
     uint32_t tried[TG_TRIES_MAX];
     uint32_t tried_count;
     uint32_t attempts;

@@ -74,8 +74,10 @@ struct tg_str tg_forward_host(const struct tg_request *r)
         return r->out.host;
     if (r->route != NULL && r->route->preserve_host && r->in.authority.n > 0)
         return r->in.authority;
+    if (r->try.balance != NULL)
+        return tg_balance_target_at(r->try.balance, r->target)->host;
     if (r->service != NULL && r->service->target_count > 0)
-        return r->service->targets[r->target % r->service->target_count].name;
+        return r->service->targets[0].host;
     return r->in.authority.n > 0 ? r->in.authority : TG_STR("localhost");
 }
 

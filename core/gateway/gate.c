@@ -68,7 +68,30 @@ enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker, struct 
     if (gate->pool == NULL)
         return TG_E_NOMEM;
     tg_pool_set_tls(gate->pool, gateway->tls);
+    struct tg_limits limits;
+    tg_limits_init(&limits);
+    gate->dns = tg_dns_new(worker);
+    if (gate->dns != NULL)
+        gate->resolver = tg_resolver_new(worker, tg_dns_source(gate->dns), &limits);
+    if (gate->resolver == NULL) {
+        tg_dns_free(&gate->dns);
+        tg_pool_free(&gate->pool);
+        return TG_E_NOMEM;
+    }
     tg_bus_join(gateway->bus, &gate->mailbox, &worker->loop, on_message, gate);
+    return TG_OK;
+}
+
+enum tg_err tg_gate_resolve_by(struct tg_gate *gate, const struct tg_resolver_source *source)
+{
+    struct tg_limits limits;
+    tg_limits_init(&limits);
+    struct tg_resolver *resolver = tg_resolver_new(gate->worker, source, &limits);
+    if (resolver == NULL)
+        return TG_E_NOMEM;
+    tg_resolver_free(&gate->resolver);
+    tg_dns_free(&gate->dns);
+    gate->resolver = resolver;
     return TG_OK;
 }
 
@@ -76,6 +99,7 @@ enum tg_err tg_gate_adopt(struct tg_gate *gate, struct tg_snapshot *snapshot, st
 {
     tg_vm_set_take_over(vms, gate->vms);
     tg_background_retire_all(gate->vms);
+    tg_targets_begin(vms->targets);
     tg_targets_keep_warm(vms->targets, snapshot, gate->pool);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
@@ -99,6 +123,8 @@ void tg_gate_release(struct tg_gate *gate)
     tg_zone_value_release(&gate->in_hand);
     tg_vm_set_unref(&gate->vms);
     tg_snapshot_unref(&gate->snapshot);
+    tg_resolver_free(&gate->resolver);
+    tg_dns_free(&gate->dns);
     tg_claims_release(&gate->claims);
     tg_bus_leave(&gate->mailbox);
     if (tg_plugin_host.end_gate != NULL)

@@ -20,6 +20,7 @@
 #include "observe/map_watch.h"
 #include "store/bus.h"
 #include "store/lock.h"
+#include "upstream/dns.h"
 #include "upstream/pool.h"
 
 struct tg_shared_map;
@@ -44,6 +45,8 @@ struct tg_gate {
     struct tg_snapshot *snapshot;            /* one reference */
     struct tg_vm_set *vms;                   /* one reference */
     struct tg_pool *pool;                    /* owned */
+    struct tg_dns *dns;                      /* owned; NULL: names are looked up elsewhere */
+    struct tg_resolver *resolver;            /* owned */
     const struct tg_gate_observer *observer; /* borrowed; NULL: nobody looks */
     struct tg_runner runner;
     struct tg_accounting accounting;
@@ -75,6 +78,11 @@ void tg_gateway_release(struct tg_gateway *gateway);
 /* A gate on `worker`; it serves nothing before tg_gate_adopt(). */
 enum tg_err tg_gate_init(struct tg_gate *gate, struct tg_worker *worker,
                          struct tg_gateway *gateway) TG_MUST_USE;
+
+/* Before the first snapshot: names are looked up by `source` (borrowed) in place of DNS servers.
+ * TG_E_NOMEM. */
+enum tg_err tg_gate_resolve_by(struct tg_gate *gate,
+                               const struct tg_resolver_source *source) TG_MUST_USE;
 
 /* Puts a snapshot and its VMs in force; one reference of each is taken over, also on failure (then
  * the old ones stay). On the worker's thread. */

@@ -3,7 +3,7 @@
  *   client.c   connections and their heads    request.c  life, states, routing, order of phases
  *   exchange.c what streams tell
  *   proxy.c    the exchange with the origin   forward.c  the head that goes to the origin
- *   attempt.c  which target, and which next
+ *   attempt.c  which target, and which next   hedge.c    a second request beside the first
  *   relay.c    the answer to the client       tunnel.c   raw bytes after an upgrade
  *   edit.c     what plugins may change        answer.c   answers of our own
  *   hide.c     what the origin shall not see  consumer.c whose request it is
@@ -152,11 +152,34 @@ void tg_proxy_again(struct tg_request *r);
 /* Another connection to an origin for a tunnel that has lost its own. */
 void tg_proxy_reopen(struct tg_request *r);
 
+/* For hedge.c: who hears of the exchange at hand (owner: the request). */
+extern const struct tg_call_events tg_proxy_events;
+
+/* How to reach the target of `try`, or the one that a plugin chose, until `deadline`.
+ * `room` is used as long as `target` is. */
+void tg_proxy_reach(struct tg_request *r, const struct tg_try *try, uint64_t deadline, char *room,
+                    struct tg_pool_target *target);
+
+/* Bounds of an exchange that started at `started` (us). */
+struct tg_call_limits tg_proxy_limits(const struct tg_request *r, uint64_t started);
+
+/* Writes the framing fields and the empty line; returns how the body goes. */
+enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f);
+
+void tg_proxy_log_failure(const struct tg_request *r, struct tg_str target, enum tg_err err,
+                          const char *reason);
+
 /* ---- attempt.c ---- */
 
 /* Chooses the next target, or stays with the `same`, and opens the record of an attempt.
  * TG_E_UNAVAILABLE: a breaker is open (*breaker) or no target may be used; TG_E_NOMEM. */
 enum tg_err tg_attempt_begin(struct tg_request *r, bool same, bool *breaker) TG_MUST_USE;
+
+/* For hedge.c: whether there is a target that was not tried; one, counted in (errors as
+ * tg_try_begin()); and the record of an attempt beside the one at hand (NULL: no memory). */
+bool tg_attempt_has_other(const struct tg_request *r);
+enum tg_err tg_attempt_choose(const struct tg_request *r, struct tg_try *try) TG_MUST_USE;
+struct tg_attempt *tg_attempt_add_hedge(struct tg_request *r, const struct tg_try *try);
 
 /* A head is there that counts as `status`. / The attempt failed before or after that. `stale`: it
  * says nothing of the origin. */
@@ -173,12 +196,12 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at);
 /* `data` of the client's body goes to the origin: kept for another attempt within bounds. */
 void tg_attempt_keep(struct tg_request *r, struct tg_str data);
 
-/* Until when this attempt must have its head, us. */
-static inline uint64_t tg_attempt_deadline(const struct tg_request *r)
+/* Until when an attempt that started at `started` must have its head, us. */
+static inline uint64_t tg_attempt_deadline(const struct tg_request *r, uint64_t started)
 {
     const struct tg_retry_conf *own = r->out.retry;
     uint64_t per_try = own != NULL ? own->per_try : r->service->policy.retry.per_try;
-    return per_try > 0 ? TG_MIN(r->upstream.connect_start + per_try, r->deadline) : r->deadline;
+    return per_try > 0 ? TG_MIN(started + per_try, r->deadline) : r->deadline;
 }
 
 /* ---- forward.c ---- */

@@ -184,10 +184,9 @@ static void send_copy(struct tg_mirror *m)
     tg_call_send_end(m->call, NULL);
 }
 
-static void dial(struct tg_mirror *m, uint32_t index)
+static void dial(struct tg_mirror *m)
 {
     struct tg_pool_target target = {
-        .addr = tg_target_addr(m->service, index),
         .connect_timeout = m->service->connect_timeout,
         .careful = true,
         .conf = &m->service->policy.pool,
@@ -195,7 +194,8 @@ static void dial(struct tg_mirror *m, uint32_t index)
         .route = TG_STR("a mirror"),
     };
     char room[TG_PROXY_HEADER_MAX];
-    tg_target_dress(m->service, NULL, NULL, &target, room);
+    tg_target_dress(m->service, m->try.balance, tg_target_at(m->try.balance, m->try.index), NULL,
+                    NULL, &target, room);
     bool connected;
     if (tg_pool_lease(m->gate->pool, &target, &events, m, &m->call, &connected) != TG_OK)
         finish(m, TG_METRIC_MIRROR_FAILED);
@@ -229,15 +229,14 @@ void tg_mirror_end(struct tg_request *r)
         finish(m, TG_METRIC_MIRROR_FAILED);
         return;
     }
-    uint32_t index = m->try.index;
-    write_copy(r, m, tg_target_name(m->service, index));
+    write_copy(r, m, tg_target_at(m->try.balance, m->try.index)->host);
     if (m->head.failed || tg_timer_init(&m->timer, &loop->timers, on_timer) != TG_OK) {
         finish(m, TG_METRIC_MIRROR_FAILED);
         return;
     }
     m->timer_on = true;
     tg_timer_set(&m->timer, tg_loop_now(loop) + m->snapshot->settings.limits.request_deadline);
-    dial(m, index);
+    dial(m);
 }
 
 /* ---- The answer --------------------------------------------------------------------------------

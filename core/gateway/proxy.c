@@ -11,10 +11,12 @@
 #include "base/banned.h"
 #include "gateway/consumer.h"
 #include "gateway/grpc.h"
+#include "gateway/hedge.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/unpack.h"
+#include "gateway/vm_set.h"
 #include "gateway/ws.h"
 
 #include "observe/metrics.h"
@@ -22,25 +24,29 @@
 #define CONTINUE_WAIT TG_USEC_PER_SEC
 #define REPEATS_MAX   3 /* of a request that origins did nothing of */
 
-static const struct tg_call_events events;
-
 /* Whether and how a request goes out once more without counting as another attempt. */
 enum repeat { REPEAT_NOT, REPEAT_SAME, REPEAT_BY_HTTP1 };
 
 static void connect_next(struct tg_request *r, bool same);
 static void fail_to_lease(struct tg_request *r, enum tg_err err);
+static void fail_to_resolve(struct tg_request *r);
 
 /* ---- Failures ----------------------------------------------------------------------------------
  */
 
-static void log_failure(struct tg_request *r, enum tg_err err, const char *reason)
+void tg_proxy_log_failure(const struct tg_request *r, struct tg_str target, enum tg_err err,
+                          const char *reason)
 {
-    char room[TG_ADDR_TEXT_MAX];
     tg_log_kv(TG_LOG_WARN, "upstream", reason != NULL ? reason : tg_err_text(err),
-              tg_log_str("service", r->service->name),
-              tg_log_str("target", tg_addr_text(&r->upstream.addr, room)),
+              tg_log_str("service", r->service->name), tg_log_str("target", target),
               tg_log_str("state", tg_str_c(tg_request_state_name(r->state))),
               tg_log_str("request", tg_str(r->id, sizeof(r->id))));
+}
+
+static void log_failure(const struct tg_request *r, enum tg_err err, const char *reason)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    tg_proxy_log_failure(r, tg_addr_text(&r->upstream.addr, room), err, reason);
 }
 
 static void answer_failure(struct tg_request *r, enum tg_err err)
@@ -54,6 +60,10 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
     }
     if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_UNAVAILABLE) {
         tg_answer_error(r, 503, err == TG_E_UNAVAILABLE ? "pool_full" : "no_resources");
+        return;
+    }
+    if (err == TG_E_DNS) {
+        tg_answer_error(r, 503, "dns");
         return;
     }
     if (err == TG_E_UNTRUSTED)
@@ -77,8 +87,11 @@ void tg_proxy_release(struct tg_request *r)
 {
     if (r->mirror != NULL)
         tg_mirror_drop(r);
+    if (r->hedge != NULL)
+        tg_hedge_drop(r);
     if (r->waiter.site != NULL)
         tg_pool_leave(r->gate->pool, &r->waiter);
+    tg_roster_leave(&r->name_waiter);
     if (r->origin != NULL)
         let_go(r);
     tg_attempt_end(r);
@@ -114,7 +127,10 @@ static bool try_again(struct tg_request *r)
 
 void tg_proxy_again(struct tg_request *r)
 {
-    if (r->waiter.site != NULL) { /* no connection was free in time */
+    if (r->name_waiter.waits) { /* the DNS has not answered in time */
+        tg_roster_leave(&r->name_waiter);
+        fail_to_resolve(r);
+    } else if (r->waiter.site != NULL) { /* no connection was free in time */
         tg_pool_leave(r->gate->pool, &r->waiter);
         fail_to_lease(r, TG_E_UNAVAILABLE);
     } else if (r->origin == NULL) {
@@ -160,7 +176,7 @@ static void fail(struct tg_request *r, enum tg_err err, const char *reason)
     }
     log_failure(r, err, reason);
     tg_target_count_failure(r->gate, err, !connected);
-    if (before_head && try_again(r))
+    if (before_head && (tg_hedge_take_over(r) || try_again(r)))
         return;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_origin_lost(r);
@@ -179,7 +195,7 @@ static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
  */
 
 /* How the body goes, as the head says it. */
-static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
+static inline enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
 {
     bool whole = r->out.body_set || r->body.complete;
     uint64_t length = r->out.body_set    ? r->out.body.n
@@ -197,6 +213,11 @@ static enum tg_framing write_framing(struct tg_request *r, struct tg_fmt *f)
     }
     tg_fmt_lit(f, "\r\n");
     return framing;
+}
+
+enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f)
+{
+    return write_framing(r, f);
 }
 
 static void send_piece(struct tg_request *r, struct tg_str data)
@@ -317,23 +338,28 @@ static uint64_t first_of(uint64_t plugin, uint64_t route, uint64_t service)
 /* ---- Connecting --------------------------------------------------------------------------------
  */
 
-static void start_exchange(struct tg_request *r)
+struct tg_call_limits tg_proxy_limits(const struct tg_request *r, uint64_t started)
 {
     const struct tg_limits *l = &r->snapshot->settings.limits;
     const struct tg_route_conf *route = r->route;
-    struct tg_call_limits limits = {
+    return (struct tg_call_limits){
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
         .response = first_of(r->out.response_timeout, route->response_timeout,
                              r->service->response_timeout),
         .io = first_of(r->out.io_timeout, route->io_timeout, r->service->io_timeout),
-        .deadline = tg_attempt_deadline(r),
+        .deadline = tg_attempt_deadline(r, started),
     };
+}
+
+static void start_exchange(struct tg_request *r)
+{
+    struct tg_call_limits limits = tg_proxy_limits(r, r->upstream.connect_start);
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
-    tg_call_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &events, r);
+    tg_call_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &tg_proxy_events, r);
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
@@ -368,35 +394,56 @@ static void fail_to_lease(struct tg_request *r, enum tg_err err)
 {
     tg_attempt_failed(r, err, false, false);
     log_failure(r, err, NULL);
-    if (!try_again(r))
+    if (!tg_hedge_take_over(r) && !try_again(r))
         answer_failure(r, err);
+}
+
+/* How to reach a target, but for whom its connections are counted and who waits. */
+static inline void reach(struct tg_request *r, const struct tg_try *try, uint64_t deadline,
+                         char *room, struct tg_pool_target *target)
+{
+    uint64_t now = tg_request_now(r);
+    uint64_t timeout =
+        first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
+    *target = (struct tg_pool_target){
+        .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
+        .careful = !tg_method_is_idempotent(r->out.method),
+        .conf = &r->service->policy.pool,
+        .priority = tg_request_queue_priority(r),
+        .request = tg_str(r->id, sizeof(r->id)),
+        .route = r->route->name,
+    };
+    tg_target_dress(r->service, try->balance, tg_target_at(try->balance, try->index), &r->client,
+                    &r->listener->addr, target, room);
+    if (TG_UNLIKELY(r->out.target_set)) {
+        target->addr = &r->upstream.addr;
+        target->passing = true;
+        target->another = NULL;
+        target->tls_name = (struct tg_str){NULL, 0};
+    }
+}
+
+void tg_proxy_reach(struct tg_request *r, const struct tg_try *try, uint64_t deadline, char *room,
+                    struct tg_pool_target *target)
+{
+    reach(r, try, deadline, room, target);
 }
 
 /* A connection for the attempt that is open, or a place in the queue for one. */
 static void lease(struct tg_request *r, bool fresh)
 {
     bool connected;
-    uint64_t now = tg_request_now(r);
-    uint64_t deadline = tg_attempt_deadline(r);
-    uint64_t timeout =
-        first_of(r->out.connect_timeout, r->route->connect_timeout, r->service->connect_timeout);
-    struct tg_pool_target target = {
-        .addr = r->out.target_set ? &r->upstream.addr : tg_target_addr(r->service, r->target),
-        .connect_timeout = TG_MIN(timeout, deadline > now ? deadline - now : 1),
-        .fresh = fresh || r->in.method == TG_METHOD_CONNECT,
-        .careful = !tg_method_is_idempotent(r->out.method),
-        .conf = &r->service->policy.pool,
-        .origin = r->out.target_set ? NULL : r->try.origin,
-        .waiter = &r->waiter,
-        .priority = tg_request_queue_priority(r),
-        .request = tg_str(r->id, sizeof(r->id)),
-        .route = r->route->name,
-    };
+    struct tg_pool_target target;
     char room[TG_PROXY_HEADER_MAX];
-    tg_target_dress(r->service, &r->client, &r->listener->addr, &target, room);
+    uint64_t deadline = tg_attempt_deadline(r, r->upstream.connect_start);
+    reach(r, &r->try, deadline, room, &target);
+    target.fresh = fresh || r->in.method == TG_METHOD_CONNECT;
+    target.origin = r->out.target_set ? NULL : r->try.origin;
+    target.waiter = &r->waiter;
     if (r->by_http1 || r->out.upgrade || r->in.method == TG_METHOD_CONNECT)
         target.http = TG_ORIGIN_HTTP1;
-    enum tg_err err = tg_pool_lease(r->gate->pool, &target, &events, r, &r->origin, &connected);
+    enum tg_err err =
+        tg_pool_lease(r->gate->pool, &target, &tg_proxy_events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)
         err = tg_request_set_clock(r, TG_MIN(r->waiter.since + target.conf->wait, deadline));
     else if (err == TG_OK && connected)
@@ -412,6 +459,33 @@ static void on_turn(struct tg_pool_waiter *waiter)
     lease(r, false);
 }
 
+/* The names of the service have no address, or none is known in time. */
+static void fail_to_resolve(struct tg_request *r)
+{
+    tg_target_count_failure(r->gate, TG_E_DNS, true);
+    r->upstream.error = TG_E_DNS;
+    answer_failure(r, TG_E_DNS);
+}
+
+static void on_names(struct tg_roster_waiter *waiter)
+{
+    struct tg_request *r = TG_CONTAINER_OF(waiter, struct tg_request, name_waiter);
+    tg_request_clear_clock(r);
+    connect_next(r, false);
+}
+
+/* As long as for a connection. */
+static void wait_for_names(struct tg_request *r)
+{
+    uint64_t deadline = tg_request_now(r) + r->service->policy.pool.wait;
+    r->name_waiter.on_ready = on_names;
+    tg_roster_wait(r->vms->targets->rosters[r->service->index], &r->name_waiter);
+    if (tg_request_set_clock(r, TG_MIN(deadline, r->deadline)) == TG_OK)
+        return;
+    tg_roster_leave(&r->name_waiter);
+    answer_failure(r, TG_E_NOMEM);
+}
+
 static void connect_next(struct tg_request *r, bool same)
 {
     bool breaker;
@@ -419,6 +493,10 @@ static void connect_next(struct tg_request *r, bool same)
     enum tg_err err = tg_attempt_begin(r, same, &breaker);
     if (err == TG_OK)
         lease(r, same);
+    else if (err == TG_E_AGAIN)
+        wait_for_names(r);
+    else if (err == TG_E_DNS)
+        fail_to_resolve(r);
     else
         answer_nobody(r, err, breaker);
 }
@@ -429,6 +507,8 @@ void tg_proxy_start(struct tg_request *r)
     tg_grpc_look(r);
     if (TG_UNLIKELY(r->grpc))
         tg_grpc_start(r);
+    if (TG_UNLIKELY(tg_hedge_conf_of(r)->on))
+        tg_hedge_arm(r);
     connect_next(r, false);
 }
 
@@ -524,8 +604,11 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
     tg_attempt_answered(r, TG_UNLIKELY(r->grpc) ? tg_grpc_judged(head) : head->status);
-    if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) && try_again(r))
+    if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) &&
+        (tg_hedge_take_over(r) || try_again(r)))
         return;
+    if (r->hedge != NULL)
+        tg_hedge_settle(r);
     const char *wrong = head->status == 101 ? check_switch(r, head) : NULL;
     if (wrong != NULL) {
         log_failure(r, TG_E_PROTOCOL, wrong);
@@ -578,7 +661,7 @@ static void on_drained(struct tg_call *call)
         read_on(r);
 }
 
-static const struct tg_call_events events = {
+const struct tg_call_events tg_proxy_events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

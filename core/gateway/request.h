@@ -39,6 +39,7 @@
 #include "script/marshal.h"
 #include "script/run.h"
 #include "upstream/pool.h"
+#include "upstream/roster.h"
 #include "upstream/try.h"
 
 struct tg_consumer;
@@ -52,6 +53,7 @@ struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
 struct tg_quota_outcome;
+struct tg_hedge;
 struct tg_ws;
 
 #define TG_REQUEST_MAGIC 0x7e90e57du
@@ -182,20 +184,23 @@ struct tg_attempt {
     enum tg_err error;         /* TG_OK: there was an answer, or nothing is known yet */
     enum tg_retry_class class; /* of what was wrong; TG_RETRY_NEVER: nothing that may be repeated */
     bool stale;                /* a kept connection that the origin had closed */
+    bool hedge;                /* sent beside another that was not answered: hedge.h */
+    bool cancelled;            /* the other one was answered first */
 };
 
 /* What is known of the origin's side: ctx.upstream, the access log. */
 struct tg_upstream_facts {
     bool called;
+    uint8_t hedges;  /* of the attempts */
     uint16_t status; /* 0: no answer yet */
     uint32_t attempts;
     struct tg_attempt first; /* the others are in the arena */
-    struct tg_attempt *last; /* NULL: none */
-    struct tg_addr addr;     /* of the last attempt; len 0 before */
+    struct tg_attempt *last; /* the one at hand, or that was last; NULL: none */
+    struct tg_addr addr;     /* of that attempt; len 0 before */
     uint64_t connect_start;  /* us; 0: not yet */
     uint64_t connected;
     uint64_t head_at;        /* response head complete */
-    enum tg_err error;       /* of the last attempt */
+    enum tg_err error;       /* of that attempt */
     struct tg_fields fields; /* as the origin sent them */
 };
 
@@ -291,18 +296,20 @@ struct tg_request {
     struct tg_call *origin;   /* leased; NULL: none */
     bool mirror_seen;         /* whether there is one has been decided */
     bool connected;           /* it may be written to */
-    bool retrying;            /* it holds a place in the budget of the service */
     bool by_http1;            /* an origin asked for that */
     uint8_t repeats;          /* times it went once more because an origin did nothing of it */
-    uint32_t target;          /* index in service->targets of the attempt */
+    uint32_t target;          /* index in the balancer of the attempt */
     struct tg_pool_waiter waiter;
-    struct tg_try try;    /* the attempt, as the origin is told of it */
-    struct tg_buf replay; /* what went of the client's body, for a repetition */
-    bool replayable;      /* all that went is there */
-    bool out_ended;       /* the request went out whole */
-    bool in_ended;        /* the client's body has come whole */
-    bool continue_sent;   /* 100 went to the client */
-    bool body_seen;       /* a byte of a body went to an origin */
+    struct tg_roster_waiter name_waiter; /* for the first answer about the service's names */
+    struct tg_hedge *hedge;              /* NULL: none; in the arena */
+    struct tg_try try;                   /* the attempt, as the origin is told of it */
+    bool retrying;                       /* it holds a place in the budget of the service */
+    struct tg_buf replay;                /* what went of the client's body, for a repetition */
+    bool replayable;                     /* all that went is there */
+    bool out_ended;                      /* the request went out whole */
+    bool in_ended;                       /* the client's body has come whole */
+    bool continue_sent;                  /* 100 went to the client */
+    bool body_seen;                      /* a byte of a body went to an origin */
 
     uint64_t grpc_until; /* us: when the client's grpc-timeout is over; 0: it has none */
 
@@ -479,7 +486,7 @@ const struct tg_fields *tg_request_upstream_fields(const struct tg_request *r);
  * (STOP): the client sees an incomplete answer. */
 void tg_request_abort(struct tg_request *r);
 
-/* What was wrong with an attempt: its class, "stale", or NULL. */
+/* What was wrong with an attempt: its class, "stale", "cancelled", or NULL. */
 const char *tg_attempt_label(const struct tg_attempt *attempt);
 
 const char *tg_request_state_name(enum tg_request_state state);

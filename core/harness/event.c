@@ -14,6 +14,7 @@ struct event {
     void (*fill)(lua_State *L, const struct event *e); /* the table is on top */
     const struct tg_request *r;
     uint32_t id;
+    const struct tg_query *query;
     const struct tg_addr *addr;
     enum tg_log_level level;
     const char *component;
@@ -82,6 +83,20 @@ static void fill_dial(lua_State *L, const struct event *e)
     char room[TG_ADDR_TEXT_MAX];
     set_number(L, "id", e->id);
     set_str(L, "address", tg_addr_text(e->addr, room));
+}
+
+static void fill_query(lua_State *L, const struct event *e)
+{
+    set_number(L, "id", e->id);
+    set_str(L, "name", tg_str_c(e->query->name));
+    set_str(L, "question",
+            e->query->question == TG_QUESTION_SRV ? TG_STR("srv") : TG_STR("address"));
+}
+
+static void on_query(void *arg, uint32_t id, const struct tg_query *query)
+{
+    emit(&(struct event){
+        .list = arg, .type = "query", .fill = fill_query, .id = id, .query = query});
 }
 
 static void on_dial(void *arg, uint32_t id, const struct tg_addr *addr)
@@ -214,6 +229,8 @@ static void set_attempts(lua_State *L, const struct tg_upstream_facts *u)
             set_str(L, "message", tg_str_c(tg_err_text(a->error)));
         if (a->ended != 0)
             set_seconds(L, "latency", a->ended - a->started);
+        if (a->hedge)
+            set_bool(L, "hedge", true);
         lua_rawseti(L, -2, ++n);
     }
     lua_setfield(L, -2, "attempts");
@@ -291,6 +308,7 @@ static void on_end(void *arg, const struct tg_request *r)
 
 const struct tg_harness_events tg_event_listeners = {
     .on_dial = on_dial,
+    .on_query = on_query,
     .on_line = on_line,
     .on_enter = on_enter,
     .on_leave = on_leave,

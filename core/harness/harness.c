@@ -51,6 +51,8 @@ struct tg_harness {
     struct tg_gate_observer observer;
     struct tg_pool_dialer dialer;
     struct tg_checker *checker;
+    struct tg_checks checks;
+    struct tg_names names;
     struct tg_log_tap tap;
     const struct tg_harness_events *events;
     void *arg;
@@ -214,6 +216,21 @@ static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_
     return TG_OK;
 }
 
+static void on_query(void *arg, uint32_t id, const struct tg_query *query)
+{
+    struct tg_harness *h = arg;
+    h->events->on_query(h->arg, id, query);
+}
+
+bool tg_harness_settle_query(struct tg_harness *harness, uint32_t id,
+                             const struct tg_answer *answer)
+{
+    enter(harness);
+    bool wanted = tg_names_settle(&harness->names, id, answer);
+    leave();
+    return wanted;
+}
+
 static void forget_dial(struct dial *d)
 {
     tg_list_remove(&d->link);
@@ -349,7 +366,7 @@ enum tg_err tg_harness_adopt(struct tg_harness *harness, struct tg_snapshot *sna
         err = tg_gate_adopt(&harness->gate, tg_snapshot_ref(snapshot), vms);
     if (err == TG_OK) {
         tg_clients_fit(&harness->gate);
-        tg_checks_follow(harness->checker, snapshot);
+        tg_checks_follow(&harness->checks, snapshot);
     }
     leave();
     return err;
@@ -497,11 +514,15 @@ enum tg_err tg_harness_new(uint64_t real, uint64_t seed, const struct tg_harness
     tg_clock_init_fake(&h->worker.loop.clock, real);
     tg_rand_init_seed(&h->worker.rand, seed);
     wire(h);
+    tg_names_init(&h->names, on_query, h);
+    err = tg_gate_resolve_by(&h->gate, &h->names.source);
     h->checker = tg_checker_new(&h->worker, h->gateway.registry, &h->dialer);
-    if (h->checker == NULL) {
+    if (err != TG_OK || h->checker == NULL) {
         tg_harness_free(&h);
         return TG_E_NOMEM;
     }
+    h->checks = (struct tg_checks){
+        &h->worker, h->gateway.registry, h->checker, NULL, h->gate.resolver, NULL, NULL};
     *out = h;
     return TG_OK;
 }
@@ -513,6 +534,7 @@ void tg_harness_free(struct tg_harness **harness)
         return;
     *harness = NULL;
     enter(h);
+    tg_checks_release(&h->checks);
     tg_checker_free(&h->checker);
     tg_gate_stop(&h->gate);
     tg_assert(run_rounds(h) == TG_OK);

@@ -19,6 +19,7 @@
 #define TG_HARNESS_HARNESS_H
 
 #include "gateway/gate.h"
+#include "harness/names.h"
 #include "observe/log.h"
 
 struct tg_harness;
@@ -26,6 +27,8 @@ struct tg_harness;
 struct tg_harness_events {
     /* The gateway wants a connection to `addr`: tg_harness_settle_dial() decides. */
     void (*on_dial)(void *arg, uint32_t id, const struct tg_addr *addr);
+    /* The gateway looks up a name: tg_harness_settle_query() answers. */
+    void (*on_query)(void *arg, uint32_t id, const struct tg_query *query);
     void (*on_line)(void *arg, enum tg_log_level level, const char *component,
                     struct tg_str message, const struct tg_log_field *fields, size_t count);
     void (*on_enter)(void *arg, const struct tg_request *r);
@@ -82,6 +85,10 @@ enum tg_err tg_harness_connect(struct tg_harness *harness, uint32_t index,
  * there is no connection. TG_E_CLOSED: the gateway has given up meanwhile. */
 enum tg_err tg_harness_settle_dial(struct tg_harness *harness, uint32_t id, enum tg_err verdict,
                                    int *fd) TG_MUST_USE;
+
+/* Answers the query `id` (borrowed; see tg_names_answer()). False: nobody waits for it any more. */
+bool tg_harness_settle_query(struct tg_harness *harness, uint32_t id,
+                             const struct tg_answer *answer);
 
 /* Only `phase` of plugins runs; TG_PHASES: all. */
 void tg_harness_set_phase(struct tg_harness *harness, enum tg_phase phase);

@@ -461,6 +461,69 @@ static int harness_settle(lua_State *L)
     return 1;
 }
 
+/* The record at the top of the stack: "10.0.0.1", or { host, port, priority, weight }; it is
+ * popped.
+ */
+static void read_record(lua_State *L, struct tg_record *record)
+{
+    *record = (struct tg_record){0};
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        struct tg_str text = {.p = lua_tolstring(L, -1, &text.n)};
+        if (tg_addr_parse_ip(text, &record->addr) != TG_OK)
+            luaL_error(L, "%s is not an address", text.p);
+    } else {
+        uint16_t *const numbers[] = {&record->port, &record->priority, &record->weight};
+        luaL_checktype(L, -1, LUA_TTABLE);
+        lua_rawgeti(L, -1, 1);
+        snprintf(record->target, sizeof(record->target), "%s", luaL_checkstring(L, -1));
+        lua_pop(L, 1);
+        for (int i = 0; i < 3; i++) {
+            lua_rawgeti(L, -1, i + 2);
+            *numbers[i] = (uint16_t)luaL_checkinteger(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+/* Protected: (answer, records) */
+static int read_records(lua_State *L)
+{
+    struct tg_answer *answer = lua_touserdata(L, 1);
+    for (int i = 1; i <= (int)lua_objlen(L, 2) && answer->n < TG_ANSWER_MAX; i++) {
+        lua_rawgeti(L, 2, i);
+        read_record(L, &answer->records[answer->n++]);
+    }
+    return 0;
+}
+
+/* answer(id, "failed" | "none" | "records", ttl, records) -> whether somebody waits for it */
+static int harness_answer(lua_State *L)
+{
+    static const char *const kinds[] = {[TG_ANSWER_FAILED] = "failed",
+                                        [TG_ANSWER_NONE] = "none",
+                                        [TG_ANSWER_RECORDS] = "records",
+                                        NULL};
+    struct tg_harness *h = check_harness(L);
+    uint32_t id = (uint32_t)luaL_checknumber(L, 2);
+    enum tg_answer_kind kind = (enum tg_answer_kind)luaL_checkoption(L, 3, NULL, kinds);
+    double ttl = luaL_checknumber(L, 4);
+    luaL_checktype(L, 5, LUA_TTABLE);
+    struct tg_answer *answer = tg_names_answer(kind, to_us(ttl));
+    if (answer == NULL)
+        return luaL_error(L, "not enough memory");
+    lua_pushcfunction(L, read_records);
+    lua_pushlightuserdata(L, answer);
+    lua_pushvalue(L, 5);
+    int status = lua_pcall(L, 2, 0, 0);
+    bool wanted = status == 0 && tg_harness_settle_query(h, id, answer);
+    tg_mem_free(TG_MEM_OTHER, answer);
+    if (status != 0)
+        return lua_error(L);
+    lua_pushboolean(L, wanted);
+    return 1;
+}
+
 /* consumer(name or nil) */
 static int harness_consumer(lua_State *L)
 {
@@ -545,7 +608,7 @@ static int harness_targets(lua_State *L)
     const struct tg_gate *gate = tg_harness_gate(check_harness(L));
     const struct tg_service_conf *service = check_service(L, gate);
     uint64_t now = tg_harness_clock(check_harness(L))->mono;
-    tg_services_push_targets(L, now, service, gate->vms->targets->balances[service->index]);
+    tg_services_push_targets(L, now, gate->vms->targets->balances[service->index]);
     return 1;
 }
 
@@ -637,6 +700,7 @@ static int harness_background(lua_State *L)
 }
 
 static const luaL_Reg harness_methods[] = {
+    {"answer", harness_answer},
     {"background", harness_background},
     {"watch_state", harness_watch_state},
     {"adopt", harness_adopt},

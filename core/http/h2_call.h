@@ -53,6 +53,7 @@ struct tg_h2_call {
     const char *reason;  /* why the answer is none, static */
     bool begun;
     bool submitted;
+    bool sent;      /* its head has left */
     bool parked;    /* nghttp2 was told that there is no data now */
     bool head_done; /* the final head is there */
     bool in_ended;  /* the origin has ended its side */

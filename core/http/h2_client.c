@@ -148,6 +148,25 @@ static void tell_touched(struct tg_h2_client *c)
     }
 }
 
+/* The origin allows fewer streams than it was believed to: those that nghttp2 holds back for that
+ * have not left, and may go elsewhere. */
+static void let_go_of_held(struct tg_h2_client *c)
+{
+    if (tg_conn_pending(&c->conn) > 0 || c->call_count <= tg_h2_client_allowed(c))
+        return;
+    for (struct tg_list *it = c->calls.next; it != &c->calls;) {
+        struct tg_h2_call *call = TG_LIST_ENTRY(it, struct tg_h2_call, link);
+        it = it->next;
+        if (call->id == 0 || call->sent)
+            continue;
+        call->call.refusal = TG_CALL_UNTOUCHED;
+        tg_h2_call_fail(call, TG_E_RESET, "origin: it takes no more streams");
+        if (c->state == TG_H2_CLIENT_CLOSED)
+            return;
+        it = c->calls.next; /* what it was told may have changed the list */
+    }
+}
+
 /* Sends what is due, tells whose bytes went, and sees whether the connection is over. */
 static void send_out(struct tg_h2_client *c)
 {
@@ -161,6 +180,9 @@ static void send_out(struct tg_h2_client *c)
         fail(c, err, NULL);
         return;
     }
+    let_go_of_held(c);
+    if (c->state == TG_H2_CLIENT_CLOSED)
+        return;
     if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session) &&
         tg_conn_pending(&c->conn) == 0) {
         fail(c, c->reason != NULL ? TG_E_PROTOCOL : TG_E_CLOSED, c->reason);
@@ -394,11 +416,15 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-/* Why nghttp2 ends the connection, where it says so by no other way: by the code of its GOAWAY. */
+/* A request has left. Or a GOAWAY: its code is why nghttp2 ends the connection, where it says so by
+ * no other way. */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct tg_h2_client *c = arg;
-    (void)session;
+    struct tg_h2_call *call =
+        frame->hd.type == NGHTTP2_HEADERS ? call_of(session, frame->hd.stream_id) : NULL;
+    if (call != NULL)
+        call->sent = true;
     if (frame->hd.type != NGHTTP2_GOAWAY || frame->goaway.error_code == NGHTTP2_NO_ERROR ||
         c->reason != NULL)
         return 0;
@@ -573,7 +599,8 @@ static bool make_session(struct tg_h2_client *c)
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_max_reserved_remote_streams(option, 0);
-        nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
+        nghttp2_option_set_peer_max_concurrent_streams(option, c->conf.first > 0 ? c->conf.first
+                                                                                 : STREAMS_FIRST);
         nghttp2_mem mem = tg_h2_region_mem(&c->region);
         if (nghttp2_session_client_new3(&c->session, callbacks, c, option, &mem) != 0)
             c->session = NULL;
@@ -626,14 +653,18 @@ enum tg_err tg_h2_client_open(struct tg_h2_client *client, struct tg_conn *from,
     return TG_OK;
 }
 
+uint32_t tg_h2_client_allowed(const struct tg_h2_client *client)
+{
+    return nghttp2_session_get_remote_settings(client->session,
+                                               NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
 uint32_t tg_h2_client_room(const struct tg_h2_client *client)
 {
     if (client->state != TG_H2_CLIENT_OPEN ||
         nghttp2_session_get_next_stream_id(client->session) >= LAST_STREAM)
         return 0;
-    uint32_t theirs = nghttp2_session_get_remote_settings(client->session,
-                                                          NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    uint32_t most = TG_MIN(theirs, client->conf.streams);
+    uint32_t most = TG_MIN(tg_h2_client_allowed(client), client->conf.streams);
     return most > client->call_count ? most - client->call_count : 0;
 }
 

@@ -41,6 +41,7 @@ struct tg_h2_client_events {
 };
 
 struct tg_h2_client_conf {
+    uint32_t first;      /* streams at a time, until the origin's SETTINGS say; 0: not known */
     uint32_t streams;    /* at a time, whatever the origin allows; 1 at least */
     uint32_t max_window; /* bytes of a stream; TG_H2_WINDOW at least */
     uint32_t head;       /* bytes of a header list, told to the origin */
@@ -66,17 +67,17 @@ struct tg_h2_client {
     struct tg_task flush;
     struct tg_h2_out out;
     struct tg_h2_region region; /* the session's memory */
-    bool busy;           /* inside nghttp2: the session must stay */
-    bool proven;         /* an answer has come on it */
-    bool room_changed;   /* on_room is due */
-    uint64_t idle_until; /* us; 0: calls are open, or nobody said how long */
-    uint64_t asked_at;   /* us: since when bytes of ours have found no word; 0: none have */
-    uint64_t ping_at;    /* us: when the PING that asks went; 0: none is out */
-    uint64_t probe_at;   /* us: when the PING that measures went; 0: none is out */
-    uint64_t probe_next; /* us: before that none goes again */
-    uint64_t probed;     /* bytes that came since */
-    uint32_t window;     /* of a stream that is read without a pause */
-    uint32_t empties;    /* frames that brought nothing, since */
+    bool busy;                  /* inside nghttp2: the session must stay */
+    bool proven;                /* an answer has come on it */
+    bool room_changed;          /* on_room is due */
+    uint64_t idle_until;        /* us; 0: calls are open, or nobody said how long */
+    uint64_t asked_at;          /* us: since when bytes of ours have found no word; 0: none have */
+    uint64_t ping_at;           /* us: when the PING that asks went; 0: none is out */
+    uint64_t probe_at;          /* us: when the PING that measures went; 0: none is out */
+    uint64_t probe_next;        /* us: before that none goes again */
+    uint64_t probed;            /* bytes that came since */
+    uint32_t window;            /* of a stream that is read without a pause */
+    uint32_t empties;           /* frames that brought nothing, since */
     uint64_t empties_since;
     const char *reason; /* what nghttp2 found wrong with the connection, static; NULL: nothing */
 };
@@ -88,6 +89,9 @@ enum tg_err tg_h2_client_open(struct tg_h2_client *client, struct tg_conn *from,
 
 /* How many more calls it takes now. */
 uint32_t tg_h2_client_room(const struct tg_h2_client *client);
+
+/* How many streams the origin allows at a time, as far as is known. */
+uint32_t tg_h2_client_allowed(const struct tg_h2_client *client);
 
 /* Whether the origin takes CONNECT for other protocols (RFC 8441). */
 bool tg_h2_client_takes_tunnels(const struct tg_h2_client *client);

@@ -247,12 +247,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
-/* A message that nghttp2 found malformed: it resets the stream itself. */
+/* A message that nghttp2 found malformed, or a stream too many: it resets the stream itself. */
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *arg)
 {
     struct tg_h2_server *s = arg;
     struct tg_h2_stream *st = stream_at(session, frame->hd.stream_id);
+    if (code == NGHTTP2_ERR_REFUSED_STREAM)
+        tg_limit_hit(h2_streams);
     if (st != NULL && s->heading == st)
         s->heading = NULL;
     if (st != NULL && !st->dead)

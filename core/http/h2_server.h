@@ -83,6 +83,7 @@ struct tg_h2_server {
     nghttp2_session *session;
     struct tg_h2_region region; /* its memory */
     struct tg_list streams;
+    uint32_t open;                /* how many there are */
     struct tg_list drained;       /* streams whose gateway waits to hear it */
     struct tg_h2_stream *heading; /* whose header block is coming; NULL: none */
     struct tg_task flush;         /* what is to be sent goes at the end of the round */

@@ -8,6 +8,7 @@
 #include "http/h2_stream.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 
 #define HELD_MAX  (256u * 1024)
 #define OUT_SLACK ((size_t)16 * 1024) /* what may wait in a stream before its source is stopped */
@@ -57,6 +58,7 @@ struct tg_h2_stream *tg_h2_stream_new(struct tg_h2_server *server, int32_t id)
     st->head = begin.head;
     st->merge_slashes = begin.merge_slashes;
     tg_list_push_back(&server->streams, &st->link);
+    tg_limit_note(h2_streams, ++server->open);
     return st;
 }
 
@@ -88,6 +90,7 @@ void tg_h2_stream_end(struct tg_h2_stream *st, enum tg_err err)
     tg_buf_release(&st->out);
     drop_trailers(st);
     tg_list_remove(&st->link);
+    tg_limit_note(h2_streams, --s->open);
     tg_list_remove(&st->drained);
     st->magic = 0;
     tg_slab_return(s->conn.worker->slab, st, sizeof(*st));

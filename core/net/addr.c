@@ -4,10 +4,28 @@
 
 #include "base/assert.h"
 #include "base/fmt.h"
+#include "base/mem.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
+#include <sys/un.h>
 
 #define MAPPED_BITS 96 /* in front of an IPv4 address that is written as IPv6 */
+
+/* ---- Unix sockets ------------------------------------------------------------------------------
+ */
+
+static struct {
+    pthread_mutex_t lock;
+    char *v[TG_ADDR_PATHS_MAX]; /* owned, for good */
+    uint32_t n;
+} paths = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Who has a number has it from who made it, so the path is there for any thread. */
+static const char *path_of(const struct tg_addr *addr)
+{
+    return paths.v[addr->u.local.path];
+}
 
 /* A terminated copy, because inet_pton wants one; false when too long to be an address. */
 static bool terminated(struct tg_str s, char room[TG_ADDR_TEXT_MAX])
@@ -127,7 +145,7 @@ struct tg_str tg_addr_ip_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT
     if (addr->len > 0 && addr->u.any.sa_family == AF_INET)
         return ipv4_text(addr, room);
     room[0] = '\0';
-    if (addr->len > 0)
+    if (addr->len > 0 && !tg_addr_is_unix(addr))
         tg_assert(inet_ntop(AF_INET6, &addr->u.v6.sin6_addr, room, TG_ADDR_TEXT_MAX) != NULL);
     return tg_str_c(room);
 }
@@ -138,6 +156,12 @@ struct tg_str tg_addr_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MA
     bool v6 = addr->u.any.sa_family == AF_INET6;
     struct tg_fmt f;
     tg_fmt_init(&f, room, TG_ADDR_TEXT_MAX);
+    if (tg_addr_is_unix(addr)) {
+        tg_fmt_lit(&f, "unix:");
+        tg_fmt_add(&f, tg_str_c(path_of(addr)));
+        tg_fmt_char(&f, '\0');
+        return tg_str(room, f.n - 1);
+    }
     tg_fmt_add(&f, v6 ? TG_STR("[") : TG_STR(""));
     tg_fmt_add(&f, tg_addr_ip_text(addr, ip));
     tg_fmt_add(&f, v6 ? TG_STR("]:") : TG_STR(":"));
@@ -149,7 +173,7 @@ struct tg_str tg_addr_text(const struct tg_addr *addr, char room[TG_ADDR_TEXT_MA
 
 uint16_t tg_addr_port(const struct tg_addr *addr)
 {
-    if (addr->len == 0)
+    if (addr->len == 0 || tg_addr_is_unix(addr))
         return 0;
     return ntohs(addr->u.any.sa_family == AF_INET6 ? addr->u.v6.sin6_port : addr->u.v4.sin_port);
 }
@@ -157,12 +181,60 @@ uint16_t tg_addr_port(const struct tg_addr *addr)
 const unsigned char *tg_addr_ip_bytes(const struct tg_addr *addr, size_t *size)
 {
     bool v6 = addr->u.any.sa_family == AF_INET6;
-    *size = addr->len == 0 ? 0 : v6 ? 16 : 4;
+    *size = addr->len == 0 || tg_addr_is_unix(addr) ? 0 : v6 ? 16 : 4;
     return v6 ? addr->u.v6.sin6_addr.s6_addr : (const unsigned char *)&addr->u.v4.sin_addr;
+}
+
+/* With the lock. */
+static enum tg_err find_path(struct tg_str path, uint16_t *out)
+{
+    for (uint32_t i = 0; i < paths.n; i++) {
+        if (tg_str_eq(tg_str_c(paths.v[i]), path)) {
+            *out = (uint16_t)i;
+            return TG_OK;
+        }
+    }
+    if (paths.n == TG_ADDR_PATHS_MAX)
+        return TG_E_LIMIT;
+    char *copy = tg_mem_strndup(TG_MEM_CONFIG, path.p, path.n);
+    if (copy == NULL)
+        return TG_E_NOMEM;
+    paths.v[paths.n] = copy;
+    *out = (uint16_t)paths.n++;
+    return TG_OK;
+}
+
+enum tg_err tg_addr_from_path(struct tg_str path, struct tg_addr *out)
+{
+    uint16_t number;
+    tg_assert(path.n > 0 && path.n <= TG_ADDR_PATH_MAX);
+    pthread_mutex_lock(&paths.lock);
+    enum tg_err err = find_path(path, &number);
+    pthread_mutex_unlock(&paths.lock);
+    *out = (struct tg_addr){0};
+    if (err != TG_OK)
+        return err;
+    out->len = sizeof(out->u.local);
+    out->u.local = (struct tg_addr_unix){AF_UNIX, number};
+    return TG_OK;
+}
+
+const struct sockaddr *tg_addr_sockaddr(const struct tg_addr *addr, struct sockaddr_un *room,
+                                        socklen_t *len)
+{
+    *len = addr->len;
+    if (!tg_addr_is_unix(addr))
+        return &addr->u.any;
+    *room = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(room->sun_path, path_of(addr), strlen(path_of(addr)) + 1);
+    *len = sizeof(*room);
+    return (const struct sockaddr *)room;
 }
 
 bool tg_addr_eq(const struct tg_addr *a, const struct tg_addr *b)
 {
+    if (tg_addr_is_unix(a) || tg_addr_is_unix(b))
+        return tg_addr_is_unix(a) && tg_addr_is_unix(b) && a->u.local.path == b->u.local.path;
     size_t na;
     size_t nb;
     const unsigned char *ia = tg_addr_ip_bytes(a, &na);

@@ -3,9 +3,11 @@
 #include "net/conn.h"
 
 #include "base/assert.h"
+#include "net/race.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CONN_MAGIC  0xc0ffee01u
@@ -101,15 +103,47 @@ static void stand(struct tg_conn *conn)
         be_connected(conn, err == TG_E_AGAIN ? TG_E_SYSTEM : err);
 }
 
+/* While it connects. */
+static void end_race(struct tg_conn *conn)
+{
+    tg_race_free(&conn->race);
+    conn->sent_at = 0; /* in the same place */
+}
+
 static void finish_connect(struct tg_conn *conn)
 {
     int error = 0;
     socklen_t len = sizeof(error);
     tg_assert(getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0);
+    if (error != 0 && conn->race != NULL && tg_race_goes_on(conn->race, tg_err_from_errno(error))) {
+        update_interest(conn, 0);
+        return;
+    }
+    end_race(conn);
     if (error != 0)
         be_connected(conn, tg_err_from_errno(error));
     else
         stand(conn);
+}
+
+void tg_conn_race(struct tg_conn *conn, const struct tg_addr *addr)
+{
+    tg_assert(conn->connecting && conn->race == NULL);
+    conn->race = tg_race_new(conn, addr);
+}
+
+void tg_conn_end_race(struct tg_conn *conn, int fd, enum tg_err err)
+{
+    end_race(conn);
+    if (err != TG_OK) {
+        be_connected(conn, err);
+        return;
+    }
+    ev_io_stop(conn->worker->loop.ev, &conn->io);
+    close(conn->fd);
+    conn->fd = fd;
+    ev_io_set(&conn->io, fd, 0);
+    stand(conn);
 }
 
 /* Bytes or an end arrived that nobody asked for: look without taking, and stop watching. */
@@ -174,6 +208,7 @@ static enum tg_err setup(struct tg_conn *conn, struct tg_worker *worker, int fd,
     conn->worker = worker;
     conn->handler = handler;
     conn->transport = NULL;
+    conn->sent_at = 0;
     conn->want_read = conn->connecting = conn->greeting = conn->eof = false;
     tg_buf_init(&conn->out, worker->slab);
     ev_io_init(&conn->io, on_io, fd, 0);
@@ -199,10 +234,20 @@ enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
     return TG_OK;
 }
 
+/* Of a unix socket: that there is none, or that its backlog is full, is what a port would refuse.
+ */
+static enum tg_err err_of_socket(int error)
+{
+    return error == ENOENT || error == EAGAIN ? TG_E_REFUSED : tg_err_from_errno(error);
+}
+
 enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
                             const struct tg_addr *addr, const struct tg_conn_handler *handler)
 {
     int on = 1;
+    struct sockaddr_un room;
+    socklen_t len;
+    const struct sockaddr *to = tg_addr_sockaddr(addr, &room, &len);
     int fd = socket(addr->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return tg_err_from_errno(errno);
@@ -210,12 +255,13 @@ enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
     if (err != TG_OK)
         return err;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(fd, &addr->u.any, addr->len) != 0 && errno != EINPROGRESS) {
-        err = tg_err_from_errno(errno);
+    if (connect(fd, to, len) != 0 && errno != EINPROGRESS) {
+        err = tg_addr_is_unix(addr) ? err_of_socket(errno) : tg_err_from_errno(errno);
         tg_conn_close(conn);
         return err;
     }
     conn->connecting = true;
+    conn->race = NULL;
     update_interest(conn, EV_WRITE);
     return TG_OK;
 }
@@ -299,6 +345,8 @@ const char *tg_conn_problem(const struct tg_conn *conn)
 
 static void close_conn(struct tg_conn *conn, bool quietly)
 {
+    if (conn->connecting)
+        end_race(conn);
     drop_transport(conn, quietly);
     ev_io_stop(conn->worker->loop.ev, &conn->io);
     tg_timer_release(&conn->timer);

@@ -22,6 +22,7 @@
 #include "net/transport.h"
 
 struct tg_conn;
+struct tg_race;
 
 struct tg_conn_handler {
     void (*on_readable)(struct tg_conn *conn);              /* bytes, end or error: read */
@@ -46,9 +47,12 @@ struct tg_conn {
     struct tg_buf out;
     bool want_read;
     bool connecting;
-    bool greeting;    /* connected, and the transport is not ready */
-    bool eof;         /* the peer has ended its side */
-    uint64_t sent_at; /* us of the loop's clock: when the kernel last took queued bytes */
+    bool greeting; /* connected, and the transport is not ready */
+    bool eof;      /* the peer has ended its side */
+    union {
+        struct tg_race *race; /* while `connecting`: NULL, or a second attempt; owned */
+        uint64_t sent_at;     /* us of the loop's clock: when the kernel last took queued bytes */
+    };
 };
 
 /* Takes ownership of the connected, non-blocking socket `fd` also on failure. */
@@ -59,6 +63,14 @@ enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
 enum tg_err tg_conn_connect(struct tg_conn *conn, struct tg_worker *worker,
                             const struct tg_addr *addr,
                             const struct tg_conn_handler *handler) TG_MUST_USE;
+
+/* While `conn` connects: `addr` is where the same is to be had too. It is tried beside after a
+ * quarter of a second, or when the first fails, and whichever stands first is the connection
+ * (net/race.h). For lack of memory nothing happens. */
+void tg_conn_race(struct tg_conn *conn, const struct tg_addr *addr);
+
+/* For net/race: the second socket stands (`fd`, taken over), or (-1) both have failed. */
+void tg_conn_end_race(struct tg_conn *conn, int fd, enum tg_err err);
 
 /* Goes through `transport` (taken over) from now on: once the connection stands, it greets, and
  * on_connected tells the outcome, perhaps from within this call. Nothing was read or written yet

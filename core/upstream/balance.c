@@ -14,6 +14,7 @@
 #define REFRESH      (TG_USEC_PER_SEC / 4)
 #define SPARE        1.4
 #define GROUPS_MAX   16u
+#define RANKS        3u    /* of places */
 #define WEIGHT_SCALE 64u   /* of effective weights: a warming target has a part of one */
 #define BUCKETS_EACH 1024u /* of a hashing balancer, for each target */
 #define BUCKETS_MIN  4096u
@@ -27,6 +28,7 @@ struct target {
     uint64_t hash;  /* of the name, the same in every process */
     int64_t credit; /* of round robin */
     bool usable;    /* at the last refresh */
+    struct tg_balance_target conf;
 };
 
 /* A usable target. */
@@ -38,7 +40,7 @@ struct slot {
 };
 
 struct group {
-    unsigned rank;         /* 0: own zone, 1: own region, 2: elsewhere */
+    unsigned rank;         /* 0: own zone, 1: own region, 2: elsewhere; RANKS for each priority */
     uint64_t latency;      /* mean of its targets, us */
     uint64_t declared;     /* weight of all its targets */
     uint64_t weight;       /* scaled weight of the usable ones */
@@ -48,6 +50,8 @@ struct group {
 };
 
 struct tg_balance {
+    uint32_t refs;
+    bool passing;
     const struct tg_policy *policy;
     struct tg_fleet *fleet; /* held */
     uint32_t n;
@@ -60,6 +64,7 @@ struct tg_balance {
     uint64_t again_at;        /* us: the next refresh by time */
     uint8_t near[GROUPS_MAX]; /* groups, the nearest first */
     struct group groups[GROUPS_MAX];
+    struct tg_pace *pace; /* NULL: nobody asked */
     struct slot *slots;
     uint16_t *
         buckets; /* of TG_BALANCE_HASH: the slot of each key that falls in; UINT16_MAX: not known */
@@ -79,22 +84,25 @@ static unsigned rank_of(const struct tg_balance_target *t, const struct tg_place
     return 2;
 }
 
-/* Groups are told apart by zone and region; beyond GROUPS_MAX the last one takes the rest. */
+static bool same_group(const struct tg_balance_target *a, const struct tg_balance_target *b,
+                       const struct tg_place *place)
+{
+    bool placed = place->zone.n > 0 || place->region.n > 0;
+    return a->priority == b->priority &&
+           (!placed || (tg_str_eq(a->zone, b->zone) && tg_str_eq(a->region, b->region)));
+}
+
+/* Beyond GROUPS_MAX the last group takes the rest. */
 static uint32_t group_of(struct tg_balance *b, const struct tg_balance_target *targets, uint32_t i,
                          const struct tg_place *place)
 {
-    if (place->zone.n == 0 && place->region.n == 0) {
-        b->group_count = 1;
-        return 0;
-    }
     for (uint32_t k = 0; k < i; k++) {
-        if (tg_str_eq(targets[k].zone, targets[i].zone) &&
-            tg_str_eq(targets[k].region, targets[i].region))
+        if (same_group(&targets[k], &targets[i], place))
             return b->targets[k].group;
     }
     uint32_t group = TG_MIN(b->group_count, GROUPS_MAX - 1);
     b->group_count = group + 1;
-    b->groups[group].rank = rank_of(&targets[i], place);
+    b->groups[group].rank = targets[i].priority * RANKS + rank_of(&targets[i], place);
     return group;
 }
 
@@ -112,41 +120,60 @@ static bool make_buckets(struct tg_balance *b)
 struct tg_balance *tg_balance_new(const struct tg_balance_options *options,
                                   const struct tg_balance_target *targets, uint32_t n)
 {
-    tg_assert(n > 0);
     struct tg_balance *b = tg_mem_zalloc(TG_MEM_CONFIG, 1, sizeof(*b) + n * sizeof(b->targets[0]));
     if (b == NULL)
         return NULL;
+    b->refs = 1;
+    b->passing = options->passing;
     b->policy = options->policy;
     b->n = n;
-    b->slots = tg_mem_zalloc(TG_MEM_CONFIG, n, sizeof(*b->slots));
+    b->group_count = n > 0 ? 0 : 1;
+    b->slots = tg_mem_zalloc(TG_MEM_CONFIG, TG_MAX(n, 1u), sizeof(*b->slots));
     b->fleet = tg_fleet_ref(options->registry, options->service);
     bool complete = b->slots != NULL && b->fleet != NULL && make_buckets(b);
     for (uint32_t i = 0; i < n && complete; i++) {
         struct target *t = &b->targets[i];
+        t->conf = targets[i];
         t->weight = targets[i].weight;
         t->group = group_of(b, targets, i, &options->place);
         t->hash = tg_hash_keyed((struct tg_hash_key){0, 0}, targets[i].name.p, targets[i].name.n);
         t->origin = tg_origin_ref(b->fleet, targets[i].name, &targets[i].addr, options->now);
         b->groups[t->group].declared += t->weight;
         complete = t->origin != NULL;
+        if (complete)
+            t->conf.name = t->origin->name;
     }
     if (!complete)
-        tg_balance_free(&b, options->now);
+        tg_balance_unref(&b, options->now);
     return b;
 }
 
-void tg_balance_free(struct tg_balance **balance, uint64_t now)
+struct tg_balance *tg_balance_ref(struct tg_balance *balance)
+{
+    balance->refs++;
+    return balance;
+}
+
+void tg_balance_unref(struct tg_balance **balance, uint64_t now)
 {
     struct tg_balance *b = *balance;
     *balance = NULL;
-    if (b == NULL)
+    if (b == NULL || --b->refs > 0)
         return;
     for (uint32_t i = 0; i < b->n; i++)
         tg_origin_unref(&b->targets[i].origin, now);
     tg_fleet_unref(&b->fleet);
+    tg_pace_free(&b->pace);
     tg_mem_free(TG_MEM_CONFIG, b->slots);
     tg_mem_free(TG_MEM_CONFIG, b->buckets);
     tg_mem_free(TG_MEM_CONFIG, b);
+}
+
+struct tg_pace *tg_balance_pace(struct tg_balance *balance)
+{
+    if (balance->pace == NULL)
+        balance->pace = tg_pace_new();
+    return balance->pace;
 }
 
 struct tg_origin *tg_balance_origin(struct tg_balance *balance, uint32_t index)
@@ -167,6 +194,26 @@ const struct tg_policy *tg_balance_policy(const struct tg_balance *balance)
 uint32_t tg_balance_count(const struct tg_balance *balance)
 {
     return balance->n;
+}
+
+const struct tg_balance_target *tg_balance_target_at(const struct tg_balance *balance,
+                                                     uint32_t index)
+{
+    tg_assert(index < balance->n);
+    return &balance->targets[index].conf;
+}
+
+uint32_t tg_balance_find(const struct tg_balance *balance, struct tg_str name)
+{
+    uint32_t i = 0;
+    while (i < balance->n && !tg_str_eq(balance->targets[i].conf.name, name))
+        i++;
+    return i;
+}
+
+bool tg_balance_is_passing(const struct tg_balance *balance)
+{
+    return balance->passing;
 }
 
 /* ---- The lists ---------------------------------------------------------------------------------
@@ -537,12 +584,13 @@ static const struct slot *pick_anywhere(struct tg_balance *b, const struct tg_ba
     return NULL;
 }
 
-bool tg_balance_is_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
+struct tg_origin *tg_balance_single(struct tg_balance *balance, uint64_t now, uint32_t *index)
 {
     keep_fresh(balance, now);
-    if (balance->single)
-        *index = balance->slots[0].index;
-    return balance->single;
+    if (!balance->single)
+        return NULL;
+    *index = balance->slots[0].index;
+    return balance->slots[0].origin;
 }
 
 enum tg_err tg_balance_pick(struct tg_balance *balance, const struct tg_balance_ask *ask,

@@ -26,7 +26,8 @@ struct probe {
     struct tg_fleet *fleet;   /* held */
     struct tg_origin *origin; /* held */
     struct tg_addr addr;
-    struct tg_tls_context *tls; /* borrowed, as is the configuration */
+    struct tg_str host, domain; /* borrowed, as is the configuration */
+    struct tg_tls_context *tls;
     enum tg_origin_http http;
     const struct tg_check_conf *conf;
     bool wanted;
@@ -103,6 +104,7 @@ static enum tg_err dial(struct probe *p)
         .addr = &p->addr,
         .connect_timeout = p->conf->timeout,
         .tls = p->tls,
+        .tls_name = p->domain,
         .http = p->http,
         .fresh = true,
         .conf = &once,
@@ -142,7 +144,7 @@ static void send_request(struct probe *p)
                                     .buffer = HEAD_MAX,
                                     .response = conf->timeout,
                                     .io = conf->timeout};
-    struct tg_str host = conf->host.n > 0 ? conf->host : p->origin->name;
+    struct tg_str host = conf->host.n > 0 ? conf->host : p->host;
     tg_call_begin(p->call, &p->arena, tg_method_from_name(conf->method), &limits, &events, p);
     struct tg_fmt *f = tg_call_stage(p->call, conf->path.n + host.n + 128);
     tg_fmt_add(f, conf->method);
@@ -366,21 +368,23 @@ void tg_checker_begin(struct tg_checker *checker)
     TG_LIST_ENTRY(it, struct probe, link)->wanted = false;
 }
 
-enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, struct tg_str target,
-                            const struct tg_addr *addr, struct tg_tls_context *tls,
+enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
+                            const struct tg_balance_target *target, struct tg_tls_context *tls,
                             enum tg_origin_http http, const struct tg_check_conf *conf)
 {
-    struct probe *p = find_probe(checker, service, target);
+    struct probe *p = find_probe(checker, service, target->name);
     bool is_new = p == NULL;
     if (is_new)
-        p = make_probe(checker, service, target, addr);
+        p = make_probe(checker, service, target->name, &target->addr);
     if (p == NULL)
         return TG_E_NOMEM;
     p->wanted = true;
     p->tls = tls;
     p->http = http;
     p->conf = conf;
-    p->addr = *addr;
+    p->addr = target->addr;
+    p->host = target->host;
+    p->domain = target->domain;
     if (is_new) {
         uint64_t spread = (uint64_t)((double)conf->every * conf->jitter) + 1;
         tg_timer_set(&p->timer, now_of(p) + 1 + tg_rand_below(&checker->worker->rand, spread));

@@ -18,7 +18,7 @@
 #ifndef TG_UPSTREAM_CHECKER_H
 #define TG_UPSTREAM_CHECKER_H
 
-#include "upstream/origin.h"
+#include "upstream/balance.h"
 #include "upstream/pool.h"
 
 struct tg_checker;
@@ -33,11 +33,11 @@ void tg_checker_free(struct tg_checker **checker);
 
 void tg_checker_begin(struct tg_checker *checker);
 
-/* `tls` (NULL: clear text; a target is good only if its certificate is) and `conf` with its strings
- * are borrowed until the next tg_checker_end(). A check that went on before goes on. TG_E_NOMEM: it
- * is not checked. */
-enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service, struct tg_str target,
-                            const struct tg_addr *addr, struct tg_tls_context *tls,
+/* `tls` (NULL: clear text; a target is good only if its certificate is), `conf`, and the target's
+ * host and domain are borrowed until the next tg_checker_end(). A check that went on before goes
+ * on. TG_E_NOMEM: it is not checked. */
+enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
+                            const struct tg_balance_target *target, struct tg_tls_context *tls,
                             enum tg_origin_http http, const struct tg_check_conf *conf) TG_MUST_USE;
 
 void tg_checker_end(struct tg_checker *checker);

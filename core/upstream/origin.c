@@ -120,6 +120,7 @@ static struct tg_fleet *find_fleet(struct tg_registry *registry, struct tg_str s
     fleet->registry = registry;
     pthread_mutex_init(&fleet->lock, NULL);
     tg_list_init(&fleet->origins);
+    tg_list_init(&fleet->names);
     tg_list_push_front(bucket, &fleet->link);
     return fleet;
 }
@@ -424,6 +425,12 @@ void tg_origin_note_latency(struct tg_origin *origin, uint64_t latency, uint64_t
     }
     atomic_store_explicit(&origin->latency, TG_MAX(mean, 1u), RELAXED);
     atomic_store_explicit(&origin->latency_at, now, RELAXED);
+}
+
+void tg_origin_note_at_least(struct tg_origin *origin, uint64_t latency, uint64_t now)
+{
+    if (latency > tg_origin_latency(origin, now))
+        tg_origin_note_latency(origin, latency, now);
 }
 
 uint64_t tg_origin_latency(const struct tg_origin *origin, uint64_t now)

@@ -47,6 +47,7 @@ struct tg_origin {
     _Atomic uint32_t open;       /* connections of all workers */
     _Atomic uint32_t idle;
     _Atomic uint32_t streams;  /* exchanges on connections that carry many */
+    _Atomic uint32_t size;     /* connections that workers may open, where that follows from use */
     _Atomic uint32_t waiting;  /* requests that wait for a connection */
     _Atomic uint64_t requests; /* attempts that began */
     _Atomic uint64_t failures[TG_RETRY_CLASSES];
@@ -76,6 +77,7 @@ struct tg_fleet {
     struct tg_str name;  /* owned */
     struct tg_list link; /* in the registry; its lock, as are: */
     struct tg_list origins;
+    struct tg_list names; /* of struct tg_known_name: names.h */
     uint32_t holders;
 
     pthread_mutex_t lock; /* of: */
@@ -143,6 +145,9 @@ unsigned tg_origin_record(struct tg_origin *origin, const struct tg_policy *poli
 
 /* Takes a measured time to the head into the mean: it rises at once and falls slowly. */
 void tg_origin_note_latency(struct tg_origin *origin, uint64_t latency, uint64_t now);
+
+/* An answer was not waited for longer than `latency`: the mean is that much, at least. */
+void tg_origin_note_at_least(struct tg_origin *origin, uint64_t latency, uint64_t now);
 
 /* The mean as of now: what was not confirmed for long counts less and less. */
 uint64_t tg_origin_latency(const struct tg_origin *origin, uint64_t now);

@@ -1,5 +1,5 @@
-/* policy.h: how a service wants its targets treated: what `balance`, `health`, `breaker`, `retry`
- * and `pool` of the config say, frozen.
+/* policy.h: how a service wants its targets treated: what `balance`, `health`, `breaker`, `retry`,
+ * `hedge` and `pool` of the config say, frozen.
  *
  * Plain values inside a snapshot; strings are the snapshot's. A service that says nothing has the
  * policy of zeroes but for what is filled in by config/build: round robin, no checks, no breaker.
@@ -21,7 +21,7 @@ enum tg_balance_kind {
 };
 
 /* Where the key of TG_BALANCE_HASH comes from. */
-enum tg_hash_source { TG_HASH_IP, TG_HASH_HEADER, TG_HASH_COOKIE, TG_HASH_KEY };
+enum tg_hash_source { TG_HASH_IP, TG_HASH_HEADER, TG_HASH_COOKIE, TG_HASH_KEY, TG_HASH_CONSUMER };
 
 struct tg_balance_conf {
     enum tg_balance_kind kind;
@@ -30,6 +30,14 @@ struct tg_balance_conf {
     double bound;        /* of TG_BALANCE_HASH: load of a target in times the mean, above 1 */
     uint64_t slow_start; /* us in which a target that is back comes up to its weight; 0: at once */
     double panic;        /* share of usable targets below which all are used; 0: never */
+};
+
+/* A second request to another target while the first one is not answered. */
+struct tg_hedge_conf {
+    bool on;
+    uint64_t after; /* us from the start of the first one; with `share`: at least */
+    double share;   /* of the service's answers of late that were there by then, 0..1; 0: `after` */
+    unsigned methods; /* bit (1 << tg_method) */
 };
 
 enum tg_check_kind { TG_CHECK_NONE, TG_CHECK_HTTP, TG_CHECK_TCP };
@@ -49,14 +57,16 @@ struct tg_check_conf {
 enum tg_origin_http { TG_ORIGIN_HTTP1, TG_ORIGIN_HTTP2, TG_ORIGIN_AUTO };
 
 struct tg_pool_conf {
-    uint32_t max_idle;       /* per target and worker */
-    uint32_t min_idle;       /* kept ready, per target and worker */
-    uint32_t max_open;       /* connections to a target, in all workers; 0: no bound */
-    uint32_t max_waiting;    /* requests that wait for a connection, per target and worker */
-    uint32_t max_requests;   /* on one connection; 0: no bound */
-    uint64_t wait;           /* us that a request waits for a connection */
-    uint64_t idle_timeout;   /* us */
-    uint64_t lifetime;       /* us, and up to a tenth less; 0: no bound */
+    uint32_t max_idle;     /* per target and worker */
+    uint32_t min_idle;     /* kept ready, per target and worker */
+    uint32_t max_open;     /* connections to a target, in all workers; 0: no bound */
+    uint32_t size_min;     /* of connections that a worker opens to a target, where that follows */
+    uint32_t size_max;     /* from use: size.h; 0: it does not */
+    uint32_t max_waiting;  /* requests that wait for a connection, per target and worker */
+    uint32_t max_requests; /* on one connection; 0: no bound */
+    uint64_t wait;         /* us that a request waits for a connection */
+    uint64_t idle_timeout; /* us */
+    uint64_t lifetime;     /* us, and up to a tenth less; 0: no bound */
     uint32_t max_connecting; /* connections to a target that are being made, per worker; 0: any */
 
     /* of connections that speak HTTP/2 */
@@ -72,6 +82,7 @@ struct tg_policy {
     struct tg_check_conf check;
     struct tg_breaker_conf breaker;
     struct tg_retry_conf retry;
+    struct tg_hedge_conf hedge;
     struct tg_pool_conf pool;
     enum tg_origin_http http;
     bool judges; /* outcomes matter: there is a breaker or passive health */

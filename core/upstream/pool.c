@@ -6,6 +6,7 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "net/tls_conn.h"
 #include "observe/log.h"
@@ -17,8 +18,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define LOOK    (20 * TG_USEC_PER_MSEC) /* between two looks at what other workers gave back */
-#define WARM    TG_USEC_PER_SEC         /* between two attempts to have connections ready */
+#define LOOK    (20 * TG_USEC_PER_MSEC)    /* between two looks at what other workers gave back */
+#define WARM    TG_USEC_PER_SEC            /* between two attempts to have connections ready */
+#define CARE    (60 * TG_USEC_PER_SEC)     /* between two looks for leaks */
+#define LEAK    (5 * 60 * TG_USEC_PER_SEC) /* without a byte, after which a lease is told of */
 #define RELAXED memory_order_relaxed
 
 static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
@@ -37,6 +40,7 @@ static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
     p->since = tg_pool_now(p->pool);
 }
 
+static void close_idle(struct tg_pool *pool, struct tg_pool_site *site);
 static void look_soon(struct tg_pool *pool, uint64_t distance);
 static void on_look(struct tg_timer *timer);
 
@@ -72,6 +76,8 @@ static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *add
     size_t n;
     const unsigned char *ip = tg_addr_ip_bytes(addr, &n);
     uint32_t hash = tg_addr_port(addr);
+    if (tg_addr_is_unix(addr))
+        hash = addr->u.local.path;
     for (size_t i = n > 4 ? n - 4 : 0; i < n; i++)
         hash = hash * 31 + ip[i];
     return &pool->buckets[hash % TG_POOL_BUCKETS];
@@ -87,24 +93,60 @@ static enum tg_origin_http http_of(const struct tg_pool *pool, const struct tg_p
     return target->http;
 }
 
+/* The pool of which a connection was used least recently, if all of its own are idle, is closed. */
+static void evict_site(struct tg_pool *pool)
+{
+    struct tg_pool_site *oldest = NULL;
+    uint64_t since = UINT64_MAX;
+    for (unsigned i = 0; i < TG_POOL_BUCKETS; i++) {
+        TG_LIST_FOREACH(&pool->buckets[i], it)
+        {
+            struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
+            if (site->warm || site->waiting_count + site->promised > 0 || site->idle_count == 0 ||
+                site->idle_count < site->open_count)
+                continue;
+            const struct tg_pooled *p = TG_LIST_ENTRY(site->idle.next, struct tg_pooled, link);
+            if (p->since < since) {
+                since = p->since;
+                oldest = site;
+            }
+        }
+    }
+    if (oldest == NULL)
+        return;
+    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_EVICTED);
+    close_idle(pool, oldest);
+}
+
 static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
     uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
     enum tg_origin_http http = http_of(pool, target);
+    uint64_t name = tls != 0 ? tg_hash_bytes(target->tls_name.p, target->tls_name.n) : 0;
+    if (target->another != NULL) {
+        size_t n;
+        const unsigned char *ip = tg_addr_ip_bytes(target->another, &n);
+        name += tg_hash_bytes(ip, n);
+    }
     struct tg_list *bucket = bucket_of(pool, addr);
     TG_LIST_FOREACH(bucket, it)
     {
         struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-        if (site->tls == tls && site->http == http && tg_addr_eq(&site->addr, addr))
+        if (site->tls == tls && site->name == name && site->http == http &&
+            tg_addr_eq(&site->addr, addr)) {
+            site->left_at = 0;
             return site;
+        }
     }
+    if (pool->sites >= TG_POOL_SITES_MAX)
+        evict_site(pool);
     if (pool->sites >= TG_POOL_SITES_MAX)
         return NULL;
     struct tg_pool_site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
     if (site == NULL)
         return NULL;
-    *site = (struct tg_pool_site){.addr = *addr, .tls = tls, .http = http};
+    *site = (struct tg_pool_site){.addr = *addr, .tls = tls, .name = name, .http = http};
     tg_list_init(&site->idle);
     tg_list_init(&site->shared);
     tg_list_init(&site->waiting);
@@ -114,9 +156,12 @@ static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_p
     return site;
 }
 
-static struct tg_pool_site *find_site(struct tg_pool *pool, const struct tg_pool_target *target)
+static inline struct tg_pool_site *find_site(struct tg_pool *pool,
+                                             const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
+    if (target->passing)
+        return look_up_site(pool, target);
     struct tg_pool_shortcut *s =
         &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % TG_POOL_SHORTCUTS];
     if (TG_LIKELY(s->addr == addr && s->tls == target->tls && s->http == target->http))
@@ -135,6 +180,7 @@ void tg_pool_drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
         if (pool->shortcuts[i].site == site)
             pool->shortcuts[i] = (struct tg_pool_shortcut){0};
     }
+    tg_size_end(&site->size, tg_pool_now(pool));
     tg_list_remove(&site->link);
     tg_slab_return(pool->worker->slab, site, sizeof(*site));
     pool->sites--;
@@ -334,6 +380,11 @@ static enum tg_err dial(struct tg_pool *pool, struct tg_pooled *p,
                                   target->connect_timeout, events, owner);
     enum tg_err err = tg_h1_client_open(&p->client, pool->worker, target->addr,
                                         target->connect_timeout, events, owner);
+    if (target->another != NULL && err == TG_OK)
+        tg_conn_race(&p->client.conn, target->another);
+    else if (target->another != NULL) /* no route to the first */
+        err = tg_h1_client_open(&p->client, pool->worker, target->another, target->connect_timeout,
+                                events, owner);
     return err == TG_OK ? dress(pool, &p->client, target, p->site->http) : err;
 }
 
@@ -353,6 +404,8 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     p->until = end_of_life(pool, target->conf);
     p->single = target->preface.n > 0;
     p->holder.request[0] = p->holder.route[0] = '\0';
+    p->holder.route_from = NULL;
+    p->holder.shared = false;
     tg_list_init(&p->link);
     tg_list_init(&p->holder.link);
     tg_task_init(&p->free_later, on_free);
@@ -365,6 +418,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     site->open_count++;
     site->connecting++;
     pool->open++;
+    look_soon(pool, CARE);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_CONNECTS);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     *out = p;
@@ -406,12 +460,33 @@ static void copy_request(char to[TG_POOL_HOLDER_MAX], struct tg_str id)
     }
 }
 
+/* Mostly it is the route of the last lease, and that is there. */
+static void copy_route(struct tg_pool *pool, struct tg_pool_holder *holder, struct tg_str route)
+{
+    uint32_t changes = pool->changes;
+    if (TG_LIKELY(holder->route_from == route.p && holder->route_since == changes))
+        return;
+    copy_name(holder->route, route);
+    holder->route_from = route.p;
+    holder->route_since = changes;
+}
+
 void tg_pool_hold(struct tg_pool *pool, struct tg_pool_holder *holder,
                   const struct tg_pool_target *target)
 {
     copy_request(holder->request, target->request);
-    copy_name(holder->route, target->route);
+    copy_route(pool, holder, target->route);
+    holder->told = false;
     tg_list_push_front(&pool->leased, &holder->link);
+}
+
+static inline void hand_out(struct tg_pool *pool, struct tg_pooled *p,
+                            const struct tg_pool_target *target)
+{
+    struct tg_pool_site *site = p->site;
+    tg_pool_hold(pool, &p->holder, target);
+    if (TG_UNLIKELY(site->size.limit > 0))
+        tg_size_note_lease(&site->size, site->open_count - site->idle_count);
 }
 
 /* The idle connection that was used last and is alive; NULL: none. */
@@ -447,6 +522,22 @@ void tg_pool_end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
     site->promised--;
 }
 
+/* Whether the size that follows from use is reached, with `more` that are to come. */
+static bool is_full(const struct tg_pool_site *site, uint32_t more)
+{
+    return site->size.limit > 0 && site->open_count + more >= site->size.limit;
+}
+
+/* Its size follows from use, or has. */
+static void follow_size(struct tg_pool *pool, struct tg_pool_site *site,
+                        const struct tg_pool_target *target)
+{
+    bool follows = site->size.limit > 0;
+    tg_size_follow(&site->size, target->conf, target->origin, tg_pool_now(pool));
+    if (!follows && site->size.limit > 0)
+        look_soon(pool, TG_SIZE_PERIOD);
+}
+
 static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
                              const struct tg_pool_target *target,
                              const struct tg_call_events *events, void *owner, struct tg_call **out)
@@ -454,7 +545,7 @@ static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
     struct tg_pooled *p;
     bool throttled =
         target->conf->max_connecting > 0 && site->connecting >= target->conf->max_connecting;
-    if (throttled || !take_place(target))
+    if (throttled || is_full(site, 0) || !take_place(target))
         return tg_pool_wait(pool, site, target);
     tg_pool_end_turn(site, target->waiter);
     enum tg_err err = connect_new(pool, site, target, events, owner, &p);
@@ -462,7 +553,7 @@ static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
         give_place_back(target);
         return err;
     }
-    tg_pool_hold(pool, &p->holder, target);
+    hand_out(pool, p, target);
     *out = &p->client.call;
     return TG_OK;
 }
@@ -509,7 +600,7 @@ static enum tg_err lease_single(struct tg_pool *pool, struct tg_pool_site *site,
         return lease_new(pool, site, target, events, owner, out);
     set_state(p, TG_POOLED_ACTIVE);
     tg_pool_end_turn(site, target->waiter);
-    tg_pool_hold(pool, &p->holder, target);
+    hand_out(pool, p, target);
     *out = &p->client.call;
     *connected = true;
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
@@ -526,6 +617,8 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
     if (site == NULL)
         return pool->sites >= TG_POOL_SITES_MAX ? TG_E_LIMIT : TG_E_NOMEM;
     *connected = false;
+    if (TG_UNLIKELY(target->conf->size_max > 0 || site->size.limit > 0))
+        follow_size(pool, site, target);
     if (TG_UNLIKELY(must_wait(site, target)))
         return tg_pool_wait(pool, site, target);
     enum tg_err err = TG_UNLIKELY(is_many(site))
@@ -576,7 +669,7 @@ static void return_single(struct tg_pool *pool, struct tg_pooled *p,
         discard(p);
         return;
     }
-    tg_h1_client_rest(&p->client, &idle_events, NULL, conf->idle_timeout);
+    tg_h1_client_rest(&p->client, &idle_events, NULL, TG_MIN(conf->idle_timeout, TG_POOL_KEEP));
     to_idle(p);
     if (site->waiting_count > 0)
         tg_pool_serve(pool, site);
@@ -731,6 +824,8 @@ static bool has_room(const struct tg_pool_site *site)
         return false; /* what is being made will have room for many */
     if (conf->max_connecting > 0 && site->connecting + site->promised >= conf->max_connecting)
         return false;
+    if (is_full(site, site->promised))
+        return false;
     return conf->max_open == 0 || site->origin == NULL ||
            atomic_load_explicit(&site->origin->open, RELAXED) + site->promised < conf->max_open;
 }
@@ -743,6 +838,7 @@ void tg_pool_serve(struct tg_pool *pool, struct tg_pool_site *site)
         set_waiting(pool, site, -1);
         waiter->turn = true;
         site->promised++;
+        tg_size_note_wait(&site->size, tg_pool_now(pool) - waiter->since);
         tg_loop_defer(&pool->worker->loop, &waiter->task);
     }
 }
@@ -759,6 +855,7 @@ void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter)
     } else {
         tg_list_remove(&waiter->link);
         set_waiting(pool, site, -1);
+        tg_size_note_wait(&site->size, tg_pool_now(pool) - waiter->since);
         waiter->site = NULL;
     }
     tg_pool_drop_site_if_empty(pool, site);
@@ -844,12 +941,15 @@ void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target
 static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
 {
     site->warm = false;
+    if (site->left_at == 0)
+        site->left_at = tg_pool_now(pool);
     tg_pool_drop_site_if_empty(pool, site);
 }
 
 void tg_pool_forget_warm(struct tg_pool *pool)
 {
     memset(pool->shortcuts, 0, sizeof(pool->shortcuts));
+    pool->changes++;
     visit_sites(pool, cool_down);
 }
 
@@ -863,20 +963,69 @@ static void look_soon(struct tg_pool *pool, uint64_t distance)
         tg_timer_set(&pool->look, at);
 }
 
+/* The size as of now: waiters for whom there is room come in, idle connections beyond it go. */
+static void resize(struct tg_pool *pool, struct tg_pool_site *site)
+{
+    enum tg_size_change change = tg_size_step(&site->size, tg_pool_now(pool));
+    look_soon(pool, site->size.began + TG_SIZE_PERIOD - tg_pool_now(pool));
+    if (change == TG_SIZE_KEPT)
+        return;
+    tg_metric_inc(pool->worker->cells,
+                  change == TG_SIZE_GROWN ? TG_METRIC_UPSTREAM_GROWN : TG_METRIC_UPSTREAM_SHRUNK);
+    while (site->open_count > site->size.limit && !tg_list_is_empty(&site->idle)) {
+        struct tg_pooled *p = TG_LIST_ENTRY(site->idle.prev, struct tg_pooled, link);
+        take_from_idle(p);
+        discard(p); /* not the last one: the limit is 1 or more */
+    }
+}
+
 static void look_at(struct tg_pool *pool, struct tg_pool_site *site)
 {
+    if (site->size.limit > 0)
+        resize(pool, site);
     if (site->waiting_count > 0)
         tg_pool_serve(pool, site);
     if (site->warm && ready_count(site) + site->connecting < site->warm_target.conf->min_idle)
         warm_up(pool, site);
+    if (site->left_at > 0 && tg_pool_now(pool) >= site->left_at + TG_ORIGIN_KEEP)
+        close_idle(pool, site); /* which may be its end */
+}
+
+/* When something last moved on a lease of a whole connection. */
+static uint64_t single_moved(const struct tg_pool_holder *holder)
+{
+    const struct tg_pooled *p = TG_CONTAINER_OF(holder, struct tg_pooled, holder);
+    if (p->client.state == TG_H1_CLIENT_TUNNEL)
+        return tg_pool_now(p->pool);
+    return TG_MAX(TG_MAX(p->since, p->client.since), p->client.conn.sent_at);
+}
+
+/* Leases on which nothing has moved for long. Tunnels rest as long as they like. */
+static void look_for_leaks(struct tg_pool *pool)
+{
+    uint64_t now = tg_pool_now(pool);
+    TG_LIST_FOREACH(&pool->leased, it)
+    {
+        struct tg_pool_holder *h = TG_LIST_ENTRY(it, struct tg_pool_holder, link);
+        uint64_t moved = h->shared ? tg_pool_shared_moved(h) : single_moved(h);
+        if (h->told || now < moved + LEAK)
+            continue;
+        h->told = true;
+        tg_log_kv(TG_LOG_WARN, "pool", "a connection has been leased without a byte for 5 minutes",
+                  tg_log_str("request", tg_str_c(h->request)),
+                  tg_log_str("route", tg_str_c(h->route)));
+    }
 }
 
 static void on_look(struct tg_timer *timer)
 {
     struct tg_pool *pool = TG_CONTAINER_OF(timer, struct tg_pool, look);
     visit_sites(pool, look_at);
+    look_for_leaks(pool);
     if (pool->waiting > 0)
         look_soon(pool, LOOK);
+    else if (pool->open > 0)
+        look_soon(pool, CARE);
 }
 
 uint32_t tg_pool_idle(const struct tg_pool *pool)

@@ -34,7 +34,13 @@
  * made waits for that, and a connection that is too old or has had its requests takes no more and
  * closes after its last stream. `min_idle` is met by connections that have room.
  *
- * Leaks: a lease knows its request and route; what is still leased when the pool goes is logged.
+ * Size: where the service asks for it, how many connections there may be follows from use (size.h).
+ *
+ * Order: a pool that nobody asked for since configurations changed is closed after TG_ORIGIN_KEEP;
+ * of more than TG_POOL_SITES_MAX the idle one that was used least recently goes.
+ *
+ * Leaks: a lease knows its request and route. One on which nothing has moved for five minutes is
+ * logged, and so is what is still leased when the pool goes.
  *
  * One thread; with other workers a pool shares the counts in tg_origin. A place that another worker
  * gives back is seen within LOOK. Cost of a lease from the idle list: some 30 ns.
@@ -59,6 +65,7 @@ void tg_pool_free(struct tg_pool **pool);
 
 #define TG_POOL_PRIORITY  5u /* of whoever says none; 9 comes first */
 #define TG_POOL_SITES_MAX 1000u
+#define TG_POOL_KEEP      (30 * 60 * TG_USEC_PER_SEC) /* no connection is idle for longer */
 
 struct tg_pool_site;
 
@@ -79,12 +86,14 @@ struct tg_pool_waiter {
 /* How to reach a target, and for whom. */
 struct tg_pool_target {
     const struct tg_addr
-        *addr; /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
-    uint64_t connect_timeout;   /* TCP and TLS together */
-    struct tg_tls_context *tls; /* NULL: clear text */
-    enum tg_origin_http http;   /* what is spoken there */
-    struct tg_str tls_name;     /* what the certificate is for; empty: the address */
-    struct tg_str preface;      /* sent first, in clear: a PROXY header; empty: none */
+        *addr;    /* len 0: the built-in echo origin; stays until tg_pool_forget_warm() */
+    bool passing; /* it does not: it is gone after the call */
+    const struct tg_addr *another; /* the same in the other family of addresses; NULL: none */
+    uint64_t connect_timeout;      /* TCP and TLS together */
+    struct tg_tls_context *tls;    /* NULL: clear text */
+    enum tg_origin_http http;      /* what is spoken there */
+    struct tg_str tls_name;        /* what the certificate is for; empty: the address */
+    struct tg_str preface;         /* sent first, in clear: a PROXY header; empty: none */
     bool fresh;   /* never an idle connection: the last one failed before it answered */
     bool careful; /* what is sent cannot be repeated */
     const struct tg_pool_conf *conf;

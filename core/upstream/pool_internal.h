@@ -7,6 +7,7 @@
 
 #include "http/h1_client.h"
 #include "upstream/pool.h"
+#include "upstream/size.h"
 
 #define TG_POOL_SHORTCUTS  16u
 #define TG_POOL_BUCKETS    64u
@@ -24,8 +25,10 @@ struct tg_pool_site {
     struct tg_list waiting; /* of struct tg_pool_waiter, first come first */
     struct tg_list starved; /* in pool->starved while somebody waits */
     struct tg_addr addr;
-    uint64_t tls;             /* number of the settings; 0: clear text */
+    uint64_t tls;  /* number of the settings; 0: clear text */
+    uint64_t name; /* hash of what the certificate is for, and of the other family's address */
     enum tg_origin_http http; /* what is spoken there, */
+    uint32_t streams;         /* that the origin allowed on a connection; 0: not known */
     bool is_serial;           /* where that is AUTO: the last connection was for HTTP/1.1 */
     struct tg_origin
         *origin; /* of the last lessee; borrowed from its balancer's or our connections */
@@ -36,13 +39,19 @@ struct tg_pool_site {
     uint32_t waiting_count;
     uint32_t promised; /* places of waiters that were woken */
     uint32_t turns;
+    uint64_t left_at;    /* us: configurations changed, and it was not asked for since; 0: it was */
+    struct tg_size size; /* of what is open */
     bool warm;
     struct tg_pool_target warm_target; /* where `warm` */
 };
 
 /* Who holds a lease, for the report of leaks. */
 struct tg_pool_holder {
-    struct tg_list link; /* in pool->leased */
+    struct tg_list link;    /* in pool->leased */
+    bool shared;            /* of a stream */
+    bool told;              /* that it may be a leak */
+    uint32_t route_since;   /* pool->changes when `route` was copied, */
+    const char *route_from; /* and what: a place in memory, only compared */
     char request[TG_POOL_HOLDER_MAX];
     char route[TG_POOL_HOLDER_MAX];
 };
@@ -93,7 +102,8 @@ struct tg_pool {
     uint32_t idle;
     uint32_t open;
     uint32_t waiting;
-    uint64_t order; /* of waiters */
+    uint64_t order;   /* of waiters */
+    uint32_t changes; /* of the configuration */
 };
 
 static inline uint64_t tg_pool_now(const struct tg_pool *pool)
@@ -150,6 +160,9 @@ void tg_pool_shared_rest(struct tg_pool_site *site, const struct tg_pool_conf *c
 
 void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,
                            const struct tg_pool_conf *conf);
+
+/* us: when something last moved on a lease; a tunnel moves always. */
+uint64_t tg_pool_shared_moved(const struct tg_pool_holder *holder);
 
 /* Closes those that carry nothing. */
 void tg_pool_shared_close_idle(struct tg_pool *pool, struct tg_pool_site *site);

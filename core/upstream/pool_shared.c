@@ -90,6 +90,7 @@ static void on_room(struct tg_h2_client *client)
     struct tg_pool_shared *s = TG_CONTAINER_OF(client, struct tg_pool_shared, client);
     if (s->state == TG_POOLED_CLOSED)
         return;
+    s->site->streams = tg_h2_client_allowed(client);
     if (s->leases == 0 && tg_h2_client_room(client) == 0)
         discard(s);
     else if (s->site->waiting_count > 0)
@@ -138,7 +139,8 @@ enum tg_err tg_pool_shared_open(struct tg_pooled *p, const struct tg_pool_conf *
                                 struct tg_pool_site *site)
 {
     struct tg_slab *slab = p->pool->worker->slab;
-    struct tg_h2_client_conf client = {.streams = conf->streams,
+    struct tg_h2_client_conf client = {.first = site->streams,
+                                       .streams = conf->streams,
                                        .max_window = conf->window,
                                        .head = conf->head,
                                        .ping = conf->ping};
@@ -260,6 +262,7 @@ static enum tg_err lease_of(struct tg_pool_shared *s, struct lease **out)
     }
     lease->on = s;
     lease->slab = slab;
+    lease->holder = (struct tg_pool_holder){.shared = true};
     tg_list_init(&lease->holder.link);
     tg_task_init(&lease->free_later, on_free_lease);
     count_stream(s, 1);
@@ -294,6 +297,14 @@ enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site
     *holder = &lease->holder;
     *out = &lease->call.call;
     return TG_OK;
+}
+
+uint64_t tg_pool_shared_moved(const struct tg_pool_holder *holder)
+{
+    const struct lease *lease = TG_CONTAINER_OF(holder, struct lease, holder);
+    if (lease->call.tunnel)
+        return tg_pool_now(lease->on->pool);
+    return TG_MAX(TG_MAX(lease->on->since, lease->call.since), lease->call.sent_at);
 }
 
 /* Whether a connection that carries nothing now is kept. */

@@ -52,9 +52,10 @@ static void give_back_probe(struct tg_try *try, struct tg_fleet *fleet)
     pthread_mutex_unlock(&fleet->lock);
 }
 
-static void count_in(struct tg_try *try)
+static void count_in(struct tg_try *try, struct tg_balance *balance)
 {
     try->open = true;
+    try->balance = tg_balance_ref(balance);
     atomic_fetch_add_explicit(&try->origin->fleet->in_flight, 1, RELAXED);
     atomic_fetch_add_explicit(&try->origin->in_flight, 1, RELAXED);
     atomic_fetch_add_explicit(&try->origin->requests, 1, RELAXED);
@@ -81,23 +82,21 @@ enum tg_err tg_try_begin(struct tg_try *try, struct tg_balance *balance,
         try->origin = NULL;
         return err;
     }
-    count_in(try);
+    count_in(try, balance);
     return TG_OK;
 }
 
 bool tg_try_begin_single(struct tg_try *try, struct tg_balance *balance, uint64_t now)
 {
+    if (balance == NULL || tg_balance_policy(balance)->judges)
+        return false;
     uint32_t index;
-    if (balance == NULL || !tg_balance_is_single(balance, now, &index))
+    struct tg_origin *origin = tg_balance_single(balance, now, &index);
+    if (origin == NULL)
         return false;
-    const struct tg_policy *policy = tg_balance_policy(balance);
-    if (policy->judges)
-        return false;
-    *try = (struct tg_try){.policy = policy,
-                           .origin = tg_balance_origin(balance, index),
-                           .targets = 1,
-                           .index = index};
-    count_in(try);
+    *try = (struct tg_try){
+        .policy = tg_balance_policy(balance), .origin = origin, .targets = 1, .index = index};
+    count_in(try, balance);
     return true;
 }
 
@@ -154,4 +153,5 @@ void tg_try_end(struct tg_try *try, uint64_t now)
     atomic_fetch_sub_explicit(&try->origin->fleet->in_flight, 1, RELAXED);
     if (!try->told)
         record(try, false, false, 0, now);
+    tg_balance_unref(&try->balance, now);
 }

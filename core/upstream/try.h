@@ -5,7 +5,8 @@
  *     tg_try_failed()     none will come      }
  *     tg_try_end()        the exchange is over; without one of the above nothing is said about it
  *
- * A value of its owner; one that is zero is over. Threads: the balancer's worker.
+ * A value of its owner; one that is zero is over. While it is open it has a reference to its
+ * balancer, whose targets may change meanwhile (roster.h). Threads: the balancer's worker.
  */
 #ifndef TG_UPSTREAM_TRY_H
 #define TG_UPSTREAM_TRY_H
@@ -16,10 +17,11 @@
 
 struct tg_try {
     const struct tg_policy *policy;
-    struct tg_origin *origin; /* borrowed from the balancer; NULL: nobody to count for */
-    uint32_t targets;         /* that the service has */
-    uint32_t index;           /* of the target */
-    bool open;                /* counted as in flight */
+    struct tg_balance *balance; /* one reference while `open`; else NULL */
+    struct tg_origin *origin;   /* borrowed from the balancer; NULL: nobody to count for */
+    uint32_t targets;           /* that the service has */
+    uint32_t index;             /* of the target */
+    bool open;                  /* counted as in flight */
     bool told;
     bool fleet_probe, origin_probe;
 };

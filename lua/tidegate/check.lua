@@ -385,6 +385,12 @@ end
 
 local rules = {}
 
+local function field_names(list)
+  local names = {}
+  for i, name in ipairs(list) do names[i] = type(name) == "number" and ("[%d]"):format(name) or name end
+  return table.concat(names, ", ")
+end
+
 function rules.exactly_one(rule, value, cx, keys)
   local present = {}
   for _, name in ipairs(rule) do
@@ -393,8 +399,8 @@ function rules.exactly_one(rule, value, cx, keys)
   if #present == 1 then return end
   problem(cx, #present > 1 and extended(keys, present[2]) or keys, {
     code = "rule", missing = #present == 0,
-    message = #present == 0 and "one of these fields is needed: " .. table.concat(rule, ", ") or
-              ("only one of these fields may be set: %s"):format(table.concat(present, ", ")),
+    message = #present == 0 and "one of these fields is needed: " .. field_names(rule) or
+              ("only one of these fields may be set: %s"):format(field_names(present)),
   })
 end
 

@@ -40,11 +40,12 @@
 --   settings  { workers (0 auto), server_name, log = { level }, limits = { ["request.body"] = n, … },
 --               memory = { total, shares = { [part] = percent } } or nil, adaptive =
 --               { latency, min } or nil, admin = { listen = { path or host and port, text }, write } or nil,
---               responses or nil }
+--               dns = { servers ("10.0.0.53:53,…") or nil, hosts, resolv_conf }, responses or nil }
 --   listeners { name, address = { host, port, text }, trusted = { cidr… }, allow_trace,
 --               allow_connect, merge_slashes, answer_options, tls, proxy_protocol, redirects,
 --               redirect_port, hsts, http2, chain }
---   services  { name, path or nil, builtin, targets = { { address, weight }… },
+--   services  { name, path or nil, builtin, targets = { { kind ("address", "name", "srv"), text,
+--               path, host, domain, query, port, refresh, weight, zone, region: see targets.lua }… },
 --               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
 --   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert, timeout, chains (one a

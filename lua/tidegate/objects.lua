@@ -7,75 +7,43 @@
 -- Cost       Small tables.
 
 local S = require "tidegate.schema"
-local ip = require "tidegate.ip"
+local endpoint = require "tidegate.endpoint"
 local matching = require "tidegate.matching"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local memory = require "tidegate.memory"
+local targets = require "tidegate.targets"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
 local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
-local is_host = require("tidegate.scalars").is_host
 
 local objects = {}
 
-local function text_type(noun, read)
-  return S.custom { noun = noun, lua = "string", read = read,
-                    json = function() return { type = "string" } end }
-end
+local text_type = endpoint.type
 
-local ENDPOINT_HINT = 'an address and a port: "10.0.0.1:8080" or "[::1]:8080"'
-
--- Reads "address:port" into { host, port, text } with the host in canonical spelling.
-local function read_endpoint(value, name_message, lowest_port)
-  if value:find "^unix:" then return nil, "unix sockets are not supported here", ENDPOINT_HINT end
-  local host, port = ip.split_endpoint(value)
-  if not host then return nil, quote(value) .. " is not an address with a port", ENDPOINT_HINT end
-  local bytes = ip.parse(host)
-  if not bytes then
-    if is_host(host) then return nil, name_message:format(quote(host)), ENDPOINT_HINT end
-    return nil, quote(host) .. " is not an address", ENDPOINT_HINT
-  end
-  if port < lowest_port then return nil, "port 0 is not a port to connect to" end
-  local canonical = ip.format(bytes)
-  local text = (#bytes == 16 and "[%s]:%d" or "%s:%d"):format(canonical, port)
-  return { host = canonical, port = port, text = text }
-end
-
-local SOCKET_PATH_MAX = 107 -- bytes that a unix socket's address has for it
-
--- The path of "unix:PATH"; a relative one is below the folder of the configuration.
-local function read_socket(value, path, hint)
-  if path == "" then return nil, "a unix socket needs a path", hint end
-  if #path > SOCKET_PATH_MAX or path:find "%z" then
-    return nil, ("the path of a unix socket has at most %d bytes"):format(SOCKET_PATH_MAX), hint
-  end
-  return { path = path, text = value }
+local function no_name(host)
+  return quote(host) .. " is a host name; a listener needs an address"
 end
 
 -- Port 0 lets the system choose a free one.
 local listen_address = text_type("an address with a port", function(_, value)
   local path = value:match "^unix:(.*)$"
-  if path then return read_socket(value, path, 'a path: "unix:run/gateway.sock"') end
-  return read_endpoint(value, "%s is a host name; a listener needs an address", 0)
-end)
-
-local target_address = text_type("an address with a port", function(_, value)
-  return read_endpoint(value, "%s is a host name; names are not resolved yet, targets need an address", 1)
+  if path then return endpoint.read_socket(value, path, 'a path: "unix:run/gateway.sock"') end
+  return endpoint.read(value, no_name, 0)
 end)
 
 local ADMIN_HINT = 'a socket of its own, "unix:run/admin.sock", or "127.0.0.1:9901"'
 local admin_address = text_type("an address", function(_, value)
   local path = value:match "^unix:(.*)$"
   if not path then
-    local endpoint, why, hint = read_endpoint(value, "%s is a host name; a listener needs an address", 0)
-    if endpoint and endpoint.port == 0 then
+    local address, why, hint = endpoint.read(value, no_name, 0)
+    if address and address.port == 0 then
       return nil, "who asks has to know the port, so 0 is none", ADMIN_HINT
     end
-    return endpoint, why, hint
+    return address, why, hint
   end
-  return read_socket(value, path, ADMIN_HINT)
+  return endpoint.read_socket(value, path, ADMIN_HINT)
 end)
 
 -- Host and path patterns are read by the route table itself, through the host: one truth about what matches.
@@ -149,12 +117,7 @@ objects.listener = S.record {
 }
 
 objects.service = S.record {
-  targets = S.list(S.record {
-    [1] = target_address:doc "where the origin listens",
-    weight = S.int { min = 1, max = 1000 }:default(1):doc "its share of the requests",
-    zone = upstream.target_place.zone,
-    region = upstream.target_place.region,
-  }, { min = 1, max = 1024 }):optional():doc "the origin's addresses",
+  targets = targets.schema(upstream.target_place):optional():doc "where the origin is",
   path = traffic.service_path,
   builtin = S.enum { "echo" }:optional():doc "answered by the gateway itself",
   tls = tls.service:optional():doc "speak TLS with the origin; without it, clear text",
@@ -167,10 +130,15 @@ objects.service = S.record {
   health = upstream.health:doc "which targets are left out",
   breaker = upstream.breaker:doc "when none is asked any more",
   retry = upstream.retry:doc "what is tried again",
+  hedge = upstream.hedge:doc "a second request to another target while the first is not answered",
   pool = upstream.pool:doc "connections to targets",
   plugins = objects.plugins,
   tags = tags,
-}:rules { S.exactly_one("targets", "builtin") }
+}:rules { S.exactly_one("targets", "builtin") }:check(function(service)
+  local why = targets.conflict(service)
+  if why then return nil, why end
+  return true
+end)
 
 objects.route = S.record {
   hosts = S.list(host_pattern, { min = 1, max = 1024, unique = true }):optional():doc "all hosts when absent",
@@ -201,6 +169,7 @@ objects.route = S.record {
   queue_priority = S.int { min = 0, max = 9 }:optional()
     :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
   timeout = timeout_type(),
+  hedge = upstream.route_hedge:doc "in place of what the service says; false: not on this route",
   plugins = objects.plugins,
   tags = tags,
 }
@@ -318,6 +287,7 @@ function objects.settings(limits, budget)
       :doc "budget of the gateway process, and how its parts share it; without it there is none",
     overload = objects.overload,
     responses = traffic.responses,
+    dns = targets.dns:doc "where names are looked up",
     admin = S.record {
       listen = admin_address:doc "where the gateway can be asked about itself: unix:PATH or ADDRESS:PORT",
       write = S.bool():default(false)

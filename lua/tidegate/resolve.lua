@@ -20,6 +20,7 @@ local model = require "tidegate.inspect.model"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local suggest = require "tidegate.suggest"
+local targets = require "tidegate.targets"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local websocket = require "tidegate.websocket"
@@ -153,7 +154,7 @@ function resolve:settings(limits)
   return { workers = value.workers == "auto" and 0 or value.workers, server_name = value.server_name,
            log = value.log, limits = flat, admin = value.admin, place = value.place,
            adaptive = value.overload.adaptive, memory = self.frozen_memory,
-           responses = traffic.freeze_responses(value.responses) }
+           dns = targets.resolve_dns(value.dns), responses = traffic.freeze_responses(value.responses) }
 end
 
 --- The types of what is declared, by kind.
@@ -529,16 +530,16 @@ end
 function resolve:services()
   local list = {}
   for _, declaration in ipairs(each_checked(self, "service")) do
-    local value, targets = declaration.checked, {}
+    local value, resolved = declaration.checked, {}
     for i, target in ipairs(value.targets or {}) do
-      targets[i] = { address = target[1], weight = target.weight, zone = target.zone, region = target.region }
+      resolved[i] = targets.resolve(target, value.tls ~= nil)
     end
     list[#list + 1] = {
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
-      targets = targets, timeout = value.timeout,
+      targets = resolved, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
-      health = value.health, breaker = value.breaker, retry = value.retry, tls = value.tls,
-      http = value.http,
+      health = value.health, breaker = value.breaker, retry = value.retry, hedge = value.hedge,
+      tls = value.tls, http = value.http,
       proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end

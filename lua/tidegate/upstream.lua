@@ -1,4 +1,4 @@
--- What a service may say about its targets: balance, health, breaker, retry, pool.
+-- What a service may say about its targets: balance, health, breaker, retry, hedge, pool.
 --
 -- Purpose    The schemas of these tables, and the checks of values that contradict each other.
 -- Invariants Every default of these tables stands here, and in README.md; config/build takes what it gets.
@@ -7,6 +7,7 @@
 
 local S = require "tidegate.schema"
 local quote = require("tidegate.scalars").quote
+local units = require "tidegate.units"
 
 local upstream = {}
 
@@ -15,14 +16,14 @@ local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 
 upstream.KINDS = { "round-robin", "least-requests", "latency", "hash", "random" }
 
-local KEY_HINT = 'one of: "ip", "key", "header:NAME", "cookie:NAME"'
+local KEY_HINT = 'one of: "ip", "consumer", "key", "header:NAME", "cookie:NAME"'
 
 -- Reads where a hash key comes from into { from, name }.
 local hash_source = S.custom {
   noun = "a source of keys", lua = "string",
   json = function() return { type = "string" } end,
   read = function(_, value)
-    if value == "ip" or value == "key" then return { from = value } end
+    if value == "ip" or value == "consumer" or value == "key" then return { from = value } end
     local from, name = value:match "^(%a+):(.*)$"
     if from ~= "header" and from ~= "cookie" then
       return nil, quote(value) .. " is not a source of keys", KEY_HINT
@@ -160,10 +161,74 @@ upstream.retry = S.record {
   buffer = S.bytes { max = "64MiB" }:default "64KiB":doc "body that is kept for a repetition",
 }:check(split_on):optional()
 
+local DELAY_HINT = 'a time ("50ms") or a percentile of the service\'s latency, "p50" to "p99.9"'
+
+-- When a second request goes: { seconds } or { share } of the answers that are there by then.
+local delay = S.custom {
+  noun = "a delay", lua = "string",
+  json = function() return { type = "string" } end,
+  read = function(_, value)
+    local percent = type(value) == "string" and tonumber(value:match "^p(%d%d%.?%d?)$")
+    if percent then
+      if percent < 50 then return nil, quote(value) .. " is below the minimum p50", DELAY_HINT end
+      return { share = percent / 100 }
+    end
+    local seconds = type(value) == "string" and units.parse_duration(value)
+    if not seconds then return nil, quote(value) .. " is not a delay", DELAY_HINT end
+    if seconds < 0.001 or seconds > 3600 then
+      return nil, quote(value) .. " is not from 1ms to 1h", DELAY_HINT
+    end
+    return { seconds = seconds }
+  end,
+}
+
+local hedge = S.record {
+  after = delay:doc "when another target is asked too: a time, or a percentile of the service's latency",
+  least = S.duration { min = "1ms", max = "1h" }:optional()
+    :doc "with a percentile: not sooner; 1ms unless said",
+  methods = S.list(S.enum(IDEMPOTENT), { min = 1, max = #IDEMPOTENT, unique = true })
+    :default { "GET", "HEAD", "OPTIONS" }:doc "methods that may reach two targets at once",
+}:check(function(value)
+  if value.least and value.after.seconds then
+    return nil, "least goes with a percentile; after is a time already"
+  end
+  return true
+end)
+
+--- What a service says, or a route, which may also say false.
+upstream.hedge = hedge:optional()
+upstream.route_hedge = S.one_of {
+  hedge = hedge,
+  never = S.bool():check(function(value)
+    if value then return nil, 'true says not when: hedge = { after = "50ms" }' end
+    return true
+  end),
+}:optional()
+
+local adaptive = S.record {
+  min = S.int { min = 1, max = 100000 }:default(10)
+    :doc "connections per target and worker, at first and at least",
+  max = S.int { min = 1, max = 100000 }:default(500):doc "and at most",
+}:check(function(value)
+  if value.min > value.max then return nil, "min is above max" end
+  return true
+end)
+
+-- Bounds of connections that leave no room for each other.
+local function check_pool(pool)
+  local adapts = pool.adaptive
+  if pool.max_idle and pool.min_idle > pool.max_idle then return nil, "min_idle is above max_idle" end
+  if pool.max and pool.min_idle > pool.max then return nil, "min_idle is above max" end
+  if adapts and pool.min_idle > adapts.min then return nil, "min_idle is above adaptive.min" end
+  if adapts and pool.max and adapts.min > pool.max then return nil, "adaptive.min is above max" end
+  return true
+end
+
 upstream.pool = S.record {
   max_idle = S.int { min = 0, max = 100000 }:optional():doc "idle connections kept per target and worker",
   min_idle = S.int { min = 0, max = 1000 }:default(0):doc "connections kept ready per target and worker",
   max = S.int { min = 1, max = 1000000 }:optional():doc "connections per target, of all workers",
+  adaptive = adaptive:optional():doc "how many connections a worker opens to a target follows from use",
   connecting = S.int { min = 1, max = 10000 }:optional()
     :doc "connections per target and worker that are being made",
   queue = S.int { min = 0, max = 1000 }:default(1000):doc "requests per target and worker that wait for one",
@@ -171,11 +236,7 @@ upstream.pool = S.record {
   requests = S.int { min = 1, max = 1000000000 }:optional():doc "requests on one connection",
   lifetime = S.duration { min = "1s", max = "30d" }:optional():doc "age at which a connection is closed",
   idle_timeout = S.duration { min = "1ms", max = DAY }:optional():doc "time that an idle connection is kept",
-}:check(function(pool)
-  if pool.max_idle and pool.min_idle > pool.max_idle then return nil, "min_idle is above max_idle" end
-  if pool.max and pool.min_idle > pool.max then return nil, "min_idle is above max" end
-  return true
-end):default {}
+}:check(check_pool):default {}
 
 upstream.target_place = {
   zone = S.string { min = 1, max = 64, pattern = "^[%w_.-]+$" }:optional():doc "where it is",

@@ -90,8 +90,7 @@ return { name = "mine", version = "1.0", api = 1, stage = "guard", access = func
     local code, out = c:run("schema", "service")
     assert.equal(0, code)
     assert.contains("# tg.service\n\n| field | takes | | meaning |\n", out)
-    assert.contains("| `targets[].weight` | integer 1–1000, default 1 |  | its share of the requests |\n",
-      out)
+    assert.contains("| `targets[].weight` | integer 1–1000 | optional | its share of the requests; ", out)
     assert.contains('| `paths` | list of path, default { "/*" } |  |', select(2, c:run("schema", "route")))
   end)
 
@@ -128,7 +127,7 @@ describe("tidegate types", function()
       "---@field hosts? (string)[] all hosts when absent\n",
       "---@field service? string|tidegate.config.Handle ",
       "---@field route fun(name: string): fun(fields: tidegate.config.route): tidegate.config.Handle\n",
-      "---@class tidegate.config.service_targets\n---@field [1] string where the origin listens\n",
+      "---@class tidegate.config.service_targets\n---@field [1] (string)? where the origin listens: ",
       '---@overload fun(name: "./plugins/mine.lua", options?: tidegate.config.use): ' ..
         'fun(conf: tidegate.plugin.mine)',
       "---@class tidegate.plugin.mine\n---@field rates table<string, integer> per tier\n",

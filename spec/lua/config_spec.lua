@@ -43,6 +43,7 @@ tg.route "orders" {
 }
 tg.route "all" { service = "echo" }
 ]==]
+    tree.settings.dns = nil
     assert.same({ workers = 2, server_name = "tidegate", log = { level = "warn" }, place = {}, limits = {
       ["request.headers"] = 16384, ["request.header_count"] = 100, ["request.deadline"] = 60,
       ["plugin.memory"] = 2 ^ 20, ["plugin.cpu"] = 0.02, ["plugin_vm.heap"] = 2 ^ 25 } }, tree.settings)
@@ -53,8 +54,8 @@ tg.route "all" { service = "echo" }
     assert.same({ name = "orders", timeout = { connect = 1 }, tags = { "x" },
       pool = { max_idle = 8, min_idle = 0, queue = 1000, wait = 1 }, balance = { "round-robin" },
       http = "1.1", health = { panic = 0.3 }, targets = {
-      { address = { host = "10.0.0.1", port = 9000, text = "10.0.0.1:9000" }, weight = 3 },
-      { address = { host = "::1", port = 80, text = "[::1]:80" }, weight = 1 } } }, tree.services[2])
+      { kind = "address", text = "10.0.0.1:9000", weight = 3 },
+      { kind = "address", text = "[::1]:80", weight = 1 } } }, tree.services[2])
     assert.same({ name = "orders", service = 2, paths = { "/v1/*", "/v1" },
                   strip_prefix = "/v1", preserve_host = true, importance = "normal",
                   tags = { "t" }, timeout = { response = 2 },
@@ -226,8 +227,7 @@ local CASES = {
     { "gateway.lua:5:19: listeners.y.address: listener \"x\" has the address 0.0.0.0:80 already" },
     "declared at gateway.lua:4" },
   { "a target by name", 'tg.service "x" { targets = { { "a.test:80" } } }',
-    { 'gateway.lua:4:32: services.x.targets[1][1]: "a.test" is a host name; names are not resolved yet, ' ..
-      "targets need an address" } },
+    { 'gateway.lua:4:32: services.x.targets[1][1]: "a.test" is a host name; a target needs an address' } },
   { "a unix socket without a path", 'tg.settings { admin = { listen = "unix:" } }',
     { "gateway.lua:4:25: settings.admin.listen: a unix socket needs a path" } },
   { "a unix socket with a long path", 'tg.settings { admin = { listen = "unix:/" .. ("a"):rep(107) } }',
@@ -236,8 +236,8 @@ local CASES = {
     { "gateway.lua:4:25: settings.admin.listen: who asks has to know the port, so 0 is none" } },
   { "an admin listener nowhere", "tg.settings { admin = {} }",
     { "gateway.lua:4:15: settings.admin.listen: missing" } },
-  { "a unix target", 'tg.service "x" { targets = { { "unix:/x" } } }',
-    { "gateway.lua:4:32: services.x.targets[1][1]: unix sockets are not supported here" } },
+  { "a unix target without a path", 'tg.service "x" { targets = { { "unix:" } } }',
+    { "gateway.lua:4:32: services.x.targets[1][1]: a unix socket needs a path" } },
   { "a target without port", 'tg.service "x" { targets = { { "10.0.0.1" } } }',
     { 'gateway.lua:4:32: services.x.targets[1][1]: "10.0.0.1" is not an address with a port' } },
   { "a service that is nothing", 'tg.service "x" {}',

@@ -40,8 +40,19 @@ describe("a service's targets", function()
     { "retry = { budget = 0 }", "retry.budget: 0 is below the minimum 0.01" },
     { "retry = { backoff = { base = '1s', max = '10ms' } }", "retry.backoff: max is shorter than base" },
     { "retry = { per_try = 3 }", 'write per_try = "3s"' },
+    { "hedge = {}", "hedge.after: missing" },
+    { "hedge = { after = 50 }", "hedge.after: expected a delay, got number 50" },
+    { "hedge = { after = 'soon' }", 'hedge.after: "soon" is not a delay' },
+    { "hedge = { after = '2h' }", 'hedge.after: "2h" is not from 1ms to 1h' },
+    { "hedge = { after = 'p40' }", 'hedge.after: "p40" is below the minimum p50' },
+    { "hedge = { after = '50ms', least = '5ms' }", "hedge: least goes with a percentile" },
+    { "hedge = { after = '1s', methods = { 'POST' } }", 'hedge.methods[1]: "POST" is not an allowed value' },
     { "pool = { min_idle = 5, max_idle = 3 }", "pool: min_idle is above max_idle" },
     { "pool = { min_idle = 5, max = 3 }", "pool: min_idle is above max" },
+    { "pool = { adaptive = { min = 9, max = 8 } }", "pool.adaptive: min is above max" },
+    { "pool = { adaptive = { min = 0 } }", "pool.adaptive.min: 0 is below the minimum 1" },
+    { "pool = { adaptive = { min = 5 }, max = 4 }", "pool: adaptive.min is above max" },
+    { "pool = { adaptive = { min = 5 }, min_idle = 6 }", "pool: min_idle is above adaptive.min" },
     { "pool = { queue = 1001 }", "pool.queue: 1001 is above the maximum 1000" },
   }) do
     local text, message = case[1], case[2]
@@ -59,9 +70,23 @@ describe("a service's targets", function()
                  passive = { failures = 5, window = "10s", eject = "30s" }, panic = 0.4 },
       breaker = { ratio = 0.5, volume = 20, window = "10s", cooldown = "15s", probes = 3 },
       retry = { attempts = 2, on = { "connect", 502, 503 }, methods = { "GET" }, budget = 0.2 },
-      pool = { min_idle = 2, max_idle = 10, max = 100, connecting = 5, queue = 50, wait = "1s",
+      hedge = { after = "p99.5", least = "5ms", methods = { "GET", "PUT" } },
+      pool = { min_idle = 2, max_idle = 10, max = 100, connecting = 5, adaptive = {}, queue = 50, wait = "1s",
                requests = 1000, lifetime = "10m", idle_timeout = "30s" },
       timeout = { connect = "500ms", response = "3s" },
     ]]))
+  end)
+
+  it("have a route say otherwise about hedges, by false or a table", function()
+    local config = [[
+      local tg = require "tidegate"
+      tg.listener "http" { address = "127.0.0.1:0" }
+      tg.service "back" { targets = { { "10.0.0.1:80" }, { "10.0.0.2:80" } }, hedge = { after = "p95" } }
+      tg.route "all" { service = "back", hedge = %s }
+    ]]
+    assert.is_table(host.load(config:format("false"), {}))
+    assert.is_table(host.load(config:format('{ after = "10ms" }'), {}))
+    local _, reports = host.load(config:format("true"), {})
+    assert.contains('hedge: true says not when: hedge = { after = "50ms" }', reports:render())
   end)
 end)

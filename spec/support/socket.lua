@@ -53,7 +53,8 @@ end
 -- place for IPv4 and IPv6.
 ffi.cdef("int getsockname(int fd, void *address, unsigned int *length);")
 
-local function local_port(fd)
+--- The port that a descriptor is bound to.
+function socket.local_port(fd)
   local bytes, length = ffi.new("uint8_t[128]"), ffi.new("unsigned int[1]", 128)
   assert(ffi.C.getsockname(fd, bytes, length) == 0)
   return bytes[2] * 256 + bytes[3]
@@ -127,7 +128,7 @@ function socket.listen(options)
   end
   assert(sys.listen(fd, options.backlog or 128))
   set_nonblocking(fd)
-  return fd, not options.unix and local_port(fd) or nil
+  return fd, not options.unix and socket.local_port(fd) or nil
 end
 
 --- Reserves a free loopback port: a socket with SO_REUSEPORT that is bound and never listens. The
@@ -138,7 +139,7 @@ function socket.reserve_port()
   assert(sys.setsockopt(fd, sys.SOL_SOCKET, SO_REUSEPORT, 1))
   assert(sys.bind(fd, address({})))
   fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  return fd, local_port(fd)
+  return fd, socket.local_port(fd)
 end
 
 --- A port of 127.0.0.1 on which connections are refused.

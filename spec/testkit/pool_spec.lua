@@ -127,4 +127,53 @@ tg.route "high" { paths = { "/high" }, service = "orders", queue_priority = 9 }
     t.clock:advance "2s"
     assert.response(gw:get "/").has.status(200)
   end)
+
+  it("takes no connection of another address for targets that a plugin sets", function()
+    start("")
+    local off = gw:attach("service:orders", t.source([[
+      local P = { name = "set", version = "1.0.0", api = 1, stage = "guard" }
+      function P.access(_, ctx) ctx.upstream:set_target(ctx.req:query "to", 9000) end
+      return P
+    ]]))
+    gw:upstream("orders", function() return { 200 } end)
+    for _, to in ipairs { "10.0.0.11", "10.0.0.99", "10.0.0.11", "10.0.0.99" } do
+      local r = gw:get("/all?to=" .. to)
+      assert.equal(to == "10.0.0.11" and 200 or 502, r.status)
+    end
+    off()
+  end)
+
+  it("grows by a fifth while requests wait, and shrinks while little of it is used", function()
+    start "adaptive = { min = 5, max = 7 }"
+    gw:upstream("orders", t.slow("300ms", { 200 }))
+
+    -- How many of `n` requests at once find a connection.
+    local function burst(n)
+      local list, before = {}, #gw:calls "orders"
+      for i = 1, n do list[i] = "/" .. i end
+      local all = send(list)
+      local found = #gw:calls "orders" - before
+      finish(all)
+      for _, one in ipairs(all) do assert.equal(200, one.result.status) end
+      return found
+    end
+
+    assert.equal(5, burst(20))
+    t.clock:advance "10s"
+    assert.equal(6, burst(20))
+    t.clock:advance "10s"
+    assert.equal(7, burst(20))
+    t.clock:advance "10s"
+    assert.equal(7, burst(20))
+    t.clock:advance "10s"
+    assert.equal(3, burst(3)) -- 3 of 7 are 43 %: it stays
+    t.clock:advance "10s"
+    assert.equal(7, burst(8)) -- one of eight waits 300 ms: 37 on the average
+    t.clock:advance "10s"
+    burst(2) -- 2 of 7 are 29 %
+    t.clock:advance "10s"
+    assert.equal(6, burst(7))
+    t.clock:advance "60s" -- nothing of it is used
+    assert.equal(5, burst(20))
+  end)
 end)

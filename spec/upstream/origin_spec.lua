@@ -114,6 +114,69 @@ describe("an origin", function()
     end
   end)
 
+  it("that sends more than it announced gives its answer, and its connection carries no other", function()
+    for _, answer in ipairs({ HEAD .. "hello and more", "HTTP/1.1 204 No Content\r\n\r\nhello",
+                              HEAD .. "hello" .. HEAD .. "other" }) do
+      local c = client.connect(g.port)
+      c:send(GET)
+      local conn = o:accept()
+      conn:request()
+      conn:send(answer)
+      assert.is_true(c:response().status < 300)
+      c:send(GET)
+      local second = o:accept()
+      second:request()
+      second:reply({ status = 201, headers = { Connection = "close" } })
+      assert.status(201, c:response())
+      c:close()
+      conn:wait_end()
+    end
+  end)
+
+  it("that ends its chunks at any byte too early breaks the answer off", function()
+    local head, chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"
+    for at = 0, #chunks - 1 do
+      local c = client.connect(g.port)
+      c:send(GET)
+      local conn = o:accept()
+      conn:request()
+      conn:send(head .. chunks:sub(1, at))
+      conn:close()
+      assert.is_nil(c:receive_rest():find("\r\n0\r\n\r\n$"))
+      assert.is_true(o:idle(0.01))
+    end
+  end)
+
+  -- What no attempt more makes good: the answer, and why, in the log.
+  for what, case in pairs({
+    ["whose head is over the limit"] = { "HTTP/1.1 200 OK\r\nX: " .. ("y"):rep(2000) .. "\r\n\r\n",
+                                         "origin: response head too large" },
+    ["that switches protocols unasked"] = { "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n" ..
+                                            "Connection: upgrade\r\n\r\n", "101 that nobody asked for" },
+    ["whose framing is not known"] = { "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                                       'origin: Transfer-Encoding is not a single' },
+    ["whose length is ambiguous"] = { "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                                      "origin: malformed head" },
+    ["that speaks no HTTP"] = { "SSH-2.0-OpenSSH\r\n\r\n", "origin: malformed head" },
+  }) do
+    it(what .. " is answered with 502, loses its connection, and the log says why", function()
+      local c = client.connect(g.port)
+      c:send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nb")
+      local conn = o:accept()
+      conn:request()
+      local before = #g:stderr()
+      conn:send(case[1])
+      local response = c:response()
+      assert.status(502, response)
+      assert.contains("upstream_protocol_error", response.body)
+      conn:wait_end()
+      clock.wait_until(function()
+        local line = g:stderr():sub(before + 1)
+        return line:find(case[2], 1, true) and line:find(('target="?127.0.0.1:%d'):format(o.port))
+      end, 5, "the reason in the log")
+    end)
+  end
+
   it("that answers before the body has come is heard", function()
     local c = client.connect(g.port)
     c:send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nstart")

@@ -98,7 +98,7 @@ local function origins_of(self, request)
   local addresses = {}
   for _, service in ipairs(model.list(self, "service")) do
     local plain, list = show.plain(service.type, service.value), json.list()
-    for i, item in ipairs(plain.targets or {}) do list[i] = item[1] end
+    for i, item in ipairs(plain.targets or {}) do list[i] = item[1] or item.dns or item.srv end
     if plain.builtin then list[1] = "builtin " .. plain.builtin end
     addresses[service.name] = list
   end

@@ -74,9 +74,11 @@ function writer:class(name, t)
   for _, field in ipairs(t.names) do
     local of = t.fields[field]
     local may_lack = of.is_optional or of.default_value ~= nil
-    local key = type(field) == "number" and ("[%d]"):format(field) or field .. (may_lack and "?" or "")
-    lines[#lines + 1] = ("---@field %s %s%s"):format(key, self:type_of(of, name .. "_" .. field),
-                                                     one_line(of.doc_text))
+    local numbered = type(field) == "number"
+    local key = numbered and ("[%d]"):format(field) or field .. (may_lack and "?" or "")
+    local kind = self:type_of(of, name .. "_" .. field)
+    if numbered and may_lack then kind = ("(%s)?"):format(kind) end -- a number takes no mark
+    lines[#lines + 1] = ("---@field %s %s%s"):format(key, kind, one_line(of.doc_text))
   end
   self.classes[#self.classes + 1] = table.concat(lines, "\n") .. "\n"
 end

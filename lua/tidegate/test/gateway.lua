@@ -154,6 +154,17 @@ function gateway:upstream(name, value)
   return self
 end
 
+--- What a name stands for, from the next time that the gateway asks: when the TTL of the last answer is over.
+-- A name that nothing is said of has an address of its own.
+-- @tparam string name "catalog.internal", or "_http._tcp.catalog.internal"
+-- @tparam table|string|nil answer addresses, { "10.0.0.1", "fd00::1", ttl = seconds (60) }; or
+-- { srv = { { "host", port = 80, priority = 0, weight = 0 }… }, ttl }; "none": it has none; "fail": no server
+-- answers; "hang": not even that is known; nil: as if nothing had been said
+function gateway:dns(name, answer)
+  self.world.names:set(name, answer, 2)
+  return self
+end
+
 --- The requests that a service has seen.
 function gateway:calls(name)
   check_service(self, name, 2)

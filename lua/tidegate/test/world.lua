@@ -11,6 +11,7 @@ local coverage = require "tidegate.test.coverage"
 local harness = require "tidegate.harness"
 local http = require "tidegate.test.http"
 local metrics = require "tidegate.test.metrics"
+local names = require "tidegate.test.names"
 local origins = require "tidegate.test.origin"
 local result = require "tidegate.test.result"
 
@@ -29,7 +30,7 @@ world.seed = 1
 function world.new(snapshot)
   local self = setmetatable({ core = harness.new(clock:now(), world.seed), clients = {}, records = {},
                               wakeups = {}, latest_calls = {}, next_port = 40000, lines = {} }, world)
-  self.origins = origins.new(self)
+  self.origins, self.names = origins.new(self), names.new(self)
   local ok, why = self:adopt(snapshot)
   if not ok then
     self.core:close()
@@ -48,7 +49,10 @@ function world:adopt(snapshot, anew)
   self.builtin = {}
   for _, service in ipairs(snapshot:services()) do
     self.builtin[service.name] = #service.targets == 0
-    for _, address in ipairs(service.targets) do self.origins:name(address, service.name) end
+    for _, address in ipairs(service.targets) do
+      self.origins:name(address, service.name)
+      self.names:declare(address, service.name)
+    end
   end
   return true
 end
@@ -135,6 +139,8 @@ local handlers = {
 function handlers.wrote(self, event)
   if self.on_wrote then self.on_wrote(event) end
 end
+
+function handlers.query(self, event) return self.names:query(event) end
 
 function handlers.dial(self, event) return self.origins:dial(event) end
 

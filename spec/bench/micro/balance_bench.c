@@ -56,7 +56,7 @@ static double measure_kind(struct tg_registry *registry, enum tg_balance_kind ki
     }
     tg_balance_fleet(balance)->in_flight = TARGETS * 5;
     double ns = measure(balance);
-    tg_balance_free(&balance, 1);
+    tg_balance_unref(&balance, 1);
     return ns;
 }
 

@@ -50,8 +50,8 @@ static TG_UNUSED void fixture_add(struct balance_fixture *f, uint32_t weight)
 static TG_UNUSED void fixture_build(struct balance_fixture *f, uint32_t without)
 {
     struct tg_balance_target list[TARGETS_MAX];
-    struct tg_balance_options options = {f->registry, TG_STR("orders"), &f->policy, f->place,
-                                         f->now};
+    struct tg_balance_options options = {f->registry, TG_STR("orders"), &f->policy,
+                                         f->place,    f->now,           false};
     uint32_t n = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         if (i != without)
@@ -59,13 +59,13 @@ static TG_UNUSED void fixture_build(struct balance_fixture *f, uint32_t without)
     }
     struct tg_balance *balance = tg_balance_new(&options, list, n);
     assert_non_null(balance);
-    tg_balance_free(&f->balance, f->now);
+    tg_balance_unref(&f->balance, f->now);
     f->balance = balance;
 }
 
 static TG_UNUSED void fixture_end(struct balance_fixture *f)
 {
-    tg_balance_free(&f->balance, f->now);
+    tg_balance_unref(&f->balance, f->now);
     tg_registry_unref(&f->registry);
 }
 
