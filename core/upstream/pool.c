@@ -1,7 +1,4 @@
-/* pool.c: idle lists and queues in a small hash table by address. See pool.h.
- *
- * A place is given to a waiter by waking it; until it has asked again, `promised` keeps the place
- * from those who come later. */
+/* pool.c: sites in a small hash table by address, and their connections. See pool.h. */
 #include "base/banned.h"
 #include "upstream/pool.h"
 
@@ -18,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define LOOK    (20 * TG_USEC_PER_MSEC)    /* between two looks at what other workers gave back */
 #define WARM    TG_USEC_PER_SEC            /* between two attempts to have connections ready */
 #define CARE    (60 * TG_USEC_PER_SEC)     /* between two looks for leaks */
 #define LEAK    (5 * 60 * TG_USEC_PER_SEC) /* without a byte, after which a lease is told of */
@@ -41,7 +37,6 @@ static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
 }
 
 static void close_idle(struct tg_pool *pool, struct tg_pool_site *site);
-static void look_soon(struct tg_pool *pool, uint64_t distance);
 static void on_look(struct tg_timer *timer);
 
 struct tg_pool *tg_pool_new(struct tg_worker *worker)
@@ -221,7 +216,7 @@ void tg_pool_count_closed(struct tg_pool *pool, struct tg_pool_site *site,
     if (site->waiting_count > 0)
         tg_pool_serve(pool, site);
     if (site->warm)
-        look_soon(pool, WARM);
+        tg_pool_look_soon(pool, WARM);
     tg_pool_drop_site_if_empty(pool, site);
 }
 
@@ -418,7 +413,7 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
     site->open_count++;
     site->connecting++;
     pool->open++;
-    look_soon(pool, CARE);
+    tg_pool_look_soon(pool, CARE);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_CONNECTS);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     *out = p;
@@ -513,21 +508,6 @@ static bool must_wait(const struct tg_pool_site *site, const struct tg_pool_targ
     return !turn && target->waiter != NULL && site->waiting_count + site->promised > 0;
 }
 
-void tg_pool_end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter)
-{
-    if (waiter == NULL || !waiter->turn)
-        return;
-    waiter->turn = false;
-    waiter->site = NULL;
-    site->promised--;
-}
-
-/* Whether the size that follows from use is reached, with `more` that are to come. */
-static bool is_full(const struct tg_pool_site *site, uint32_t more)
-{
-    return site->size.limit > 0 && site->open_count + more >= site->size.limit;
-}
-
 /* Its size follows from use, or has. */
 static void follow_size(struct tg_pool *pool, struct tg_pool_site *site,
                         const struct tg_pool_target *target)
@@ -535,7 +515,7 @@ static void follow_size(struct tg_pool *pool, struct tg_pool_site *site,
     bool follows = site->size.limit > 0;
     tg_size_follow(&site->size, target->conf, target->origin, tg_pool_now(pool));
     if (!follows && site->size.limit > 0)
-        look_soon(pool, TG_SIZE_PERIOD);
+        tg_pool_look_soon(pool, TG_SIZE_PERIOD);
 }
 
 static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
@@ -545,7 +525,7 @@ static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
     struct tg_pooled *p;
     bool throttled =
         target->conf->max_connecting > 0 && site->connecting >= target->conf->max_connecting;
-    if (throttled || is_full(site, 0) || !take_place(target))
+    if (throttled || tg_pool_is_full(site, 0) || !take_place(target))
         return tg_pool_wait(pool, site, target);
     tg_pool_end_turn(site, target->waiter);
     enum tg_err err = connect_new(pool, site, target, events, owner, &p);
@@ -556,12 +536,6 @@ static enum tg_err lease_new(struct tg_pool *pool, struct tg_pool_site *site,
     hand_out(pool, p, target);
     *out = &p->client.call;
     return TG_OK;
-}
-
-/* Whether exchanges there share connections, as far as is known. */
-static bool is_many(const struct tg_pool_site *site)
-{
-    return site->http != TG_ORIGIN_HTTP1 && !site->is_serial;
 }
 
 /* A stream of a connection that stands; or of the one that is being made, which will have room; or
@@ -605,7 +579,7 @@ static enum tg_err lease_single(struct tg_pool *pool, struct tg_pool_site *site,
     *connected = true;
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_REUSES);
     if (site->warm && site->idle_count < site->warm_target.conf->min_idle)
-        look_soon(pool, LOOK);
+        tg_pool_look_soon(pool, TG_POOL_LOOK);
     return TG_OK;
 }
 
@@ -621,7 +595,7 @@ enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *tar
         follow_size(pool, site, target);
     if (TG_UNLIKELY(must_wait(site, target)))
         return tg_pool_wait(pool, site, target);
-    enum tg_err err = TG_UNLIKELY(is_many(site))
+    enum tg_err err = TG_UNLIKELY(tg_pool_is_many(site))
                           ? lease_of_many(pool, site, target, events, owner, out, connected)
                           : lease_single(pool, site, target, events, owner, out, connected);
     if (err != TG_OK && err != TG_E_AGAIN)
@@ -746,128 +720,13 @@ enum tg_err tg_pool_note_connected(struct tg_pool *pool, struct tg_call **call,
     return err;
 }
 
-/* ---- Waiting -----------------------------------------------------------------------------------
- */
-
-static void set_waiting(struct tg_pool *pool, struct tg_pool_site *site, int by)
-{
-    site->waiting_count += (uint32_t)by;
-    pool->waiting += (uint32_t)by;
-    if (site->origin != NULL)
-        atomic_fetch_add_explicit(&site->origin->waiting, (uint32_t)by, RELAXED);
-    if (site->waiting_count > 0 && tg_list_is_empty(&site->starved))
-        tg_list_push_back(&pool->starved, &site->starved);
-    if (site->waiting_count > 0)
-        return;
-    tg_list_remove(&site->starved);
-    tg_origin_unref(&site->origin, tg_pool_now(pool));
-}
-
-static void on_turn(struct tg_task *task)
-{
-    struct tg_pool_waiter *waiter = TG_CONTAINER_OF(task, struct tg_pool_waiter, task);
-    waiter->on_turn(waiter);
-}
-
-enum tg_err tg_pool_wait(struct tg_pool *pool, struct tg_pool_site *site,
-                         const struct tg_pool_target *target)
-{
-    struct tg_pool_waiter *waiter = target->waiter;
-    if (waiter == NULL)
-        return TG_E_UNAVAILABLE;
-    bool again = waiter->turn; /* somebody else was faster: its place is kept */
-    tg_pool_end_turn(site, waiter);
-    if (!again && site->waiting_count >= target->conf->max_waiting)
-        return TG_E_UNAVAILABLE;
-    if (!again) {
-        waiter->order = pool->order++;
-        waiter->since = tg_pool_now(pool);
-    }
-    if (site->origin == NULL && target->origin != NULL)
-        site->origin = tg_origin_hold(target->origin);
-    site->conf = *target->conf;
-    waiter->priority = target->priority;
-    waiter->site = site;
-    tg_list_init(&waiter->link);
-    tg_task_init(&waiter->task, on_turn);
-    if (again)
-        tg_list_push_front(&site->waiting, &waiter->link);
-    else
-        tg_list_push_back(&site->waiting, &waiter->link);
-    set_waiting(pool, site, 1);
-    look_soon(pool, LOOK);
-    return TG_E_AGAIN;
-}
-
-/* By priority, then first come; each fourth turn is the oldest's. */
-static struct tg_pool_waiter *next_waiter(struct tg_pool_site *site)
-{
-    struct tg_pool_waiter *best = NULL;
-    bool oldest = site->turns++ % 4 == 3;
-    TG_LIST_FOREACH(&site->waiting, it)
-    {
-        struct tg_pool_waiter *w = TG_LIST_ENTRY(it, struct tg_pool_waiter, link);
-        if (best == NULL || (oldest ? w->order < best->order : w->priority > best->priority))
-            best = w;
-    }
-    return best;
-}
-
-/* Whether one more lease would find a connection or a place for one. */
-static bool has_room(const struct tg_pool_site *site)
-{
-    const struct tg_pool_conf *conf = &site->conf;
-    uint32_t ready = is_many(site) ? tg_pool_shared_room(site) : site->idle_count;
-    if (ready > site->promised)
-        return true;
-    if (is_many(site) && site->connecting + site->promised > 0)
-        return false; /* what is being made will have room for many */
-    if (conf->max_connecting > 0 && site->connecting + site->promised >= conf->max_connecting)
-        return false;
-    if (is_full(site, site->promised))
-        return false;
-    return conf->max_open == 0 || site->origin == NULL ||
-           atomic_load_explicit(&site->origin->open, RELAXED) + site->promised < conf->max_open;
-}
-
-void tg_pool_serve(struct tg_pool *pool, struct tg_pool_site *site)
-{
-    while (site->waiting_count > 0 && has_room(site)) {
-        struct tg_pool_waiter *waiter = next_waiter(site);
-        tg_list_remove(&waiter->link);
-        set_waiting(pool, site, -1);
-        waiter->turn = true;
-        site->promised++;
-        tg_size_note_wait(&site->size, tg_pool_now(pool) - waiter->since);
-        tg_loop_defer(&pool->worker->loop, &waiter->task);
-    }
-}
-
-void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter)
-{
-    struct tg_pool_site *site = waiter->site;
-    if (site == NULL)
-        return;
-    tg_task_cancel(&waiter->task);
-    if (waiter->turn) {
-        tg_pool_end_turn(site, waiter);
-        tg_pool_serve(pool, site);
-    } else {
-        tg_list_remove(&waiter->link);
-        set_waiting(pool, site, -1);
-        tg_size_note_wait(&site->size, tg_pool_now(pool) - waiter->since);
-        waiter->site = NULL;
-    }
-    tg_pool_drop_site_if_empty(pool, site);
-}
-
 /* ---- Ready before asked ------------------------------------------------------------------------
  */
 
 /* How many connections there are that would take a request at once. */
 static uint32_t ready_count(const struct tg_pool_site *site)
 {
-    return is_many(site) ? tg_pool_shared_ready(site) : site->idle_count;
+    return tg_pool_is_many(site) ? tg_pool_shared_ready(site) : site->idle_count;
 }
 
 static void on_warm_connected(struct tg_call *call)
@@ -922,7 +781,7 @@ static void warm_up(struct tg_pool *pool, struct tg_pool_site *site)
             break;
         }
     }
-    look_soon(pool, WARM);
+    tg_pool_look_soon(pool, WARM);
 }
 
 void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target)
@@ -956,7 +815,7 @@ void tg_pool_forget_warm(struct tg_pool *pool)
 /* ---- Looking around ----------------------------------------------------------------------------
  */
 
-static void look_soon(struct tg_pool *pool, uint64_t distance)
+void tg_pool_look_soon(struct tg_pool *pool, uint64_t distance)
 {
     uint64_t at = tg_pool_now(pool) + distance;
     if (pool->look.deadline == 0 || at < pool->look.deadline)
@@ -967,7 +826,7 @@ static void look_soon(struct tg_pool *pool, uint64_t distance)
 static void resize(struct tg_pool *pool, struct tg_pool_site *site)
 {
     enum tg_size_change change = tg_size_step(&site->size, tg_pool_now(pool));
-    look_soon(pool, site->size.began + TG_SIZE_PERIOD - tg_pool_now(pool));
+    tg_pool_look_soon(pool, site->size.began + TG_SIZE_PERIOD - tg_pool_now(pool));
     if (change == TG_SIZE_KEPT)
         return;
     tg_metric_inc(pool->worker->cells,
@@ -1023,9 +882,9 @@ static void on_look(struct tg_timer *timer)
     visit_sites(pool, look_at);
     look_for_leaks(pool);
     if (pool->waiting > 0)
-        look_soon(pool, LOOK);
+        tg_pool_look_soon(pool, TG_POOL_LOOK);
     else if (pool->open > 0)
-        look_soon(pool, CARE);
+        tg_pool_look_soon(pool, CARE);
 }
 
 uint32_t tg_pool_idle(const struct tg_pool *pool)

@@ -1,5 +1,5 @@
-/* pool_internal.h: what the two files of the pool share. pool.c has sites, queues, and connections
- * that carry one exchange at a time; pool_shared.c those that carry many.
+/* pool_internal.h: what the files of the pool share. pool.c has sites and connections that carry
+ * one exchange at a time, pool_shared.c those that carry many, pool_queue.c those who wait.
  *
  * Nobody outside of them includes it. */
 #ifndef TG_UPSTREAM_POOL_INTERNAL_H
@@ -12,6 +12,9 @@
 #define TG_POOL_SHORTCUTS  16u
 #define TG_POOL_BUCKETS    64u
 #define TG_POOL_HOLDER_MAX 40u
+
+/* Between two looks at what other workers gave back. */
+#define TG_POOL_LOOK (20 * TG_USEC_PER_MSEC)
 
 /* Idle time from which a careful lease looks whether the connection is alive. */
 #define TG_POOL_CAREFUL_AGE (100 * TG_USEC_PER_MSEC)
@@ -111,7 +114,22 @@ static inline uint64_t tg_pool_now(const struct tg_pool *pool)
     return tg_loop_now(&pool->worker->loop);
 }
 
+/* Whether the size that follows from use is reached, with `more` that are to come. */
+static inline bool tg_pool_is_full(const struct tg_pool_site *site, uint32_t more)
+{
+    return site->size.limit > 0 && site->open_count + more >= site->size.limit;
+}
+
+/* Whether exchanges there share connections, as far as is known. */
+static inline bool tg_pool_is_many(const struct tg_pool_site *site)
+{
+    return site->http != TG_ORIGIN_HTTP1 && !site->is_serial;
+}
+
 /* ---- pool.c ---- */
+
+/* The pool looks around, `distance` us from now at the latest. */
+void tg_pool_look_soon(struct tg_pool *pool, uint64_t distance);
 
 /* Notes who leases, and that it is leased. */
 void tg_pool_hold(struct tg_pool *pool, struct tg_pool_holder *holder,
@@ -125,9 +143,13 @@ void tg_pool_count_idle(struct tg_pool *pool, struct tg_pool_site *site, struct 
 void tg_pool_count_closed(struct tg_pool *pool, struct tg_pool_site *site,
                           struct tg_origin **origin);
 
-/* Wakes waiters for whom there is room; looks whether the site is needed yet. */
-void tg_pool_serve(struct tg_pool *pool, struct tg_pool_site *site);
+/* The site goes if it is not needed any more. */
 void tg_pool_drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site);
+
+/* ---- pool_queue.c ---- */
+
+/* Wakes waiters for whom there is room. */
+void tg_pool_serve(struct tg_pool *pool, struct tg_pool_site *site);
 
 /* Takes the lessee's turn, which has been used. */
 void tg_pool_end_turn(struct tg_pool_site *site, struct tg_pool_waiter *waiter);
