@@ -71,7 +71,8 @@ static void detach(struct tg_h2_call *c, uint32_t code)
 {
     struct tg_h2_client *client = c->client;
     if (client->state != TG_H2_CLIENT_CLOSED && c->id > 0 && !c->over) {
-        nghttp2_session_set_stream_user_data(client->session, c->id, NULL); /* may be gone */
+        client->orphans |= !c->sent;
+        nghttp2_session_set_stream_user_data(client->session, c->id, NULL); /* may not be open */
         if (nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, c->id, code) == 0)
             tg_h2_client_flush_soon(client);
     }
@@ -149,10 +150,10 @@ static void note_taken(struct tg_h2_call *c)
 static ssize_t on_take(nghttp2_session *session, int32_t id, uint8_t *to, size_t length,
                        uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    struct tg_h2_call *c = nghttp2_session_get_stream_user_data(session, id);
+    struct tg_h2_call *c = tg_h2_client_find(arg, id);
+    (void)session;
     (void)to;
     (void)source;
-    (void)arg;
     if (c == NULL)
         return NGHTTP2_ERR_DEFERRED; /* its reset is on the way */
     size_t n = TG_MIN(length, c->out.size);

@@ -249,9 +249,19 @@ void tg_h2_client_count(struct tg_h2_client *client, size_t n, bool large)
 /* ---- What nghttp2 tells ------------------------------------------------------------------------
  */
 
-static struct tg_h2_call *call_of(nghttp2_session *session, int32_t id)
+struct tg_h2_call *tg_h2_client_find(const struct tg_h2_client *client, int32_t id)
 {
-    return id > 0 ? nghttp2_session_get_stream_user_data(session, id) : NULL;
+    struct tg_h2_call *call =
+        id > 0 ? nghttp2_session_get_stream_user_data(client->session, id) : NULL;
+    if (call == NULL || TG_LIKELY(!client->orphans))
+        return call;
+    TG_LIST_FOREACH(&client->calls, it)
+    {
+        struct tg_h2_call *open = TG_LIST_ENTRY(it, struct tg_h2_call, link);
+        if (open == call && open->id == id)
+            return call;
+    }
+    return NULL;
 }
 
 bool tg_h2_client_count_empty(struct tg_h2_client *client)
@@ -270,7 +280,8 @@ bool tg_h2_client_count_empty(struct tg_h2_client *client)
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct tg_h2_client *c = arg;
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
+    (void)session;
     c->empties = 0;
     if (call != NULL)
         tg_h2_call_begin_block(call);
@@ -280,7 +291,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
 {
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
+    (void)session;
     (void)flags;
     (void)arg;
     if (call != NULL && !tg_h2_call_add_field(call, tg_str((const char *)name, name_n),
@@ -325,8 +337,9 @@ static int take_control_frame(struct tg_h2_client *c, const nghttp2_frame *frame
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct tg_h2_client *c = arg;
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
     bool ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    (void)session;
     if (frame->hd.type == NGHTTP2_HEADERS) {
         if (call != NULL)
             tg_h2_call_end_block(call, ended);
@@ -345,7 +358,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
                    size_t n, void *arg)
 {
     struct tg_h2_client *c = arg;
-    struct tg_h2_call *call = call_of(session, id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, id);
+    (void)session;
     (void)flags;
     if (call != NULL)
         tg_h2_call_data(call, tg_str((const char *)data, n));
@@ -357,7 +371,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
                         size_t n, nghttp2_data_source *source, void *arg)
 {
     struct tg_h2_client *c = arg;
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
+    (void)session;
     (void)source;
     return call != NULL ? tg_h2_call_send_data(call, &c->out, head, &frame->data, n)
                         : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* its reset is on the way */
@@ -365,7 +380,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
-    struct tg_h2_call *call = call_of(session, id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, id);
+    (void)session;
     (void)arg;
     if (call != NULL)
         tg_h2_call_over(call, code);
@@ -397,7 +413,8 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
                             void *arg)
 {
     struct tg_h2_client *c = arg;
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
+    (void)session;
     if (call != NULL)
         tg_h2_call_invalid(call, fault_of(error));
     else
@@ -409,7 +426,8 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
                              const uint8_t *name, size_t name_n, const uint8_t *value,
                              size_t value_n, uint8_t flags, void *arg)
 {
-    struct tg_h2_call *call = call_of(session, frame->hd.stream_id);
+    struct tg_h2_call *call = tg_h2_client_find(arg, frame->hd.stream_id);
+    (void)session;
     (void)name, (void)name_n, (void)value, (void)value_n, (void)flags, (void)arg;
     if (call != NULL)
         tg_h2_call_invalid(call, fault_of(NGHTTP2_ERR_HTTP_HEADER));
@@ -422,7 +440,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 {
     struct tg_h2_client *c = arg;
     struct tg_h2_call *call =
-        frame->hd.type == NGHTTP2_HEADERS ? call_of(session, frame->hd.stream_id) : NULL;
+        frame->hd.type == NGHTTP2_HEADERS ? tg_h2_client_find(arg, frame->hd.stream_id) : NULL;
+    (void)session;
     if (call != NULL)
         call->sent = true;
     if (frame->hd.type != NGHTTP2_GOAWAY || frame->goaway.error_code == NGHTTP2_NO_ERROR ||
@@ -466,7 +485,8 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
     {
         struct tg_h2_call *call = TG_LIST_ENTRY(it, struct tg_h2_call, link);
         if (call->id == frame->hd.stream_id) {
-            tg_h2_call_over(call, NGHTTP2_REFUSED_STREAM);
+            call->call.refusal = TG_CALL_UNTOUCHED;
+            tg_h2_call_fail(call, TG_E_RESET, "origin: it takes no more streams");
             break;
         }
     }

@@ -31,6 +31,7 @@
 
 #define TG_H2_WINDOW 65536u /* of a stream, at first */
 
+struct tg_h2_call;
 struct tg_h2_client;
 
 struct tg_h2_client_events {
@@ -67,17 +68,18 @@ struct tg_h2_client {
     struct tg_task flush;
     struct tg_h2_out out;
     struct tg_h2_region region; /* the session's memory */
-    bool busy;                  /* inside nghttp2: the session must stay */
-    bool proven;                /* an answer has come on it */
-    bool room_changed;          /* on_room is due */
-    uint64_t idle_until;        /* us; 0: calls are open, or nobody said how long */
-    uint64_t asked_at;          /* us: since when bytes of ours have found no word; 0: none have */
-    uint64_t ping_at;           /* us: when the PING that asks went; 0: none is out */
-    uint64_t probe_at;          /* us: when the PING that measures went; 0: none is out */
-    uint64_t probe_next;        /* us: before that none goes again */
-    uint64_t probed;            /* bytes that came since */
-    uint32_t window;            /* of a stream that is read without a pause */
-    uint32_t empties;           /* frames that brought nothing, since */
+    bool orphans; /* a call ended between its submission and its leaving: nghttp2 knows it yet */
+    bool busy;    /* inside nghttp2: the session must stay */
+    bool proven;  /* an answer has come on it */
+    bool room_changed;   /* on_room is due */
+    uint64_t idle_until; /* us; 0: calls are open, or nobody said how long */
+    uint64_t asked_at;   /* us: since when bytes of ours have found no word; 0: none have */
+    uint64_t ping_at;    /* us: when the PING that asks went; 0: none is out */
+    uint64_t probe_at;   /* us: when the PING that measures went; 0: none is out */
+    uint64_t probe_next; /* us: before that none goes again */
+    uint64_t probed;     /* bytes that came since */
+    uint32_t window;     /* of a stream that is read without a pause */
+    uint32_t empties;    /* frames that brought nothing, since */
     uint64_t empties_since;
     const char *reason; /* what nghttp2 found wrong with the connection, static; NULL: nothing */
 };
@@ -109,6 +111,9 @@ void tg_h2_client_leave(struct tg_h2_client *client);
 void tg_h2_client_close(struct tg_h2_client *client);
 
 /* ---- For h2_call.c ---- */
+
+/* The open call whose stream that is; NULL: there is none. */
+struct tg_h2_call *tg_h2_client_find(const struct tg_h2_client *client, int32_t id);
 
 /* What was submitted leaves at the end of this round. */
 void tg_h2_client_flush_soon(struct tg_h2_client *client);
