@@ -36,7 +36,9 @@ GOALS := $(or $(MAKECMDGOALS),all)
 
 PACKAGES := gcc libc6-dev binutils pkgconf libev-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
 	libnghttp2-dev libc-ares-dev libpcre2-dev lua-cjson
-TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl brotli zstd nodejs node-ws nghttp2-client
+TEST_PACKAGES := libcmocka-dev lua-busted lua-posix curl openssl brotli zstd nghttp2-client nodejs node-ws
+# Others' packages of node bring an npm of their own.
+TEST_PACKAGES += $(if $(shell command -v npm),,npm)
 ifneq ($(filter test test-threads check spec asan tsan sweep sweep-units fuzz fuzz-targets cover lint,$(GOALS)),)
 PACKAGES += $(TEST_PACKAGES)
 endif
@@ -242,7 +244,14 @@ run: all ## build, then serve examples/hello/gateway.lua on 127.0.0.1:8080
 
 RUNNER = TIDEGATE_BIN='$(if $(BIN),$(CURDIR)/$(BIN))' TIDEGATE_BUILD=$(BUILD) luajit spec/run.lua
 
-programs: $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidegate.so)
+# Clients and origins of others' making, from npm, in the versions that spec/peers/package.json names.
+PEERS := build/peers/node_modules/.package-lock.json
+
+$(PEERS): spec/peers/package.json
+	@mkdir -p build/peers && cp $< build/peers/
+	@npm install --prefix build/peers --no-audit --no-fund --loglevel=error && touch $@
+
+programs: $(PEERS) $(UNITS) $(BIN) $(if $(filter release,$(BUILD)),$(OUT)/tidegate.so)
 
 test: programs ## run everything: C unit tests and busted specs; the last line counts them
 	@$(RUNNER) --jobs=$(JOBS) $(UNITS) spec examples
@@ -261,7 +270,7 @@ spec: programs ## run one spec file, folder or unit test: make spec F=spec/suppo
 THREADED = $(filter $(patsubst %.c,$(OUT)/%,$(shell grep -l pthread_ $(UNIT_SRC))),$(UNITS))
 THREADED_SPECS := $(wildcard spec/process_spec.lua spec/examples_spec.lua spec/gateway spec/h2 spec/tls spec/listener spec/reload spec/attacks spec/admin spec/zones spec/upstream spec/websocket/lifecycle_spec.lua)
 
-test-threads: $(BIN) $(THREADED)
+test-threads: $(PEERS) $(BIN) $(THREADED)
 	@$(RUNNER) --jobs=$(JOBS) $(THREADED) $(THREADED_SPECS)
 
 asan: ## build under address and undefined behaviour sanitizers and run both suites

@@ -50,6 +50,7 @@ static void write_origin(struct listing *l, struct tg_origin *origin)
     tg_json_field_u64(j, "in_flight", origin->in_flight);
     tg_json_field_u64(j, "connections_open", origin->open);
     tg_json_field_u64(j, "connections_idle", origin->idle);
+    tg_json_field_u64(j, "streams", origin->streams);
     if (origin->size > 0)
         tg_json_field_u64(j, "connections_size", origin->size);
     tg_json_field_u64(j, "waiting", origin->waiting);
@@ -180,6 +181,12 @@ static double read_open(const struct tg_origin *origin, uint64_t now)
     return (double)origin->open;
 }
 
+static double read_streams(const struct tg_origin *origin, uint64_t now)
+{
+    (void)now;
+    return (double)origin->streams;
+}
+
 static double read_size(const struct tg_origin *origin, uint64_t now)
 {
     (void)now;
@@ -203,6 +210,8 @@ static const struct family families[] = {
      read_failures},
     {"tidegate_target_in_flight", "gauge", "Requests under way at a target.", read_in_flight},
     {"tidegate_target_connections_open", "gauge", "Connections to a target.", read_open},
+    {"tidegate_target_streams", "gauge", "Requests on connections to a target that several share.",
+     read_streams},
     {"tidegate_target_connections_size", "gauge",
      "Connections that workers may open to a target, where that follows from use; else 0.",
      read_size},

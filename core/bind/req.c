@@ -11,6 +11,7 @@
 #include "bind/json.h"
 #include "bind/wrap.h"
 #include "gateway/param.h"
+#include "http/head.h"
 #include "http/uri.h"
 
 /* ---- The head ---- */

@@ -206,6 +206,12 @@ static void put_upstream_status(struct tg_json *j, const struct tg_request *r, s
         put_u64(j, key, r->upstream.status);
 }
 
+static void put_grpc_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+{
+    if (r->grpc_told)
+        put_u64(j, key, r->grpc_status);
+}
+
 static void put_upstream_time(struct tg_json *j, const struct tg_request *r, struct tg_str key)
 {
     const struct tg_upstream_facts *facts = &r->upstream;
@@ -309,7 +315,7 @@ static const struct {
     MEMBER(bytes_received), MEMBER(duration),   MEMBER(upstream), MEMBER(upstream_status),
     MEMBER(upstream_time),  MEMBER(route),      MEMBER(service),  MEMBER(user_agent),
     MEMBER(referer),        MEMBER(error),      MEMBER(aborted),  MEMBER(consumer),
-    MEMBER(consumer_id),    MEMBER(credential), MEMBER(attempts),
+    MEMBER(consumer_id),    MEMBER(credential), MEMBER(attempts), MEMBER(grpc_status),
 #undef MEMBER
 };
 

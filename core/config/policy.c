@@ -203,7 +203,24 @@ static void build_pool(lua_State *L, const struct tg_limits *limits, int service
     pool->lifetime = tg_reader_time(L, table, "lifetime", 0);
     pool->idle_timeout =
         tg_reader_time(L, table, "idle_timeout", limits->upstream_keepalive_timeout);
+    pool->streams = (uint32_t)limits->upstream_streams;
+    pool->window = (uint32_t)limits->upstream_window;
+    pool->head = (uint32_t)limits->response_headers;
+    pool->ping = limits->upstream_ping;
     lua_pop(L, 1);
+}
+
+static enum tg_origin_http build_http(lua_State *L, int service)
+{
+    lua_getfield(L, service, "http");
+    const char *word = lua_tostring(L, -1);
+    enum tg_origin_http http = TG_ORIGIN_HTTP1;
+    if (word != NULL && strcmp(word, "2") == 0)
+        http = TG_ORIGIN_HTTP2;
+    else if (word != NULL && strcmp(word, "auto") == 0)
+        http = TG_ORIGIN_AUTO;
+    lua_pop(L, 1);
+    return http;
 }
 
 void tg_policy_build(lua_State *L, struct tg_snapshot *snapshot, int service,
@@ -216,4 +233,5 @@ void tg_policy_build(lua_State *L, struct tg_snapshot *snapshot, int service,
     tg_policy_build_hedge(L, service, &policy->hedge);
     policy->judges = policy->breaker.ratio > 0 || policy->outlier.failures > 0;
     build_pool(L, &snapshot->settings.limits, service, &policy->pool);
+    policy->http = build_http(L, service);
 }

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "config/traffic.h"
+#include "http/head.h"
 
 static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code,
                                   const char *detail)

@@ -269,7 +269,7 @@ void tg_attempt_answered(struct tg_request *r, unsigned status)
 {
     struct tg_attempt *a = r->upstream.last;
     uint64_t now = tg_request_now(r);
-    a->status = (uint16_t)status;
+    a->status = r->upstream.status;
     a->ended = now;
     if (TG_UNLIKELY(rules(r)->status_count > 0) && tg_retry_wants_status(rules(r), status))
         a->class = TG_RETRY_STATUS; /* else it is as it was opened: NEVER */
@@ -378,14 +378,21 @@ bool tg_attempt_again(struct tg_request *r, uint64_t *at)
 /* ---- The body, kept for another ----------------------------------------------------------------
  */
 
+/* Whether there may be a use for it: by the rules of `retry`, or because HTTP/2 can say that
+ * nothing was done of a request, which then goes again whatever its method. */
+static bool is_worth_keeping(const struct tg_request *r, const struct tg_retry_conf *conf)
+{
+    if (r->hedge != NULL || r->origin->protocol == TG_CALL_HTTP2)
+        return true;
+    return conf->given && conf->attempts > 0 &&
+           ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT);
+}
+
 void tg_attempt_keep(struct tg_request *r, struct tg_str data)
 {
     const struct tg_retry_conf *conf = rules(r);
     if (!r->body_seen)
-        r->replayable =
-            r->hedge != NULL ||
-            (conf->given && conf->attempts > 0 &&
-             ((conf->methods & 1u << r->out.method) || conf->on & 1u << TG_RETRY_CONNECT));
+        r->replayable = is_worth_keeping(r, conf);
     r->body_seen = true;
     if (!r->replayable)
         return;

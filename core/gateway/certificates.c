@@ -56,7 +56,7 @@ struct tg_certificates {
     struct tg_list entries;
 };
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
 
 static uint64_t now_of(const struct entry *e)
 {
@@ -223,10 +223,10 @@ static void on_timer(struct tg_timer *timer)
         ask(e);
 }
 
-static void on_connected(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    struct entry *e = client->owner;
-    struct tg_h1_client_limits limits = {
+    struct entry *e = call->owner;
+    struct tg_call_limits limits = {
         .fields = 100, .head = HEAD_MAX, .buffer = HEAD_MAX, .response = PATIENCE, .io = PATIENCE};
     struct url url;
     size_t n;
@@ -236,8 +236,8 @@ static void on_connected(struct tg_h1_client *client)
         fail(e, tg_err_text(TG_E_NOMEM));
         return;
     }
-    tg_h1_client_begin(client, &e->arena, TG_METHOD_POST, &limits, &events, e);
-    struct tg_fmt *f = tg_h1_client_stage(client, url.path.n + url.authority.n + 256 + n);
+    tg_call_begin(call, &e->arena, TG_METHOD_POST, &limits, &events, e);
+    struct tg_fmt *f = tg_call_stage(call, url.path.n + url.authority.n + 256 + n);
     tg_fmt_lit(f, "POST ");
     tg_fmt_add(f, url.path);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
@@ -246,39 +246,39 @@ static void on_connected(struct tg_h1_client *client)
                "Content-Type: application/ocsp-request\r\nConnection: close\r\nContent-Length: ");
     tg_fmt_u64(f, n);
     tg_fmt_lit(f, "\r\n\r\n");
-    tg_h1_client_set_framing(client, TG_FRAMING_LENGTH);
-    tg_h1_client_send_body(client, tg_str((const char *)question, n));
+    tg_call_set_framing(call, TG_FRAMING_LENGTH);
+    tg_call_send_body(call, tg_str((const char *)question, n));
     OPENSSL_free(question);
-    tg_h1_client_send_end(client, NULL);
+    tg_call_send_end(call, NULL);
 }
 
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
 {
-    (void)client;
+    (void)call;
     (void)head;
 }
 
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
     char why[32];
     if (head->status == 200)
         return;
     snprintf(why, sizeof(why), "status %u", head->status);
-    fail(client->owner, why);
+    fail(call->owner, why);
 }
 
-static void on_body(struct tg_h1_client *client, struct tg_str data)
+static void on_body(struct tg_call *call, struct tg_str data)
 {
-    struct entry *e = client->owner;
+    struct entry *e = call->owner;
     if (e->body.size + data.n > TG_OCSP_MAX)
         fail(e, "the answer is too large");
     else if (tg_buf_append(&e->body, data.p, data.n) != TG_OK)
         fail(e, tg_err_text(TG_E_NOMEM));
 }
 
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
-    struct entry *e = client->owner;
+    struct entry *e = call->owner;
     size_t n = e->body.size;
     char *whole = tg_mem_alloc(TG_MEM_CONFIG, n);
     (void)trailers;
@@ -291,17 +291,17 @@ static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers
     tg_mem_free(TG_MEM_CONFIG, whole);
 }
 
-static void on_nothing(struct tg_h1_client *client)
+static void on_nothing(struct tg_call *call)
 {
-    (void)client;
+    (void)call;
 }
 
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
 {
-    fail(client->owner, reason != NULL ? reason : tg_err_text(err));
+    fail(call->owner, reason != NULL ? reason : tg_err_text(err));
 }
 
-static const struct tg_h1_client_events events = {
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

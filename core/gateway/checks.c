@@ -9,7 +9,7 @@
 static void want(const struct tg_checks *checks, const struct tg_service_conf *service,
                  const struct tg_balance_target *target)
 {
-    if (tg_checker_want(checks->checker, service->name, target, service->tls,
+    if (tg_checker_want(checks->checker, service->name, target, service->tls, service->policy.http,
                         &service->policy.check) != TG_OK)
         tg_log_kv(TG_LOG_ERROR, "health", "no memory: a target is not checked",
                   tg_log_str("service", service->name), tg_log_str("target", target->name));

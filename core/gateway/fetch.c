@@ -14,7 +14,9 @@
 
 #define FETCH_MAGIC 0x0fe7c400u
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
+
+static void fail(struct tg_fetch *fetch, enum tg_err err, const char *reason);
 
 static struct tg_loop *loop_of(const struct tg_fetch *fetch)
 {
@@ -36,8 +38,8 @@ static void on_read(struct tg_task *task)
 {
     struct tg_fetch *fetch = TG_CONTAINER_OF(task, struct tg_fetch, read_later);
     tg_magic_check(fetch, FETCH_MAGIC);
-    if (fetch->client != NULL)
-        tg_h1_client_read(fetch->client, true);
+    if (fetch->call != NULL)
+        tg_call_read(fetch->call, true);
 }
 
 enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
@@ -68,8 +70,8 @@ enum tg_err tg_fetch_new(struct tg_vm_entry *entry, struct tg_fetch **out)
 
 static void let_go(struct tg_fetch *fetch)
 {
-    if (fetch->client != NULL)
-        tg_pool_return(fetch->gate->pool, &fetch->client, &fetch->service->policy.pool);
+    if (fetch->call != NULL)
+        tg_pool_return(fetch->gate->pool, &fetch->call, &fetch->service->policy.pool);
 }
 
 void tg_fetch_free(struct tg_fetch **fetch)
@@ -146,7 +148,7 @@ static enum tg_framing write_head(const struct tg_fetch *fetch, struct tg_fmt *f
 static void send_request(struct tg_fetch *fetch)
 {
     const struct tg_limits *l = &fetch->entry->limits;
-    struct tg_h1_client_limits limits = {
+    struct tg_call_limits limits = {
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
@@ -158,13 +160,13 @@ static void send_request(struct tg_fetch *fetch)
         256 + fetch->method_name.n + fetch->service->path.n + fetch->target.n + fetch->fields.n;
     fetch->connected = true;
     fetch->sent_at = tg_loop_now(loop_of(fetch));
-    tg_h1_client_begin(fetch->client, &fetch->arena, fetch->method, &limits, &events, fetch);
-    struct tg_fmt *f = tg_h1_client_stage(fetch->client, size);
+    tg_call_begin(fetch->call, &fetch->arena, fetch->method, &limits, &events, fetch);
+    struct tg_fmt *f = tg_call_stage(fetch->call, size);
     enum tg_framing framing = write_head(fetch, f);
-    tg_h1_client_set_framing(fetch->client, framing);
+    tg_call_set_framing(fetch->call, framing);
     if (fetch->body.n > 0)
-        tg_h1_client_send_body(fetch->client, fetch->body);
-    tg_h1_client_send_end(fetch->client, NULL);
+        tg_call_send_body(fetch->call, fetch->body);
+    tg_call_send_end(fetch->call, NULL);
 }
 
 static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
@@ -182,11 +184,13 @@ static enum tg_err connect_next(struct tg_fetch *fetch, bool fresh)
     };
     char room[TG_PROXY_HEADER_MAX];
     tg_target_dress(fetch->service, fetch->try.balance, at(fetch), NULL, NULL, &target, room);
+    if (fetch->by_http1)
+        target.http = TG_ORIGIN_HTTP1;
     bool connected;
     fetch->connected = false;
     fetch->attempts++;
     enum tg_err err =
-        tg_pool_lease(fetch->gate->pool, &target, &events, fetch, &fetch->client, &connected);
+        tg_pool_lease(fetch->gate->pool, &target, &events, fetch, &fetch->call, &connected);
     if (err == TG_OK && connected)
         send_request(fetch);
     return err;
@@ -249,30 +253,35 @@ enum tg_err tg_fetch_start(struct tg_fetch *fetch)
 
 /* ---- What the connection tells ---- */
 
-static void on_connected(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    struct tg_fetch *fetch = client->owner;
-    tg_pool_note_connected(fetch->gate->pool, client);
-    send_request(fetch);
+    struct tg_fetch *fetch = call->owner;
+    const char *reason;
+    enum tg_err err = tg_pool_note_connected(fetch->gate->pool, &fetch->call,
+                                             &fetch->service->policy.pool, &reason);
+    if (err == TG_OK)
+        send_request(fetch);
+    else
+        fail(fetch, err, reason);
 }
 
 /* Interim answers mean nothing to a plugin (RFC 9110, 15.2). */
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
 {
-    (void)client;
+    (void)call;
     (void)head;
 }
 
 /* Head or bytes are there: nothing more until they are taken. */
 static void hand_on(struct tg_fetch *fetch)
 {
-    tg_h1_client_read(fetch->client, false);
+    tg_call_read(fetch->call, false);
     fetch->on_piece(fetch);
 }
 
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct tg_fetch *fetch = client->owner;
+    struct tg_fetch *fetch = call->owner;
     uint64_t now = tg_loop_now(loop_of(fetch));
     fetch->head = *head;
     tg_try_answered(&fetch->try, head->status, now - fetch->sent_at, now);
@@ -284,9 +293,9 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
         hand_on(fetch);
 }
 
-static void on_body(struct tg_h1_client *client, struct tg_str data)
+static void on_body(struct tg_call *call, struct tg_str data)
 {
-    struct tg_fetch *fetch = client->owner;
+    struct tg_fetch *fetch = call->owner;
     if (data.n > fetch->max_body - fetch->body_seen) {
         finish(fetch, TG_E_LIMIT, NULL);
         return;
@@ -298,20 +307,20 @@ static void on_body(struct tg_h1_client *client, struct tg_str data)
         hand_on(fetch);
 }
 
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
     (void)trailers;
-    finish(client->owner, TG_OK, NULL);
+    finish(call->owner, TG_OK, NULL);
 }
 
-static void on_pause(struct tg_h1_client *client)
+static void on_pause(struct tg_call *call)
 {
-    (void)client; /* nothing is kept back */
+    (void)call; /* nothing is kept back */
 }
 
-static void on_drained(struct tg_h1_client *client)
+static void on_drained(struct tg_call *call)
 {
-    (void)client; /* all of the request was given to the connection at once */
+    (void)call; /* all of the request was given to the connection at once */
 }
 
 static uint32_t count_of(const struct tg_fetch *fetch)
@@ -320,10 +329,22 @@ static uint32_t count_of(const struct tg_fetch *fetch)
     return balance != NULL ? tg_balance_count(balance) : 0;
 }
 
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+/* The origin did nothing of the request: it may go once more, though not for ever. */
+static bool is_untouched(const struct tg_fetch *fetch, enum tg_err err)
 {
-    struct tg_fetch *fetch = client->owner;
-    bool stale = tg_target_was_stale(client, err) && tg_method_is_idempotent(fetch->method);
+    const struct tg_call *call = fetch->call;
+    if (call == NULL || fetch->attempts >= TG_TRIES_MAX)
+        return false;
+    return call->refusal != TG_CALL_NOT_REFUSED ||
+           (tg_target_was_stale(call, err) && tg_method_is_idempotent(fetch->method));
+}
+
+/* The connection, or what came of it, is no good. */
+static void fail(struct tg_fetch *fetch, enum tg_err err, const char *reason)
+{
+    bool stale = is_untouched(fetch, err);
+    if (stale)
+        fetch->by_http1 |= fetch->call->refusal == TG_CALL_WANTS_HTTP1;
     let_go(fetch);
     if (!stale) {
         tg_target_count_failure(fetch->gate, err, !fetch->connected);
@@ -343,7 +364,12 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
         finish(fetch, err, reason);
 }
 
-static const struct tg_h1_client_events events = {
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    fail(call->owner, err, reason);
+}
+
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

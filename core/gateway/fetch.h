@@ -25,7 +25,7 @@
 
 #include "base/fmt.h"
 #include "gateway/gate.h"
-#include "http/h1_client.h"
+#include "http/call.h"
 
 #define TG_FETCHES_MAX 32
 
@@ -63,13 +63,14 @@ struct tg_fetch {
     struct tg_targets *targets;   /* of the same; one reference */
     struct tg_try try;
     uint64_t sent_at; /* us */
-    struct tg_h1_client *client;
+    struct tg_call *call;
     struct tg_roster_waiter name_waiter;
     const struct tg_balance *chosen_from; /* only compared */
     uint32_t index;                       /* of the target, there */
     uint32_t tried[TG_TRIES_MAX];
     uint32_t tried_count;
     uint32_t attempts;
+    bool by_http1;      /* the origin asked for that */
     uint64_t body_seen; /* bytes of the response's body */
     struct tg_task read_later;
     struct tg_task free_later;

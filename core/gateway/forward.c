@@ -8,9 +8,11 @@
  * and framing (written anew), and the client's own X-Forwarded-*, Forwarded unless it is trusted.
  * Added: Via (RFC 9110, 7.6.3), X-Forwarded-For/-Proto/-Host/-Port, Forwarded (RFC 7239). */
 #include "base/banned.h"
+#include "gateway/grpc.h"
 #include "gateway/internal.h"
 
 #include "http/h1_write.h"
+#include "http/head.h"
 #include "http/uri.h"
 
 /* Where fields go: text or list. */
@@ -230,13 +232,28 @@ static void emit_via(struct tg_request *r, struct out *out)
     end(out);
 }
 
+/* What is left of the client's time, where it goes out now; in a list it is as it came. */
+static void emit_timeout(struct tg_request *r, struct out *out, const struct tg_field *field)
+{
+    if (out->text == NULL) {
+        emit_field(out, field);
+        return;
+    }
+    tg_grpc_write_timeout(r, tg_request_now(r), begin(out, TG_FIELD_OTHER, field->name));
+    end(out);
+}
+
 static void emit_fields(struct tg_request *r, struct tg_str host, struct out *out)
 {
     bool named = tg_forward_names_fields(&r->in.fields);
     emit(out, TG_FIELD_HOST, TG_STR("Host"), host);
     for (uint32_t i = 0; i < r->in.fields.n; i++) {
         const struct tg_field *field = &r->in.fields.v[i];
-        if (!is_dropped(r, field, named) && !(out->is_copy && field->id == TG_FIELD_EXPECT))
+        if (is_dropped(r, field, named) || (out->is_copy && field->id == TG_FIELD_EXPECT))
+            continue;
+        if (TG_UNLIKELY(r->grpc_until > 0) && tg_grpc_is_timeout(r, field))
+            emit_timeout(r, out, field);
+        else
             emit_field(out, field);
     }
     emit_via(r, out);
@@ -284,12 +301,16 @@ static void write_request_line(struct tg_request *r, struct tg_str base, struct 
 
 /* The edited list; Expect goes only while the client still waits for an answer to it, and the Host
  * that was made when the list was is made anew: the target may be another one by now. */
-static void write_edited(struct tg_request *r, struct tg_str host, const struct out *out)
+static void write_edited(struct tg_request *r, struct tg_str host, struct out *out)
 {
     for (uint32_t i = 0; i < r->out.fields.n; i++) {
         const struct tg_field *field = &r->out.fields.v[i];
         if (field->id == TG_FIELD_EXPECT && (r->continue_sent || out->is_copy))
             continue;
+        if (tg_grpc_is_timeout(r, field)) {
+            emit_timeout(r, out, field);
+            continue;
+        }
         bool made = field->id == TG_FIELD_HOST && field->value.p == r->out.made_host.p;
         tg_h1_write_field(out->text, field->name, made ? host : field->value);
     }

@@ -17,8 +17,9 @@ struct tg_hedge {
     enum state state;
     struct tg_request *r;
     struct tg_timer timer;
-    uint64_t delay;              /* us */
-    struct tg_h1_client *client; /* leased while DIALLING and SENT */
+    uint64_t delay;         /* us */
+    struct tg_call *client; /* leased while DIALLING and SENT */
+    bool again;             /* it went once more, a kept connection was dead */
     struct tg_try try;
     struct tg_attempt *attempt;
     struct tg_fleet *fleet; /* of the service; borrowed from the balancer */
@@ -26,7 +27,7 @@ struct tg_hedge {
     bool counted;           /* it has a place in the budget */
 };
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
 
 static void set_state(struct tg_hedge *h, enum state to)
 {
@@ -168,11 +169,11 @@ bool tg_hedge_take_over(struct tg_request *r)
 /* ---- Sending -----------------------------------------------------------------------------------
  */
 
-static void send_kept(struct tg_h1_client *client, const struct tg_buf *buf)
+static void send_kept(struct tg_call *client, const struct tg_buf *buf)
 {
     for (size_t at = 0; at < buf->size;) {
         struct tg_str piece = tg_buf_piece(buf, at);
-        tg_h1_client_send_body(client, piece);
+        tg_call_send_body(client, piece);
         at += piece.n;
     }
 }
@@ -180,20 +181,20 @@ static void send_kept(struct tg_h1_client *client, const struct tg_buf *buf)
 static void send_request(struct tg_hedge *h)
 {
     struct tg_request *r = h->r;
-    struct tg_h1_client_limits limits = tg_proxy_limits(r, h->attempt->started);
+    struct tg_call_limits limits = tg_proxy_limits(r, h->attempt->started);
     set_state(h, SENT);
     h->connected = tg_request_now(r);
-    tg_h1_client_begin(h->client, &r->arena, r->out.method, &limits, &events, h);
-    struct tg_fmt *f = tg_h1_client_stage(h->client, tg_forward_size(r));
+    tg_call_begin(h->client, &r->arena, r->out.method, &limits, &events, h);
+    struct tg_fmt *f = tg_call_stage(h->client, tg_forward_size(r));
     tg_forward_write(r, f);
-    tg_h1_client_set_framing(h->client, tg_proxy_write_framing(r, f));
+    tg_call_set_framing(h->client, tg_proxy_write_framing(r, f));
     if (r->out.body_set) {
-        tg_h1_client_send_body(h->client, r->out.body);
+        tg_call_send_body(h->client, r->out.body);
     } else {
         send_kept(h->client, &r->replay);
         send_kept(h->client, &r->body.buf);
     }
-    tg_h1_client_send_end(h->client, NULL);
+    tg_call_send_end(h->client, NULL);
 }
 
 /* A connection to the target that was chosen, and the record of the attempt. */
@@ -321,57 +322,13 @@ void tg_hedge_arm(struct tg_request *r)
 /* ---- The second answer -------------------------------------------------------------------------
  */
 
-static void on_connected(struct tg_h1_client *client)
+static void fail(struct tg_hedge *h, enum tg_err err, const char *reason)
 {
-    struct tg_hedge *h = client->owner;
-    tg_magic_check(h, HEDGE_MAGIC);
-    tg_pool_note_connected(h->r->gate->pool, client);
-    send_request(h);
-}
-
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
-{
-    (void)client;
-    (void)head;
-}
-
-/* An answer that would be asked for again is none while the first request is under way. */
-static bool is_wanted(const struct tg_hedge *h, unsigned status)
-{
-    struct tg_retry_conf conf = tg_request_retry(h->r);
-    return !tg_retry_wants_status(&conf, status);
-}
-
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
-{
-    struct tg_hedge *h = client->owner;
-    struct tg_request *r = h->r;
-    uint64_t now = tg_request_now(r);
-    tg_magic_check(h, HEDGE_MAGIC);
-    if (is_wanted(h, head->status)) {
-        count(r, TG_METRIC_HEDGES_WON);
-        record_pace(r); /* of the first one: so long, at least */
-        change_places(h);
-        tg_proxy_events.on_head(client, head);
-        return;
-    }
-    h->attempt->status = (uint16_t)head->status;
-    h->attempt->ended = now;
-    h->attempt->class = TG_RETRY_STATUS;
-    tg_try_answered(&h->try, head->status, now - h->connected, now);
-    count(r, TG_METRIC_HEDGES_FAILED);
-    let_go(h);
-    end(h);
-}
-
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
-{
-    struct tg_hedge *h = client->owner;
     struct tg_request *r = h->r;
     bool connected = h->state == SENT;
-    bool stale = connected && tg_target_was_stale(client, err);
+    bool stale = connected && !h->again && tg_target_was_stale(h->client, err);
     uint64_t now = tg_request_now(r);
-    tg_magic_check(h, HEDGE_MAGIC);
+    h->again |= stale;
     tg_pool_return(r->gate->pool, &h->client, &r->service->policy.pool);
     h->attempt->ended = now;
     h->attempt->error = err;
@@ -389,13 +346,68 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
     end(h);
 }
 
-/* Bodies come after a head, and who has one is no hedge any more. */
-static void on_nothing(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    (void)client;
+    struct tg_hedge *h = call->owner;
+    const char *reason;
+    tg_magic_check(h, HEDGE_MAGIC);
+    enum tg_err err =
+        tg_pool_note_connected(h->r->gate->pool, &h->client, &h->r->service->policy.pool, &reason);
+    if (err == TG_OK)
+        send_request(h);
+    else
+        fail(h, err, reason);
 }
 
-static const struct tg_h1_client_events events = {
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
+{
+    (void)call;
+    (void)head;
+}
+
+/* An answer that would be asked for again is none while the first request is under way. */
+static bool is_wanted(const struct tg_hedge *h, unsigned status)
+{
+    struct tg_retry_conf conf = tg_request_retry(h->r);
+    return !tg_retry_wants_status(&conf, status);
+}
+
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
+{
+    struct tg_hedge *h = call->owner;
+    struct tg_request *r = h->r;
+    uint64_t now = tg_request_now(r);
+    tg_magic_check(h, HEDGE_MAGIC);
+    if (is_wanted(h, head->status)) {
+        count(r, TG_METRIC_HEDGES_WON);
+        record_pace(r); /* of the first one: so long, at least */
+        change_places(h);
+        tg_proxy_events.on_head(call, head);
+        return;
+    }
+    h->attempt->status = (uint16_t)head->status;
+    h->attempt->ended = now;
+    h->attempt->class = TG_RETRY_STATUS;
+    tg_try_answered(&h->try, head->status, now - h->connected, now);
+    count(r, TG_METRIC_HEDGES_FAILED);
+    let_go(h);
+    end(h);
+}
+
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    struct tg_hedge *h = call->owner;
+    tg_magic_check(h, HEDGE_MAGIC);
+    fail(h, err, reason);
+}
+
+/* Bodies come after a head, and who has one is no hedge any more. */
+static void on_nothing(struct tg_call *call)
+{
+    (void)call;
+}
+
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

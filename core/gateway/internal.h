@@ -20,7 +20,7 @@
 
 #include "base/fmt.h"
 #include "gateway/gate.h"
-#include "http/h1_client.h"
+#include "http/call.h"
 
 static inline uint64_t tg_request_now(const struct tg_request *r)
 {
@@ -153,7 +153,7 @@ void tg_proxy_again(struct tg_request *r);
 void tg_proxy_reopen(struct tg_request *r);
 
 /* For hedge.c: who hears of the exchange at hand (owner: the request). */
-extern const struct tg_h1_client_events tg_proxy_events;
+extern const struct tg_call_events tg_proxy_events;
 
 /* How to reach the target of `try`, or the one that a plugin chose, until `deadline`.
  * `room` is used as long as `target` is. */
@@ -161,7 +161,7 @@ void tg_proxy_reach(struct tg_request *r, const struct tg_try *try, uint64_t dea
                     struct tg_pool_target *target);
 
 /* Bounds of an exchange that started at `started` (us). */
-struct tg_h1_client_limits tg_proxy_limits(const struct tg_request *r, uint64_t started);
+struct tg_call_limits tg_proxy_limits(const struct tg_request *r, uint64_t started);
 
 /* Writes the framing fields and the empty line; returns how the body goes. */
 enum tg_framing tg_proxy_write_framing(struct tg_request *r, struct tg_fmt *f);
@@ -181,8 +181,8 @@ bool tg_attempt_has_other(const struct tg_request *r);
 enum tg_err tg_attempt_choose(const struct tg_request *r, struct tg_try *try) TG_MUST_USE;
 struct tg_attempt *tg_attempt_add_hedge(struct tg_request *r, const struct tg_try *try);
 
-/* A head is there. / The attempt failed before or after that. `stale`: it says nothing of the
- * origin. */
+/* A head is there that counts as `status`. / The attempt failed before or after that. `stale`: it
+ * says nothing of the origin. */
 void tg_attempt_answered(struct tg_request *r, unsigned status);
 void tg_attempt_failed(struct tg_request *r, enum tg_err err, bool connected, bool stale);
 

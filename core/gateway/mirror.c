@@ -25,15 +25,15 @@ struct tg_mirror {
     enum tg_framing framing;
     struct tg_targets *targets; /* one reference */
     struct tg_try try;
-    uint64_t sent_at;            /* us */
-    struct tg_h1_client *client; /* NULL: it waits for the body, or is over */
-    uint64_t received;           /* bytes of the answer's body */
-    struct tg_timer timer;       /* the end, whatever happens */
+    uint64_t sent_at;      /* us */
+    struct tg_call *call;  /* NULL: it waits for the body, or is over */
+    uint64_t received;     /* bytes of the answer's body */
+    struct tg_timer timer; /* the end, whatever happens */
     bool timer_on;
     struct tg_task free_later;
 };
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
 
 /* ---- Life --------------------------------------------------------------------------------------
  */
@@ -57,8 +57,8 @@ static void on_free(struct tg_task *task)
 static void finish(struct tg_mirror *m, enum tg_metric_id result)
 {
     count(m->gate, result);
-    if (m->client != NULL)
-        tg_pool_return(m->gate->pool, &m->client, &m->service->policy.pool);
+    if (m->call != NULL)
+        tg_pool_return(m->gate->pool, &m->call, &m->service->policy.pool);
     tg_try_end(&m->try, tg_loop_now(&m->gate->worker->loop));
     if (m->timer_on)
         tg_timer_release(&m->timer);
@@ -163,7 +163,7 @@ void tg_mirror_drop(struct tg_request *r)
 static void send_copy(struct tg_mirror *m)
 {
     const struct tg_limits *l = &m->snapshot->settings.limits;
-    struct tg_h1_client_limits limits = {
+    struct tg_call_limits limits = {
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
@@ -172,16 +172,16 @@ static void send_copy(struct tg_mirror *m)
     };
     struct iovec piece;
     m->sent_at = tg_loop_now(&m->gate->worker->loop);
-    tg_h1_client_begin(m->client, &m->arena, m->method, &limits, &events, m);
-    struct tg_fmt *f = tg_h1_client_stage(m->client, m->head.n);
+    tg_call_begin(m->call, &m->arena, m->method, &limits, &events, m);
+    struct tg_fmt *f = tg_call_stage(m->call, m->head.n);
     tg_fmt_add(f, tg_fmt_str(&m->head));
-    tg_h1_client_set_framing(m->client, m->framing);
+    tg_call_set_framing(m->call, m->framing);
     while (m->body.size > 0) {
         tg_buf_iov(&m->body, &piece, 1);
-        tg_h1_client_send_body(m->client, tg_str(piece.iov_base, piece.iov_len));
+        tg_call_send_body(m->call, tg_str(piece.iov_base, piece.iov_len));
         tg_buf_consume(&m->body, piece.iov_len);
     }
-    tg_h1_client_send_end(m->client, NULL);
+    tg_call_send_end(m->call, NULL);
 }
 
 static void dial(struct tg_mirror *m)
@@ -197,7 +197,7 @@ static void dial(struct tg_mirror *m)
     tg_target_dress(m->service, m->try.balance, tg_target_at(m->try.balance, m->try.index), NULL,
                     NULL, &target, room);
     bool connected;
-    if (tg_pool_lease(m->gate->pool, &target, &events, m, &m->client, &connected) != TG_OK)
+    if (tg_pool_lease(m->gate->pool, &target, &events, m, &m->call, &connected) != TG_OK)
         finish(m, TG_METRIC_MIRROR_FAILED);
     else if (connected)
         send_copy(m);
@@ -242,55 +242,64 @@ void tg_mirror_end(struct tg_request *r)
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
-static void on_connected(struct tg_h1_client *client)
+static void fail(struct tg_mirror *m, enum tg_err err)
 {
-    struct tg_mirror *m = client->owner;
-    tg_pool_note_connected(m->gate->pool, client);
-    send_copy(m);
-}
-
-static void on_nothing(struct tg_h1_client *client)
-{
-    (void)client;
-}
-
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
-{
-    (void)client;
-    (void)head;
-}
-
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
-{
-    struct tg_mirror *m = client->owner;
-    uint64_t now = tg_loop_now(&m->gate->worker->loop);
-    tg_try_answered(&m->try, head->status, now - m->sent_at, now);
-}
-
-static void on_body(struct tg_h1_client *client, struct tg_str data)
-{
-    struct tg_mirror *m = client->owner;
-    m->received += data.n;
-    if (m->received > TG_MIRROR_ANSWER)
-        finish(m, TG_METRIC_MIRROR_ANSWERED);
-}
-
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
-{
-    (void)trailers;
-    finish(client->owner, TG_METRIC_MIRROR_ANSWERED);
-}
-
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
-{
-    struct tg_mirror *m = client->owner;
-    (void)reason;
     tg_try_failed(&m->try, tg_retry_class_of(err, m->sent_at > 0),
                   tg_loop_now(&m->gate->worker->loop));
     finish(m, TG_METRIC_MIRROR_FAILED);
 }
 
-static const struct tg_h1_client_events events = {
+static void on_connected(struct tg_call *call)
+{
+    struct tg_mirror *m = call->owner;
+    const char *reason;
+    enum tg_err err =
+        tg_pool_note_connected(m->gate->pool, &m->call, &m->service->policy.pool, &reason);
+    if (err == TG_OK)
+        send_copy(m);
+    else
+        fail(m, err);
+}
+
+static void on_nothing(struct tg_call *call)
+{
+    (void)call;
+}
+
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
+{
+    (void)call;
+    (void)head;
+}
+
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
+{
+    struct tg_mirror *m = call->owner;
+    uint64_t now = tg_loop_now(&m->gate->worker->loop);
+    tg_try_answered(&m->try, head->status, now - m->sent_at, now);
+}
+
+static void on_body(struct tg_call *call, struct tg_str data)
+{
+    struct tg_mirror *m = call->owner;
+    m->received += data.n;
+    if (m->received > TG_MIRROR_ANSWER)
+        finish(m, TG_METRIC_MIRROR_ANSWERED);
+}
+
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
+{
+    (void)trailers;
+    finish(call->owner, TG_METRIC_MIRROR_ANSWERED);
+}
+
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    (void)reason;
+    fail(call->owner, err);
+}
+
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

@@ -10,6 +10,7 @@
  */
 #include "base/banned.h"
 #include "gateway/consumer.h"
+#include "gateway/grpc.h"
 #include "gateway/hedge.h"
 #include "gateway/internal.h"
 #include "gateway/mirror.h"
@@ -21,6 +22,10 @@
 #include "observe/metrics.h"
 
 #define CONTINUE_WAIT TG_USEC_PER_SEC
+#define REPEATS_MAX   3 /* of a request that origins did nothing of */
+
+/* Whether and how a request goes out once more without counting as another attempt. */
+enum repeat { REPEAT_NOT, REPEAT_SAME, REPEAT_BY_HTTP1 };
 
 static void connect_next(struct tg_request *r, bool same);
 static void fail_to_lease(struct tg_request *r, enum tg_err err);
@@ -133,19 +138,40 @@ void tg_proxy_again(struct tg_request *r)
     }
 }
 
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+/* Whether the request may go out once more as if it had not: the connection was over before it
+ * came, or the origin says that it did nothing of it. What went of the body must be there yet. */
+static enum repeat repeat_of(struct tg_request *r, enum tg_err err, bool before_head)
 {
-    struct tg_request *r = client->owner;
+    const struct tg_call *call = r->origin;
+    if (call == NULL || !before_head || r->repeats >= REPEATS_MAX ||
+        (r->body_seen && !r->out.body_set && !r->replayable))
+        return REPEAT_NOT;
+    if (call->refusal != TG_CALL_NOT_REFUSED)
+        return call->refusal == TG_CALL_WANTS_HTTP1 ? REPEAT_BY_HTTP1 : REPEAT_SAME;
+    bool stale = tg_target_was_stale(call, err) && tg_method_is_idempotent(r->out.method);
+    return stale && r->repeats == 0 ? REPEAT_SAME : REPEAT_NOT;
+}
+
+static void repeat(struct tg_request *r, enum repeat how)
+{
+    r->repeats++;
+    r->out_ended = false;
+    r->by_http1 |= how == REPEAT_BY_HTTP1;
+    tg_request_clear_clock(r);
+    if (r->stream != NULL && !r->in_ended)
+        r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
+    connect_next(r, true);
+}
+
+static void fail(struct tg_request *r, enum tg_err err, const char *reason)
+{
     bool connected = r->connected;
     bool before_head = r->state == TG_REQUEST_CONNECT || r->state == TG_REQUEST_SENDING;
-    bool stale = tg_target_was_stale(client, err) && r->state == TG_REQUEST_SENDING &&
-                 tg_method_is_idempotent(r->out.method) &&
-                 (!r->body_seen || r->out.body_set || r->replayable);
+    enum repeat how = repeat_of(r, err, r->state == TG_REQUEST_SENDING);
     let_go(r);
-    tg_attempt_failed(r, err, connected, stale);
-    if (stale) {
-        tg_request_clear_clock(r);
-        connect_next(r, true);
+    tg_attempt_failed(r, err, connected, how != REPEAT_NOT);
+    if (how != REPEAT_NOT) {
+        repeat(r, how);
         return;
     }
     log_failure(r, err, reason);
@@ -158,6 +184,11 @@ static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *
         tg_request_break(r, err == TG_E_TIMEOUT ? "upstream_timeout" : "upstream_broken");
     else
         answer_failure(r, err);
+}
+
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
+{
+    fail(call->owner, err, reason);
 }
 
 /* ---- Sending -----------------------------------------------------------------------------------
@@ -197,7 +228,7 @@ static void send_piece(struct tg_request *r, struct tg_str data)
         tg_attempt_keep(r, data);
     if (r->mirror != NULL)
         tg_mirror_body(r, data);
-    tg_h1_client_send_body(r->origin, data);
+    tg_call_send_body(r->origin, data);
 }
 
 /* What went to an origin before goes first, then what was collected for a plugin. */
@@ -206,7 +237,7 @@ static void send_collected(struct tg_request *r)
     struct iovec piece;
     for (size_t at = 0; at < r->replay.size;) {
         struct tg_str kept = tg_buf_piece(&r->replay, at);
-        tg_h1_client_send_body(r->origin, kept);
+        tg_call_send_body(r->origin, kept);
         at += kept.n;
     }
     while (r->body.buf.size > 0) {
@@ -219,7 +250,7 @@ static void send_collected(struct tg_request *r)
 static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 {
     r->out_ended = true;
-    tg_h1_client_send_end(r->origin, trailers);
+    tg_call_send_end(r->origin, trailers);
     if (r->mirror != NULL)
         tg_mirror_end(r);
 }
@@ -227,10 +258,10 @@ static void send_end(struct tg_request *r, const struct tg_fields *trailers)
 /* Reads the client's body as long as the origin takes it. */
 static void read_on(struct tg_request *r)
 {
-    if (r->stream != NULL && r->origin != NULL && tg_h1_client_pending(r->origin) == 0)
+    if (r->stream != NULL && r->origin != NULL && tg_call_pending(r->origin) == 0)
         tg_unpack_read(r, true);
     if (r->origin != NULL)
-        tg_h1_client_flush(r->origin);
+        tg_call_flush(r->origin);
 }
 
 static void stream_body(struct tg_request *r)
@@ -240,19 +271,19 @@ static void stream_body(struct tg_request *r)
         read_on(r);
         return;
     }
-    tg_h1_client_flush(r->origin);
+    tg_call_flush(r->origin);
     if (tg_request_set_clock(r, tg_request_now(r) + CONTINUE_WAIT) != TG_OK)
         tg_proxy_continue(r);
 }
 
 static void send_request(struct tg_request *r)
 {
-    struct tg_fmt *f = tg_h1_client_stage(r->origin, tg_forward_size(r));
+    struct tg_fmt *f = tg_call_stage(r->origin, tg_forward_size(r));
     tg_forward_write(r, f);
     enum tg_framing framing = write_framing(r, f);
     if (r->route->mirror != NULL)
         tg_mirror_begin(r);
-    tg_h1_client_set_framing(r->origin, framing);
+    tg_call_set_framing(r->origin, framing);
     if (framing == TG_FRAMING_NONE) {
         send_end(r, NULL);
     } else if (r->out.body_set) {
@@ -284,7 +315,7 @@ void tg_proxy_body(struct tg_request *r, struct tg_str data)
     if (!r->connected || r->out_ended)
         return; /* the answer came early: the rest of the body has no reader */
     send_piece(r, data);
-    if (tg_h1_client_pending(r->origin) > 0)
+    if (tg_call_pending(r->origin) > 0)
         tg_unpack_read(r, false);
 }
 
@@ -307,11 +338,11 @@ static uint64_t first_of(uint64_t plugin, uint64_t route, uint64_t service)
 /* ---- Connecting --------------------------------------------------------------------------------
  */
 
-struct tg_h1_client_limits tg_proxy_limits(const struct tg_request *r, uint64_t started)
+struct tg_call_limits tg_proxy_limits(const struct tg_request *r, uint64_t started)
 {
     const struct tg_limits *l = &r->snapshot->settings.limits;
     const struct tg_route_conf *route = r->route;
-    return (struct tg_h1_client_limits){
+    return (struct tg_call_limits){
         .fields = (uint32_t)l->response_header_count,
         .head = (uint32_t)l->response_headers,
         .buffer = (uint32_t)l->connection_buffer,
@@ -324,23 +355,27 @@ struct tg_h1_client_limits tg_proxy_limits(const struct tg_request *r, uint64_t 
 
 static void start_exchange(struct tg_request *r)
 {
-    struct tg_h1_client_limits limits = tg_proxy_limits(r, r->upstream.connect_start);
+    struct tg_call_limits limits = tg_proxy_limits(r, r->upstream.connect_start);
     r->connected = true;
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
-    tg_h1_client_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &tg_proxy_events,
-                       r);
+    tg_call_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &tg_proxy_events, r);
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
         send_request(r);
 }
 
-static void on_connected(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
-    tg_pool_note_connected(r->gate->pool, client);
-    start_exchange(r);
+    struct tg_request *r = call->owner;
+    const char *reason;
+    enum tg_err err =
+        tg_pool_note_connected(r->gate->pool, &r->origin, &r->service->policy.pool, &reason);
+    if (err == TG_OK)
+        start_exchange(r);
+    else
+        fail(r, err, reason);
 }
 
 /* Nothing was sent: there is nobody to send it to. What an earlier attempt brought is the answer.
@@ -405,6 +440,8 @@ static void lease(struct tg_request *r, bool fresh)
     target.fresh = fresh || r->in.method == TG_METHOD_CONNECT;
     target.origin = r->out.target_set ? NULL : r->try.origin;
     target.waiter = &r->waiter;
+    if (r->by_http1 || r->out.upgrade || r->in.method == TG_METHOD_CONNECT)
+        target.http = TG_ORIGIN_HTTP1;
     enum tg_err err =
         tg_pool_lease(r->gate->pool, &target, &tg_proxy_events, r, &r->origin, &connected);
     if (err == TG_E_AGAIN)
@@ -467,6 +504,9 @@ static void connect_next(struct tg_request *r, bool same)
 void tg_proxy_start(struct tg_request *r)
 {
     r->waiter.on_turn = on_turn;
+    tg_grpc_look(r);
+    if (TG_UNLIKELY(r->grpc))
+        tg_grpc_start(r);
     if (TG_UNLIKELY(tg_hedge_conf_of(r)->on))
         tg_hedge_arm(r);
     connect_next(r, false);
@@ -506,9 +546,9 @@ static enum tg_err forwardable(const struct tg_fields *fields, struct tg_fields 
     return err;
 }
 
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     struct tg_fields fields;
     if (r->stream == NULL)
         return;
@@ -538,7 +578,7 @@ static void on_head_again(struct tg_request *r, const struct tg_response_head *h
     }
     tg_request_clear_clock(r);
     tg_request_set_state(r, TG_REQUEST_TUNNEL);
-    tg_h1_client_begin_tunnel(r->origin);
+    tg_call_begin_tunnel(r->origin);
     tg_ws_reopened(r);
 }
 
@@ -550,9 +590,9 @@ static const char *check_switch(struct tg_request *r, const struct tg_response_h
     return r->ws != NULL ? tg_ws_check_answer(r, head) : NULL;
 }
 
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (tg_ws_is_reopening(r)) {
         on_head_again(r, head);
         return;
@@ -563,7 +603,7 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
                      r->upstream.head_at - r->upstream.connected);
     r->upstream.fields = head->fields;
     tg_request_clear_clock(r);
-    tg_attempt_answered(r, head->status);
+    tg_attempt_answered(r, TG_UNLIKELY(r->grpc) ? tg_grpc_judged(head) : head->status);
     if (TG_UNLIKELY(r->upstream.last->class == TG_RETRY_STATUS) &&
         (tg_hedge_take_over(r) || try_again(r)))
         return;
@@ -587,41 +627,41 @@ static void on_head(struct tg_h1_client *client, const struct tg_response_head *
     tg_relay_start(r);
 }
 
-static void on_body(struct tg_h1_client *client, struct tg_str data)
+static void on_body(struct tg_call *call, struct tg_str data)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_from_origin(r, data);
     else
         tg_relay_body(r, data);
 }
 
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_origin_ended(r);
     else
         tg_relay_end(r, trailers);
 }
 
-static void on_pause(struct tg_h1_client *client)
+static void on_pause(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->stream != NULL && r->head_sent)
         tg_relay_flush(r);
 }
 
-static void on_drained(struct tg_h1_client *client)
+static void on_drained(struct tg_call *call)
 {
-    struct tg_request *r = client->owner;
+    struct tg_request *r = call->owner;
     if (r->state == TG_REQUEST_TUNNEL)
         tg_tunnel_origin_drained(r);
     else if (!r->out_ended && !r->in_ended)
         read_on(r);
 }
 
-const struct tg_h1_client_events tg_proxy_events = {
+const struct tg_call_events tg_proxy_events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,

@@ -17,6 +17,7 @@
 #include "base/banned.h"
 #include "gateway/decode.h"
 #include "gateway/encode.h"
+#include "gateway/grpc.h"
 #include "gateway/internal.h"
 
 #define DECODE_PIECES 16
@@ -47,7 +48,7 @@ static void start(struct tg_request *r)
     }
     bool some = r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0;
     if (some && r->origin != NULL)
-        tg_h1_client_read(r->origin, false); /* bytes wait while a filter may */
+        tg_call_read(r->origin, false); /* bytes wait while a filter may */
     tg_request_step(r, TG_PHASE_HEADER_FILTER,
                     some ? tg_plugins_run(r, TG_PHASE_HEADER_FILTER) : TG_STEP_NEXT);
 }
@@ -100,6 +101,8 @@ static void end_response(struct tg_request *r)
         return;
     }
     r->ended = true;
+    if (TG_UNLIKELY(r->grpc))
+        tg_grpc_note(r);
     r->bytes_received = stream->bytes_in;
     stream->ops->send_end(stream, r->resp_trailers);
     r->bytes_sent = stream->bytes_out;
@@ -156,7 +159,7 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
-    if (add_own_fields(r) != TG_OK ||
+    if (add_own_fields(r) != TG_OK || (!from_origin && tg_grpc_answer(r) != TG_OK) ||
         tg_encode_begin(r, is_bodiless(r), on_encode_again) != TG_OK) {
         tg_request_break(r, "no_memory");
         return;
@@ -181,7 +184,7 @@ void tg_relay_send(struct tg_request *r)
         return;
     }
     if (r->chains->phase[TG_PHASE_HEADER_FILTER].n > 0)
-        tg_h1_client_read(r->origin, true);
+        tg_call_read(r->origin, true);
 }
 
 /* ---- The body ----------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ void tg_relay_send(struct tg_request *r)
 static void hold_origin(struct tg_request *r)
 {
     if (r->origin != NULL && !r->upstream_ended)
-        tg_h1_client_read(r->origin, false);
+        tg_call_read(r->origin, false);
 }
 
 static void send_filtered(struct tg_request *r)
@@ -430,5 +433,5 @@ void tg_relay_drained(struct tg_request *r)
         return;
     bool waits = r->plugins.active || is_held(r);
     if (r->state == TG_REQUEST_RELAY && r->origin != NULL && !r->upstream_ended && !waits)
-        tg_h1_client_read(r->origin, true);
+        tg_call_read(r->origin, true);
 }

@@ -360,6 +360,8 @@ static void count(const struct tg_request *r)
     if (!r->head_sent)
         return;
     tg_metric_inc(cells, tg_metric_of_status(r->resp.status));
+    if (r->grpc_told)
+        tg_metric_inc(cells, (enum tg_metric_id)(TG_METRIC_GRPC_OK + r->grpc_status));
     tg_metric_inc(cells, (enum tg_metric_id)(TG_METRIC_RESPONSES_GATEWAY + (int)r->source));
 }
 

@@ -62,7 +62,7 @@ struct tg_gate;
 struct tg_request;
 struct tg_vm_entry;
 struct tg_vm_set;
-struct tg_h1_client;
+struct tg_call;
 
 enum tg_request_state {
     TG_REQUEST_HANDSHAKE, /* no request yet: plugins look at a connection's ClientHello */
@@ -292,11 +292,13 @@ struct tg_request {
     size_t matched; /* bytes of in.path that the route's pattern matched */
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
-    struct tg_mirror *mirror;    /* a copy that waits for the body; NULL: none; owned by mirror.c */
-    struct tg_h1_client *origin; /* leased connection; NULL: none */
-    bool mirror_seen;            /* whether there is one has been decided */
-    bool connected;              /* it may be written to */
-    uint32_t target;             /* index in the balancer of the attempt */
+    struct tg_mirror *mirror; /* a copy that waits for the body; NULL: none; owned by mirror.c */
+    struct tg_call *origin;   /* leased; NULL: none */
+    bool mirror_seen;         /* whether there is one has been decided */
+    bool connected;           /* it may be written to */
+    bool by_http1;            /* an origin asked for that */
+    uint8_t repeats;          /* times it went once more because an origin did nothing of it */
+    uint32_t target;          /* index in the balancer of the attempt */
     struct tg_pool_waiter waiter;
     struct tg_roster_waiter name_waiter; /* for the first answer about the service's names */
     struct tg_hedge *hedge;              /* NULL: none; in the arena */
@@ -309,11 +311,16 @@ struct tg_request {
     bool continue_sent;                  /* 100 went to the client */
     bool body_seen;                      /* a byte of a body went to an origin */
 
+    uint64_t grpc_until; /* us: when the client's grpc-timeout is over; 0: it has none */
+
     /* the answer */
     enum tg_source source;
     struct tg_response_head resp; /* what the client gets; edited in header_filter */
     struct tg_str resp_body;      /* of an answer that is not the origin's */
     const struct tg_fields *resp_trailers;
+    bool grpc;             /* the client speaks gRPC; known once it matters */
+    bool grpc_told;        /* the answer has a status of gRPC: */
+    uint8_t grpc_status;   /* 0..16 */
     struct tg_edit *edits; /* recorded in rewrite and access, oldest first */
     struct tg_edit **edits_end;
     uint32_t edit_count; /* all header edits, against limits.request_edits */

@@ -181,9 +181,9 @@ const struct tg_balance_target *tg_target_at(const struct tg_balance *balance, u
     return balance != NULL ? tg_balance_target_at(balance, index) : &echo;
 }
 
-bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err)
+bool tg_target_was_stale(const struct tg_call *call, enum tg_err err)
 {
-    return client->requests > 1 && !client->got_bytes && err != TG_E_TIMEOUT;
+    return call->reused && !call->got_bytes && err != TG_E_TIMEOUT;
 }
 
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting)
@@ -211,6 +211,7 @@ void tg_target_dress(const struct tg_service_conf *service, const struct tg_bala
     target->passing = balance != NULL && tg_balance_is_passing(balance);
     target->tls = service->tls;
     target->tls_name = at->domain;
+    target->http = service->policy.http;
     if (version == 0)
         return;
     bool told = client != NULL && local != NULL;

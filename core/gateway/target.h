@@ -55,7 +55,7 @@ const struct tg_balance_target *tg_target_at(const struct tg_balance *balance, u
 /* True when a kept connection failed before a byte of an answer came: the origin had closed it, and
  * what was sent may go out once more on a fresh one if its method is idempotent (RFC 9112, 9.3.1).
  */
-bool tg_target_was_stale(const struct tg_h1_client *client, enum tg_err err);
+bool tg_target_was_stale(const struct tg_call *call, enum tg_err err);
 
 /* Counts a failure. */
 void tg_target_count_failure(struct tg_gate *gate, enum tg_err err, bool connecting);

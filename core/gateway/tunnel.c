@@ -60,12 +60,12 @@ void tg_tunnel_start(struct tg_request *r)
     }
     count_websocket(r);
     stream->ops->switch_protocols(stream, &r->resp);
-    tg_h1_client_begin_tunnel(r->origin);
+    tg_call_begin_tunnel(r->origin);
     if (r->ws != NULL) {
         tg_ws_open(r);
         return;
     }
-    tg_h1_client_read(r->origin, true);
+    tg_call_read(r->origin, true);
     if (r->state == TG_REQUEST_TUNNEL && r->stream != NULL)
         stream->ops->read_body(stream, true);
 }
@@ -77,8 +77,8 @@ void tg_tunnel_from_client(struct tg_request *r, struct tg_str data)
         return;
     }
     touch(r);
-    tg_h1_client_send_body(r->origin, data);
-    if (tg_h1_client_pending(r->origin) > 0)
+    tg_call_send_body(r->origin, data);
+    if (tg_call_pending(r->origin) > 0)
         r->stream->ops->read_body(r->stream, false);
 }
 
@@ -91,7 +91,7 @@ void tg_tunnel_from_origin(struct tg_request *r, struct tg_str data)
     touch(r);
     r->stream->ops->send_body(r->stream, data);
     if (r->stream->ops->pending(r->stream) > 0)
-        tg_h1_client_read(r->origin, false);
+        tg_call_read(r->origin, false);
 }
 
 void tg_tunnel_leave_client(struct tg_request *r)
@@ -119,7 +119,7 @@ void tg_tunnel_client_ended(struct tg_request *r)
         tg_ws_client_ended(r);
         return;
     }
-    tg_h1_client_send_end(r->origin, NULL);
+    tg_call_send_end(r->origin, NULL);
     if (r->upstream_ended)
         tg_tunnel_finish(r);
 }
@@ -151,7 +151,7 @@ void tg_tunnel_client_drained(struct tg_request *r)
         return;
     }
     touch(r);
-    tg_h1_client_read(r->origin, true);
+    tg_call_read(r->origin, true);
 }
 
 void tg_tunnel_origin_drained(struct tg_request *r)
@@ -172,7 +172,7 @@ void tg_tunnel_to_client(struct tg_request *r, struct tg_str data)
 
 void tg_tunnel_to_origin(struct tg_request *r, struct tg_str data)
 {
-    tg_h1_client_send_body(r->origin, data);
+    tg_call_send_body(r->origin, data);
 }
 
 void tg_tunnel_read_client(struct tg_request *r, bool on)
@@ -182,7 +182,7 @@ void tg_tunnel_read_client(struct tg_request *r, bool on)
 
 void tg_tunnel_read_origin(struct tg_request *r, bool on)
 {
-    tg_h1_client_read(r->origin, on);
+    tg_call_read(r->origin, on);
 }
 
 void tg_tunnel_end_client(struct tg_request *r)
@@ -192,7 +192,7 @@ void tg_tunnel_end_client(struct tg_request *r)
 
 void tg_tunnel_end_origin(struct tg_request *r)
 {
-    tg_h1_client_send_end(r->origin, NULL);
+    tg_call_send_end(r->origin, NULL);
 }
 
 size_t tg_tunnel_client_pending(const struct tg_request *r)
@@ -202,7 +202,7 @@ size_t tg_tunnel_client_pending(const struct tg_request *r)
 
 size_t tg_tunnel_origin_pending(const struct tg_request *r)
 {
-    return r->origin != NULL ? tg_h1_client_pending(r->origin) : 0;
+    return r->origin != NULL ? tg_call_pending(r->origin) : 0;
 }
 
 void tg_tunnel_clock(struct tg_request *r)

@@ -19,6 +19,7 @@
 #include "harness/coverage.h"
 #include "harness/pipe.h"
 #include "harness/state.h"
+#include "http/h1_client.h"
 #include "observe/metrics.h"
 
 #include <poll.h>
@@ -192,7 +193,7 @@ static void leave(void)
  */
 
 static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_addr *addr,
-                        uint64_t timeout, const struct tg_h1_client_events *events, void *owner)
+                        uint64_t timeout, const struct tg_call_events *events, void *owner)
 {
     struct tg_harness *h = arg;
     int fds[2];

@@ -14,6 +14,11 @@
 #define STAGE_EXTRA  ((size_t)2048)
 #define CHUNK_LINE   18
 
+static struct tg_h1_client *client_of(struct tg_call *call)
+{
+    return TG_CONTAINER_OF(call, struct tg_h1_client, call);
+}
+
 static uint64_t now(const struct tg_h1_client *c)
 {
     return tg_loop_now(&c->conn.worker->loop);
@@ -98,7 +103,7 @@ void tg_h1_client_close(struct tg_h1_client *client)
 static void fail(struct tg_h1_client *c, enum tg_err err, const char *reason)
 {
     tg_h1_client_close(c);
-    c->events->on_failed(c, err, reason);
+    c->call.events->on_failed(&c->call, err, reason);
 }
 
 static void fail_later(struct tg_h1_client *c, enum tg_err err)
@@ -152,7 +157,7 @@ static bool take_head(struct tg_h1_client *c, struct tg_response_head **out)
 static void complete(struct tg_h1_client *c)
 {
     settle(c);
-    c->events->on_end(c, &c->body.trailers);
+    c->call.events->on_end(&c->call, &c->body.trailers);
 }
 
 static void final_head(struct tg_h1_client *c, const struct tg_response_head *head)
@@ -166,7 +171,7 @@ static void final_head(struct tg_h1_client *c, const struct tg_response_head *he
     tg_h1_body_init(&c->body, head->framing, head->length, c->arena, c->limits.fields,
                     c->limits.head);
     settle(c);
-    c->events->on_head(c, head);
+    c->call.events->on_head(&c->call, head);
     if (whole && is_same(c, exchange) && c->in_done) /* it has not become a tunnel */
         complete(c);
 }
@@ -214,7 +219,7 @@ static void read_head(struct tg_h1_client *c)
     if (head->status >= 200 || head->status == 101)
         final_head(c, head);
     else
-        c->events->on_info(c, head);
+        c->call.events->on_info(&c->call, head);
 }
 
 /* Hands over `data`, which is what `used` bytes of the input held. They leave the input before the
@@ -225,7 +230,7 @@ static bool hand_over(struct tg_h1_client *c, struct tg_str data, size_t used)
     uint64_t exchange = c->requests;
     c->in.pos += (uint32_t)used;
     if (data.n > 0)
-        c->events->on_body(c, data);
+        c->call.events->on_body(&c->call, data);
     if (tg_inbuf_left(&c->in) == 0)
         tg_inbuf_release(&c->in, c->conn.worker->slab);
     return is_same(c, exchange);
@@ -276,7 +281,7 @@ static void pump(struct tg_h1_client *c)
     }
     if (is_same(c, exchange)) {
         settle(c);
-        c->events->on_pause(c);
+        c->call.events->on_pause(&c->call);
     }
 }
 
@@ -288,7 +293,7 @@ static void read_ended(struct tg_h1_client *c, enum tg_err err)
     if (err == TG_E_CLOSED && c->state == TG_H1_CLIENT_TUNNEL) {
         c->in_done = true;
         settle(c);
-        c->events->on_end(c, &c->body.trailers);
+        c->call.events->on_end(&c->call, &c->body.trailers);
         return;
     }
     if (err == TG_E_CLOSED && c->state == TG_H1_CLIENT_BUSY && c->head_done &&
@@ -326,7 +331,7 @@ static void on_readable(struct tg_conn *conn)
         return;
     }
     c->in.end += (uint32_t)n;
-    c->got_bytes = true;
+    c->call.got_bytes = true;
     if (c->head_done) /* before that, `response` counts from the end of the request */
         c->since = now(c);
     pump(c);
@@ -341,7 +346,7 @@ static void on_drained(struct tg_conn *conn)
     if (c->out_done && !c->head_done)
         c->since = now(c);
     settle(c);
-    c->events->on_drained(c);
+    c->call.events->on_drained(&c->call);
 }
 
 static void on_lost(struct tg_conn *conn, enum tg_err err)
@@ -389,7 +394,7 @@ static void on_connected(struct tg_conn *conn, enum tg_err err)
     }
     c->report.run = on_report;
     set_state(c, TG_H1_CLIENT_IDLE);
-    c->events->on_connected(c);
+    c->call.events->on_connected(&c->call);
 }
 
 static const struct tg_conn_handler conn_handler = {
@@ -435,14 +440,14 @@ static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
     return &c->stage;
 }
 
-struct tg_fmt *tg_h1_client_stage(struct tg_h1_client *client, size_t size)
+static struct tg_fmt *stage(struct tg_call *call, size_t size)
 {
-    return open_stage(client, size + STAGE_EXTRA);
+    return open_stage(client_of(call), size + STAGE_EXTRA);
 }
 
-void tg_h1_client_set_framing(struct tg_h1_client *client, enum tg_framing framing)
+static void set_framing(struct tg_call *call, enum tg_framing framing)
 {
-    client->out_framing = framing;
+    client_of(call)->out_framing = framing;
 }
 
 static void stage_chunk(struct tg_fmt *f, bool chunked, struct tg_str data)
@@ -455,8 +460,9 @@ static void stage_chunk(struct tg_fmt *f, bool chunked, struct tg_str data)
         tg_fmt_lit(f, "\r\n");
 }
 
-void tg_h1_client_send_body(struct tg_h1_client *client, struct tg_str data)
+static void send_body(struct tg_call *call, struct tg_str data)
 {
+    struct tg_h1_client *client = client_of(call);
     struct tg_fmt *f = &client->stage;
     bool chunked = client->out_framing == TG_FRAMING_CHUNKED;
     struct iovec iov[4];
@@ -482,8 +488,9 @@ void tg_h1_client_send_body(struct tg_h1_client *client, struct tg_str data)
     settle(client);
 }
 
-void tg_h1_client_send_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void send_end(struct tg_call *call, const struct tg_fields *trailers)
 {
+    struct tg_h1_client *client = client_of(call);
     struct tg_fmt *f = &client->stage;
     if (client->out_framing == TG_FRAMING_CHUNKED && client->state == TG_H1_CLIENT_BUSY) {
         if (f->p == NULL)
@@ -501,29 +508,87 @@ void tg_h1_client_send_end(struct tg_h1_client *client, const struct tg_fields *
     settle(client);
 }
 
-void tg_h1_client_flush(struct tg_h1_client *client)
+static void flush(struct tg_call *call)
 {
+    struct tg_h1_client *client = client_of(call);
     flush_stage(client);
     settle(client);
 }
 
-size_t tg_h1_client_pending(const struct tg_h1_client *client)
+static size_t pending(const struct tg_call *call)
 {
-    return tg_conn_pending(&client->conn);
+    return tg_conn_pending(&TG_CONTAINER_OF(call, struct tg_h1_client, call)->conn);
 }
+
+/* ---- The exchange ------------------------------------------------------------------------------
+ */
+
+static void begin(struct tg_call *call, struct tg_arena *arena, enum tg_method method,
+                  const struct tg_call_limits *limits)
+{
+    struct tg_h1_client *client = client_of(call);
+    tg_magic_check(client, CLIENT_MAGIC);
+    set_state(client, TG_H1_CLIENT_BUSY);
+    client->arena = arena;
+    client->method = method;
+    client->limits = *limits;
+    client->scan = (struct tg_head_scan){0};
+    client->stage = (struct tg_fmt){0};
+    client->out_framing = TG_FRAMING_NONE;
+    call->reused = client->requests++ > 0;
+    call->got_bytes = client->head_done = client->in_done = client->out_done = false;
+    client->keep_alive = false;
+    client->want = true;
+    settle(client);
+}
+
+static void read_on(struct tg_call *call, bool on)
+{
+    struct tg_h1_client *client = client_of(call);
+    if (on && !client->want)
+        client->since = now(client);
+    client->want = on;
+    settle(client);
+    if (on)
+        pump(client);
+}
+
+static void begin_tunnel(struct tg_call *call)
+{
+    struct tg_h1_client *client = client_of(call);
+    set_state(client, TG_H1_CLIENT_TUNNEL);
+    client->head_done = true;
+    client->in_done = false;
+    client->out_done = false;
+    client->out_framing = TG_FRAMING_CLOSE;
+    settle(client);
+}
+
+static const struct tg_call_ops call_ops = {
+    .begin = begin,
+    .stage = stage,
+    .set_framing = set_framing,
+    .send_body = send_body,
+    .send_end = send_end,
+    .flush = flush,
+    .pending = pending,
+    .read = read_on,
+    .begin_tunnel = begin_tunnel,
+};
 
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-static void prepare(struct tg_h1_client *c, const struct tg_h1_client_events *events, void *owner)
+static void prepare(struct tg_h1_client *c, const struct tg_call_events *events, void *owner)
 {
-    *c = (struct tg_h1_client){.magic = CLIENT_MAGIC, .events = events, .owner = owner};
+    *c = (struct tg_h1_client){.magic = CLIENT_MAGIC,
+                               .call = {.ops = &call_ops, .events = events, .owner = owner}};
     tg_task_init(&c->report, on_report);
 }
 
 enum tg_err tg_h1_client_open(struct tg_h1_client *client, struct tg_worker *worker,
                               const struct tg_addr *addr, uint64_t timeout,
-                              const struct tg_h1_client_events *events, void *owner)
+                              const struct tg_call_events *events, void *owner)
 {
     prepare(client, events, owner);
     client->connect_timeout = timeout;
@@ -541,7 +606,7 @@ static void on_open(struct tg_task *task)
 }
 
 enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *worker, int fd,
-                                 const struct tg_h1_client_events *events, void *owner)
+                                 const struct tg_call_events *events, void *owner)
 {
     prepare(client, events, owner);
     enum tg_err err = tg_conn_open(&client->conn, worker, fd, &conn_handler);
@@ -553,7 +618,7 @@ enum tg_err tg_h1_client_open_fd(struct tg_h1_client *client, struct tg_worker *
 }
 
 enum tg_err tg_h1_client_open_pending(struct tg_h1_client *client, struct tg_worker *worker, int fd,
-                                      uint64_t timeout, const struct tg_h1_client_events *events,
+                                      uint64_t timeout, const struct tg_call_events *events,
                                       void *owner)
 {
     prepare(client, events, owner);
@@ -575,47 +640,6 @@ void tg_h1_client_connected(struct tg_h1_client *client, enum tg_err err)
     tg_loop_defer(&client->conn.worker->loop, &client->report);
 }
 
-void tg_h1_client_begin(struct tg_h1_client *client, struct tg_arena *arena, enum tg_method method,
-                        const struct tg_h1_client_limits *limits,
-                        const struct tg_h1_client_events *events, void *owner)
-{
-    tg_magic_check(client, CLIENT_MAGIC);
-    set_state(client, TG_H1_CLIENT_BUSY);
-    client->events = events;
-    client->owner = owner;
-    client->arena = arena;
-    client->method = method;
-    client->limits = *limits;
-    client->scan = (struct tg_head_scan){0};
-    client->stage = (struct tg_fmt){0};
-    client->out_framing = TG_FRAMING_NONE;
-    client->requests++;
-    client->got_bytes = client->head_done = client->in_done = client->out_done = false;
-    client->keep_alive = false;
-    client->want = true;
-    settle(client);
-}
-
-void tg_h1_client_read(struct tg_h1_client *client, bool on)
-{
-    if (on && !client->want)
-        client->since = now(client);
-    client->want = on;
-    settle(client);
-    if (on)
-        pump(client);
-}
-
-void tg_h1_client_begin_tunnel(struct tg_h1_client *client)
-{
-    set_state(client, TG_H1_CLIENT_TUNNEL);
-    client->head_done = true;
-    client->in_done = false;
-    client->out_done = false;
-    client->out_framing = TG_FRAMING_CLOSE;
-    settle(client);
-}
-
 bool tg_h1_client_is_reusable(const struct tg_h1_client *client)
 {
     return client->state == TG_H1_CLIENT_BUSY && client->in_done && client->out_done &&
@@ -624,25 +648,25 @@ bool tg_h1_client_is_reusable(const struct tg_h1_client *client)
            !client->conn.eof;
 }
 
-void tg_h1_client_rest(struct tg_h1_client *client, const struct tg_h1_client_events *events,
+void tg_h1_client_rest(struct tg_h1_client *client, const struct tg_call_events *events,
                        void *owner, uint64_t idle_timeout)
 {
     tg_assert(tg_h1_client_is_reusable(client));
     tg_inbuf_release(&client->in, client->conn.worker->slab);
     set_state(client, TG_H1_CLIENT_IDLE);
-    client->events = events;
-    client->owner = owner;
+    client->call.events = events;
+    client->call.owner = owner;
     client->arena = NULL;
     client->limits.io = idle_timeout;
     settle(client);
 }
 
-void tg_h1_client_wait(struct tg_h1_client *client, const struct tg_h1_client_events *events,
+void tg_h1_client_wait(struct tg_h1_client *client, const struct tg_call_events *events,
                        void *owner, uint64_t idle_timeout)
 {
     tg_assert(client->state == TG_H1_CLIENT_IDLE);
-    client->events = events;
-    client->owner = owner;
+    client->call.events = events;
+    client->call.owner = owner;
     client->limits.io = idle_timeout;
     settle(client);
 }

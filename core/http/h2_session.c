@@ -8,37 +8,6 @@
 /* ---- Memory ------------------------------------------------------------------------------------
  */
 
-static void *mem_alloc(size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_alloc(TG_MEM_CONNECTION, size);
-}
-
-static void mem_free(void *p, void *arg)
-{
-    (void)arg;
-    tg_mem_free(TG_MEM_CONNECTION, p);
-}
-
-static void *mem_zalloc(size_t count, size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_zalloc(TG_MEM_CONNECTION, count, size);
-}
-
-static void *mem_resize(void *p, size_t size, void *arg)
-{
-    (void)arg;
-    return tg_mem_realloc(TG_MEM_CONNECTION, p, size);
-}
-
-const nghttp2_mem *tg_h2_session_mem(void)
-{
-    /* By position: the members' names are banned words. */
-    static const nghttp2_mem mem = {NULL, mem_alloc, mem_free, mem_zalloc, mem_resize};
-    return &mem;
-}
-
 /* In front of each block of a region; keeps the alignment of malloc. */
 struct block {
     _Alignas(16) struct tg_list link;

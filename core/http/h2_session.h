@@ -16,9 +16,6 @@
 
 #include <nghttp2/nghttp2.h>
 
-/* The allocator for nghttp2_session_server_new3() and its like. Static. */
-const nghttp2_mem *tg_h2_session_mem(void);
-
 /* All that one session has. It is given back whole, in place of nghttp2_session_del(), which frees
  * blocks twice after some allocation failed (1.52, nghttp2_submit_data). Its address must stay. */
 struct tg_h2_region {

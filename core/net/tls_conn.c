@@ -333,9 +333,20 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 
 void tg_tls_hook_client(SSL_CTX *ctx)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
     SSL_CTX_sess_set_new_cb(ctx, on_new_session);
-    SSL_CTX_set_alpn_protos(ctx, ours, sizeof(ours) - 1); /* 0 is success, and 9 bytes fit */
+}
+
+static bool set_offer(struct tls *tls, enum tg_tls_offer offer)
+{
+    static const struct {
+        const unsigned char *names;
+        unsigned n;
+    } offers[] = {
+        [TG_TLS_OFFER_HTTP1] = {(const unsigned char *)"\x08http/1.1", 9},
+        [TG_TLS_OFFER_HTTP2] = {(const unsigned char *)"\x02h2", 3},
+        [TG_TLS_OFFER_BOTH] = {(const unsigned char *)"\x02h2\x08http/1.1", 12},
+    };
+    return SSL_set_alpn_protos(tls->ssl, offers[offer].names, offers[offer].n) == 0;
 }
 
 static bool is_pinned(struct tls *tls)
@@ -586,7 +597,7 @@ static bool set_peer_name(struct tls *tls, struct tg_str name)
 
 struct tg_transport *tg_tls_connect(struct tg_tls_context *context, struct tg_tls_shared *shared,
                                     struct tg_worker *worker, const struct tg_addr *addr,
-                                    struct tg_str name)
+                                    struct tg_str name, enum tg_tls_offer offer)
 {
     char room[512];
     struct tls *tls = new_tls(context, shared, worker);
@@ -594,7 +605,7 @@ struct tg_transport *tg_tls_connect(struct tg_tls_context *context, struct tg_tl
         return NULL;
     tls->addr = *addr;
     SSL_set_connect_state(tls->ssl);
-    if (!set_peer_name(tls, name)) {
+    if (!set_peer_name(tls, name) || !set_offer(tls, offer)) {
         struct tg_transport *t = &tls->transport;
         free_tls(&t, true);
         return NULL;

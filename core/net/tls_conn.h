@@ -51,11 +51,14 @@ struct tg_tls_hooks {
 struct tg_transport *tg_tls_accept(struct tg_tls_context *context, struct tg_tls_shared *shared,
                                    struct tg_worker *worker, const struct tg_tls_hooks *hooks);
 
+/* What an origin may pick by ALPN; of both it gets the newer first. */
+enum tg_tls_offer { TG_TLS_OFFER_HTTP1, TG_TLS_OFFER_HTTP2, TG_TLS_OFFER_BOTH };
+
 /* The transport of a connection to an origin at `addr`. `name`: what its certificate must be for
  * where the context has no name of its own; empty: the address. `shared` NULL: no resumption. */
 struct tg_transport *tg_tls_connect(struct tg_tls_context *context, struct tg_tls_shared *shared,
                                     struct tg_worker *worker, const struct tg_addr *addr,
-                                    struct tg_str name);
+                                    struct tg_str name, enum tg_tls_offer offer);
 
 /* The facts of a connection's transport, borrowed; NULL where it is no TLS. */
 struct tg_tls_facts *tg_tls_facts_of(const struct tg_transport *t);

@@ -7,14 +7,17 @@
 #include "upstream/checker.h"
 
 #include "base/assert.h"
-#include "http/h1_client.h"
 #include "http/h1_write.h"
-#include "net/tls_conn.h"
+#include "http/h2_client.h"
 #include "observe/log.h"
 
 #define PROBE_MAGIC 0xc4ec4e01u
 #define HEAD_MAX    16384u
 #define BODY_MAX    65536u
+
+/* A check has a connection of its own, and nothing is kept of it. */
+static const struct tg_pool_conf once = {
+    .max_requests = 1, .streams = 1, .window = TG_H2_WINDOW, .head = HEAD_MAX};
 
 struct probe {
     uint32_t magic;
@@ -25,25 +28,26 @@ struct probe {
     struct tg_addr addr;
     struct tg_str host, domain; /* borrowed, as is the configuration */
     struct tg_tls_context *tls;
+    enum tg_origin_http http;
     const struct tg_check_conf *conf;
     bool wanted;
     bool asking;
     uint64_t started; /* us */
     struct tg_timer timer;
-    struct tg_h1_client client; /* open while asking */
-    struct tg_arena arena;      /* of the exchange */
-    struct tg_buf body;         /* as far as it is looked at */
-    struct tg_task clean;       /* returns the arena; frees the probe where it is not wanted */
+    struct tg_call *call;  /* leased while asking */
+    struct tg_arena arena; /* of the exchange */
+    struct tg_buf body;    /* as far as it is looked at */
+    struct tg_task clean;  /* returns the arena; frees the probe where it is not wanted */
 };
 
 struct tg_checker {
     struct tg_worker *worker;
     struct tg_registry *registry;
-    const struct tg_pool_dialer *dialer;
+    struct tg_pool *pool; /* of its own, which keeps nothing */
     struct tg_list probes;
 };
 
-static const struct tg_h1_client_events events;
+static const struct tg_call_events events;
 
 static uint64_t now_of(const struct probe *p)
 {
@@ -76,7 +80,7 @@ static void stop_asking(struct probe *p)
     if (!p->asking)
         return;
     p->asking = false;
-    tg_h1_client_close(&p->client);
+    tg_pool_return(p->checker->pool, &p->call, &once);
     tg_loop_defer(&p->checker->worker->loop, &p->clean);
 }
 
@@ -91,22 +95,22 @@ static void conclude(struct probe *p, bool good, const char *reason)
 /* ---- Asking ------------------------------------------------------------------------------------
  */
 
+static void send_request(struct probe *p);
+
 static enum tg_err dial(struct probe *p)
 {
-    struct tg_worker *worker = p->checker->worker;
-    const struct tg_pool_dialer *dialer = p->checker->dialer;
-    if (dialer != NULL)
-        return dialer->dial(dialer->arg, &p->client, &p->addr, p->conf->timeout, &events, p);
-    enum tg_err err = tg_h1_client_open(&p->client, worker, &p->addr, p->conf->timeout, &events, p);
-    if (err != TG_OK || p->tls == NULL)
-        return err;
-    struct tg_transport *t = tg_tls_connect(p->tls, NULL, worker, &p->addr, p->domain);
-    if (t != NULL) {
-        tg_conn_secure(&p->client.conn, t);
-        return TG_OK;
-    }
-    tg_h1_client_close(&p->client);
-    return TG_E_NOMEM;
+    bool connected;
+    struct tg_pool_target target = {
+        .addr = &p->addr,
+        .connect_timeout = p->conf->timeout,
+        .tls = p->tls,
+        .tls_name = p->domain,
+        .http = p->http,
+        .fresh = true,
+        .conf = &once,
+        .route = TG_STR("a check"),
+    };
+    return tg_pool_lease(p->checker->pool, &target, &events, p, &p->call, &connected);
 }
 
 static void begin_asking(struct probe *p)
@@ -135,28 +139,31 @@ static void on_timer(struct tg_timer *timer)
 static void send_request(struct probe *p)
 {
     const struct tg_check_conf *conf = p->conf;
-    struct tg_h1_client_limits limits = {.fields = 200,
-                                         .head = HEAD_MAX,
-                                         .buffer = HEAD_MAX,
-                                         .response = conf->timeout,
-                                         .io = conf->timeout};
+    struct tg_call_limits limits = {.fields = 200,
+                                    .head = HEAD_MAX,
+                                    .buffer = HEAD_MAX,
+                                    .response = conf->timeout,
+                                    .io = conf->timeout};
     struct tg_str host = conf->host.n > 0 ? conf->host : p->host;
-    tg_h1_client_begin(&p->client, &p->arena, tg_method_from_name(conf->method), &limits, &events,
-                       p);
-    struct tg_fmt *f = tg_h1_client_stage(&p->client, conf->path.n + host.n + 128);
+    tg_call_begin(p->call, &p->arena, tg_method_from_name(conf->method), &limits, &events, p);
+    struct tg_fmt *f = tg_call_stage(p->call, conf->path.n + host.n + 128);
     tg_fmt_add(f, conf->method);
     tg_fmt_char(f, ' ');
     tg_fmt_add(f, conf->path);
     tg_fmt_lit(f, " HTTP/1.1\r\n");
     tg_h1_write_field(f, TG_STR("Host"), host);
     tg_fmt_lit(f, "User-Agent: tidegate-health\r\nConnection: close\r\n\r\n");
-    tg_h1_client_send_end(&p->client, NULL);
+    tg_call_send_end(p->call, NULL);
 }
 
-static void on_connected(struct tg_h1_client *client)
+static void on_connected(struct tg_call *call)
 {
-    struct probe *p = client->owner;
-    if (p->conf->kind == TG_CHECK_TCP)
+    struct probe *p = call->owner;
+    const char *reason;
+    enum tg_err err = tg_pool_note_connected(p->checker->pool, &p->call, &once, &reason);
+    if (err != TG_OK)
+        conclude(p, false, reason != NULL ? reason : tg_err_text(err));
+    else if (p->conf->kind == TG_CHECK_TCP)
         conclude(p, true, "");
     else
         send_request(p);
@@ -173,15 +180,15 @@ static bool is_good_status(const struct tg_check_conf *conf, unsigned status)
     return false;
 }
 
-static void on_info(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_info(struct tg_call *call, const struct tg_response_head *head)
 {
-    (void)client;
+    (void)call;
     (void)head;
 }
 
-static void on_head(struct tg_h1_client *client, const struct tg_response_head *head)
+static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
-    struct probe *p = client->owner;
+    struct probe *p = call->owner;
     char reason[32];
     if (!is_good_status(p->conf, head->status)) {
         snprintf(reason, sizeof(reason), "status %u", head->status);
@@ -210,9 +217,9 @@ static void judge_body(struct probe *p)
         conclude(p, false, "the body lacks the text");
 }
 
-static void on_body(struct tg_h1_client *client, struct tg_str data)
+static void on_body(struct tg_call *call, struct tg_str data)
 {
-    struct probe *p = client->owner;
+    struct probe *p = call->owner;
     size_t room = BODY_MAX - p->body.size;
     if (tg_buf_append(&p->body, data.p, TG_MIN(data.n, room)) != TG_OK)
         conclude(p, false, tg_err_text(TG_E_NOMEM));
@@ -220,23 +227,23 @@ static void on_body(struct tg_h1_client *client, struct tg_str data)
         judge_body(p);
 }
 
-static void on_end(struct tg_h1_client *client, const struct tg_fields *trailers)
+static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
     (void)trailers;
-    judge_body(client->owner);
+    judge_body(call->owner);
 }
 
-static void on_nothing(struct tg_h1_client *client)
+static void on_nothing(struct tg_call *call)
 {
-    (void)client;
+    (void)call;
 }
 
-static void on_failed(struct tg_h1_client *client, enum tg_err err, const char *reason)
+static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
 {
-    conclude(client->owner, false, reason != NULL ? reason : tg_err_text(err));
+    conclude(call->owner, false, reason != NULL ? reason : tg_err_text(err));
 }
 
-static const struct tg_h1_client_events events = {
+static const struct tg_call_events events = {
     .on_connected = on_connected,
     .on_info = on_info,
     .on_head = on_head,
@@ -332,7 +339,12 @@ struct tg_checker *tg_checker_new(struct tg_worker *worker, struct tg_registry *
         return NULL;
     checker->worker = worker;
     checker->registry = registry;
-    checker->dialer = dialer;
+    checker->pool = tg_pool_new(worker);
+    if (checker->pool == NULL) {
+        tg_mem_free(TG_MEM_CONNECTION, checker);
+        return NULL;
+    }
+    tg_pool_set_dialer(checker->pool, dialer);
     tg_list_init(&checker->probes);
     return checker;
 }
@@ -346,6 +358,7 @@ void tg_checker_free(struct tg_checker **checker)
     TG_LIST_FOREACH(&taken->probes, it)
     drop_probe(TG_LIST_ENTRY(it, struct probe, link));
     tg_loop_run_deferred(&taken->worker->loop);
+    tg_pool_free(&taken->pool);
     tg_mem_free(TG_MEM_CONNECTION, taken);
 }
 
@@ -357,7 +370,7 @@ void tg_checker_begin(struct tg_checker *checker)
 
 enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
                             const struct tg_balance_target *target, struct tg_tls_context *tls,
-                            const struct tg_check_conf *conf)
+                            enum tg_origin_http http, const struct tg_check_conf *conf)
 {
     struct probe *p = find_probe(checker, service, target->name);
     bool is_new = p == NULL;
@@ -367,6 +380,7 @@ enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
         return TG_E_NOMEM;
     p->wanted = true;
     p->tls = tls;
+    p->http = http;
     p->conf = conf;
     p->addr = target->addr;
     p->host = target->host;

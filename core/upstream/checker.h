@@ -38,7 +38,7 @@ void tg_checker_begin(struct tg_checker *checker);
  * on. TG_E_NOMEM: it is not checked. */
 enum tg_err tg_checker_want(struct tg_checker *checker, struct tg_str service,
                             const struct tg_balance_target *target, struct tg_tls_context *tls,
-                            const struct tg_check_conf *conf) TG_MUST_USE;
+                            enum tg_origin_http http, const struct tg_check_conf *conf) TG_MUST_USE;
 
 void tg_checker_end(struct tg_checker *checker);
 

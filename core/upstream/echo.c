@@ -203,7 +203,7 @@ void tg_echo_close_all(struct tg_list *echoes)
 }
 
 enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_list *echoes,
-                         struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                         struct tg_h1_client *client, const struct tg_call_events *events,
                          void *owner)
 {
     int fds[2];

@@ -19,7 +19,7 @@
  * as for a real one. The far end puts itself into `echoes` and frees itself when the connection
  * ends. */
 enum tg_err tg_echo_open(struct tg_worker *worker, struct tg_list *echoes,
-                         struct tg_h1_client *client, const struct tg_h1_client_events *events,
+                         struct tg_h1_client *client, const struct tg_call_events *events,
                          void *owner) TG_MUST_USE;
 
 /* Closes all far ends: the worker ends. */

@@ -46,6 +46,7 @@ struct tg_origin {
     _Atomic uint64_t since;      /* us: when it came into use; 0: it was there from the start */
     _Atomic uint32_t open;       /* connections of all workers */
     _Atomic uint32_t idle;
+    _Atomic uint32_t streams;  /* exchanges on connections that carry many */
     _Atomic uint32_t size;     /* connections that workers may open, where that follows from use */
     _Atomic uint32_t waiting;  /* requests that wait for a connection */
     _Atomic uint64_t requests; /* attempts that began */

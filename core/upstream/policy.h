@@ -53,6 +53,9 @@ struct tg_check_conf {
     uint32_t rise, fall;              /* checks in a row that change the verdict */
 };
 
+/* What is spoken with an origin. AUTO: what it picks by ALPN, HTTP/1.1 in clear text. */
+enum tg_origin_http { TG_ORIGIN_HTTP1, TG_ORIGIN_HTTP2, TG_ORIGIN_AUTO };
+
 struct tg_pool_conf {
     uint32_t max_idle;     /* per target and worker */
     uint32_t min_idle;     /* kept ready, per target and worker */
@@ -65,6 +68,12 @@ struct tg_pool_conf {
     uint64_t idle_timeout; /* us */
     uint64_t lifetime;     /* us, and up to a tenth less; 0: no bound */
     uint32_t max_connecting; /* connections to a target that are being made, per worker; 0: any */
+
+    /* of connections that speak HTTP/2 */
+    uint32_t streams; /* at a time on one, whatever the origin allows */
+    uint32_t window;  /* bytes: how far a stream's may grow */
+    uint32_t head;    /* bytes of an answer's head */
+    uint64_t ping;    /* us without a word that is owed, before the origin is asked */
 };
 
 struct tg_policy {
@@ -75,6 +84,7 @@ struct tg_policy {
     struct tg_retry_conf retry;
     struct tg_hedge_conf hedge;
     struct tg_pool_conf pool;
+    enum tg_origin_http http;
     bool judges; /* outcomes matter: there is a breaker or passive health */
 };
 

@@ -1,8 +1,9 @@
 /* pool.h: connections to origins, one pool per worker.
  *
- * Connections are kept per target address and TLS settings, the last used first, and carry one
- * exchange at a time. One that began with a preface belongs to who it tells of, and is not kept.
- * A pool outlives snapshots: a reload that keeps a target keeps its connections.
+ * Connections are kept per target address, TLS settings and protocol, the last used first. What is
+ * leased is a call (http/call.h): a connection that carries one exchange at a time, or a stream of
+ * one that carries many (HTTP/2). One that began with a preface belongs to who it tells of, and is
+ * not kept. A pool outlives snapshots: a reload that keeps a target keeps its connections.
  *
  *               lease: none idle            connected                return
  *     (new) ------------------> CONNECTING -----------> ACTIVE -----------> RECYCLING
@@ -27,6 +28,12 @@
  * knows of are gone already; what the current round has reported and not yet handled is looked up;
  * and a `careful` lease, of a request that cannot be repeated, asks the kernel too.
  *
+ * Many on one connection: every connection is made alike; once it stands, ALPN (or the service)
+ * says whether it is shared, and the lease becomes one of a stream. Bounds and counts are of
+ * connections as ever: an idle one carries no stream, a lessee who finds no room while one is being
+ * made waits for that, and a connection that is too old or has had its requests takes no more and
+ * closes after its last stream. `min_idle` is met by connections that have room.
+ *
  * Size: where the service asks for it, how many connections there may be follows from use (size.h).
  *
  * Order: a pool that nobody asked for since configurations changed is closed after TG_ORIGIN_KEEP;
@@ -41,9 +48,11 @@
 #ifndef TG_UPSTREAM_POOL_H
 #define TG_UPSTREAM_POOL_H
 
-#include "http/h1_client.h"
+#include "event/worker.h"
+#include "http/call.h"
 #include "upstream/origin.h"
 
+struct tg_h1_client;
 struct tg_pool;
 struct tg_tls_context;
 struct tg_tls_shared;
@@ -81,6 +90,7 @@ struct tg_pool_target {
     const struct tg_addr *another; /* the same in the other family of addresses; NULL: none */
     uint64_t connect_timeout;      /* TCP and TLS together */
     struct tg_tls_context *tls;    /* NULL: clear text */
+    enum tg_origin_http http;      /* what is spoken there */
     struct tg_str tls_name;        /* what the certificate is for; empty: the address */
     struct tg_str preface;         /* sent first, in clear: a PROXY header; empty: none */
     bool fresh;   /* never an idle connection: the last one failed before it answered */
@@ -96,7 +106,7 @@ struct tg_pool_target {
 struct tg_pool_dialer {
     /* Opens `client` to `addr` as tg_h1_client_open() would. */
     enum tg_err (*dial)(void *arg, struct tg_h1_client *client, const struct tg_addr *addr,
-                        uint64_t timeout, const struct tg_h1_client_events *events, void *owner);
+                        uint64_t timeout, const struct tg_call_events *events, void *owner);
     void *arg;
 };
 
@@ -107,16 +117,20 @@ void tg_pool_set_tls(struct tg_pool *pool, struct tg_tls_shared *shared);
  * stays what it is. */
 void tg_pool_set_dialer(struct tg_pool *pool, const struct tg_pool_dialer *dialer);
 
-/* Leases a connection. *connected: it may be used at once (tg_h1_client_begin), else
- * events->on_connected or on_failed will tell, with `owner`. On failure nothing is leased.
- * TG_E_AGAIN: the waiter waits, as long as its owner likes; TG_E_UNAVAILABLE: too many wait. */
+/* Leases a call: a connection, or a stream of one. *connected: it may be used at once
+ * (tg_call_begin), else events->on_connected or on_failed will tell, with `owner`. On failure
+ * nothing is leased. TG_E_AGAIN: the waiter waits, as long as its owner likes; TG_E_UNAVAILABLE:
+ * too many wait. */
 enum tg_err tg_pool_lease(struct tg_pool *pool, const struct tg_pool_target *target,
-                          const struct tg_h1_client_events *events, void *owner,
-                          struct tg_h1_client **out, bool *connected) TG_MUST_USE;
+                          const struct tg_call_events *events, void *owner, struct tg_call **out,
+                          bool *connected) TG_MUST_USE;
 
-/* The owner of a lease that was not connected says so from on_connected: another may connect now.
- */
-void tg_pool_note_connected(struct tg_pool *pool, struct tg_h1_client *client);
+/* The owner of a lease that was not connected says so from on_connected, before it uses it: another
+ * may connect now, and *call becomes what the connection speaks. On failure it is to be returned
+ * (NULL is fine); TG_E_PROTOCOL with *reason: the origin will not speak what it is to. */
+enum tg_err tg_pool_note_connected(struct tg_pool *pool, struct tg_call **call,
+                                   const struct tg_pool_conf *conf,
+                                   const char **reason) TG_MUST_USE;
 
 /* The waiter waits no more; a turn that has come goes to the next. Allowed when it does not wait.
  */
@@ -124,8 +138,7 @@ void tg_pool_leave(struct tg_pool *pool, struct tg_pool_waiter *waiter);
 
 /* Returns a lease in any state, before the arena of its exchange goes, and nulls the caller's
  * pointer. */
-void tg_pool_return(struct tg_pool *pool, struct tg_h1_client **client,
-                    const struct tg_pool_conf *conf);
+void tg_pool_return(struct tg_pool *pool, struct tg_call **call, const struct tg_pool_conf *conf);
 
 /* From now on `target` has conf->min_idle connections ready (0: none); conf and origin are borrowed
  * until the next call for that address or tg_pool_forget_warm(). */

@@ -123,6 +123,8 @@ objects.service = S.record {
   tls = tls.service:optional():doc "speak TLS with the origin; without it, clear text",
   proxy_protocol = S.enum { "v1", "v2" }:optional()
     :doc "tell the origin who the client is in a PROXY header; each request has its own connection then",
+  http = S.enum { "1.1", "2", "auto" }:default "1.1"
+    :doc "what is spoken with the origin; auto: what it picks by ALPN, and HTTP/1.1 in clear text",
   timeout = timeout_type(),
   balance = upstream.balance:doc "how targets are chosen",
   health = upstream.health:doc "which targets are left out",

@@ -539,7 +539,7 @@ function resolve:services()
       targets = resolved, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
       health = value.health, breaker = value.breaker, retry = value.retry, hedge = value.hedge,
-      tls = value.tls,
+      tls = value.tls, http = value.http,
       proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }
   end

@@ -171,6 +171,11 @@ function tls.check(session, listeners, services, root_of)
   for _, declaration in ipairs(listeners) do check_listener(session, declaration, root_of(declaration)) end
   for _, declaration in ipairs(services) do
     local value = declaration.checked
+    if value.proxy_protocol and value.http ~= "1.1" then
+      report(session, declaration, root_of(declaration), { "http" },
+        "a PROXY header speaks of one client, so connections that begin with one are not shared",
+        'leave http out, or proxy_protocol')
+    end
     if value.tls and value.builtin then
       report(session, declaration, root_of(declaration), { "tls" }, "a builtin service is not connected to")
     elseif value.tls then

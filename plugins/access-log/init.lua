@@ -11,11 +11,12 @@ local FIELDS = {
   "time", "id", "client", "method", "scheme", "host", "path", "query", "protocol", "status", "source",
   "bytes_sent", "bytes_received", "duration", "upstream", "upstream_status", "upstream_time", "route",
   "service", "consumer", "consumer_id", "credential", "user_agent", "referer", "error", "aborted", "attempts",
+  "grpc_status",
 }
 local DEFAULT = {
   "time", "id", "client", "method", "host", "path", "status", "bytes_sent", "bytes_received", "duration",
   "upstream", "upstream_status", "upstream_time", "route", "service", "consumer", "user_agent", "referer",
-  "error", "attempts",
+  "error", "attempts", "grpc_status",
 }
 
 -- First and last code of "404", "5xx" or "400-417"; nil for anything else.

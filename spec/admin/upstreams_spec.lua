@@ -38,8 +38,8 @@ describe("what is known of origins", function()
   it("is a table for people", function()
     local code, out = helper.run(g, "upstreams")
     assert.equal(0, code)
-    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +SIZE +WAITING +REQUESTS +FAILED +LATENCY " ..
-      "+BREAKER\n", out)
+    assert.matches("^SERVICE +TARGET +STATE +ACTIVE +IDLE/OPEN +SIZE +STREAMS +WAITING +REQUESTS +FAILED " ..
+      "+LATENCY +BREAKER\n", out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +up +0 "):format(o.port), out)
     assert.matches(("\nback +127%%.0%%.0%%.1:%d +down: connection refused "):format(refusing), out)
     assert.equal(out, select(2, helper.run(g, "upstreams", "back")))

@@ -53,7 +53,7 @@ tg.route "all" { service = "echo" }
                   answer_options = false, http2 = false, chain = 1 }, tree.listeners[2])
     assert.same({ name = "orders", timeout = { connect = 1 }, tags = { "x" },
       pool = { max_idle = 8, min_idle = 0, queue = 1000, wait = 1 }, balance = { "round-robin" },
-      health = { panic = 0.3 }, targets = {
+      http = "1.1", health = { panic = 0.3 }, targets = {
       { kind = "address", text = "10.0.0.1:9000", weight = 3 },
       { kind = "address", text = "[::1]:80", weight = 1 } } }, tree.services[2])
     assert.same({ name = "orders", service = 2, paths = { "/v1/*", "/v1" },

@@ -20,7 +20,7 @@ local function row_of(service, target)
   local latency = target.latency_seconds > 0 and columns.span(target.latency_seconds) or "-"
   return { service.service, target.target, state_of(target), target.in_flight,
            ("%d/%d"):format(target.connections_idle, target.connections_open),
-           target.connections_size or "-", target.waiting, ("%.0f"):format(target.requests),
+           target.connections_size or "-", target.streams, target.waiting, ("%.0f"):format(target.requests),
            ("%.0f"):format(failures_of(target)), latency, service.breaker }
 end
 
@@ -45,8 +45,8 @@ return function(answers, wanted)
     local all = table.concat(known, ", ")
     return nil, ("no service %q with targets is in force; there are: %s"):format(wanted, all)
   end
-  local text = columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "SIZE", "WAITING",
-                                "REQUESTS", "FAILED", "LATENCY", "<BREAKER" }, rows)
+  local text = columns.render({ "<SERVICE", "<TARGET", "<STATE", "ACTIVE", "IDLE/OPEN", "SIZE", "STREAMS",
+                                "WAITING", "REQUESTS", "FAILED", "LATENCY", "<BREAKER" }, rows)
   if #names == 0 then return text end
   return text .. "\n" .. columns.render({ "<SERVICE", "<NAME", "<STATE", "AGAIN", "<ADDRESSES" }, names)
 end

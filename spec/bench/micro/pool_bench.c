@@ -7,6 +7,7 @@
 #include "upstream/pool.h"
 
 #include "base/assert.h"
+#include "http/h1_client.h"
 #include "observe/metrics.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ static int far_ends[IDLE];
 static unsigned far_count;
 
 static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_addr *addr,
-                        uint64_t timeout, const struct tg_h1_client_events *events, void *owner)
+                        uint64_t timeout, const struct tg_call_events *events, void *owner)
 {
     int fds[2];
     (void)addr;
@@ -32,18 +33,19 @@ static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_
     return tg_h1_client_open_fd(client, arg, fds[0], events, owner);
 }
 
-static void on_any(struct tg_h1_client *client, enum tg_err err, const char *reason)
+static void on_any(struct tg_call *call, enum tg_err err, const char *reason)
 {
-    (void)client;
+    (void)call;
     (void)err;
     (void)reason;
 }
 
-static const struct tg_h1_client_events events = {.on_failed = on_any};
+static const struct tg_call_events events = {.on_failed = on_any};
 
 /* The exchange, in no time. */
-static void exchange(struct tg_h1_client *client)
+static void exchange(struct tg_call *call)
 {
+    struct tg_h1_client *client = TG_CONTAINER_OF(call, struct tg_h1_client, call);
     client->state = TG_H1_CLIENT_BUSY;
     client->requests++;
     client->in_done = client->out_done = client->keep_alive = true;
@@ -55,12 +57,12 @@ static double measure(struct tg_pool *pool, const struct tg_pool_target *target)
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = tg_clock_thread_cpu();
         for (uint64_t i = 0; i < LEASES; i++) {
-            struct tg_h1_client *client;
+            struct tg_call *call;
             bool connected;
-            tg_assert(tg_pool_lease(pool, target, &events, NULL, &client, &connected) == TG_OK);
+            tg_assert(tg_pool_lease(pool, target, &events, NULL, &call, &connected) == TG_OK);
             tg_assert(connected);
-            exchange(client);
-            tg_pool_return(pool, &client, target->conf);
+            exchange(call);
+            tg_pool_return(pool, &call, target->conf);
         }
         double ns = (double)(tg_clock_thread_cpu() - start) * 1e3 / (double)LEASES;
         least = TG_MIN(least, ns);

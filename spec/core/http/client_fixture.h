@@ -16,7 +16,7 @@
 
 static struct tg_h1_client client;
 static struct tg_arena arena;
-static struct tg_h1_client_limits limits;
+static struct tg_call_limits limits;
 static int far;
 static char trace[8192];
 static int connected, drained, failed;
@@ -42,19 +42,19 @@ static TG_UNUSED void assert_trace(const char *want)
     trace[0] = '\0';
 }
 
-static void on_connected(struct tg_h1_client *c)
+static void on_connected(struct tg_call *c)
 {
     (void)c;
     connected++;
 }
 
-static void on_info(struct tg_h1_client *c, const struct tg_response_head *head)
+static void on_info(struct tg_call *c, const struct tg_response_head *head)
 {
     (void)c;
     note("info %u", head->status);
 }
 
-static void on_head(struct tg_h1_client *c, const struct tg_response_head *head)
+static void on_head(struct tg_call *c, const struct tg_response_head *head)
 {
     (void)c;
     note("head %u", head->status);
@@ -62,7 +62,7 @@ static void on_head(struct tg_h1_client *c, const struct tg_response_head *head)
         then_head(head);
 }
 
-static void on_body(struct tg_h1_client *c, struct tg_str data)
+static void on_body(struct tg_call *c, struct tg_str data)
 {
     (void)c;
     note("body:%.*s", TG_STR_ARG(data));
@@ -70,7 +70,7 @@ static void on_body(struct tg_h1_client *c, struct tg_str data)
         then_body();
 }
 
-static void on_end(struct tg_h1_client *c, const struct tg_fields *trailers)
+static void on_end(struct tg_call *c, const struct tg_fields *trailers)
 {
     (void)c;
     note(trailers->n > 0 ? "end+%u" : "end", trailers->n);
@@ -78,18 +78,18 @@ static void on_end(struct tg_h1_client *c, const struct tg_fields *trailers)
         then_end();
 }
 
-static void on_pause(struct tg_h1_client *c)
+static void on_pause(struct tg_call *c)
 {
     (void)c;
 }
 
-static void on_drained(struct tg_h1_client *c)
+static void on_drained(struct tg_call *c)
 {
     (void)c;
     drained++;
 }
 
-static void on_failed(struct tg_h1_client *c, enum tg_err err, const char *reason)
+static void on_failed(struct tg_call *c, enum tg_err err, const char *reason)
 {
     (void)c;
     assert_true(err != TG_E_PROTOCOL || reason != NULL);
@@ -97,8 +97,8 @@ static void on_failed(struct tg_h1_client *c, enum tg_err err, const char *reaso
     failed++;
 }
 
-static const struct tg_h1_client_events events = {on_connected, on_info,  on_head,    on_body,
-                                                  on_end,       on_pause, on_drained, on_failed};
+static const struct tg_call_events events = {on_connected, on_info,  on_head,    on_body,
+                                             on_end,       on_pause, on_drained, on_failed};
 
 static TG_UNUSED int setup(void **state)
 {
@@ -109,11 +109,11 @@ static TG_UNUSED int setup(void **state)
     connected = drained = failed = 0;
     then_head = NULL;
     then_body = then_end = NULL;
-    limits = (struct tg_h1_client_limits){.fields = 20,
-                                          .head = 1024,
-                                          .buffer = 8192,
-                                          .response = 20 * TG_USEC_PER_SEC,
-                                          .io = 10 * TG_USEC_PER_SEC};
+    limits = (struct tg_call_limits){.fields = 20,
+                                     .head = 1024,
+                                     .buffer = 8192,
+                                     .response = 20 * TG_USEC_PER_SEC,
+                                     .io = 10 * TG_USEC_PER_SEC};
     tg_arena_init(&arena, worker.slab, (size_t)4 << 20);
     return rc;
 }
@@ -141,9 +141,9 @@ static TG_UNUSED void open_pair(void (*pair)(int fds[2]))
 
 static TG_UNUSED void begin(enum tg_method method, const char *head, enum tg_framing framing)
 {
-    tg_h1_client_begin(&client, &arena, method, &limits, &events, NULL);
-    tg_fmt_add(tg_h1_client_stage(&client, 64), tg_str_c(head));
-    tg_h1_client_set_framing(&client, framing);
+    tg_call_begin(&client.call, &arena, method, &limits, &events, NULL);
+    tg_fmt_add(tg_call_stage(&client.call, 64), tg_str_c(head));
+    tg_call_set_framing(&client.call, framing);
 }
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -152,7 +152,7 @@ static TG_UNUSED void begin(enum tg_method method, const char *head, enum tg_fra
 static TG_UNUSED void get(void)
 {
     begin(TG_METHOD_GET, GET, TG_FRAMING_NONE);
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     wire_expect(far, GET);
 }
 
@@ -177,9 +177,9 @@ static TG_UNUSED void next_exchange(void)
 static TG_UNUSED void fill(void)
 {
     static char block[65536];
-    for (int i = 0; i < 1000 && tg_h1_client_pending(&client) == 0; i++)
-        tg_h1_client_send_body(&client, tg_str(block, sizeof(block)));
-    assert_true(tg_h1_client_pending(&client) > 0);
+    for (int i = 0; i < 1000 && tg_call_pending(&client.call) == 0; i++)
+        tg_call_send_body(&client.call, tg_str(block, sizeof(block)));
+    assert_true(tg_call_pending(&client.call) > 0);
 }
 
 #endif

@@ -15,12 +15,12 @@ static void test_a_head_waits_for_company(void **state)
     open_pair(wire_local_pair);
     begin(TG_METHOD_POST, "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", TG_FRAMING_LENGTH);
     wire_expect_silence(far);
-    tg_h1_client_send_body(&client, TG_STR("ab"));
+    tg_call_send_body(&client.call, TG_STR("ab"));
     wire_expect_silence(far);
-    tg_h1_client_flush(&client);
+    tg_call_flush(&client.call);
     wire_expect(far, "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab");
-    tg_h1_client_send_body(&client, TG_STR("cd"));
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_body(&client.call, TG_STR("cd"));
+    tg_call_send_end(&client.call, NULL);
     wire_expect(far, "cd");
 }
 
@@ -30,13 +30,13 @@ static void test_a_chunked_request_with_trailers(void **state)
     (void)state;
     open_pair(wire_local_pair);
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
-    tg_h1_client_send_body(&client, TG_STR("abc"));
-    tg_h1_client_send_body(&client, TG_STR(""));
-    tg_h1_client_flush(&client);
-    tg_h1_client_send_body(&client, TG_STR("de"));
+    tg_call_send_body(&client.call, TG_STR("abc"));
+    tg_call_send_body(&client.call, TG_STR(""));
+    tg_call_flush(&client.call);
+    tg_call_send_body(&client.call, TG_STR("de"));
     tg_fields_init(&trailers, &arena);
     assert_int_equal(tg_fields_add(&trailers, TG_STR("X"), TG_STR("1")), TG_OK);
-    tg_h1_client_send_end(&client, &trailers);
+    tg_call_send_end(&client.call, &trailers);
     wire_expect(far, POST_CHUNKED "3\r\nabc\r\n2\r\nde\r\n0\r\nX: 1\r\n\r\n");
 }
 
@@ -61,8 +61,8 @@ static void test_an_early_answer(void **state)
     (void)state;
     open_pair(wire_local_pair);
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
-    tg_h1_client_send_body(&client, TG_STR("abc"));
-    tg_h1_client_flush(&client);
+    tg_call_send_body(&client.call, TG_STR("abc"));
+    tg_call_flush(&client.call);
     answered("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n", "head 413|end|");
     assert_false(tg_h1_client_is_reusable(&client)); /* our request is not out */
 }
@@ -73,9 +73,9 @@ static void test_an_operation_that_fails_is_told_later(void **state)
     open_pair(wire_tcp_pair);
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
     assert_int_equal(shutdown(client.conn.fd, SHUT_WR), 0);
-    tg_h1_client_send_body(&client, TG_STR("abc"));
-    tg_h1_client_flush(&client);
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_body(&client.call, TG_STR("abc"));
+    tg_call_flush(&client.call);
+    tg_call_send_end(&client.call, NULL);
     assert_int_equal(failed, 0);
     assert_trace("failed RESET|");
 }
@@ -89,8 +89,8 @@ static void test_a_head_without_memory_is_not_sent_in_part(void **state)
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
     arena.limit = arena.used;
     tg_fmt_add(&client.stage, tg_str(block, sizeof(block)));
-    tg_h1_client_send_body(&client, tg_str(block, sizeof(block)));
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_body(&client.call, tg_str(block, sizeof(block)));
+    tg_call_send_end(&client.call, NULL);
     assert_trace("failed NOMEM|");
     wire_expect_end(far);
 }
@@ -100,10 +100,10 @@ static void test_a_last_chunk_without_memory_is_told(void **state)
     (void)state;
     open_pair(wire_local_pair);
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
-    tg_h1_client_flush(&client);
+    tg_call_flush(&client.call);
     arena.limit = arena.used;
     arena.at = arena.end;
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     assert_trace("failed NOMEM|");
 }
 
@@ -144,10 +144,10 @@ static void test_time_to_answer_counts_from_the_end_of_the_request(void **state)
     wire_fake_clock();
     open_pair(wire_local_pair);
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
-    tg_h1_client_flush(&client);
+    tg_call_flush(&client.call);
     wire_turn(100 * limits.response);
     assert_trace("");
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     wire_turn(limits.response - 1);
     answered("HTTP/1.1 100 Continue\r\n\r\nHTTP", "info 100|"); /* which buys no time */
     wire_turn(1);
@@ -161,7 +161,7 @@ static void test_time_to_answer_has_an_absolute_end(void **state)
     open_pair(wire_local_pair);
     limits.deadline = tg_loop_now(&worker.loop) + 50;
     begin(TG_METHOD_POST, POST_CHUNKED, TG_FRAMING_CHUNKED);
-    tg_h1_client_flush(&client);
+    tg_call_flush(&client.call);
     wire_turn(49);
     assert_trace("");
     wire_turn(1);
@@ -177,10 +177,10 @@ static void test_time_between_pieces_of_a_body(void **state)
     answered("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na", "head 200|body:a|");
     wire_turn(limits.io - 1);
     answered("b", "body:b|");
-    tg_h1_client_read(&client, false);
+    tg_call_read(&client.call, false);
     wire_turn(100 * limits.io); /* it is us who do not read */
     assert_trace("");
-    tg_h1_client_read(&client, true);
+    tg_call_read(&client.call, true);
     wire_turn(limits.io - 1);
     assert_trace("");
     wire_turn(1);
@@ -220,14 +220,14 @@ static void test_time_to_rest(void **state)
 static void begin_tunnel(const struct tg_response_head *head)
 {
     (void)head;
-    tg_h1_client_begin_tunnel(&client);
+    tg_call_begin_tunnel(&client.call);
 }
 
 static void open_tunnel(const char *head, enum tg_method method)
 {
     open_pair(wire_local_pair);
     begin(method, GET, TG_FRAMING_NONE);
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     wire_expect(far, GET);
     then_head = begin_tunnel;
     wire_send(far, head);
@@ -239,12 +239,12 @@ static void test_a_tunnel(void **state)
     open_tunnel("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nearly", TG_METHOD_GET);
     assert_trace("head 101|body:early|");
     answered("late", "body:late|");
-    tg_h1_client_send_body(&client, TG_STR("up"));
+    tg_call_send_body(&client.call, TG_STR("up"));
     wire_expect(far, "up");
     assert_int_equal(shutdown(far, SHUT_WR), 0);
     assert_trace("end|");
-    tg_h1_client_send_body(&client, TG_STR("still"));
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_body(&client.call, TG_STR("still"));
+    tg_call_send_end(&client.call, NULL);
     wire_expect(far, "still");
     wire_expect_end(far);
 }
@@ -255,7 +255,7 @@ static void test_a_tunnel_for_connect(void **state)
     open_tunnel("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", TG_METHOD_CONNECT);
     assert_trace("head 200|");
     answered("raw bytes", "body:raw bytes|");
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     wire_expect_end(far);
     answered("more", "body:more|");
 }

@@ -57,7 +57,7 @@ static void test_answers_without_a_body_end_with_their_head(void **state)
         next_exchange();
     }
     begin(TG_METHOD_HEAD, GET, TG_FRAMING_NONE);
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
     answered("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "head 200|end|");
     next_exchange();
 }
@@ -160,7 +160,7 @@ static void test_origins_that_leave_at_every_byte(void **state)
         wire_until(&failed);
         assert_non_null(strstr(trace, "failed CLOSED|"));
         assert_null(strstr(trace, "end|"));
-        assert_int_equal(client.got_bytes, n > 0);
+        assert_int_equal(client.call.got_bytes, n > 0);
         tg_arena_release(&arena);
         assert_int_equal(tg_slab_leased(worker.slab), 0);
         trace[0] = '\0';
@@ -194,13 +194,13 @@ static void test_an_origin_that_speaks_out_of_turn(void **state)
 
 static void stop_reading(void)
 {
-    tg_h1_client_read(&client, false);
+    tg_call_read(&client.call, false);
 }
 
 static void off_and_on(void)
 {
-    tg_h1_client_read(&client, false);
-    tg_h1_client_read(&client, true);
+    tg_call_read(&client.call, false);
+    tg_call_read(&client.call, true);
 }
 
 static void test_reading_stops_between_pieces(void **state)
@@ -211,14 +211,14 @@ static void test_reading_stops_between_pieces(void **state)
     then_body = stop_reading;
     answered("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", "head 200|body:ab|");
     answered("cd", "");
-    tg_h1_client_read(&client, true);
+    tg_call_read(&client.call, true);
     assert_trace("body:cd|end|");
 }
 
 static void wait_with_the_body(const struct tg_response_head *head)
 {
     (void)head;
-    tg_h1_client_read(&client, false);
+    tg_call_read(&client.call, false);
 }
 
 static void test_a_body_waits_behind_its_head(void **state)
@@ -231,7 +231,7 @@ static void test_a_body_waits_behind_its_head(void **state)
     close(far);
     far = -1;
     assert_trace("");
-    tg_h1_client_read(&client, true);
+    tg_call_read(&client.call, true);
     assert_trace("body:ab|failed CLOSED|"); /* the end is read in its turn */
 }
 
@@ -266,7 +266,7 @@ static void rest_and_begin(void)
     then_end = NULL;
     next_exchange();
     begin(TG_METHOD_GET, GET, TG_FRAMING_NONE);
-    tg_h1_client_send_end(&client, NULL);
+    tg_call_send_end(&client.call, NULL);
 }
 
 static void test_the_next_exchange_begins_within_the_call(void **state)
