@@ -245,6 +245,7 @@ static void on_free_lease(struct tg_task *task)
 static void count_stream(struct tg_pool_shared *s, int by)
 {
     s->leases += (uint32_t)by;
+    tg_limit_note(upstream_streams, s->leases);
     if (s->origin != NULL)
         atomic_fetch_add_explicit(&s->origin->streams, (uint32_t)by, memory_order_relaxed);
 }

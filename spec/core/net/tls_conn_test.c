@@ -171,7 +171,8 @@ static void connect_both(void)
     accept_on(fds[0]);
     client = (struct end){0};
     assert_int_equal(tg_conn_open(&client.conn, &worker, fds[1], &handler), TG_OK);
-    client.t = tg_tls_connect(client_context, client_shared, &worker, &addr, TG_STR(""));
+    client.t = tg_tls_connect(client_context, client_shared, &worker, &addr, TG_STR(""),
+                              TG_TLS_OFFER_HTTP1);
     assert_non_null(client.t);
     tg_conn_secure(&client.conn, client.t);
 }
