@@ -426,6 +426,9 @@ static bool may_branch(struct tg_str s)
     size_t depth = 0;
     if (memmem(s.p, s.n, "\\Q", 2) != NULL || memmem(s.p, s.n, "\\c", 2) != NULL)
         return true;
+    if (memmem(s.p, s.n, "\\E", 2) !=
+        NULL) /* is nothing: what follows may repeat what was before */
+        return true;
     for (size_t at = 0; at < s.n; at++) {
         char c = s.p[at];
         bool special = c == '(' && at + 2 < s.n && s.p[at + 1] == '?';

@@ -278,12 +278,12 @@ static void add_part(struct ask *ask, enum tg_dns_type type)
     ask->parts[ask->part_count++] = (struct part){.ask = ask, .type = type, .open = true};
 }
 
-/* Whether the hosts file has the name: the answer is there then. */
+/* Whether the hosts file has the name, or it is this machine's: the answer is there then. */
 static bool answer_from_hosts(struct ask *ask)
 {
     const struct tg_dns *dns = ask->dns;
     struct tg_addr found[TG_DNS_RECORDS_MAX];
-    if (dns->hosts == NULL || ask->query->question != TG_QUESTION_ADDRESS)
+    if (ask->query->question != TG_QUESTION_ADDRESS)
         return false;
     struct tg_answer *answer = ask->answer;
     answer->n = tg_hosts_find(tg_str(dns->hosts, dns->hosts_size), tg_str_c(ask->query->name),

@@ -24,6 +24,24 @@ static bool names(struct tg_str rest, struct tg_str name)
     return false;
 }
 
+static bool is_localhost(struct tg_str name)
+{
+    static const struct tg_str below = {".localhost", 10};
+    return tg_str_eq_nocase(name, tg_str_sub(below, 1, below.n)) ||
+           (name.n > below.n &&
+            tg_str_eq_nocase(tg_str_sub(name, name.n - below.n, name.n), below));
+}
+
+static uint32_t find_localhost(struct tg_addr *out, uint32_t max)
+{
+    static const char *const addresses[] = {"127.0.0.1", "::1"};
+    uint32_t n = 0;
+    while (n < max && n < TG_COUNT_OF(addresses) &&
+           tg_addr_parse_ip(tg_str_c(addresses[n]), &out[n]) == TG_OK)
+        n++;
+    return n;
+}
+
 uint32_t tg_hosts_find(struct tg_str text, struct tg_str name, struct tg_addr *out, uint32_t max)
 {
     uint32_t n = 0;
@@ -38,5 +56,5 @@ uint32_t tg_hosts_find(struct tg_str text, struct tg_str name, struct tg_addr *o
         if (address.n > 0 && names(line, name) && tg_addr_parse_ip(address, &out[n]) == TG_OK)
             n++;
     }
-    return n;
+    return n == 0 && is_localhost(name) ? find_localhost(out, max) : n;
 }

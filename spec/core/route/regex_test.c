@@ -107,6 +107,7 @@ static void test_the_literal_text_is_what_every_match_begins_with(void **state)
         {"~^/a[[:]|b", ""},
         {"~^/a\\|b", "/a|b"},
         {"~^/a\\Q|\\E", ""},
+        {"~^/a\\E?", ""},
         {"~^/a(?i)b|c", ""},
         {"~^(?i)/a", ""},
         {"~^/a(?#|)b", ""},

@@ -108,6 +108,7 @@ static void test_no_zone_is_nothing_to_do(void **state)
 {
     struct tg_zones *zones = tg_zones_new();
     (void)state;
+    assert_non_null(zones);
     assert_true(tg_zones_sweep(zones, 1, 1000));
     tg_zones_free(&zones);
 }

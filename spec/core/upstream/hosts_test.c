@@ -37,6 +37,23 @@ static void test_a_name_may_have_several_addresses(void **state)
     assert_int_equal(find("localhost", 0), 0);
 }
 
+static void test_localhost_needs_no_file(void **state)
+{
+    static const char *const names[] = {"localhost", "LocalHost", "a.localhost", "a.b.LOCALHOST"};
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(names); i++) {
+        assert_int_equal(tg_hosts_find(TG_STR(""), tg_str_c(names[i]), found, 4), 2);
+        assert_string_equal(found_text(0), "127.0.0.1");
+        assert_string_equal(found_text(1), "::1");
+    }
+    assert_int_equal(tg_hosts_find(TG_STR(""), TG_STR("localhost"), found, 1), 1);
+    assert_int_equal(tg_hosts_find(TG_STR(""), TG_STR("localhost"), found, 0), 0);
+    assert_int_equal(tg_hosts_find(TG_STR(""), TG_STR(".localhost"), found, 4), 0);
+    assert_int_equal(tg_hosts_find(TG_STR(""), TG_STR("notlocalhost"), found, 4), 0);
+    assert_int_equal(tg_hosts_find(TG_STR("10.0.0.9 localhost"), TG_STR("localhost"), found, 4), 1);
+    assert_string_equal(found_text(0), "10.0.0.9");
+}
+
 static void test_names_are_compared_without_case_and_whole(void **state)
 {
     (void)state;
@@ -62,6 +79,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_name_may_have_several_addresses),
+        cmocka_unit_test(test_localhost_needs_no_file),
         cmocka_unit_test(test_names_are_compared_without_case_and_whole),
         cmocka_unit_test(test_what_is_no_entry_is_passed_over),
     };
