@@ -168,7 +168,8 @@ local delay = S.custom {
   noun = "a delay", lua = "string",
   json = function() return { type = "string" } end,
   read = function(_, value)
-    local percent = type(value) == "string" and tonumber(value:match "^p(%d%d%.?%d?)$")
+    local percent = type(value) == "string" and
+      tonumber(value:match "^p(%d%d)$" or value:match "^p(%d%d%.%d)$")
     if percent then
       if percent < 50 then return nil, quote(value) .. " is below the minimum p50", DELAY_HINT end
       return { share = percent / 100 }
