@@ -38,6 +38,9 @@ local it, pending, describe, setup, teardown = busted.it, busted.pending, busted
 
 local sandbox = {}
 
+-- What a suite has that names no limits: time enough under sanitizers beside a busy processor.
+local AMPLE = 'plugin = { cpu = "5s" }'
+
 sandbox.is_prompt = variant.interrupts
 
 local CONFIG = [[
@@ -155,8 +158,9 @@ end
 
 --- Starts a gateway with an attacker and its neighbour.
 -- @return the gateway, its pids
--- @param options limits (text below settings.limits), vm (below plugin_vm, begins with a comma), use (text:
---   options of tg.use), prelude (Lua text before the functions), files (beside attacker/init.lua)
+-- @param options limits (text below settings.limits; ample CPU time unless given), vm (below plugin_vm,
+--   begins with a comma), use (text: options of tg.use), prelude (Lua text before the functions), files
+--   (beside attacker/init.lua)
 function sandbox.start(options, rows)
   local files = { ["attacker/init.lua"] = write_plugin(rows or {}, options.prelude),
     ["neighbour.lua"] = NEIGHBOUR }
@@ -165,7 +169,7 @@ function sandbox.start(options, rows)
   end
   local g = gateway.start({
     config = CONFIG,
-    vars = { LIMITS = options.limits or "", VM = options.vm or "", USE = options.use or "{}" },
+    vars = { LIMITS = options.limits or AMPLE, VM = options.vm or "", USE = options.use or "{}" },
     files = files,
   })
   assert.equal(READY, client.get(g.port, "/attacker").body) -- its process is there, not only its sockets
