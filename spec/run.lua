@@ -1,7 +1,7 @@
 --- The one runner: C unit tests, busted specs and fuzz targets, counted together.
 --
---   luajit spec/run.lua [--jobs=N] [--timeout=SECONDS] [--quick] [--verbose] [--fuzz=SECONDS] [--sweep]
---     THING...
+--   luajit spec/run.lua [--jobs=N] [--timeout=SECONDS] [--quick] [--verbose] [--again] [--fuzz=SECONDS]
+--     [--sweep] THING...
 --
 -- A THING is a program that the Makefile built (cmocka, or a fuzz driver with --fuzz), a spec file
 -- (x_spec.lua), another Lua script that prints TAP (the checks in spec/lint), or a folder, in which
@@ -15,6 +15,11 @@
 -- found something), no results at all, and processes left behind. What a thing printed is shown in
 -- full when it failed. A skipped test counts neither way.
 --
+-- With --again (or AGAIN=1 in the environment, as .ci/run has it) a spec file in which an assertion failed
+-- runs once more, alone, after everything else, and the second run counts. It is named as unsteady before
+-- the last line: a defect, of the spec or of the gateway, that somebody has to find. A crash, a report of a
+-- sanitizer, a failed tg_assert and a run that did not end are never given a second chance.
+--
 -- The last line is "N passed, N failed"; the exit status is 1 if anything failed, 130 after Ctrl-C.
 
 package.path = "./spec/?.lua;" .. package.path
@@ -26,7 +31,9 @@ local process = require("support.process")
 local signal = require("posix.signal")
 local unistd = require("posix.unistd")
 
-local options = { jobs = 2, timeout = 120 }
+local FINAL = { "Sanitizer", "runtime error:", "tg_assert" } -- what such a run says is never chance
+
+local options = { jobs = 2, timeout = 120, again = os.getenv("AGAIN") == "1" }
 local things = {}
 
 -- busted's own start script, run by the LuaJIT of our choice instead of the one it names.
@@ -184,6 +191,17 @@ local function judge(run, failed, missing)
   end
 end
 
+-- Whether nothing but assertions of a spec failed.
+local function may_be_chance(run, text, problem)
+  for _, words in ipairs(FINAL) do
+    if text:find(words, 1, true) then
+      return false
+    end
+  end
+  return not problem and run.thing:match("_spec%.lua$") ~= nil
+end
+
+-- Shows what became of a run. Returns how many passed and failed, and whether it may be run again.
 local function finish(run)
   drain(run)
   unistd.close(run.fd)
@@ -206,7 +224,7 @@ local function finish(run)
     print(problem and ("---- %s %s"):format(run.thing, problem) or "----")
   end
   io.flush()
-  return passed, failed
+  return passed, failed, not good and may_be_chance(run, text, problem)
 end
 
 -- True when the run has ended; one past its deadline is ended here.
@@ -260,20 +278,15 @@ local function give_up(running)
   os.exit(130)
 end
 
-local function main()
-  parse_arguments(arg)
-  local passed, failed, next_thing = 0, 0, 1
-  local running = {}
-  local function start_next()
-    local thing = things[next_thing]
-    next_thing = next_thing + 1
-    if not (options.quick and thing:match("_spec%.lua$") and needs_gateway(thing)) then
-      table.insert(running, start(thing))
-    end
-  end
-  while next_thing <= #things or #running > 0 do
-    while #running < options.jobs and next_thing <= #things do
-      start_next()
+-- Runs all of the list, so many at a time. Returns how many passed and failed, without those of the
+-- things that may be run again; these are the third result.
+local function run_all(list, jobs)
+  local passed, failed, again = 0, 0, {}
+  local next_thing, running = 1, {}
+  while next_thing <= #list or #running > 0 do
+    while #running < jobs and next_thing <= #list do
+      table.insert(running, start(list[next_thing]))
+      next_thing = next_thing + 1
     end
     wait_for_output(running)
     if interrupted then
@@ -281,10 +294,38 @@ local function main()
     end
     for i = #running, 1, -1 do
       if ended(running[i]) then
-        local run_passed, run_failed = finish(table.remove(running, i))
-        passed, failed = passed + run_passed, failed + run_failed
+        local run = table.remove(running, i)
+        local run_passed, run_failed, chance = finish(run)
+        if options.again and chance then
+          table.insert(again, run.thing)
+        else
+          passed, failed = passed + run_passed, failed + run_failed
+        end
       end
     end
+  end
+  return passed, failed, again
+end
+
+local function chosen()
+  local list = {}
+  for _, thing in ipairs(things) do
+    if not (options.quick and thing:match("_spec%.lua$") and needs_gateway(thing)) then
+      table.insert(list, thing)
+    end
+  end
+  return list
+end
+
+local function main()
+  parse_arguments(arg)
+  local passed, failed, unsteady = run_all(chosen(), options.jobs)
+  if #unsteady > 0 then
+    options.again = false
+    print("once more, alone:")
+    local more_passed, more_failed = run_all(unsteady, 1)
+    passed, failed = passed + more_passed, failed + more_failed
+    print("unsteady, failed the first time: " .. table.concat(unsteady, " "))
   end
   if passed + failed == 0 then
     print("nothing was run")

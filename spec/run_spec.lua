@@ -17,7 +17,7 @@ end
 -- Runs the runner on one file with this text and returns its output, last line and exit status.
 local function run(name, text, options)
   write(name, text)
-  local pipe = io.popen(("luajit spec/run.lua %s '%s/%s' 2>&1; echo $?"):format(options or "", folder, name))
+  local pipe = io.popen(("AGAIN= luajit spec/run.lua %s '%s/%s' 2>&1; echo $?"):format(options or "", folder, name))
   local output = pipe:read("*a")
   pipe:close()
   local last, status = output:match("([^\n]*)\n(%d+)\n$")
@@ -47,6 +47,39 @@ describe("the runner", function()
     local _, last, status = run("good_spec.lua", 'it("good", function() end)')
     assert.equal("1 passed, 0 failed", last)
     assert.equal(0, status)
+  end)
+
+  it("runs once more what failed by chance, where it is asked to, and names it", function()
+    local unsteady = [[
+      local before = "build/run_spec/before"
+      it("is steady", function() end)
+      it("is chance", function()
+        if not os.remove(before) then
+          io.open(before, "w"):close()
+          error("chance")
+        end
+      end)
+    ]]
+    os.remove(folder .. "/before")
+    local output, last, status = run("chance_spec.lua", unsteady, "--again")
+    assert.equal("2 passed, 0 failed", last)
+    assert.equal(0, status)
+    assert.contains("unsteady, failed the first time: build/run_spec/chance_spec.lua", output)
+    assert.contains("not ok 2 - is chance", output)
+    _, last = run("chance_spec.lua", unsteady)
+    assert.equal("1 passed, 1 failed", last)
+  end)
+
+  it("gives no second chance to what fails twice, crashes, or a sanitizer speaks of", function()
+    local _, last = run("twice_spec.lua", 'it("bad", function() error("bad") end)', "--again")
+    assert.equal("0 passed, 1 failed", last)
+    local output
+    output, last = run("crash_spec.lua", 'it("dies", function() os.execute("kill -9 $PPID") end)', "--again")
+    assert.equal("0 passed, 1 failed", last)
+    assert.is_nil(output:find("unsteady", 1, true))
+    output, last = run("report_spec.lua", 'it("bad", function() error("ThreadSanitizer: race") end)', "--again")
+    assert.equal("0 passed, 1 failed", last)
+    assert.is_nil(output:find("unsteady", 1, true))
   end)
 
   it("counts a file that does not parse, and shows the parser's message", function()
