@@ -546,7 +546,7 @@ static enum tg_err lease_of_many(struct tg_pool *pool, struct tg_pool_site *site
                                  struct tg_call **out, bool *connected)
 {
     struct tg_pool_holder *holder;
-    enum tg_err err = tg_pool_shared_lease(pool, site, target->careful, &holder, out);
+    enum tg_err err = tg_pool_shared_lease(site, target->careful, &holder, out);
     if (err == TG_OK) {
         tg_pool_end_turn(site, target->waiter);
         tg_pool_hold(pool, holder, target);
@@ -690,7 +690,7 @@ static enum tg_err turn_into_many(struct tg_pool *pool, struct tg_pooled *p,
     if (err != TG_OK || !shared)
         return err;
     *call = NULL;
-    err = tg_pool_shared_lease(pool, site, false, &holder, call);
+    err = tg_pool_shared_lease_new(site, &holder, call);
     if (err != TG_OK) {
         tg_pool_shared_rest(site, conf);
         return err;

@@ -166,7 +166,7 @@ uint32_t tg_pool_shared_ready(const struct tg_pool_site *site);
 
 /* Leases a stream of a shared connection, for whom *holder is to say; TG_E_NOT_FOUND: none has
  * room. */
-enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site, bool careful,
+enum tg_err tg_pool_shared_lease(struct tg_pool_site *site, bool careful,
                                  struct tg_pool_holder **holder, struct tg_call **out) TG_MUST_USE;
 
 /* Whether a connection that has come about speaks HTTP/2; TG_E_PROTOCOL: it should, and does not.
@@ -174,11 +174,15 @@ enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site
 enum tg_err tg_pool_shared_asked(struct tg_pooled *p, bool *yes) TG_MUST_USE;
 
 /* A connection that speaks HTTP/2 in place of `p`, which is freed later; its counts go over. It is
- * the first of the site's, and to be leased or put to rest. On failure `p` stays as it is, but for
- * its socket. */
+ * the first of the site's, and to be leased or put to rest next. On failure `p` stays as it is, but
+ * for its socket. */
 enum tg_err tg_pool_shared_open(struct tg_pooled *p, const struct tg_pool_conf *conf,
                                 struct tg_pool_site *site) TG_MUST_USE;
 void tg_pool_shared_rest(struct tg_pool_site *site, const struct tg_pool_conf *conf);
+
+/* The first stream of it, for the lessee whom it was made for: however long that took. */
+enum tg_err tg_pool_shared_lease_new(struct tg_pool_site *site, struct tg_pool_holder **holder,
+                                     struct tg_call **out) TG_MUST_USE;
 
 void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,
                            const struct tg_pool_conf *conf);

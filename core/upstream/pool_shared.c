@@ -166,9 +166,15 @@ enum tg_err tg_pool_shared_open(struct tg_pooled *p, const struct tg_pool_conf *
     return TG_OK;
 }
 
+/* The one that was opened just now. */
+static struct tg_pool_shared *newest(const struct tg_pool_site *site)
+{
+    return TG_LIST_ENTRY(site->shared.next, struct tg_pool_shared, link);
+}
+
 void tg_pool_shared_rest(struct tg_pool_site *site, const struct tg_pool_conf *conf)
 {
-    struct tg_pool_shared *s = TG_LIST_ENTRY(site->shared.next, struct tg_pool_shared, link);
+    struct tg_pool_shared *s = newest(site);
     set_state(s, TG_POOLED_RECYCLING);
     set_state(s, TG_POOLED_IDLE);
     tg_h2_client_rest(&s->client, conf->idle_timeout);
@@ -278,11 +284,10 @@ static void give_up(struct tg_pool_shared *s)
         set_state(s, TG_POOLED_IDLE);
 }
 
-enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site, bool careful,
+enum tg_err tg_pool_shared_lease(struct tg_pool_site *site, bool careful,
                                  struct tg_pool_holder **holder, struct tg_call **out)
 {
     struct lease *lease;
-    (void)pool;
     site->open_count++; /* so that the site stays */
     struct tg_pool_shared *s = choose(site, careful);
     site->open_count--;
@@ -295,6 +300,18 @@ enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site
     }
     if (s->state == TG_POOLED_VALIDATING)
         set_state(s, TG_POOLED_ACTIVE);
+    *holder = &lease->holder;
+    *out = &lease->call.call;
+    return TG_OK;
+}
+
+enum tg_err tg_pool_shared_lease_new(struct tg_pool_site *site, struct tg_pool_holder **holder,
+                                     struct tg_call **out)
+{
+    struct lease *lease;
+    enum tg_err err = lease_of(newest(site), &lease);
+    if (err != TG_OK)
+        return err;
     *holder = &lease->holder;
     *out = &lease->call.call;
     return TG_OK;
