@@ -129,6 +129,77 @@ static void test_a_connection_older_than_its_lifetime_when_it_comes_serves_once(
     assert_int_equal(tg_pool_open(pool), 0);
 }
 
+/* Connections that carry one exchange at a time. */
+static enum tg_err dial(void *arg, struct tg_h1_client *client, const struct tg_addr *to,
+                        uint64_t timeout, const struct tg_call_events *told, void *owner)
+{
+    int fds[2];
+    (void)arg, (void)to, (void)timeout;
+    wire_local_pair(fds);
+    assert_true(far_count < TG_COUNT_OF(far_ends));
+    far_ends[far_count++] = fds[1];
+    return tg_h1_client_open_fd(client, &worker, fds[0], told, owner);
+}
+
+static const struct tg_pool_dialer dialer = {dial, NULL};
+
+static void give_back_single(struct tg_call **call)
+{
+    struct tg_h1_client *connection = TG_CONTAINER_OF(*call, struct tg_h1_client, call);
+    wire_rounds();
+    connection->state = TG_H1_CLIENT_BUSY; /* as after an exchange that went well */
+    connection->in_done = connection->out_done = connection->keep_alive = true;
+    tg_pool_return(pool, call, &conf);
+}
+
+/* Whether the shared connection is there; it is used. */
+static bool is_there(void)
+{
+    bool connected;
+    struct tg_pool_target target = {
+        .addr = &addr, .connect_timeout = 60 * SEC, .http = TG_ORIGIN_HTTP2, .conf = &conf};
+    tg_pool_set_dialer(pool, NULL);
+    enum tg_err err = tg_pool_lease(pool, &target, &events, &leased, &leased, &connected);
+    if (err != TG_OK)
+        return false;
+    give_back();
+    tg_pool_set_dialer(pool, &dialer);
+    return connected;
+}
+
+static void test_room_for_another_pool_is_made_where_use_was_longest_ago(void **state)
+{
+    static struct tg_addr many[TG_COUNT_OF(held)];
+    enum { OLD, YOUNG, FIRST };
+    struct rlimit files;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    for (unsigned i = 0; i < TG_COUNT_OF(many); i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "10.1.%u.%u:80", i / 250, i % 250 + 1);
+        assert_int_equal(tg_addr_parse(tg_str_c(text), &many[i]), TG_OK);
+    }
+    tg_pool_set_dialer(pool, &dialer);
+    assert_int_equal(lease(&many[OLD], &held[OLD]), TG_OK);
+    give_back_single(&held[OLD]);
+    wire_turn(MS);
+    tg_pool_set_dialer(pool, NULL);
+    lease_shared(0);
+    give_back();
+    tg_pool_set_dialer(pool, &dialer);
+    for (unsigned i = FIRST; i <= TG_POOL_SITES_MAX; i++) /* one more than there is room for */
+        assert_int_equal(lease(&many[i], &held[i]), TG_OK);
+    assert_int_equal(tg_metrics_read(metrics, TG_METRIC_UPSTREAM_EVICTED), 1);
+    assert_true(is_there());
+    wire_turn(MS);
+    give_back_single(&held[FIRST]);
+    assert_int_equal(lease(&many[YOUNG], &held[YOUNG]), TG_OK);
+    assert_int_equal(tg_metrics_read(metrics, TG_METRIC_UPSTREAM_EVICTED), 2);
+    assert_false(is_there());
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -136,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_connection_rests_when_its_streams_are_over),
         TEST(test_a_connection_older_than_its_lifetime_when_it_comes_serves_once),
+        TEST(test_room_for_another_pool_is_made_where_use_was_longest_ago),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
