@@ -73,6 +73,14 @@ static uint64_t deadline_of(const struct tg_h1_server *s)
     return 0;
 }
 
+/* Between exchanges nobody keeps the configuration that the limits came from: it may be another by
+ * now, and that one gone. First of all in what the loop calls. */
+static void refresh_limits(struct tg_h1_server *s)
+{
+    if (s->stream.events == NULL)
+        s->limits = s->events->limits(s);
+}
+
 /* ---- Rates -------------------------------------------------------------------------------------
  */
 
@@ -538,9 +546,10 @@ static void on_readable(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
     bool head = s->state == TG_H1_SERVER_IDLE || s->state == TG_H1_SERVER_HEAD;
-    size_t size = head ? HEAD_BUFFER : (size_t)s->limits->connection_buffer;
     size_t n;
     tg_magic_check(s, SERVER_MAGIC);
+    refresh_limits(s);
+    size_t size = head ? HEAD_BUFFER : (size_t)s->limits->connection_buffer;
     if (s->state == TG_H1_SERVER_IDLE && tg_inbuf_left(&s->in) > 0) {
         begin_head(s); /* a pipelined request waits for `later`, and may fill its buffer */
         return;
@@ -585,6 +594,7 @@ static void on_drained(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
     tg_magic_check(s, SERVER_MAGIC);
+    refresh_limits(s);
     if (s->state == TG_H1_SERVER_TUNNEL && s->out_done) {
         tg_conn_shutdown(conn);
         if (s->body_done)
@@ -636,6 +646,7 @@ static void on_timeout(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
     tg_magic_check(s, SERVER_MAGIC);
+    refresh_limits(s);
     uint64_t deadline = deadline_of(s);
     if (deadline == 0 || deadline > now(s)) {
         if (s->pace.kind == pace_kind(s) && s->pace.kind != TG_H1_PACE_NONE &&
@@ -726,6 +737,7 @@ void tg_h1_server_drain(struct tg_h1_server *server)
 
 enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *s, uint64_t at, uint64_t patience)
 {
+    refresh_limits(s);
     switch (s->state) {
     case TG_H1_SERVER_IDLE:
         if (tg_inbuf_left(&s->in) > 0 || at - s->since < patience)

@@ -87,12 +87,19 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
     return on_header(session, frame, name, value, flags, arg);
 }
 
-static void malformed(struct tg_h2_stream *st, const char *why)
+/* A request that makes us reset its stream counts as one that the client has reset; false: that was
+ * one too many. */
+static bool note_malformed(struct tg_h2_stream *st, const char *why)
 {
     tg_log_kv(TG_LOG_DEBUG, "http", "malformed request", tg_log_str("reason", tg_str_c(why)),
               tg_log_u64("stream", (uint64_t)st->id));
     tg_metric_inc(st->server->conn.worker->cells, TG_METRIC_H2_MALFORMED);
-    if (tg_h2_server_count(st->server, TG_H2_FLOOD_RESETS))
+    return tg_h2_server_count(st->server, TG_H2_FLOOD_RESETS);
+}
+
+static void malformed(struct tg_h2_stream *st, const char *why)
+{
+    if (note_malformed(st, why))
         tg_h2_stream_break(st, TG_E_PROTOCOL, 0, NGHTTP2_PROTOCOL_ERROR);
 }
 
@@ -260,18 +267,30 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+/* The answer is whole: what the client still sends has no reader (RFC 9113, 8.1). */
+static void stop_reading(struct tg_h2_stream *st)
+{
+    if (!st->in_done && !st->dead && st->stream.events == NULL)
+        (void)nghttp2_submit_rst_stream(st->server->session, NGHTTP2_FLAG_NONE, st->id,
+                                        NGHTTP2_NO_ERROR);
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct tg_h2_server *s = arg;
+    struct tg_h2_stream *st = stream_at(session, frame->hd.stream_id);
     bool ends = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (frame->hd.type == NGHTTP2_DATA)
         s->useful++;
-    if (!ends || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    if (st == NULL)
         return 0;
-    /* The answer is whole: what the client still sends has no reader (RFC 9113, 8.1). */
-    struct tg_h2_stream *st = stream_at(session, frame->hd.stream_id);
-    if (st != NULL && !st->in_done && !st->dead && st->stream.events == NULL)
-        (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+    if (ends && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        stop_reading(st);
+    /* nghttp2 says by this alone that a body broke its length or its window. */
+    if (frame->hd.type == NGHTTP2_RST_STREAM && !st->dead &&
+        (frame->rst_stream.error_code == NGHTTP2_PROTOCOL_ERROR ||
+         frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR))
+        (void)note_malformed(st, "a body that breaks its length or its window");
     return 0;
 }
 

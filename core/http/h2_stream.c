@@ -349,6 +349,8 @@ static void send_body(struct tg_stream *stream, struct tg_str data)
     if (data.n == 0 || st->dead)
         return;
     stream->bytes_out += data.n;
+    if (st->out.size == 0)
+        touch(st); /* from now on the client is waited for */
     if (tg_buf_append(&st->out, data.p, data.n) != TG_OK)
         fail_later(st);
     else

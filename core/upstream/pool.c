@@ -1,9 +1,8 @@
-/* pool.c: sites in a small hash table by address, and their connections. See pool.h. */
+/* pool.c: leases, and connections that carry one exchange at a time. See pool.h. */
 #include "base/banned.h"
 #include "upstream/pool.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/limits.h"
 #include "net/tls_conn.h"
 #include "observe/log.h"
@@ -15,9 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define WARM    TG_USEC_PER_SEC            /* between two attempts to have connections ready */
-#define CARE    (60 * TG_USEC_PER_SEC)     /* between two looks for leaks */
-#define LEAK    (5 * 60 * TG_USEC_PER_SEC) /* without a byte, after which a lease is told of */
 #define RELAXED memory_order_relaxed
 
 static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
@@ -36,22 +32,18 @@ static void set_state(struct tg_pooled *p, enum tg_pooled_state to)
     p->since = tg_pool_now(p->pool);
 }
 
-static void close_idle(struct tg_pool *pool, struct tg_pool_site *site);
-static void on_look(struct tg_timer *timer);
-
 struct tg_pool *tg_pool_new(struct tg_worker *worker)
 {
     struct tg_pool *pool = tg_mem_zalloc(TG_MEM_CONNECTION, 1, sizeof(*pool));
     if (pool == NULL)
         return NULL;
-    if (tg_timer_init(&pool->look, &worker->loop.timers, on_look) != TG_OK) {
+    if (tg_timer_init(&pool->look, &worker->loop.timers, tg_pool_on_look) != TG_OK) {
         tg_mem_free(TG_MEM_CONNECTION, pool);
         return NULL;
     }
     pool->worker = worker;
     tg_list_init(&pool->echoes);
     tg_list_init(&pool->leased);
-    tg_list_init(&pool->starved);
     for (unsigned i = 0; i < TG_POOL_BUCKETS; i++)
         tg_list_init(&pool->buckets[i]);
     return pool;
@@ -65,129 +57,20 @@ void tg_pool_set_dialer(struct tg_pool *pool, const struct tg_pool_dialer *diale
 /* ---- Sites -------------------------------------------------------------------------------------
  */
 
-/* Addresses are the operator's, not a client's, so a plain mix spreads them well enough. */
-static struct tg_list *bucket_of(struct tg_pool *pool, const struct tg_addr *addr)
-{
-    size_t n;
-    const unsigned char *ip = tg_addr_ip_bytes(addr, &n);
-    uint32_t hash = tg_addr_port(addr);
-    if (tg_addr_is_unix(addr))
-        hash = addr->u.local.path;
-    for (size_t i = n > 4 ? n - 4 : 0; i < n; i++)
-        hash = hash * 31 + ip[i];
-    return &pool->buckets[hash % TG_POOL_BUCKETS];
-}
-
-/* HTTP/2 is spoken on the network alone, and where it is chosen by ALPN, only over TLS. */
-static enum tg_origin_http http_of(const struct tg_pool *pool, const struct tg_pool_target *target)
-{
-    if (target->addr->len == 0 || pool->dialer != NULL || target->preface.n > 0)
-        return TG_ORIGIN_HTTP1;
-    if (target->http == TG_ORIGIN_AUTO && target->tls == NULL)
-        return TG_ORIGIN_HTTP1;
-    return target->http;
-}
-
-/* The pool of which a connection was used least recently, if all of its own are idle, is closed. */
-static void evict_site(struct tg_pool *pool)
-{
-    struct tg_pool_site *oldest = NULL;
-    uint64_t since = UINT64_MAX;
-    for (unsigned i = 0; i < TG_POOL_BUCKETS; i++) {
-        TG_LIST_FOREACH(&pool->buckets[i], it)
-        {
-            struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-            if (site->warm || site->waiting_count + site->promised > 0 || site->idle_count == 0 ||
-                site->idle_count < site->open_count)
-                continue;
-            const struct tg_pooled *p = TG_LIST_ENTRY(site->idle.next, struct tg_pooled, link);
-            if (p->since < since) {
-                since = p->since;
-                oldest = site;
-            }
-        }
-    }
-    if (oldest == NULL)
-        return;
-    tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_EVICTED);
-    close_idle(pool, oldest);
-}
-
-static struct tg_pool_site *look_up_site(struct tg_pool *pool, const struct tg_pool_target *target)
-{
-    const struct tg_addr *addr = target->addr;
-    uint64_t tls = target->tls != NULL ? tg_tls_context_id(target->tls) : 0;
-    enum tg_origin_http http = http_of(pool, target);
-    uint64_t name = tls != 0 ? tg_hash_bytes(target->tls_name.p, target->tls_name.n) : 0;
-    if (target->another != NULL) {
-        size_t n;
-        const unsigned char *ip = tg_addr_ip_bytes(target->another, &n);
-        name += tg_hash_bytes(ip, n);
-    }
-    struct tg_list *bucket = bucket_of(pool, addr);
-    TG_LIST_FOREACH(bucket, it)
-    {
-        struct tg_pool_site *site = TG_LIST_ENTRY(it, struct tg_pool_site, link);
-        if (site->tls == tls && site->name == name && site->http == http &&
-            tg_addr_eq(&site->addr, addr)) {
-            site->left_at = 0;
-            return site;
-        }
-    }
-    if (pool->sites >= TG_POOL_SITES_MAX)
-        evict_site(pool);
-    if (pool->sites >= TG_POOL_SITES_MAX)
-        return NULL;
-    struct tg_pool_site *site = tg_slab_lease(pool->worker->slab, sizeof(*site));
-    if (site == NULL)
-        return NULL;
-    *site = (struct tg_pool_site){.addr = *addr, .tls = tls, .name = name, .http = http};
-    tg_list_init(&site->idle);
-    tg_list_init(&site->shared);
-    tg_list_init(&site->waiting);
-    tg_list_init(&site->starved);
-    tg_list_push_front(bucket, &site->link);
-    pool->sites++;
-    return site;
-}
-
 static inline struct tg_pool_site *find_site(struct tg_pool *pool,
                                              const struct tg_pool_target *target)
 {
     const struct tg_addr *addr = target->addr;
     if (target->passing)
-        return look_up_site(pool, target);
+        return tg_pool_look_up_site(pool, target);
     struct tg_pool_shortcut *s =
         &pool->shortcuts[((uintptr_t)addr / sizeof(*addr)) % TG_POOL_SHORTCUTS];
     if (TG_LIKELY(s->addr == addr && s->tls == target->tls && s->http == target->http))
         return s->site;
-    struct tg_pool_site *site = look_up_site(pool, target);
+    struct tg_pool_site *site = tg_pool_look_up_site(pool, target);
     if (site != NULL)
         *s = (struct tg_pool_shortcut){addr, target->tls, target->http, site};
     return site;
-}
-
-void tg_pool_drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site)
-{
-    if (site->open_count > 0 || site->waiting_count > 0 || site->promised > 0 || site->warm)
-        return;
-    for (unsigned i = 0; i < TG_POOL_SHORTCUTS; i++) {
-        if (pool->shortcuts[i].site == site)
-            pool->shortcuts[i] = (struct tg_pool_shortcut){0};
-    }
-    tg_size_end(&site->size, tg_pool_now(pool));
-    tg_list_remove(&site->link);
-    tg_slab_return(pool->worker->slab, site, sizeof(*site));
-    pool->sites--;
-}
-
-static void visit_sites(struct tg_pool *pool,
-                        void (*visit)(struct tg_pool *pool, struct tg_pool_site *site))
-{
-    for (unsigned i = 0; i < TG_POOL_BUCKETS; i++) {
-        TG_LIST_FOREACH(&pool->buckets[i], it)
-        visit(pool, TG_LIST_ENTRY(it, struct tg_pool_site, link));
-    }
 }
 
 static struct tg_pooled *pooled_of(struct tg_call *call)
@@ -216,7 +99,7 @@ void tg_pool_count_closed(struct tg_pool *pool, struct tg_pool_site *site,
     if (site->waiting_count > 0)
         tg_pool_serve(pool, site);
     if (site->warm)
-        tg_pool_look_soon(pool, WARM);
+        tg_pool_look_soon(pool, TG_POOL_WARM);
     tg_pool_drop_site_if_empty(pool, site);
 }
 
@@ -238,6 +121,8 @@ void tg_pool_count_idle(struct tg_pool *pool, struct tg_pool_site *site, struct 
     site->idle_count += (uint32_t)by;
     tg_limit_note(upstream_keepalive, site->idle_count);
     pool->idle += (uint32_t)by;
+    if (by > 0 && site->bounded)
+        tg_pool_look_soon(pool, TG_POOL_GIVE_WAY);
     if (origin != NULL)
         atomic_fetch_add_explicit(&origin->idle, (uint32_t)by, RELAXED);
 }
@@ -259,7 +144,7 @@ static void on_idle_failed(struct tg_call *call, enum tg_err err, const char *re
 
 static const struct tg_call_events idle_events = {.on_failed = on_idle_failed};
 
-static void close_idle(struct tg_pool *pool, struct tg_pool_site *site)
+void tg_pool_close_idle_of(struct tg_pool *pool, struct tg_pool_site *site)
 {
     site->open_count++; /* so that the site stays */
     while (!tg_list_is_empty(&site->idle)) {
@@ -267,14 +152,27 @@ static void close_idle(struct tg_pool *pool, struct tg_pool_site *site)
         take_from_idle(p);
         discard(p);
     }
-    tg_pool_shared_close_idle(pool, site);
+    tg_pool_shared_close_idle(site);
     site->open_count--;
     tg_pool_drop_site_if_empty(pool, site);
 }
 
+bool tg_pool_close_oldest(struct tg_pool *pool, struct tg_pool_site *site, bool wanted)
+{
+    if (tg_list_is_empty(&site->idle))
+        return tg_pool_shared_close_oldest(site, wanted);
+    struct tg_pooled *p = TG_LIST_ENTRY(site->idle.prev, struct tg_pooled, link);
+    tg_assert(p->pool == pool);
+    if (wanted && !tg_pool_is_wanted(p->origin))
+        return false;
+    take_from_idle(p);
+    discard(p);
+    return true;
+}
+
 void tg_pool_close_idle(struct tg_pool *pool)
 {
-    visit_sites(pool, close_idle);
+    tg_pool_visit_sites(pool, tg_pool_close_idle_of);
 }
 
 static void report_leaks(const struct tg_pool *pool)
@@ -410,10 +308,11 @@ static enum tg_err connect_new(struct tg_pool *pool, struct tg_pool_site *site,
         return err;
     }
     p->origin = target->origin != NULL ? tg_origin_hold(target->origin) : NULL;
+    site->bounded |= target->conf->max_open > 0;
     site->open_count++;
     site->connecting++;
     pool->open++;
-    tg_pool_look_soon(pool, CARE);
+    tg_pool_look_soon(pool, TG_POOL_CARE);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_CONNECTS);
     tg_metric_inc(pool->worker->cells, TG_METRIC_UPSTREAM_OPEN);
     *out = p;
@@ -546,7 +445,7 @@ static enum tg_err lease_of_many(struct tg_pool *pool, struct tg_pool_site *site
                                  struct tg_call **out, bool *connected)
 {
     struct tg_pool_holder *holder;
-    enum tg_err err = tg_pool_shared_lease(pool, site, target->careful, &holder, out);
+    enum tg_err err = tg_pool_shared_lease(site, target->careful, &holder, out);
     if (err == TG_OK) {
         tg_pool_end_turn(site, target->waiter);
         tg_pool_hold(pool, holder, target);
@@ -610,24 +509,28 @@ static void to_idle(struct tg_pooled *p)
     set_state(p, TG_POOLED_IDLE);
 }
 
-/* Whether a connection that may carry more is kept. */
+bool tg_pool_keeps(const struct tg_pool_site *site, const struct tg_origin *origin,
+                   const struct tg_pool_conf *conf)
+{
+    if (site->waiting_count > 0)
+        return true;
+    if (tg_pool_is_wanted(origin))
+        return false; /* by another worker */
+    if (site->idle_count < conf->max_idle)
+        return true;
+    tg_limit_hit(upstream_keepalive);
+    return false;
+}
+
+/* Whether a connection whose exchange is over is kept. */
 static bool is_kept(const struct tg_pooled *p, const struct tg_pool_conf *conf)
 {
-    const struct tg_pool_site *site = p->site;
-    const struct tg_origin *origin = p->origin;
     if (p->single || !tg_h1_client_is_reusable(&p->client) || p->pool->worker->draining)
         return false;
     if ((p->until > 0 && tg_pool_now(p->pool) >= p->until) ||
         (conf->max_requests > 0 && p->client.requests >= conf->max_requests))
         return false;
-    if (site->waiting_count > 0)
-        return true;
-    if (origin != NULL && atomic_load_explicit(&origin->waiting, RELAXED) > 0)
-        return false; /* another worker has somebody waiting for the place */
-    if (site->idle_count < conf->max_idle)
-        return true;
-    tg_limit_hit(upstream_keepalive);
-    return false;
+    return tg_pool_keeps(p->site, p->origin, conf);
 }
 
 static void return_single(struct tg_pool *pool, struct tg_pooled *p,
@@ -690,7 +593,7 @@ static enum tg_err turn_into_many(struct tg_pool *pool, struct tg_pooled *p,
     if (err != TG_OK || !shared)
         return err;
     *call = NULL;
-    err = tg_pool_shared_lease(pool, site, false, &holder, call);
+    err = tg_pool_shared_lease_new(site, &holder, call);
     if (err != TG_OK) {
         tg_pool_shared_rest(site, conf);
         return err;
@@ -722,12 +625,6 @@ enum tg_err tg_pool_note_connected(struct tg_pool *pool, struct tg_call **call,
 
 /* ---- Ready before asked ------------------------------------------------------------------------
  */
-
-/* How many connections there are that would take a request at once. */
-static uint32_t ready_count(const struct tg_pool_site *site)
-{
-    return tg_pool_is_many(site) ? tg_pool_shared_ready(site) : site->idle_count;
-}
 
 static void on_warm_connected(struct tg_call *call)
 {
@@ -767,125 +664,20 @@ static const struct tg_call_events warm_events = {
     .on_failed = on_warm_failed,
 };
 
-static void warm_up(struct tg_pool *pool, struct tg_pool_site *site)
+enum tg_err tg_pool_connect_ahead(struct tg_pool *pool, struct tg_pool_site *site)
 {
     const struct tg_pool_target *target = &site->warm_target;
-    if (!site->warm || pool->worker->draining)
-        return;
-    while (ready_count(site) + site->connecting < target->conf->min_idle) {
-        struct tg_pooled *p;
-        if (!take_place(target))
-            return;
-        if (connect_new(pool, site, target, &warm_events, NULL, &p) != TG_OK) {
-            give_place_back(target);
-            break;
-        }
-    }
-    tg_pool_look_soon(pool, WARM);
+    struct tg_pooled *p;
+    if (!take_place(target))
+        return TG_E_UNAVAILABLE;
+    enum tg_err err = connect_new(pool, site, target, &warm_events, NULL, &p);
+    if (err != TG_OK)
+        give_place_back(target);
+    return err;
 }
 
-void tg_pool_keep_warm(struct tg_pool *pool, const struct tg_pool_target *target)
-{
-    struct tg_pool_site *site = find_site(pool, target);
-    if (site == NULL)
-        return;
-    site->warm = target->conf->min_idle > 0;
-    site->warm_target = *target;
-    if (site->warm)
-        warm_up(pool, site);
-    else
-        tg_pool_drop_site_if_empty(pool, site);
-}
-
-static void cool_down(struct tg_pool *pool, struct tg_pool_site *site)
-{
-    site->warm = false;
-    if (site->left_at == 0)
-        site->left_at = tg_pool_now(pool);
-    tg_pool_drop_site_if_empty(pool, site);
-}
-
-void tg_pool_forget_warm(struct tg_pool *pool)
-{
-    memset(pool->shortcuts, 0, sizeof(pool->shortcuts));
-    pool->changes++;
-    visit_sites(pool, cool_down);
-}
-
-/* ---- Looking around ----------------------------------------------------------------------------
+/* ---- Counts ------------------------------------------------------------------------------------
  */
-
-void tg_pool_look_soon(struct tg_pool *pool, uint64_t distance)
-{
-    uint64_t at = tg_pool_now(pool) + distance;
-    if (pool->look.deadline == 0 || at < pool->look.deadline)
-        tg_timer_set(&pool->look, at);
-}
-
-/* The size as of now: waiters for whom there is room come in, idle connections beyond it go. */
-static void resize(struct tg_pool *pool, struct tg_pool_site *site)
-{
-    enum tg_size_change change = tg_size_step(&site->size, tg_pool_now(pool));
-    tg_pool_look_soon(pool, site->size.began + TG_SIZE_PERIOD - tg_pool_now(pool));
-    if (change == TG_SIZE_KEPT)
-        return;
-    tg_metric_inc(pool->worker->cells,
-                  change == TG_SIZE_GROWN ? TG_METRIC_UPSTREAM_GROWN : TG_METRIC_UPSTREAM_SHRUNK);
-    while (site->open_count > site->size.limit && !tg_list_is_empty(&site->idle)) {
-        struct tg_pooled *p = TG_LIST_ENTRY(site->idle.prev, struct tg_pooled, link);
-        take_from_idle(p);
-        discard(p); /* not the last one: the limit is 1 or more */
-    }
-}
-
-static void look_at(struct tg_pool *pool, struct tg_pool_site *site)
-{
-    if (site->size.limit > 0)
-        resize(pool, site);
-    if (site->waiting_count > 0)
-        tg_pool_serve(pool, site);
-    if (site->warm && ready_count(site) + site->connecting < site->warm_target.conf->min_idle)
-        warm_up(pool, site);
-    if (site->left_at > 0 && tg_pool_now(pool) >= site->left_at + TG_ORIGIN_KEEP)
-        close_idle(pool, site); /* which may be its end */
-}
-
-/* When something last moved on a lease of a whole connection. */
-static uint64_t single_moved(const struct tg_pool_holder *holder)
-{
-    const struct tg_pooled *p = TG_CONTAINER_OF(holder, struct tg_pooled, holder);
-    if (p->client.state == TG_H1_CLIENT_TUNNEL)
-        return tg_pool_now(p->pool);
-    return TG_MAX(TG_MAX(p->since, p->client.since), p->client.conn.sent_at);
-}
-
-/* Leases on which nothing has moved for long. Tunnels rest as long as they like. */
-static void look_for_leaks(struct tg_pool *pool)
-{
-    uint64_t now = tg_pool_now(pool);
-    TG_LIST_FOREACH(&pool->leased, it)
-    {
-        struct tg_pool_holder *h = TG_LIST_ENTRY(it, struct tg_pool_holder, link);
-        uint64_t moved = h->shared ? tg_pool_shared_moved(h) : single_moved(h);
-        if (h->told || now < moved + LEAK)
-            continue;
-        h->told = true;
-        tg_log_kv(TG_LOG_WARN, "pool", "a connection has been leased without a byte for 5 minutes",
-                  tg_log_str("request", tg_str_c(h->request)),
-                  tg_log_str("route", tg_str_c(h->route)));
-    }
-}
-
-static void on_look(struct tg_timer *timer)
-{
-    struct tg_pool *pool = TG_CONTAINER_OF(timer, struct tg_pool, look);
-    visit_sites(pool, look_at);
-    look_for_leaks(pool);
-    if (pool->waiting > 0)
-        tg_pool_look_soon(pool, TG_POOL_LOOK);
-    else if (pool->open > 0)
-        tg_pool_look_soon(pool, CARE);
-}
 
 uint32_t tg_pool_idle(const struct tg_pool *pool)
 {

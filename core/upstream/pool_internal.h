@@ -1,5 +1,6 @@
-/* pool_internal.h: what the files of the pool share. pool.c has sites and connections that carry
- * one exchange at a time, pool_shared.c those that carry many, pool_queue.c those who wait.
+/* pool_internal.h: what the files of the pool share. pool.c has leases, and connections that carry
+ * one exchange at a time; pool_shared.c those that carry many; pool_site.c where they are kept;
+ * pool_queue.c those who wait; pool_look.c what happens without a request.
  *
  * Nobody outside of them includes it. */
 #ifndef TG_UPSTREAM_POOL_INTERNAL_H
@@ -16,6 +17,13 @@
 /* Between two looks at what other workers gave back. */
 #define TG_POOL_LOOK (20 * TG_USEC_PER_MSEC)
 
+/* Between two looks at whether other workers wait for a place that idles here. */
+#define TG_POOL_GIVE_WAY (100 * TG_USEC_PER_MSEC)
+
+/* Between two attempts to have connections ready, and two looks for leaks. */
+#define TG_POOL_WARM TG_USEC_PER_SEC
+#define TG_POOL_CARE (60 * TG_USEC_PER_SEC)
+
 /* Idle time from which a careful lease looks whether the connection is alive. */
 #define TG_POOL_CAREFUL_AGE (100 * TG_USEC_PER_MSEC)
 
@@ -26,7 +34,6 @@ struct tg_pool_site {
     struct tg_list idle;    /* of struct tg_pooled, last used first */
     struct tg_list shared;  /* of struct tg_pool_shared, last used first */
     struct tg_list waiting; /* of struct tg_pool_waiter, first come first */
-    struct tg_list starved; /* in pool->starved while somebody waits */
     struct tg_addr addr;
     uint64_t tls;  /* number of the settings; 0: clear text */
     uint64_t name; /* hash of what the certificate is for, and of the other family's address */
@@ -44,6 +51,7 @@ struct tg_pool_site {
     uint32_t turns;
     uint64_t left_at;    /* us: configurations changed, and it was not asked for since; 0: it was */
     struct tg_size size; /* of what is open */
+    bool bounded;        /* how many may be open, of all workers together */
     bool warm;
     struct tg_pool_target warm_target; /* where `warm` */
 };
@@ -98,7 +106,6 @@ struct tg_pool {
     const struct tg_pool_dialer *dialer;     /* borrowed; NULL: the network */
     struct tg_list buckets[TG_POOL_BUCKETS]; /* of struct tg_pool_site */
     struct tg_list leased;                   /* of struct tg_pool_holder */
-    struct tg_list starved;                  /* of sites where somebody waits */
     struct tg_list echoes;                   /* far ends of connections to the echo origin */
     struct tg_timer look;
     uint32_t sites;
@@ -126,10 +133,13 @@ static inline bool tg_pool_is_many(const struct tg_pool_site *site)
     return site->http != TG_ORIGIN_HTTP1 && !site->is_serial;
 }
 
-/* ---- pool.c ---- */
+/* Whether somebody waits for a place at `origin` (NULL: nobody's), in whichever worker. */
+static inline bool tg_pool_is_wanted(const struct tg_origin *origin)
+{
+    return origin != NULL && atomic_load_explicit(&origin->waiting, memory_order_relaxed) > 0;
+}
 
-/* The pool looks around, `distance` us from now at the latest. */
-void tg_pool_look_soon(struct tg_pool *pool, uint64_t distance);
+/* ---- pool.c ---- */
 
 /* Notes who leases, and that it is leased. */
 void tg_pool_hold(struct tg_pool *pool, struct tg_pool_holder *holder,
@@ -139,12 +149,45 @@ void tg_pool_hold(struct tg_pool *pool, struct tg_pool_holder *holder,
 void tg_pool_count_idle(struct tg_pool *pool, struct tg_pool_site *site, struct tg_origin *origin,
                         int by);
 
-/* A connection is closed: it is counted no more, and its reference to the origin goes. */
+/* A connection is closed: it is counted no more, and its reference to the origin goes. The site may
+ * go too. */
 void tg_pool_count_closed(struct tg_pool *pool, struct tg_pool_site *site,
                           struct tg_origin **origin);
 
+/* Whether a connection to `origin` that carries nothing now, and could again, is kept. */
+bool tg_pool_keeps(const struct tg_pool_site *site, const struct tg_origin *origin,
+                   const struct tg_pool_conf *conf);
+
+/* A connection that nobody asked for, to site->warm_target; TG_E_UNAVAILABLE: there is no place. */
+enum tg_err tg_pool_connect_ahead(struct tg_pool *pool, struct tg_pool_site *site) TG_MUST_USE;
+
+/* Closes what is idle. The site may go too. */
+void tg_pool_close_idle_of(struct tg_pool *pool, struct tg_pool_site *site);
+
+/* Closes the idle connection that was used least recently, where `wanted` only if somebody waits
+ * for its place; false: there is none. The site may go too. */
+bool tg_pool_close_oldest(struct tg_pool *pool, struct tg_pool_site *site, bool wanted);
+
+/* ---- pool_site.c ---- */
+
+/* The site of a target, made where there is none; NULL: no memory, or too many are in use. */
+struct tg_pool_site *tg_pool_look_up_site(struct tg_pool *pool,
+                                          const struct tg_pool_target *target);
+
 /* The site goes if it is not needed any more. */
 void tg_pool_drop_site_if_empty(struct tg_pool *pool, struct tg_pool_site *site);
+
+/* `visit` may drop the site that it is shown. */
+void tg_pool_visit_sites(struct tg_pool *pool,
+                         void (*visit)(struct tg_pool *pool, struct tg_pool_site *site));
+
+/* ---- pool_look.c ---- */
+
+/* The pool looks around, `distance` us from now at the latest. */
+void tg_pool_look_soon(struct tg_pool *pool, uint64_t distance);
+
+/* For pool->look. */
+void tg_pool_on_look(struct tg_timer *timer);
 
 /* ---- pool_queue.c ---- */
 
@@ -166,7 +209,7 @@ uint32_t tg_pool_shared_ready(const struct tg_pool_site *site);
 
 /* Leases a stream of a shared connection, for whom *holder is to say; TG_E_NOT_FOUND: none has
  * room. */
-enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site, bool careful,
+enum tg_err tg_pool_shared_lease(struct tg_pool_site *site, bool careful,
                                  struct tg_pool_holder **holder, struct tg_call **out) TG_MUST_USE;
 
 /* Whether a connection that has come about speaks HTTP/2; TG_E_PROTOCOL: it should, and does not.
@@ -174,19 +217,28 @@ enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site
 enum tg_err tg_pool_shared_asked(struct tg_pooled *p, bool *yes) TG_MUST_USE;
 
 /* A connection that speaks HTTP/2 in place of `p`, which is freed later; its counts go over. It is
- * the first of the site's, and to be leased or put to rest. On failure `p` stays as it is, but for
- * its socket. */
+ * the first of the site's, and to be leased or put to rest next. On failure `p` stays as it is, but
+ * for its socket. */
 enum tg_err tg_pool_shared_open(struct tg_pooled *p, const struct tg_pool_conf *conf,
                                 struct tg_pool_site *site) TG_MUST_USE;
 void tg_pool_shared_rest(struct tg_pool_site *site, const struct tg_pool_conf *conf);
 
+/* The first stream of it, for the lessee whom it was made for: however long that took. */
+enum tg_err tg_pool_shared_lease_new(struct tg_pool_site *site, struct tg_pool_holder **holder,
+                                     struct tg_call **out) TG_MUST_USE;
+
 void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,
                            const struct tg_pool_conf *conf);
+
+/* us: when a connection that rests was used last; 0: there is none. */
+uint64_t tg_pool_shared_used(const struct tg_pool_site *site);
 
 /* us: when something last moved on a lease; a tunnel moves always. */
 uint64_t tg_pool_shared_moved(const struct tg_pool_holder *holder);
 
-/* Closes those that carry nothing. */
-void tg_pool_shared_close_idle(struct tg_pool *pool, struct tg_pool_site *site);
+/* Closes those that carry nothing; the one of them that was used least recently, as
+ * tg_pool_close_oldest(). */
+void tg_pool_shared_close_idle(struct tg_pool_site *site);
+bool tg_pool_shared_close_oldest(struct tg_pool_site *site, bool wanted);
 
 #endif

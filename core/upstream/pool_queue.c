@@ -11,12 +11,8 @@ static void set_waiting(struct tg_pool *pool, struct tg_pool_site *site, int by)
     pool->waiting += (uint32_t)by;
     if (site->origin != NULL)
         atomic_fetch_add_explicit(&site->origin->waiting, (uint32_t)by, memory_order_relaxed);
-    if (site->waiting_count > 0 && tg_list_is_empty(&site->starved))
-        tg_list_push_back(&pool->starved, &site->starved);
-    if (site->waiting_count > 0)
-        return;
-    tg_list_remove(&site->starved);
-    tg_origin_unref(&site->origin, tg_pool_now(pool));
+    if (site->waiting_count == 0)
+        tg_origin_unref(&site->origin, tg_pool_now(pool));
 }
 
 static void on_turn(struct tg_task *task)

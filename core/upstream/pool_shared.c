@@ -102,15 +102,41 @@ static const struct tg_h2_client_events client_events = {
     .on_closed = on_closed,
 };
 
-void tg_pool_shared_close_idle(struct tg_pool *pool, struct tg_pool_site *site)
+void tg_pool_shared_close_idle(struct tg_pool_site *site)
 {
-    (void)pool;
     TG_LIST_FOREACH(&site->shared, it)
     {
         struct tg_pool_shared *s = TG_LIST_ENTRY(it, struct tg_pool_shared, link);
         if (s->state == TG_POOLED_IDLE)
             discard(s);
     }
+}
+
+bool tg_pool_shared_close_oldest(struct tg_pool_site *site, bool wanted)
+{
+    struct tg_pool_shared *oldest = NULL;
+    TG_LIST_FOREACH(&site->shared, it)
+    {
+        struct tg_pool_shared *s = TG_LIST_ENTRY(it, struct tg_pool_shared, link);
+        if (s->state == TG_POOLED_IDLE && (oldest == NULL || s->since < oldest->since))
+            oldest = s;
+    }
+    if (oldest == NULL || (wanted && !tg_pool_is_wanted(oldest->origin)))
+        return false;
+    discard(oldest);
+    return true;
+}
+
+uint64_t tg_pool_shared_used(const struct tg_pool_site *site)
+{
+    uint64_t used = 0;
+    TG_LIST_FOREACH(&site->shared, it)
+    {
+        const struct tg_pool_shared *s = TG_LIST_ENTRY(it, struct tg_pool_shared, link);
+        if (s->state == TG_POOLED_IDLE)
+            used = TG_MAX(used, s->since);
+    }
+    return used;
 }
 
 /* ---- New connections ---------------------------------------------------------------------------
@@ -166,9 +192,15 @@ enum tg_err tg_pool_shared_open(struct tg_pooled *p, const struct tg_pool_conf *
     return TG_OK;
 }
 
+/* The one that was opened just now. */
+static struct tg_pool_shared *newest(const struct tg_pool_site *site)
+{
+    return TG_LIST_ENTRY(site->shared.next, struct tg_pool_shared, link);
+}
+
 void tg_pool_shared_rest(struct tg_pool_site *site, const struct tg_pool_conf *conf)
 {
-    struct tg_pool_shared *s = TG_LIST_ENTRY(site->shared.next, struct tg_pool_shared, link);
+    struct tg_pool_shared *s = newest(site);
     set_state(s, TG_POOLED_RECYCLING);
     set_state(s, TG_POOLED_IDLE);
     tg_h2_client_rest(&s->client, conf->idle_timeout);
@@ -278,11 +310,10 @@ static void give_up(struct tg_pool_shared *s)
         set_state(s, TG_POOLED_IDLE);
 }
 
-enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site, bool careful,
+enum tg_err tg_pool_shared_lease(struct tg_pool_site *site, bool careful,
                                  struct tg_pool_holder **holder, struct tg_call **out)
 {
     struct lease *lease;
-    (void)pool;
     site->open_count++; /* so that the site stays */
     struct tg_pool_shared *s = choose(site, careful);
     site->open_count--;
@@ -300,27 +331,24 @@ enum tg_err tg_pool_shared_lease(struct tg_pool *pool, struct tg_pool_site *site
     return TG_OK;
 }
 
+enum tg_err tg_pool_shared_lease_new(struct tg_pool_site *site, struct tg_pool_holder **holder,
+                                     struct tg_call **out)
+{
+    struct lease *lease;
+    enum tg_err err = lease_of(newest(site), &lease);
+    if (err != TG_OK)
+        return err;
+    *holder = &lease->holder;
+    *out = &lease->call.call;
+    return TG_OK;
+}
+
 uint64_t tg_pool_shared_moved(const struct tg_pool_holder *holder)
 {
     const struct lease *lease = TG_CONTAINER_OF(holder, struct lease, holder);
     if (lease->call.tunnel)
         return tg_pool_now(lease->on->pool);
     return TG_MAX(TG_MAX(lease->on->since, lease->call.since), lease->call.sent_at);
-}
-
-/* Whether a connection that carries nothing now is kept. */
-static bool is_kept(const struct tg_pool_shared *s, const struct tg_pool_conf *conf)
-{
-    if (s->pool->worker->draining || room_of(s) == 0)
-        return false;
-    if (s->site->waiting_count > 0)
-        return true;
-    if (s->origin != NULL && atomic_load_explicit(&s->origin->waiting, memory_order_relaxed) > 0)
-        return false; /* another worker has somebody waiting for the place */
-    if (s->site->idle_count < conf->max_idle)
-        return true;
-    tg_limit_hit(upstream_keepalive);
-    return false;
 }
 
 void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,
@@ -340,7 +368,7 @@ void tg_pool_shared_return(struct tg_pool *pool, struct tg_call *call,
         return;
     }
     set_state(s, TG_POOLED_RECYCLING);
-    if (!is_kept(s, conf)) {
+    if (pool->worker->draining || room_of(s) == 0 || !tg_pool_keeps(site, s->origin, conf)) {
         discard(s);
         return;
     }

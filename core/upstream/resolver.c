@@ -206,7 +206,7 @@ static void send_queued(struct tg_resolver *resolver)
             return;
         query->sent = resolver->source->send(resolver->source->arg, query) == TG_OK;
         if (!query->sent)
-            return; /* with the next that is asked or answered */
+            return; /* with the next that is asked or answered, if there is one */
         tg_limit_note(dns_queries, ++resolver->under_way);
         tg_metric_inc(resolver->worker->cells, TG_METRIC_DNS_QUERIES);
     }
@@ -312,29 +312,40 @@ static struct tg_answer *copy_of(const struct tg_answer *answer)
     return copy;
 }
 
-void tg_resolver_settle(struct tg_query *query, const struct tg_answer *answer)
+/* The query is over: all who wait for it are told, of `answer` or, where it is NULL, of a failure.
+ */
+static void tell(struct tg_query *query, const struct tg_answer *answer)
 {
-    struct key key;
     struct tg_resolver *resolver = query->resolver;
     struct tg_list told;
-    tg_assert(query->sent && answer->n <= TG_ANSWER_MAX);
-    make_key(&key, tg_str_c(query->name), query->question);
-    count(resolver, answer);
-    struct tg_answer *kept = settle(resolver, &key, answer);
-    struct tg_answer *copy = kept != NULL ? copy_of(kept) : NULL;
     tg_list_init(&told);
     TG_LIST_FOREACH(&query->lookups, it)
     {
         tg_list_remove(it);
         tg_list_push_back(&told, it);
     }
-    tg_limit_note(dns_queries, --resolver->under_way);
     free_query(query);
     while (!tg_list_is_empty(&told)) {
         struct tg_lookup *lookup = TG_LIST_ENTRY(told.next, struct tg_lookup, link);
         tg_list_remove(&lookup->link);
-        lookup->on_answer(lookup, copy != NULL ? copy : answer_failed(resolver));
+        lookup->on_answer(lookup, answer != NULL ? answer : answer_failed(resolver));
     }
+}
+
+void tg_resolver_settle(struct tg_query *query, const struct tg_answer *answer)
+{
+    struct key key;
+    struct tg_resolver *resolver = query->resolver;
+    tg_assert(query->sent && answer->n <= TG_ANSWER_MAX);
+    make_key(&key, tg_str_c(query->name), query->question);
+    count(resolver, answer);
+    struct tg_answer *kept = settle(resolver, &key, answer);
+    struct tg_answer *copy = kept != NULL ? copy_of(kept) : NULL;
+    tg_limit_note(dns_queries, --resolver->under_way);
+    tell(query, copy);
     tg_mem_free(TG_MEM_CONNECTION, copy);
     send_queued(resolver);
+    /* With none on its way no answer would send the others either. */
+    while (resolver->under_way == 0 && !tg_list_is_empty(&resolver->queries))
+        tell(TG_LIST_ENTRY(resolver->queries.next, struct tg_query, link), NULL);
 }

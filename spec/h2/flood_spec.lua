@@ -62,6 +62,15 @@ describe("a flood", function()
     end)
   end)
 
+  it("of bodies that break their length ends the connection", function()
+    assert_calmed("resets", "too many streams were reset", function(c)
+      for stream = 1, 61, 2 do
+        c:headers(stream, h2.post("/echo", { { "content-length", "1" } }))
+        c:data(stream, "22", true)
+      end
+    end)
+  end)
+
   it("of empty frames ends the connection", function()
     assert_calmed("frames", "too many frames that carry nothing", function(c)
       c:headers(1, h2.post("/echo"))

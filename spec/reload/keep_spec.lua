@@ -77,6 +77,20 @@ describe("across a reload", function()
     end)
   end
 
+  it("idle connections outlive the configuration that they began with", function()
+    local function timeout(idle)
+      return (with(COUNTER):gsub("workers = 1", ("workers = 1, limits = { connection = { idle_timeout = %q } }")
+        :format(idle)))
+    end
+    start()
+    helper.reload(g, timeout("1500ms"))
+    local c = client.connect(g.port)
+    assert.status(200, c:get("/"))
+    helper.reload(g, timeout("1h"))
+    helper.reload(g, timeout("2s"))
+    assert.equal("closed", c:wait_end(20))
+  end)
+
   it("a VM of changed code gets what the old one saved, and the old one is stopped", function()
     local carry = [[
       function P.save() return { count = count } end

@@ -140,6 +140,71 @@ static void test_lingering_takes_only_so_much(void **state)
     assert_trace("GET /|closed|");
 }
 
+/* ---- Reloads -----------------------------------------------------------------------------------
+ */
+
+/* Other limits are in force, ten times what the old ones were, which are gone. */
+static void reload(void)
+{
+    static struct tg_limits limits;
+    limits = gw.limits;
+    limits.idle_timeout *= 10;
+    limits.head_timeout *= 10;
+    limits.write_timeout *= 10;
+    gw.after_reload = &limits;
+    memset(&gw.limits, 0, sizeof(gw.limits));
+}
+
+static void test_an_idle_connection_outlives_its_limits(void **state)
+{
+    (void)state;
+    wire_fake_clock();
+    act.request = say_ok;
+    server_open(wire_local_pair);
+    wire_send(far, GET);
+    wire_expect(far, OK_ANSWER);
+    uint64_t before = gw.limits.idle_timeout;
+    reload();
+    wire_turn(before);
+    assert_trace("GET /|");
+    wire_turn(gw.after_reload->idle_timeout - before);
+    assert_trace("closed|");
+}
+
+static void test_a_head_that_comes_outlives_its_limits(void **state)
+{
+    (void)state;
+    wire_fake_clock();
+    act.request = say_ok;
+    server_open(wire_local_pair);
+    wire_send(far, "GET / HTTP/1.1\r\n");
+    wire_rounds();
+    uint64_t before = gw.limits.head_timeout;
+    reload();
+    wire_turn(before);
+    wire_send(far, "Host: a\r\n\r\n");
+    wire_expect(far, OK_ANSWER);
+    assert_trace("GET /|");
+}
+
+static void test_an_answer_that_is_leaving_outlives_its_limits(void **state)
+{
+    (void)state;
+    wire_fake_clock();
+    server_open(wire_local_pair);
+    wire_send(far, GET);
+    assert_trace("GET /|");
+    send_head(200, TG_FRAMING_CHUNKED, 0);
+    fill();
+    send_end();
+    uint64_t before = gw.limits.write_timeout;
+    reload();
+    wire_turn(before);
+    assert_trace("");
+    wire_turn(gw.after_reload->write_timeout - before);
+    assert_trace("closed|");
+}
+
 /* ---- Draining and closing ----------------------------------------------------------------------
  */
 
@@ -315,6 +380,9 @@ int main(void)
         TEST(test_write_timeout_after_the_end),
         TEST(test_lingering_has_an_end),
         TEST(test_lingering_takes_only_so_much),
+        TEST(test_an_idle_connection_outlives_its_limits),
+        TEST(test_a_head_that_comes_outlives_its_limits),
+        TEST(test_an_answer_that_is_leaving_outlives_its_limits),
         TEST(test_draining),
         TEST(test_draining_closes_what_is_idle),
         TEST(test_draining_lets_a_head_come_to_its_end),

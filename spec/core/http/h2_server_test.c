@@ -240,6 +240,23 @@ static void test_resets_without_end(void **state)
     assert_int_equal(gw.begun, 11);
 }
 
+/* The gateway resets them, as the client wants it to: the origin's work is lost all the same. */
+static void test_bodies_that_are_no_bodies_without_end(void **state)
+{
+    (void)state;
+    gw.limits.h2_resets = 10;
+    for (int i = 0; i < 20; i++) {
+        nghttp2_nv nva[] = {NV(":method", "POST"), NV(":scheme", "http"), NV(":authority", "a"),
+                            NV(":path", "/"), NV("content-length", "1")};
+        body_left = i % 2 == 0 ? 0 : 2; /* too short, or too long */
+        body_flags = NGHTTP2_DATA_FLAG_EOF;
+        nghttp2_submit_request(peer.session, NULL, nva, 5, &body_provider, NULL);
+        talk();
+    }
+    assert_non_null(strstr(peer.trace, "GOAWAY ENHANCE_YOUR_CALM|"));
+    assert_int_equal(gw.begun, 11);
+}
+
 /* ---- Time --------------------------------------------------------------------------------------
  */
 
@@ -347,6 +364,7 @@ int main(void)
         TEST(test_a_gateway_without_memory_refuses_the_stream),
         TEST(test_pings_without_end),
         TEST(test_resets_without_end),
+        TEST(test_bodies_that_are_no_bodies_without_end),
         TEST(test_an_idle_connection_is_told_to_go),
         TEST(test_a_body_that_does_not_come),
         TEST(test_draining),

@@ -18,6 +18,7 @@ static struct {
     struct tg_arena arena;
     struct tg_request_head head;
     struct tg_limits limits;
+    const struct tg_limits *after_reload; /* what is in force instead; NULL: `limits` */
     int begun, closed, drained;
     bool no_memory; /* begin() has none */
     bool aborted;
@@ -185,7 +186,7 @@ static void on_closed(struct tg_h1_server *s)
 static const struct tg_limits *current_limits(struct tg_h1_server *s)
 {
     (void)s;
-    return &gw.limits;
+    return gw.after_reload != NULL ? gw.after_reload : &gw.limits;
 }
 
 static const struct tg_h1_server_events server_events = {

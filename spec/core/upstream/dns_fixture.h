@@ -17,10 +17,13 @@ static struct tg_resolver *resolver;
 static struct tg_query *asked[ASKED_MAX]; /* that the source has, the first asked first */
 static uint32_t asked_count;
 static uint32_t sent; /* in all */
+static bool source_fails;
 
 static enum tg_err send_query(void *arg, struct tg_query *query)
 {
     (void)arg;
+    if (source_fails)
+        return TG_E_NOMEM;
     assert_true(asked_count < ASKED_MAX);
     asked[asked_count++] = query;
     sent++;
@@ -39,6 +42,7 @@ static TG_UNUSED int dns_setup(void **state)
 {
     (void)state;
     asked_count = sent = 0;
+    source_fails = false;
     metrics = tg_metrics_new(1);
     if (metrics == NULL || tg_worker_init(&worker, 0, tg_metrics_cells(metrics, 0)) != TG_OK)
         return -1;

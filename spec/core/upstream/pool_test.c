@@ -223,6 +223,12 @@ static void test_the_most_connections_hold_for_all_workers_together(void **state
     give_back(1, &two);
     give_back(1, &more);
     assert_int_equal(origin->idle, 2);
+    assert_int_equal(lease_at(0, &addr, &waiter, &more), TG_E_AGAIN);
+    pass(SEC / 5, SEC / 50); /* a worker that rests gives up what it keeps */
+    assert_int_equal(turns, 2);
+    assert_int_equal(lease_at(0, &addr, &waiter, &more), TG_OK);
+    assert_int_equal(origin->idle, 1);
+    give_back(0, &more);
 }
 
 static void test_a_size_that_shrinks_closes_what_is_idle_beyond_it(void **state)

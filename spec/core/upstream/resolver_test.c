@@ -187,6 +187,26 @@ static void test_queries_beyond_the_limit_wait_for_their_turn(void **state)
     assert_int_equal(askers[1].told, 1);
 }
 
+static void test_who_waits_for_a_turn_that_finds_no_memory_is_told(void **state)
+{
+    (void)state;
+    limits.dns_queries = 1;
+    tg_resolver_set_limits(resolver, &limits);
+    for (unsigned i = 0; i < 3; i++)
+        assert_null(ask(i, (const char *[]){"a.test", "b.test", "c.test"}[i]));
+    source_fails = true;
+    answer_new(TG_ANSWER_RECORDS, SEC);
+    answer_add("10.0.0.1");
+    settle("a.test");
+    for (unsigned i = 1; i < 3; i++) {
+        assert_int_equal(askers[i].told, 1);
+        assert_int_equal(askers[i].kind, TG_ANSWER_FAILED);
+        assert_int_equal(askers[i].left, TG_RESOLVER_RETRY);
+    }
+    source_fails = false;
+    learn("b.test", SEC);
+}
+
 static void test_the_cache_is_bounded(void **state)
 {
     char name[32];
@@ -226,6 +246,7 @@ int main(void)
         TEST(old_records_stand_in_for_a_failure),
         TEST(old_records_stand_in_no_longer_than_the_limit),
         TEST(queries_beyond_the_limit_wait_for_their_turn),
+        TEST(who_waits_for_a_turn_that_finds_no_memory_is_told),
         TEST(the_cache_is_bounded),
         TEST(kinds_of_questions_are_told_apart),
     };

@@ -1,0 +1,59 @@
+/*
+ * What a client of HTTP/2 may take its time for, and from when on that counts.
+ */
+#include "http/h2_server.h"
+
+#include "h2_fixture.h"
+
+/* Turns the clock by `us`, in steps as small as those in which streams are looked at. */
+static void pass(uint64_t us)
+{
+    for (uint64_t step = us / 64, at = 0; at < us; at += step)
+        wire_turn(step);
+    talk();
+}
+
+/* A request to a client that takes no body: its windows are of no bytes. */
+static struct exchange *ask_without_a_window(void)
+{
+    nghttp2_settings_entry none = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    nghttp2_submit_settings(peer.session, NGHTTP2_FLAG_NONE, &none, 1);
+    ask("GET", "/", NULL);
+    forget();
+    return &gw.x[0];
+}
+
+static void test_an_answer_that_is_not_taken(void **state)
+{
+    struct exchange *x = ask_without_a_window();
+    (void)state;
+    answer_ok(x);
+    pass(gw.limits.write_timeout / 2);
+    assert_traces("", "1:HEADERS 200|");
+    pass(gw.limits.write_timeout);
+    assert_traces("idle|", "1:RESET CANCEL|");
+}
+
+/* The client has not been slow yet, whatever the origin was. */
+static void test_an_answer_that_was_late_may_wait_as_long(void **state)
+{
+    struct exchange *x = ask_without_a_window();
+    (void)state;
+    pass(2 * gw.limits.write_timeout);
+    answer_ok(x);
+    pass(gw.limits.write_timeout / 2);
+    assert_traces("", "1:HEADERS 200|");
+    pass(gw.limits.write_timeout);
+    assert_traces("idle|", "1:RESET CANCEL|");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, h2_setup, h2_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_an_answer_that_is_not_taken),
+        TEST(test_an_answer_that_was_late_may_wait_as_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
