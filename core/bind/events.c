@@ -7,9 +7,9 @@
  * topic)
  *
  * A subscription runs its handler for one event at a time, in the order of arrival; what comes
- * meanwhile waits in its own queue, at most QUEUE_MAX events. What is beyond, or comes while nothing
- * of the plugin may begin, is dropped, counted and logged.
- * A failed handler loses its event. Subscriptions belong to the VM and end with its configuration.
+ * meanwhile waits in its own queue, at most QUEUE_MAX events. What is beyond, or comes while
+ * nothing of the plugin may begin, is dropped, counted and logged. A failed handler loses its
+ * event. Subscriptions belong to the VM and end with its configuration.
  */
 #include "base/banned.h"
 #include "bind/zone.h"
@@ -140,8 +140,8 @@ static void drop_queue(struct subscription *subscription)
     }
 }
 
-/* Starts the handler for the oldest event, unless it runs. Where nothing may begin (the plugin is in
- * quarantine, there is no memory) all that wait are lost: nobody would come back to them. */
+/* Starts the handler for the oldest event, unless it runs. Where nothing may begin (the plugin is
+ * in quarantine, there is no memory) all that wait are lost: nobody would come back to them. */
 static void pump(struct subscription *subscription)
 {
     const struct tg_background_call call = {

@@ -70,8 +70,8 @@ static inline struct tg_harness *fixture_harness(struct fixture_dials *dials)
     struct tg_harness *h;
     if (dials != NULL)
         *dials = (struct fixture_dials){0};
-    assert_int_equal(
-        tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &fixture_events, dials, &h), TG_OK);
+    assert_int_equal(tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &fixture_events, dials, &h),
+                     TG_OK);
     return h;
 }
 
