@@ -7,8 +7,9 @@
  * topic)
  *
  * A subscription runs its handler for one event at a time, in the order of arrival; what comes
- * meanwhile waits in its own queue, at most QUEUE_MAX events, and is dropped and logged beyond.
- * A failed handler loses its event. Subscriptions belong to the VM and end with its configuration.
+ * meanwhile waits in its own queue, at most QUEUE_MAX events. What is beyond, or comes while
+ * nothing of the plugin may begin, is dropped, counted and logged. A failed handler loses its
+ * event. Subscriptions belong to the VM and end with its configuration.
  */
 #include "base/banned.h"
 #include "bind/zone.h"
@@ -116,7 +117,31 @@ static void on_end(void *arg, bool ok, lua_State *L)
     pump(subscription);
 }
 
-/* Starts the handler for the oldest event, unless it runs. */
+static void note_drop(const struct subscription *subscription, const char *why)
+{
+    static struct tg_log_gate gate;
+    uint64_t missed;
+    tg_metric_inc(subscription->entry->host.gate->worker->cells, TG_METRIC_PLUGIN_EVENTS_DROPPED);
+    if (!tg_log_gate_pass(&gate, DROPS_PER_SECOND, tg_clock_mono_now(), &missed))
+        return;
+    tg_log_kv(TG_LOG_WARN, "plugin", "an event is dropped",
+              tg_log_str("plugin", subscription->entry->host.plugin->name),
+              tg_log_str("topic", tg_str(subscription->topic, subscription->n)),
+              tg_log_str("reason", tg_str_c(why)), tg_log_u64("suppressed", missed));
+}
+
+static void drop_queue(struct subscription *subscription)
+{
+    while (subscription->count > 0) {
+        struct event *event = TG_LIST_ENTRY(subscription->queue.next, struct event, link);
+        tg_list_remove(&event->link);
+        subscription->count--;
+        free_event(&event);
+    }
+}
+
+/* Starts the handler for the oldest event, unless it runs. Where nothing may begin (the plugin is
+ * in quarantine, there is no memory) all that wait are lost: nobody would come back to them. */
 static void pump(struct subscription *subscription)
 {
     const struct tg_background_call call = {
@@ -143,20 +168,11 @@ static void pump(struct subscription *subscription)
         return;
     }
     free_event(&event);
-}
-
-static void note_drop(const struct subscription *subscription)
-{
-    static struct tg_log_gate gate;
-    uint64_t missed;
-    tg_metric_inc(subscription->entry->host.gate->worker->cells, TG_METRIC_PLUGIN_EVENTS_DROPPED);
-    if (!tg_log_gate_pass(&gate, DROPS_PER_SECOND, tg_clock_mono_now(), &missed))
-        return;
-    tg_log_kv(TG_LOG_WARN, "plugin",
-              "events come faster than a plugin handles them; one is dropped",
-              tg_log_str("plugin", subscription->entry->host.plugin->name),
-              tg_log_str("topic", tg_str(subscription->topic, subscription->n)),
-              tg_log_u64("suppressed", missed));
+    for (unsigned lost = subscription->count + 1; lost > 0; lost--)
+        note_drop(subscription, err == TG_E_UNAVAILABLE
+                                    ? "the plugin is in quarantine, or the gateway stops"
+                                    : tg_err_text(err));
+    drop_queue(subscription);
 }
 
 static void add_event(struct subscription *subscription, struct tg_message *message)
@@ -165,7 +181,7 @@ static void add_event(struct subscription *subscription, struct tg_message *mess
     if (subscription->count < QUEUE_MAX)
         event = tg_mem_alloc(TG_MEM_PLUGIN, sizeof(*event));
     if (event == NULL) {
-        note_drop(subscription);
+        note_drop(subscription, "events come faster than the plugin handles them");
         return;
     }
     event->message = tg_message_ref(message);
@@ -184,16 +200,6 @@ static struct subscription *subscription_of(struct tg_activator *activator)
 static void start(struct tg_activator *activator)
 {
     (void)activator; /* events come from now on: see tg_bind_deliver() */
-}
-
-static void drop_queue(struct subscription *subscription)
-{
-    while (subscription->count > 0) {
-        struct event *event = TG_LIST_ENTRY(subscription->queue.next, struct event, link);
-        tg_list_remove(&event->link);
-        subscription->count--;
-        free_event(&event);
-    }
 }
 
 static void retire(struct tg_activator *activator)

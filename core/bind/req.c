@@ -107,13 +107,12 @@ int tg_api_req_headers(lua_State *L)
 
 /* ---- Parameters and cookies ---- */
 
-/* Pushes `encoded` decoded. */
-static void push_decoded(lua_State *L, struct tg_request *r, struct tg_str encoded)
+/* Pushes `encoded` decoded, at the plugin's expense: it may ask with every message. */
+static void push_decoded(lua_State *L, struct tg_str encoded)
 {
-    struct tg_str text = tg_param_decode(r, encoded);
-    if (text.p == NULL)
-        tg_bind_check(L, TG_E_NOMEM, 0);
-    tg_bind_push_str(L, text);
+    char *room = lua_newuserdata(L, encoded.n + 1);
+    lua_pushlstring(L, room, tg_uri_decode_into(encoded, true, room));
+    lua_remove(L, -2);
 }
 
 int tg_api_req_query(lua_State *L)
@@ -134,7 +133,7 @@ int tg_api_req_query_all(lua_State *L)
     lua_newtable(L);
     int map = lua_gettop(L);
     while (rest.p != NULL && tg_uri_next_param(&rest, &name, &value)) {
-        push_decoded(L, r, name);
+        push_decoded(L, name);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);
         if (lua_isnil(L, -1)) {
@@ -144,7 +143,7 @@ int tg_api_req_query_all(lua_State *L)
             lua_pushvalue(L, -2);
             lua_rawset(L, map);
         }
-        push_decoded(L, r, value);
+        push_decoded(L, value);
         lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
         lua_settop(L, map);
     }
@@ -192,12 +191,12 @@ static int push_form(lua_State *L, struct tg_request *r)
     lua_newtable(L);
     int map = lua_gettop(L);
     while (tg_uri_next_param(&rest, &name, &value)) {
-        push_decoded(L, r, name);
+        push_decoded(L, name);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
-            push_decoded(L, r, value);
+            push_decoded(L, value);
             lua_rawset(L, map);
         }
         lua_settop(L, map);

@@ -16,7 +16,7 @@ static struct tg_str copy(lua_State *L, struct tg_snapshot *snapshot, struct tg_
 {
     s = tg_snapshot_copy(snapshot, s);
     if (s.p == NULL)
-        luaL_error(L, "not enough memory");
+        luaL_error(L, TG_READER_NO_MEMORY);
     return s;
 }
 
@@ -41,7 +41,7 @@ static void read_address(lua_State *L, struct tg_snapshot *snapshot, const char 
     memcpy(text + below, path.p, path.n);
     enum tg_err err = tg_addr_from_path(tg_str(text, below + path.n), &target->addr);
     if (err != TG_OK)
-        luaL_error(L, err == TG_E_LIMIT ? "too many unix sockets" : "not enough memory");
+        luaL_error(L, err == TG_E_LIMIT ? "too many unix sockets" : TG_READER_NO_MEMORY);
     target->name = copy(L, snapshot, tg_addr_text(&target->addr, text));
 }
 
@@ -70,19 +70,12 @@ static void read_target(lua_State *L, struct tg_snapshot *snapshot, const char *
 void tg_build_targets(lua_State *L, struct tg_snapshot *snapshot, const char *path, int service,
                       struct tg_service_conf *out)
 {
-    lua_getfield(L, service, "targets");
+    out->target_count = tg_reader_list(L, service, "targets");
     int list = lua_gettop(L);
-    tg_assert(lua_istable(L, list));
-    out->target_count = (uint32_t)lua_objlen(L, list);
     struct tg_balance_target *targets =
-        tg_snapshot_alloc(snapshot, out->target_count, sizeof(*targets));
-    if (targets == NULL) {
-        luaL_error(L, "not enough memory");
-        return; /* it does not */
-    }
+        tg_reader_alloc(L, snapshot, out->target_count, sizeof(*targets));
     for (uint32_t i = 0; i < out->target_count; i++) {
-        lua_rawgeti(L, list, (int)i + 1);
-        read_target(L, snapshot, path, lua_gettop(L), &targets[i]);
+        read_target(L, snapshot, path, tg_reader_item(L, list, i), &targets[i]);
         lua_pop(L, 1);
     }
     out->targets = targets;

@@ -38,14 +38,6 @@ const struct tg_answer_conf *tg_answers_find(const struct tg_answers_conf *answe
 /* ---- Reading fields ----------------------------------------------------------------------------
  */
 
-static void *take(lua_State *L, struct tg_snapshot *snapshot, size_t count, size_t size)
-{
-    void *p = tg_snapshot_alloc(snapshot, count, size);
-    if (p == NULL)
-        luaL_error(L, "not enough memory");
-    return p;
-}
-
 /* Copy of a string field; p == NULL for nil. */
 static struct tg_str text_field(lua_State *L, struct tg_snapshot *snapshot, int table,
                                 const char *name)
@@ -56,7 +48,7 @@ static struct tg_str text_field(lua_State *L, struct tg_snapshot *snapshot, int 
         s.p = lua_tolstring(L, -1, &s.n);
         s = tg_snapshot_copy(snapshot, s);
         if (s.p == NULL)
-            luaL_error(L, "not enough memory");
+            luaL_error(L, TG_READER_NO_MEMORY);
     }
     lua_pop(L, 1);
     return s;
@@ -91,7 +83,7 @@ static struct tg_template template_field(lua_State *L, struct tg_snapshot *snaps
         return out;
     enum tg_err err = tg_template_parse(kind, text, &parts, &problem);
     tg_assert(err == TG_OK);
-    struct tg_template_part *copy = take(L, snapshot, parts.n, sizeof(*copy));
+    struct tg_template_part *copy = tg_reader_alloc(L, snapshot, parts.n, sizeof(*copy));
     for (uint32_t i = 0; i < parts.n; i++)
         copy[i] = parts.v[i];
     return (struct tg_template){copy, parts.n, true};
@@ -112,7 +104,7 @@ static void build_rewrite(lua_State *L, const struct tg_build_traffic *b, int ro
     int table = push_table(L, route, "rewrite");
     if (table == 0)
         return;
-    struct tg_rewrite_conf *rewrite = take(L, b->snapshot, 1, sizeof(*rewrite));
+    struct tg_rewrite_conf *rewrite = tg_reader_alloc(L, b->snapshot, 1, sizeof(*rewrite));
     rewrite->path = build_path(L, b->snapshot, table);
     rewrite->host = template_field(L, b->snapshot, table, "host", TG_TEMPLATE_HOST);
     lua_getfield(L, table, "strip");
@@ -127,7 +119,7 @@ static void build_redirect(lua_State *L, const struct tg_build_traffic *b, int r
     int table = push_table(L, route, "redirect");
     if (table == 0)
         return;
-    struct tg_redirect_conf *redirect = take(L, b->snapshot, 1, sizeof(*redirect));
+    struct tg_redirect_conf *redirect = tg_reader_alloc(L, b->snapshot, 1, sizeof(*redirect));
     redirect->status = (uint16_t)tg_reader_number(L, table, "status", 302);
     redirect->scheme = text_field(L, b->snapshot, table, "scheme");
     redirect->host = text_field(L, b->snapshot, table, "host");
@@ -150,19 +142,8 @@ static const struct tg_service_conf *service_at(lua_State *L, const struct tg_bu
 
 static struct tg_choice_conf build_choice(lua_State *L, const struct tg_build_traffic *b, int table)
 {
-    uint32_t count = b->snapshot->listener_count;
-    const struct tg_chains **chains = take(L, b->snapshot, count, sizeof(*chains));
-    int list = push_table(L, table, "chains");
-    tg_assert(list != 0 && lua_objlen(L, list) == count);
-    for (uint32_t i = 0; i < count; i++) {
-        lua_rawgeti(L, list, (int)i + 1);
-        lua_Integer index = lua_tointeger(L, -1);
-        tg_assert(index >= 1 && index <= (lua_Integer)b->chain_count);
-        chains[i] = &b->chains[index - 1];
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    return (struct tg_choice_conf){service_at(L, b, table), chains};
+    return (struct tg_choice_conf){service_at(L, b, table),
+                                   tg_build_listener_chains(L, b->snapshot, table, &b->chains)};
 }
 
 static struct tg_sticky_conf build_sticky(lua_State *L, const struct tg_build_traffic *b, int table)
@@ -197,12 +178,12 @@ static void build_split(lua_State *L, const struct tg_build_traffic *b, int rout
     int table = push_table(L, route, "split");
     if (table == 0)
         return;
-    struct tg_split_conf *split = take(L, b->snapshot, 1, sizeof(*split));
+    struct tg_split_conf *split = tg_reader_alloc(L, b->snapshot, 1, sizeof(*split));
     int list = push_table(L, table, "choices");
     tg_assert(list != 0);
     split->n = (uint32_t)lua_objlen(L, list);
-    struct tg_choice_conf *choices = take(L, b->snapshot, split->n, sizeof(*choices));
-    struct tg_split_share *shares = take(L, b->snapshot, split->n, sizeof(*shares));
+    struct tg_choice_conf *choices = tg_reader_alloc(L, b->snapshot, split->n, sizeof(*choices));
+    struct tg_split_share *shares = tg_reader_alloc(L, b->snapshot, split->n, sizeof(*shares));
     for (uint32_t i = 0; i < split->n; i++) {
         lua_rawgeti(L, list, (int)i + 1);
         int item = lua_gettop(L);
@@ -225,7 +206,7 @@ static void build_canary(lua_State *L, const struct tg_build_traffic *b, int rou
     int table = push_table(L, route, "canary");
     if (table == 0)
         return;
-    struct tg_canary_conf *canary = take(L, b->snapshot, 1, sizeof(*canary));
+    struct tg_canary_conf *canary = tg_reader_alloc(L, b->snapshot, 1, sizeof(*canary));
     canary->choice = build_choice(L, b, table);
     canary->seed = tg_split_seed(canary->choice.service->name);
     canary->sticky = build_sticky(L, b, table);
@@ -242,7 +223,7 @@ static void build_mirror(lua_State *L, const struct tg_build_traffic *b, int rou
     int table = push_table(L, route, "mirror");
     if (table == 0)
         return;
-    struct tg_mirror_conf *mirror = take(L, b->snapshot, 1, sizeof(*mirror));
+    struct tg_mirror_conf *mirror = tg_reader_alloc(L, b->snapshot, 1, sizeof(*mirror));
     mirror->service = service_at(L, b, table);
     mirror->percent = percent_field(L, table);
     mirror->max_body = (uint64_t)tg_reader_number(L, table, "max_body", 0);
@@ -259,7 +240,7 @@ static void build_hedge(lua_State *L, const struct tg_build_traffic *b, int rout
     lua_pop(L, 1);
     if (!said)
         return;
-    struct tg_hedge_conf *hedge = take(L, b->snapshot, 1, sizeof(*hedge));
+    struct tg_hedge_conf *hedge = tg_reader_alloc(L, b->snapshot, 1, sizeof(*hedge));
     tg_policy_build_hedge(L, route, hedge);
     out->hedge = hedge;
 }
@@ -280,7 +261,7 @@ static void build_body(lua_State *L, struct tg_snapshot *snapshot, int table,
                        struct tg_answer_conf *answer)
 {
     struct tg_template body = template_field(L, snapshot, table, "body", TG_TEMPLATE_BODY);
-    struct tg_answer_part *parts = take(L, snapshot, body.n, sizeof(*parts));
+    struct tg_answer_part *parts = tg_reader_alloc(L, snapshot, body.n, sizeof(*parts));
     for (uint32_t i = 0; i < body.n; i++) {
         parts[i].text = body.parts[i].text;
         parts[i].fact = body.parts[i].is_name ? fact_of(body.parts[i].text) : TG_FACTS;
@@ -295,7 +276,7 @@ static void build_fields(lua_State *L, struct tg_snapshot *snapshot, int table,
     int list = push_table(L, table, "fields");
     tg_assert(list != 0);
     answer->field_count = (uint32_t)lua_objlen(L, list);
-    struct tg_field *fields = take(L, snapshot, answer->field_count, sizeof(*fields));
+    struct tg_field *fields = tg_reader_alloc(L, snapshot, answer->field_count, sizeof(*fields));
     for (uint32_t i = 0; i < answer->field_count; i++) {
         lua_rawgeti(L, list, (int)i + 1);
         int item = lua_gettop(L);
@@ -315,8 +296,8 @@ const struct tg_answers_conf *tg_build_answers(lua_State *L, struct tg_snapshot 
     uint32_t n = list != 0 ? (uint32_t)lua_objlen(L, list) : 0;
     struct tg_answers_conf *answers = NULL;
     if (n > 0) {
-        answers = take(L, snapshot, 1, sizeof(*answers));
-        struct tg_answer_conf *v = take(L, snapshot, n, sizeof(*v));
+        answers = tg_reader_alloc(L, snapshot, 1, sizeof(*answers));
+        struct tg_answer_conf *v = tg_reader_alloc(L, snapshot, n, sizeof(*v));
         for (uint32_t i = 0; i < n; i++) {
             lua_rawgeti(L, list, (int)i + 1);
             int item = lua_gettop(L);

@@ -6,16 +6,13 @@
 #ifndef TG_CONFIG_BUILD_TRAFFIC_H
 #define TG_CONFIG_BUILD_TRAFFIC_H
 
-#include "config/snapshot.h"
-
-#include <lua.h>
+#include "config/build_plugin.h"
 
 /* What routes refer to by index; all but the snapshot is const and complete. */
 struct tg_build_traffic {
     struct tg_snapshot *snapshot;
     const struct tg_service_conf *services;
-    const struct tg_chains *chains;
-    uint32_t chain_count;
+    struct tg_build_chains chains;
 };
 
 /* Rewriting, redirect, split, canary, mirror and answers of the route at `table`. */

@@ -6,8 +6,6 @@
 #include "config/reader.h"
 #include "config/websocket.h"
 
-#include <lauxlib.h>
-
 #define MAX_MESSAGE  ((uint64_t)1 << 20)
 #define PONG_TIMEOUT (10 * TG_USEC_PER_SEC)
 
@@ -61,11 +59,7 @@ void tg_build_websocket(lua_State *L, struct tg_snapshot *snapshot, int table,
 {
     int field = push_field(L, table, "websocket");
     if (lua_istable(L, field)) {
-        struct tg_websocket_conf *conf = tg_snapshot_alloc(snapshot, 1, sizeof(*conf));
-        if (conf == NULL) {
-            luaL_error(L, "not enough memory"); /* does not return */
-            return;
-        }
+        struct tg_websocket_conf *conf = tg_reader_alloc(L, snapshot, 1, sizeof(*conf));
         conf->from_client = build_side(L, field, "from_client");
         conf->from_origin = build_side(L, field, "from_origin");
         conf->ping = tg_reader_time(L, field, "ping", 0);

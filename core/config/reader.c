@@ -7,17 +7,58 @@
 #include <lauxlib.h>
 #include <math.h>
 
+void *tg_reader_alloc(lua_State *L, struct tg_snapshot *snapshot, size_t count, size_t size)
+{
+    void *p = tg_snapshot_alloc(snapshot, count, size);
+    if (p == NULL)
+        luaL_error(L, TG_READER_NO_MEMORY);
+    return p;
+}
+
+uint32_t tg_reader_list(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    tg_assert(lua_istable(L, -1));
+    return (uint32_t)lua_objlen(L, -1);
+}
+
+int tg_reader_item(lua_State *L, int list, uint32_t i)
+{
+    lua_rawgeti(L, list, (int)i + 1);
+    return lua_gettop(L);
+}
+
+static struct tg_str copy(lua_State *L, struct tg_snapshot *snapshot, int index)
+{
+    struct tg_str s = {NULL, 0};
+    s.p = lua_tolstring(L, index, &s.n);
+    tg_assert(s.p != NULL);
+    s = tg_snapshot_copy(snapshot, s);
+    if (s.p == NULL)
+        luaL_error(L, TG_READER_NO_MEMORY);
+    return s;
+}
+
+const struct tg_str *tg_reader_strs(lua_State *L, struct tg_snapshot *snapshot, int table,
+                                    const char *name, uint32_t *count)
+{
+    *count = tg_reader_list(L, table, name);
+    int list = lua_gettop(L);
+    struct tg_str *strings = tg_reader_alloc(L, snapshot, *count, sizeof(*strings));
+    for (uint32_t i = 0; i < *count; i++) {
+        strings[i] = copy(L, snapshot, tg_reader_item(L, list, i));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return strings;
+}
+
 struct tg_str tg_reader_str(lua_State *L, struct tg_snapshot *snapshot, int table, const char *name)
 {
     struct tg_str s = {"", 0};
     lua_getfield(L, table, name);
-    if (!lua_isnil(L, -1)) {
-        s.p = lua_tolstring(L, -1, &s.n);
-        tg_assert(s.p != NULL);
-        s = tg_snapshot_copy(snapshot, s);
-        if (s.p == NULL)
-            luaL_error(L, "not enough memory");
-    }
+    if (!lua_isnil(L, -1))
+        s = copy(L, snapshot, -1);
     lua_pop(L, 1);
     return s;
 }

@@ -115,9 +115,17 @@ bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, 
     return prepare_failure(r, status, detail);
 }
 
+/* Whatever was going on ends. The origin first: header filters may wait, and nothing that it says
+ * meanwhile has a place any more. */
+static void drop_the_rest(struct tg_request *r)
+{
+    tg_proxy_release(r);
+    tg_plugins_cancel(r);
+}
+
 static void answer(struct tg_request *r, unsigned status, const char *code, const char *detail)
 {
-    tg_plugins_cancel(r);
+    drop_the_rest(r);
     if (r->head_sent || !tg_answer_prepare(r, status, code, detail)) {
         tg_request_break(r, code);
         return;
@@ -135,7 +143,7 @@ void tg_answer_overload(struct tg_request *r, const char *code)
     static const struct tg_str seconds[] = {{"1", 1}, {"2", 1}, {"3", 1}};
     uint64_t which = tg_rand_below(&r->gate->worker->rand, TG_COUNT_OF(seconds));
     r->error = code;
-    tg_plugins_cancel(r);
+    drop_the_rest(r);
     tg_request_make_room(r);
     if (r->head_sent || !prepare_failure(r, 503, NULL) ||
         tg_fields_add(&r->resp.fields, TG_STR("Retry-After"), seconds[which]) != TG_OK) {

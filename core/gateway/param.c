@@ -11,18 +11,43 @@ struct tg_str tg_param_decode(struct tg_request *r, struct tg_str encoded)
     return plain ? encoded : tg_uri_decode(encoded, true, &r->arena);
 }
 
+/* A slice of the head that was decoded; in the arena. */
+struct tg_param_text {
+    struct tg_param_text *next;
+    struct tg_str encoded; /* known by where it stands in the head */
+    struct tg_str text;
+};
+
+/* `encoded`, a value in the request's head, decoded at the first time; p == NULL: no memory. */
+static struct tg_str decode_once(struct tg_request *r, struct tg_str encoded, bool plus)
+{
+    bool plain = tg_str_find(encoded, '%', 0) == encoded.n &&
+                 (!plus || tg_str_find(encoded, '+', 0) == encoded.n);
+    struct tg_param_text *known = r->param_texts;
+    if (plain)
+        return encoded;
+    while (known != NULL && (known->encoded.p != encoded.p || known->encoded.n != encoded.n))
+        known = known->next;
+    if (known != NULL)
+        return known->text;
+    known = tg_arena_alloc(&r->arena, sizeof(*known));
+    struct tg_str text = tg_uri_decode(encoded, plus, &r->arena);
+    if (known == NULL || text.p == NULL)
+        return tg_str(NULL, 0);
+    *known = (struct tg_param_text){r->param_texts, encoded, text};
+    r->param_texts = known;
+    return text;
+}
+
 enum tg_err tg_param_query(struct tg_request *r, struct tg_str name, struct tg_str *value)
 {
     struct tg_str rest = r->in.query;
     struct tg_str key;
     struct tg_str encoded;
     while (rest.p != NULL && tg_uri_next_param(&rest, &key, &encoded)) {
-        struct tg_str decoded = tg_param_decode(r, key);
-        if (decoded.p == NULL)
-            return TG_E_NOMEM;
-        if (!tg_str_eq(decoded, name))
+        if (!tg_uri_decodes_to(key, true, name))
             continue;
-        *value = tg_param_decode(r, encoded);
+        *value = decode_once(r, encoded, true);
         return value->p != NULL ? TG_OK : TG_E_NOMEM;
     }
     *value = tg_str(NULL, 0);
@@ -65,11 +90,8 @@ struct tg_str tg_param_cookie(const struct tg_request *r, struct tg_str name)
 struct tg_str tg_param_capture(struct tg_request *r, struct tg_str name)
 {
     for (uint32_t i = 0; i < r->capture_count; i++) {
-        if (!tg_str_eq(r->capture_names[i], name))
-            continue;
-        struct tg_str value = r->captures[i];
-        bool plain = tg_str_find(value, '%', 0) == value.n;
-        return plain ? value : tg_uri_decode(value, false, &r->arena);
+        if (tg_str_eq(r->capture_names[i], name))
+            return decode_once(r, r->captures[i], false);
     }
     return tg_str(NULL, 0);
 }

@@ -2,14 +2,15 @@
  * expressions of `when` look up.
  *
  * Results are slices of the request's head, or of its arena where they had to be decoded; they live
- * as long as the request.
+ * as long as the request. What is looked up by name is decoded once, however often somebody asks: a
+ * request may be long, a stream or a WebSocket, and its arena only grows.
  */
 #ifndef TG_GATEWAY_PARAM_H
 #define TG_GATEWAY_PARAM_H
 
 #include "gateway/request.h"
 
-/* `encoded` as text: percent-encoding and "+" decoded; p == NULL: no memory. */
+/* `encoded` as text: percent-encoding and "+" decoded, each time anew; p == NULL: no memory. */
 struct tg_str tg_param_decode(struct tg_request *r, struct tg_str encoded);
 
 /* The first query parameter called `name` (decoded) into *value; p == NULL where there is none.

@@ -34,14 +34,21 @@ void tg_prepared_release(struct tg_stand_ins *ins)
     }
 }
 
+/* A request that is asked for the fields of an expression. */
+struct subject {
+    struct tg_request *r;
+    bool failed; /* memory was out: what the expression says is worth nothing */
+    char room[TG_ADDR_TEXT_MAX];
+};
+
 /* A field for the expression of `when`: see route/expr.h. */
 static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
                         struct tg_str *value)
 {
-    struct tg_request *r = arg;
+    struct subject *subject = arg;
+    struct tg_request *r = subject->r;
     const struct tg_field *header;
     uint16_t port;
-    char room[TG_ADDR_TEXT_MAX];
     *value = tg_str(NULL, 0);
     switch (field) {
     case TG_EXPR_METHOD:
@@ -57,15 +64,14 @@ static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
         *value = r->scheme;
         break;
     case TG_EXPR_CLIENT_IP:
-        *value = tg_arena_copy(&r->arena, tg_addr_ip_text(&r->client, room));
+        *value = tg_addr_ip_text(&r->client, subject->room);
         break;
     case TG_EXPR_HEADER:
         header = tg_fields_find(&r->in.fields, name);
         *value = header != NULL ? header->value : *value;
         break;
     case TG_EXPR_QUERY:
-        if (tg_param_query(r, name, value) != TG_OK)
-            return false;
+        subject->failed |= tg_param_query(r, name, value) != TG_OK;
         break;
     }
     return value->p != NULL;
@@ -73,7 +79,13 @@ static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
 
 bool tg_condition_holds(const struct tg_expr *when, struct tg_request *r)
 {
-    return when == NULL || tg_expr_test(when, fetch_field, r);
+    struct subject subject;
+    if (when == NULL)
+        return true;
+    subject.r = r;
+    subject.failed = false;
+    bool holds = tg_expr_test(when, fetch_field, &subject);
+    return holds || subject.failed;
 }
 
 /* Who cannot be recognised is left to the plugin's function. */

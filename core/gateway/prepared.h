@@ -67,7 +67,8 @@ void tg_prepared_release(struct tg_stand_ins *ins);
 /* Does what `ins` have for the phase that r->plugins is in. */
 enum tg_prepared tg_prepared_run(const struct tg_stand_ins *ins, struct tg_request *r);
 
-/* Whether `when` (NULL: always) holds of the request as the client sent it. */
+/* Whether `when` (NULL: always) holds of the request as the client sent it. Where there is no
+ * memory to find out it does: a guard is not passed by filling the memory up. */
 bool tg_condition_holds(const struct tg_expr *when, struct tg_request *r);
 
 #endif

@@ -52,6 +52,7 @@ struct tg_unpack;
 struct tg_tls_facts;
 struct tg_transport;
 struct tg_mirror;
+struct tg_param_text;
 struct tg_quota_outcome;
 struct tg_hedge;
 struct tg_ws;
@@ -289,7 +290,8 @@ struct tg_request {
     struct tg_str *capture_names;         /* in the arena */
     struct tg_str *captures;
     uint32_t capture_count;
-    size_t matched; /* bytes of in.path that the route's pattern matched */
+    size_t matched;                    /* bytes of in.path that the route's pattern matched */
+    struct tg_param_text *param_texts; /* param.c's: what was decoded of the head, by name */
     struct tg_outbound out;
     struct tg_upstream_facts upstream;
     struct tg_mirror *mirror; /* a copy that waits for the body; NULL: none; owned by mirror.c */

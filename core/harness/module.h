@@ -11,13 +11,25 @@
  *   mkdir(path)                              where there is none
  *   setenv(name, value or nil)               of this process
  *   limit(seconds, what)                     see watch.h
- * Methods of a harness (see harness.h): adopt(snapshot), run(), events() -> list, now() -> real,
- * mono, next() -> seconds of mono or nil, move(seconds), connect(listener, ip, port) -> pipe,
- *   settle(id, verdict) -> pipe or boolean, only(phase), confine(id, scope, name), watch_state(on),
- *   breaker(service), targets(service), vm(plugin), collect(plugin), open() -> list, background()
- * -> list, close() Methods of a snapshot: services(), listeners(), plugins(), files() -> path ->
- * text Methods of a pipe (see pipe.h): send(text) -> count or nil, why; receive() -> text or nil,
- * why; finish(), close(), reset(), is_open()
+ *   websocket_accept(key) -> text            what belongs to a Sec-WebSocket-Key
+ *
+ * Methods of a harness (see harness.h):
+ *   adopt(snapshot, anew), run(), close()
+ *   events() -> list                         see event.h
+ *   now() -> real, mono; next() -> seconds of mono or nil; move(seconds)
+ *   connect(listener, ip, port) -> pipe      listeners count from 1
+ *   settle(id, verdict) -> pipe or boolean   of a dial
+ *   answer(id, kind, ttl, records) -> boolean   of a query
+ *   only(phase), consumer(name), confine(id, scope, name), watch_state(on)
+ *   vm(plugin), collect(plugin), breaker(service), targets(service)
+ *   open() -> list, background() -> list     what is not over
+ *
+ * Methods of a snapshot:
+ *   services(), listeners(), plugins(), files() -> path -> text
+ *
+ * Methods of a pipe (see pipe.h):
+ *   send(text) -> count or nil, why; receive() -> text or nil, why
+ *   finish(), close(), reset(), is_open()
  *
  * Misuse raises; what the other end did comes back as nil and "closed", "reset" or "again".
  */

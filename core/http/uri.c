@@ -177,19 +177,40 @@ enum tg_err tg_uri_split_authority(struct tg_str authority, struct tg_str *host,
     return is_reg_name(*host) ? TG_OK : TG_E_INVALID;
 }
 
+/* The next byte of what `s` stands for; *at moves behind what it is written with. */
+static char decode_next(struct tg_str s, bool plus, size_t *at)
+{
+    size_t i = (*at)++;
+    int byte = s.p[i] == '%' ? decode_at(s, i) : -1;
+    if (byte >= 0)
+        *at += 2;
+    return byte >= 0 ? (char)byte : plus && s.p[i] == '+' ? ' ' : s.p[i];
+}
+
+size_t tg_uri_decode_into(struct tg_str s, bool plus, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n;)
+        out[n++] = decode_next(s, plus, &i);
+    return n;
+}
+
 struct tg_str tg_uri_decode(struct tg_str s, bool plus, struct tg_arena *arena)
 {
     char *p = tg_arena_alloc(arena, s.n);
-    size_t n = 0;
     if (p == NULL)
         return (struct tg_str){NULL, 0};
-    for (size_t i = 0; i < s.n; i++) {
-        int byte = s.p[i] == '%' ? decode_at(s, i) : -1;
-        if (byte >= 0)
-            i += 2;
-        p[n++] = byte >= 0 ? (char)byte : plus && s.p[i] == '+' ? ' ' : s.p[i];
+    return tg_str(p, tg_uri_decode_into(s, plus, p));
+}
+
+bool tg_uri_decodes_to(struct tg_str s, bool plus, struct tg_str text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; n++) {
+        if (n == text.n || decode_next(s, plus, &i) != text.p[n])
+            return false;
     }
-    return tg_str(p, n);
+    return n == text.n;
 }
 
 void tg_uri_encode(struct tg_fmt *f, struct tg_str s, const char *keep)

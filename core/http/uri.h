@@ -32,6 +32,12 @@ enum tg_err tg_uri_split_authority(struct tg_str authority, struct tg_str *host,
  * kept as they are. p == NULL: no memory. */
 struct tg_str tg_uri_decode(struct tg_str s, bool plus, struct tg_arena *arena) TG_MUST_USE;
 
+/* The same into `out`, which has s.n bytes; how many it makes. */
+size_t tg_uri_decode_into(struct tg_str s, bool plus, char *out);
+
+/* Whether `s` stands for `text`. Allocates nothing. */
+bool tg_uri_decodes_to(struct tg_str s, bool plus, struct tg_str text);
+
 /* Appends `s` percent-encoded, unreserved characters and those of `keep` as they are. */
 struct tg_fmt;
 void tg_uri_encode(struct tg_fmt *f, struct tg_str s, const char *keep);

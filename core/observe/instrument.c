@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "observe/histogram.h"
 
 #include <inttypes.h>
@@ -179,13 +180,20 @@ void tg_instruments_release(void)
 
 /* ---- Series ---------------------------------------------------------------------------------- */
 
+/* A line is a line, and what is no UTF-8 makes scrapers refuse all lines. */
 static void write_value(struct tg_fmt *f, struct tg_str value)
 {
-    for (size_t i = 0; i < value.n && i < TG_INSTRUMENT_VALUE_MAX; i++) {
+    size_t most = TG_MIN(value.n, (size_t)TG_INSTRUMENT_VALUE_MAX);
+    for (size_t i = 0; i < most;) {
         char c = value.p[i];
+        size_t n = tg_utf8_len(value.p + i, most - i);
         if (c == '"' || c == '\\')
             tg_fmt_char(f, '\\');
-        tg_fmt_char(f, (unsigned char)c < ' ' ? ' ' : c); /* a line is a line */
+        if (n > 1)
+            tg_fmt_add(f, tg_str_sub(value, i, i + n));
+        else
+            tg_fmt_char(f, n == 0 ? '?' : (unsigned char)c < ' ' ? ' ' : c);
+        i += TG_MAX(n, (size_t)1);
     }
 }
 

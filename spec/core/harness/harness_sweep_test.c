@@ -8,18 +8,13 @@
  * An ordinary run takes some of the allocations, spread evenly, and others each time; `make sweep`
  * (TG_SWEEP_COUNT is set) takes all.
  */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
 #include "bind/bind.h"
-#include "config/load.h"
-#include "config/scratch_host.h"
 #include "gateway/vm_set.h"
 #include "script/alloc.h"
-#include "support.h"
-
-#include <unistd.h>
 
 #define SAMPLES 60 /* of a sweep, in an ordinary run */
 
@@ -62,45 +57,6 @@ static const struct sample samples[] = {
      "", 418, "/here"},
 };
 
-/* ---- Nobody listens ---- */
-
-static void on_dial(void *arg, uint32_t id, const struct tg_addr *addr)
-{
-    (void)arg, (void)id, (void)addr;
-}
-
-static void on_line(void *arg, enum tg_log_level level, const char *component,
-                    struct tg_str message, const struct tg_log_field *fields, size_t count)
-{
-    (void)arg, (void)level, (void)component, (void)message, (void)fields, (void)count;
-}
-
-static void on_leave(void *arg, const struct tg_request *r, enum tg_run_outcome outcome,
-                     uint64_t cpu)
-{
-    (void)arg, (void)r, (void)outcome, (void)cpu;
-}
-
-static void on_failed(void *arg, const struct tg_request *r, struct tg_str what, enum tg_kill kill)
-{
-    (void)arg, (void)r, (void)what, (void)kill;
-}
-
-static void on_end(void *arg, const struct tg_request *r)
-{
-    (void)arg, (void)r;
-}
-
-static const struct tg_harness_events nobody = {
-    .on_dial = on_dial,
-    .on_line = on_line,
-    .on_enter = on_end,
-    .on_leave = on_leave,
-    .on_failed = on_failed,
-    .on_wrote = NULL, /* not asked for */
-    .on_end = on_end,
-};
-
 /* ---- One run ---- */
 
 static struct {
@@ -120,24 +76,17 @@ static unsigned exchange(struct tg_harness *h, const struct sample *sample, char
                          size_t size)
 {
     char request[512];
-    struct tg_addr peer;
-    int fd;
-    size_t n = 0;
-    assert_int_equal(tg_addr_parse(TG_STR("192.0.2.1:1000"), &peer), TG_OK);
-    if (tg_harness_connect(h, 0, &peer, &fd) != TG_OK)
+    unsigned status = 0;
+    int fd = fixture_client(h);
+    if (fd < 0)
         return 0;
     int length = snprintf(request, sizeof(request),
                           "GET /here HTTP/1.1\r\nHost: a.test\r\n%sConnection: close\r\n\r\n",
                           sample->headers);
     assert_int_equal(write(fd, request, (size_t)length), length);
     assert_int_equal(tg_harness_run(h), TG_OK);
-    for (ssize_t got = 1; got > 0 && n<size - 1; n += got> 0 ? (size_t)got : 0)
-        got = read(fd, answer + n, size - 1 - n);
-    answer[n] = '\0';
-    close(fd);
-    assert_int_equal(tg_harness_run(h), TG_OK);
-    unsigned status = 0;
-    if (n > 0)
+    fixture_read(h, fd, answer, size);
+    if (answer[0] != '\0')
         assert_int_equal(sscanf(answer, "HTTP/1.1 %u", &status), 1);
     return status;
 }
@@ -147,10 +96,9 @@ static unsigned run_once(const struct sample *sample, struct tg_snapshot *snapsh
                          uint64_t allocation)
 {
     char answer[8192];
-    struct tg_harness *h;
+    struct tg_harness *h = fixture_harness(NULL);
     struct tg_vm_error error;
     unsigned status = UINT_MAX;
-    assert_int_equal(tg_harness_new(UINT64_C(1700000000) * 1000000, 1, &nobody, NULL, &h), TG_OK);
     sweep.growth = growth;
     tg_mem_fail_at(allocation);
     enum tg_err err = tg_harness_adopt(h, snapshot, false, &error);
@@ -187,7 +135,6 @@ static bool find_config(void *arg, struct tg_str path, struct tg_str *text)
 static struct tg_snapshot *load(const struct sample *sample)
 {
     char config[1024];
-    struct tg_snapshot *snapshot = NULL;
     snprintf(config, sizeof(config),
              "local tg = require 'tidegate'\n"
              "tg.listener 'http' { address = '127.0.0.1:1' }\n"
@@ -197,8 +144,7 @@ static struct tg_snapshot *load(const struct sample *sample)
              "tg.route 'all' { paths = { '/*' }, service = 'echo', plugins = { %s } }\n",
              sample->plugin);
     const struct tg_config_files files = {find_config, config};
-    assert_int_equal(tg_config_load_over("gateway.lua", &files, stderr, &snapshot), TG_OK);
-    return snapshot;
+    return fixture_load(&files);
 }
 
 static bool takes_all(void)

@@ -291,6 +291,11 @@ static void test_decoding(void **state)
     assert_str(tg_uri_decode(TG_STR("a%20b+c%2B"), true, &arena), "a b c+");
     assert_str(tg_uri_decode(TG_STR("%%4%zz%41"), false, &arena), "%%4%zzA");
     assert_str(tg_uri_decode(TG_STR(""), true, &arena), "");
+    assert_true(tg_uri_decodes_to(TG_STR("a%20b+c%2B"), true, TG_STR("a b c+")));
+    assert_true(tg_uri_decodes_to(TG_STR(""), true, TG_STR("")));
+    assert_false(tg_uri_decodes_to(TG_STR("a+b"), false, TG_STR("a b")));
+    assert_false(tg_uri_decodes_to(TG_STR("a%20b"), true, TG_STR("a ")));
+    assert_false(tg_uri_decodes_to(TG_STR("a%20"), true, TG_STR("a b")));
 }
 
 static void test_encoding_and_back(void **state)

@@ -84,6 +84,23 @@ static void another_shape_takes_the_place(void **state)
     assert_null(strstr(room, "gauge"));
 }
 
+/* Scrapers refuse all that a process tells for one byte that is no UTF-8. */
+static void labels_are_text_whatever_clients_send(void **state)
+{
+    (void)state;
+    char room[TG_INSTRUMENT_TEXT_MAX];
+    struct tg_instrument *instrument = get(TG_INSTRUMENT_COUNTER, "text", 1);
+    struct tg_str value = TG_STR("gr\xc3\xbc\xc3\x9f\xff \xc3(\xed\xa0\x80");
+    struct tg_str labels = tg_instrument_labels(instrument, &value, room);
+    assert_true(tg_str_eq(labels, TG_STR("reason=\"gr\xc3\xbc\xc3\x9f? ?(\?\?\?\"")));
+    char cut[TG_INSTRUMENT_VALUE_MAX + 1];
+    memset(cut, 'a', sizeof(cut));
+    memcpy(cut + sizeof(cut) - 2, "\xc3\xbc", 2);
+    value = tg_str(cut, sizeof(cut));
+    labels = tg_instrument_labels(instrument, &value, room);
+    assert_int_equal(labels.p[labels.n - 2], '?'); /* cut within a character */
+}
+
 static void labels_are_escaped_and_cut(void **state)
 {
     (void)state;
@@ -204,6 +221,7 @@ int main(void)
         cmocka_unit_test_teardown(counters_go_on_when_they_are_asked_for_again, release),
         cmocka_unit_test_teardown(another_shape_takes_the_place, release),
         cmocka_unit_test_teardown(labels_are_escaped_and_cut, release),
+        cmocka_unit_test_teardown(labels_are_text_whatever_clients_send, release),
         cmocka_unit_test_teardown(series_beyond_the_bound_overflow, release),
         cmocka_unit_test_teardown(histograms_have_buckets_of_their_unit, release),
         cmocka_unit_test_teardown(there_is_an_end_to_instruments, release),
