@@ -107,7 +107,7 @@ describe("a plugin file", function()
       { 'p.lua:3:10: access: undeclared global "strng"' } },
     { "that takes from os what a plugin has not", HEAD ..
       "function P.access()\n  local t = os\n  return os.time() + #os.getenv 'A', t.clock()\nend\nreturn P",
-      { "p.lua:4:26: access: a plugin has no os.getenv" } },
+      { "p.lua:4:23: access: a plugin has no os.getenv" } },
     { "that writes a global", HEAD .. "function P.access()\n  count = 1\nend\nreturn P",
       { 'p.lua:3:3: access: assignment to the global "count"' } },
     { "that calls the library while it loads", 'local tg = require "tidegate"\ntg.http.get("x")',
