@@ -45,7 +45,7 @@ enum tg_err tg_err_from_errno(int sys_errno)
         return TG_E_NOMEM;
     case EMFILE:
     case ENFILE:
-        return TG_E_LIMIT;
+        return TG_E_FILES;
     case ECONNREFUSED:
         return TG_E_REFUSED;
     case ECONNRESET:

@@ -82,11 +82,38 @@ static void add_same_site(lua_State *L, struct tg_fmt *f)
     lua_pop(L, 1);
 }
 
+/* An option that is misspelt would leave a cookie without its guard. */
+static void refuse_unknown(lua_State *L)
+{
+    static const char *const known[] = {"path",      "domain",    "max_age",    "secure",
+                                        "http_only", "same_site", "partitioned"};
+    int options = tg_bind_arg_index(L, 3);
+    if (!lua_istable(L, options))
+        return;
+    for (lua_pushnil(L); lua_next(L, options) != 0; lua_pop(L, 1)) {
+        bool found = false;
+        struct tg_str name = {NULL, 0};
+        if (lua_type(L, -2) == LUA_TSTRING)
+            name.p = lua_tolstring(L, -2, &name.n);
+        for (size_t i = 0; i < TG_COUNT_OF(known); i++)
+            found = found || tg_str_eq(name, tg_str_c(known[i]));
+        if (found)
+            continue;
+        char what[160];
+        snprintf(what, sizeof(what),
+                 "there is no option %.*s; there are path, domain, max_age, secure, http_only, "
+                 "same_site and partitioned",
+                 (int)TG_MIN(name.n, 32), name.p != NULL ? name.p : "");
+        tg_bind_arg_error(L, 3, what);
+    }
+}
+
 void tg_bind_write_cookie(lua_State *L, struct tg_fmt *f)
 {
     struct tg_str name = tg_bind_arg_str(L, 1);
     struct tg_str value = tg_bind_arg_str(L, 2);
     tg_bind_arg_table(L, 3, true);
+    refuse_unknown(L);
     if (!tg_str_is_token(name))
         tg_bind_arg_error(L, 1, "is not a token");
     if (!tg_str_all(value, TG_CHAR_COOKIE))

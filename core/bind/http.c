@@ -136,8 +136,16 @@ static void find_service(lua_State *L, struct call *call, struct tg_str name, in
         if (tg_str_eq(snapshot->services[i].name, name))
             call->service = &snapshot->services[i];
     }
-    if (call->service == NULL)
-        tg_bind_arg_error(L, n, "no service of that name is declared");
+    if (call->service != NULL)
+        return;
+    char what[200];
+    int shown = (int)TG_MIN(name.n, 64);
+    bool url = memmem(name.p, name.n, "://", 3) != NULL;
+    snprintf(what, sizeof(what),
+             url ? "\"%.*s\" is a URL; declare a tg.service in the configuration, and name it here"
+                 : "no service is called \"%.*s\"; the configuration declares them by tg.service",
+             shown, name.p);
+    tg_bind_arg_error(L, n, what);
 }
 
 static void check_target(lua_State *L, const struct call *call, int n)
@@ -309,7 +317,8 @@ static int perform(lua_State *L, const struct call *call)
     if (err == TG_OK)
         return tg_run_suspend(L);
     tg_fetch_free(&fetch);
-    const char *code = err == TG_E_NOMEM ? "unavailable" : err == TG_E_DNS ? "dns" : "refused";
+    bool lacking = err == TG_E_NOMEM || err == TG_E_FILES;
+    const char *code = lacking ? "unavailable" : err == TG_E_DNS ? "dns" : "refused";
     return tg_bind_fail(L, code, tg_err_text(err));
 }
 

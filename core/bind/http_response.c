@@ -105,6 +105,7 @@ int tg_bind_push_fetch_error(lua_State *L, enum tg_err err, bool connected, cons
     case TG_E_DNS:
         return tg_bind_fail(L, "dns", tg_err_text(err));
     case TG_E_NOMEM:
+    case TG_E_FILES:
         return tg_bind_fail(L, "unavailable", tg_err_text(err));
     default:
         return tg_bind_fail(L, connected ? "reset" : "refused", tg_err_text(err));

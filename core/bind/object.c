@@ -10,6 +10,7 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
+#include "base/guess.h"
 #include "bind/wrap.h"
 #include "gateway/gate.h"
 #include "gateway/wait.h"
@@ -18,6 +19,7 @@
 static char metatable_keys[TG_SCOPES];
 static char null_key;
 static char list_key;
+static char failure_key;
 
 static void get_registered(lua_State *L, char *key)
 {
@@ -188,6 +190,7 @@ void tg_bind_raise(lua_State *L, const char *code, const char *what)
     lua_pushlstring(L, f.p, f.n);
     lua_concat(L, 2);
     lua_setfield(L, -2, "message");
+    tg_bind_mark_failure(L);
     lua_error(L);
     __builtin_unreachable();
 }
@@ -333,6 +336,12 @@ void tg_bind_check(lua_State *L, enum tg_err err, int n)
     }
 }
 
+void tg_bind_mark_failure(lua_State *L)
+{
+    get_registered(L, &failure_key);
+    lua_setmetatable(L, -2);
+}
+
 int tg_bind_fail(lua_State *L, const char *code, const char *message)
 {
     lua_pushnil(L);
@@ -341,16 +350,48 @@ int tg_bind_fail(lua_State *L, const char *code, const char *message)
     lua_setfield(L, -2, "code");
     lua_pushstring(L, message);
     lua_setfield(L, -2, "message");
+    tg_bind_mark_failure(L);
     return 2;
 }
 
 /* ---- Objects ---- */
 
+/* The name of `scope` that `word` is nearest to, or NULL. What tg holds besides its own functions
+ * are the libraries: "tg.json". */
+static const char *nearest_name(enum tg_api_scope scope, const char *word)
+{
+    const char *nearest = NULL;
+    unsigned best = TG_GUESS_NONE;
+    for (size_t i = 0; i < tg_api_entry_count + TG_SCOPES; i++) {
+        const char *name = NULL;
+        if (i < tg_api_entry_count) {
+            name = tg_api_entries[i].scope == scope ? tg_api_entries[i].name : NULL;
+        } else if (scope == TG_SCOPE_TG) {
+            const struct tg_api_scope_info *info =
+                tg_api_scope_info((enum tg_api_scope)(i - tg_api_entry_count));
+            name = info->form == TG_FORM_LIBRARY ? strchr(info->name, '.') : NULL;
+            name = name != NULL ? name + 1 : NULL;
+        }
+        unsigned rank = name != NULL ? tg_guess_rank(word, name) : TG_GUESS_NONE;
+        if (rank < best) {
+            best = rank;
+            nearest = name;
+        }
+    }
+    return nearest;
+}
+
 static TG_NORETURN void raise_unknown(lua_State *L, enum tg_api_scope scope)
 {
+    const struct tg_api_scope_info *info = tg_api_scope_info(scope);
     bool named = lua_type(L, 2) == LUA_TSTRING;
-    luaL_error(L, "%s has no field or method \"%s\"", tg_api_scope_info(scope)->name,
-               named ? lua_tostring(L, 2) : luaL_typename(L, 2));
+    const char *word = named ? lua_tostring(L, 2) : luaL_typename(L, 2);
+    const char *what = info->form == TG_FORM_LIBRARY ? "function" : "field or method";
+    const char *nearest = named ? nearest_name(scope, word) : NULL;
+    if (nearest != NULL)
+        luaL_error(L, "%s has no %s \"%s\"; did you mean \"%s\"?", info->name, what, word, nearest);
+    luaL_error(L, "%s has no %s \"%s\"; `tidegate doc %s` tells what it has", info->name, what, word,
+               info->name);
     __builtin_unreachable();
 }
 
@@ -562,8 +603,7 @@ static int unknown_name(lua_State *L)
     raise_unknown(L, (enum tg_api_scope)lua_tointeger(L, lua_upvalueindex(1)));
 }
 
-/* The names on top of the stack are all that is looked for: no call into C for one that is there.
- * No plugin gets at the table itself, since __metatable of its owner is false. */
+/* The names on top of the stack are all that is looked for: no call into C for one that is there. */
 static void index_by_table(lua_State *L, enum tg_api_scope scope)
 {
     lua_createtable(L, 0, 2);
@@ -606,6 +646,61 @@ static int null_name(lua_State *L)
 {
     lua_pushliteral(L, "null");
     return 1;
+}
+
+/* Pushes the text of the value at `index`, of a failure "message (code)", without calling anything of
+ * the plugin's; false where there is none. */
+static bool push_text(lua_State *L, int index)
+{
+    if (lua_type(L, index) == LUA_TNUMBER || lua_type(L, index) == LUA_TSTRING) {
+        lua_pushvalue(L, index);
+        return lua_tostring(L, -1) != NULL;
+    }
+    get_registered(L, &failure_key);
+    bool failure = lua_getmetatable(L, index) && lua_rawequal(L, -1, -2) != 0;
+    if (!failure)
+        return false;
+    lua_pushliteral(L, "message");
+    lua_rawget(L, index);
+    lua_pushliteral(L, "code");
+    lua_rawget(L, index);
+    const char *message = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "failed";
+    const char *code = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no code";
+    lua_pushfstring(L, "%s (%s)", message, code);
+    return true;
+}
+
+static int failure_text(lua_State *L)
+{
+    if (!push_text(L, 1))
+        lua_pushstring(L, luaL_typename(L, 1));
+    return 1;
+}
+
+/* "could not look it up: " .. err */
+static int failure_concat(lua_State *L)
+{
+    lua_settop(L, 2);
+    for (int i = 1; i <= 2; i++) {
+        if (!push_text(L, i))
+            return luaL_error(L, "attempt to concatenate a %s value", luaL_typename(L, i));
+        lua_replace(L, i);
+        lua_settop(L, 2);
+    }
+    lua_concat(L, 2);
+    return 1;
+}
+
+static void register_failures(lua_State *L)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushcfunction(L, failure_text);
+    add(L, "__tostring");
+    lua_pushcfunction(L, failure_concat);
+    add(L, "__concat");
+    lua_pushboolean(L, 0);
+    add(L, "__metatable");
+    set_registered(L, &failure_key);
 }
 
 static void register_marks(lua_State *L)
@@ -659,6 +754,7 @@ static void load_entries(lua_State *L, struct tg_vm_host *host)
 void tg_bind_open(lua_State *L, void *arg)
 {
     register_marks(L);
+    register_failures(L);
     push_names(L, TG_SCOPE_TG);
     for (unsigned i = 0; i < TG_SCOPES; i++) {
         enum tg_api_scope scope = (enum tg_api_scope)i;
@@ -668,9 +764,11 @@ void tg_bind_open(lua_State *L, void *arg)
                 register_objects(L, scope);
         } else if (scope != TG_SCOPE_TG) {
             push_names(L, scope);
+            index_by_table(L, scope);
             add(L, strchr(info->name, '.') + 1);
         }
     }
+    index_by_table(L, TG_SCOPE_TG);
     register_objects(L, TG_SCOPE_CTX); /* last: it knows the metatables of the others */
     lua_getfield(L, -1, "json");
     tg_bind_push_null(L);

@@ -165,6 +165,10 @@ static inline int tg_bind_push_str(lua_State *L, struct tg_str s)
     return 1;
 }
 
+/* Makes the table on top of the stack an error of the API: one that tostring and ".." take for
+ * "message (code)", since that is what ends up in logs and answers. */
+void tg_bind_mark_failure(lua_State *L);
+
 /* Pushes nil and an error of the API: a table with code and message. */
 int tg_bind_fail(lua_State *L, const char *code, const char *message);
 

@@ -74,7 +74,8 @@ static void print_type_of_scope(FILE *out, enum tg_api_scope scope)
 void tg_bind_types(FILE *out)
 {
     fputs("---@meta tidegate\n-- Written by `tidegate types`; the next run replaces it.\n\n"
-          "---@class tidegate.Error\n---@field code string\n---@field message string\n",
+          "---@class tidegate.Error\n---@field code string\n---@field message string\n"
+          "---@operator concat(any): string\n",
           out);
     for (unsigned i = 0; i < TG_SCOPES; i++)
         print_type_of_scope(out, (enum tg_api_scope)i);

@@ -237,6 +237,7 @@ static int push_outcome(lua_State *L, const struct task *task, int object)
         else
             lua_pushlstring(L, task->error, task->error_n);
         lua_setfield(L, -2, "message");
+        tg_bind_mark_failure(L);
         return 2;
     }
     lua_getfenv(L, object);

@@ -1,46 +1,10 @@
-/* args.c: reading a command line, and guessing what was meant.
- *
- * A suggestion is made when the given word is the beginning of a known one, or at most a third of
- * its letters away from it. A worse guess would send people the wrong way.
- */
+/* args.c: reading a command line, and saying what was meant where a word of it is not known. */
 #include "base/banned.h"
 #include "cli/args.h"
 
 #include "base/assert.h"
+#include "base/guess.h"
 #include "cli/command.h"
-
-enum { WORD_MAX = 31 };
-
-unsigned tg_args_distance(const char *a, const char *b)
-{
-    size_t rows = strlen(a), columns = strlen(b);
-    unsigned d[WORD_MAX + 1][WORD_MAX + 1];
-    if (rows > WORD_MAX || columns > WORD_MAX)
-        return WORD_MAX;
-    for (size_t i = 0; i <= rows; i++)
-        d[i][0] = (unsigned)i;
-    for (size_t j = 0; j <= columns; j++)
-        d[0][j] = (unsigned)j;
-    for (size_t i = 1; i <= rows; i++) {
-        for (size_t j = 1; j <= columns; j++) {
-            unsigned replaced = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            unsigned best = TG_MIN(replaced, TG_MIN(d[i - 1][j], d[i][j - 1]) + 1);
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            d[i][j] = swapped ? TG_MIN(best, d[i - 2][j - 2] + 1) : best;
-        }
-    }
-    return d[rows][columns];
-}
-
-/* How good a guess `known` is for `word`: smaller is better, UINT_MAX is none. */
-static unsigned guess_rank(const char *word, const char *known)
-{
-    size_t n = strlen(word);
-    if (n > 0 && strncmp(word, known, n) == 0)
-        return 0;
-    unsigned distance = tg_args_distance(word, known);
-    return distance <= TG_MAX(1, strlen(known) / 3) ? distance : ~0u;
-}
 
 const struct tg_command *tg_args_find_command(const struct tg_command *const *commands,
                                               const char *name)
@@ -61,19 +25,19 @@ static bool ends_with(const char *s, const char *end)
 void tg_args_unknown_command(const struct tg_command *const *commands, const char *name, FILE *err)
 {
     const struct tg_command *nearest = NULL;
-    unsigned best = ~0u;
+    unsigned best = TG_GUESS_NONE;
     for (; *commands != NULL; commands++) {
-        unsigned rank = guess_rank(name, (*commands)->name);
+        unsigned rank = tg_guess_rank(name, (*commands)->name);
         if (rank < best) {
             best = rank;
             nearest = *commands;
         }
     }
     fprintf(err, "tidegate: unknown command \"%s\"; ", name);
-    if (nearest != NULL)
-        fprintf(err, "did you mean \"%s\"? ", nearest->name);
-    else if (ends_with(name, ".lua"))
+    if (ends_with(name, ".lua"))
         fprintf(err, "to serve that file: tidegate run %s; ", name);
+    else if (nearest != NULL)
+        fprintf(err, "did you mean \"%s\"? ", nearest->name);
     fputs("`tidegate help` lists the commands\n", err);
 }
 
@@ -81,9 +45,9 @@ static void unknown_option(const struct tg_command *command, const char *word, F
 {
     const char *bare = word + strspn(word, "-");
     const char *nearest = NULL;
-    unsigned best = ~0u;
+    unsigned best = TG_GUESS_NONE;
     for (const struct tg_option *o = command->options; o != NULL && o->name != NULL; o++) {
-        unsigned rank = guess_rank(bare, o->name);
+        unsigned rank = tg_guess_rank(bare, o->name);
         if (rank < best) {
             best = rank;
             nearest = o->name;

@@ -53,8 +53,4 @@ const struct tg_command *tg_args_find_command(const struct tg_command *const *co
 /* Tells on `err` that there is no command `name`, and which one may have been meant. */
 void tg_args_unknown_command(const struct tg_command *const *commands, const char *name, FILE *err);
 
-/* How many letters must be inserted, removed, replaced or swapped with their neighbour to make one
- * word of the other (optimal string alignment); words of more than 31 bytes count as far apart. */
-unsigned tg_args_distance(const char *a, const char *b);
-
 #endif

@@ -18,7 +18,7 @@ static void print_overview(void)
 {
     fputs(intro, stdout);
     for (const struct tg_command *const *c = tg_commands; *c != NULL; c++)
-        printf("  %-8s %-21s %s\n", (*c)->name, (*c)->operands, (*c)->summary);
+        printf("  %-9s %-21s %s\n", (*c)->name, (*c)->operands, (*c)->summary);
     fputs(outro, stdout);
 }
 

@@ -21,7 +21,7 @@ const struct tg_command tg_command_new = {
         "both write .busted and .luarc.json where there are none. Files that exist are never\n"
         "touched: then nothing is written at all. `tidegate test` runs the specs.\n"
         "\n"
-        "  --phases=LIST   phases of the plugin: rewrite, access, header_filter, body_filter,\n"
-        "                  message, log, with commas between them (access)\n",
+        "  --phases=LIST   phases of the plugin: certificate, rewrite, access, header_filter,\n"
+        "                  body_filter, message, log, with commas between them (access)\n",
     .run = new,
 };

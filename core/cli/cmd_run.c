@@ -21,7 +21,7 @@
 enum { OPTION_SINGLE, OPTION_DEV };
 
 /* A gateway needs two descriptors a request; the soft limit of 1024 is for programs that use
- * select(). What cannot be raised stays, and shows as refused connections in the log. */
+ * select(). What cannot be raised stays, and is warned of. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -73,7 +73,7 @@ static int write_settings(void)
 {
     FILE *file = fopen(SETTINGS, "wxe");
     if (file == NULL && errno == EEXIST) {
-        puts("kept " SETTINGS ", whose workspace.library should name " TYPES);
+        puts("kept " SETTINGS "; editors find the types where its workspace.library names " TYPES);
         return TG_EXIT_OK;
     }
     if (file == NULL)

@@ -20,7 +20,7 @@ const struct tg_command tg_command_upstreams = {
     .operands = "[SERVICE]",
     .max_operands = 1,
     .options = options,
-    .summary = "list the targets of services: state, load, latency, failures, addresses of names",
+    .summary = "list the targets of services: state, load, latency, failures",
     .details =
         "A target is up, down (by its checks), ejected (by its answers) or open (by its\n"
         "breaker). Counts are those of all workers, since the target was first declared.\n"

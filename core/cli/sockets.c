@@ -4,6 +4,7 @@
 #include "cli/sockets.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 /* CPUs that this process may run on; 1 when the system does not tell. */
 static uint32_t usable_cpus(void)
@@ -39,6 +40,19 @@ enum tg_err tg_sockets_open(struct tg_listen_set *set, const struct tg_snapshot 
     return result;
 }
 
+/* Each client may need a descriptor, and each request one to its origin. What a limit on open files
+ * refuses looks like an origin that is down, so it is told before. */
+static void warn_of_descriptors(const struct tg_snapshot *snapshot)
+{
+    struct rlimit limit;
+    uint64_t clients = snapshot->settings.limits.connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < clients)
+        tg_log(TG_LOG_WARN, "listen",
+               "at most %llu files may be open, fewer than the %llu of limits.connection.total: raise "
+               "LimitNOFILE= or `ulimit -Hn`, or lower the limit",
+               (unsigned long long)limit.rlim_cur, (unsigned long long)clients);
+}
+
 void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapshot *snapshot)
 {
     char room[TG_ADDR_TEXT_MAX];
@@ -50,6 +64,7 @@ void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapsh
                    listen->addr.len > 0 ? tg_addr_text(&listen->addr, room).p : listen->key,
                    TG_STR_ARG(conf->name));
     }
+    warn_of_descriptors(snapshot);
 }
 
 enum tg_err tg_sockets_send(const struct tg_listen_set *set, int control_fd)

@@ -23,7 +23,7 @@ enum tg_err tg_sockets_open(struct tg_listen_set *set, const struct tg_snapshot 
                             uint32_t workers, FILE *diagnostics) TG_MUST_USE;
 
 /* Says in the log where `set` listens since the last commit, a line for each new listener of
- * `snapshot`. */
+ * `snapshot`, and warns when fewer files may be open than it lets clients in. */
 void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapshot *snapshot);
 
 /* In the supervisor: sends the sockets that were added since the last commit. */

@@ -339,7 +339,8 @@ static const char *take_results(struct tg_plugin_run *p)
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TSTRING && type != LUA_TTABLE)
-        return "body_filter returns nothing, a string or a list of strings";
+        return "body_filter returned something else than nothing (the chunk passes), a string or a "
+               "list of strings";
     lua_settop(L, -p->run.nresults);
     p->run.nresults = 1;
     drop_chunk(p);

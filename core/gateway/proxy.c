@@ -58,7 +58,7 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
             r, 504, r->upstream.connected == 0 ? "upstream_connect_timeout" : "upstream_timeout");
         return;
     }
-    if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_UNAVAILABLE) {
+    if (err == TG_E_NOMEM || err == TG_E_LIMIT || err == TG_E_FILES || err == TG_E_UNAVAILABLE) {
         tg_answer_error(r, 503, err == TG_E_UNAVAILABLE ? "pool_full" : "no_resources");
         return;
     }

@@ -366,12 +366,23 @@ static void add_plain_library(lua_State *L, int globals, int host, const char *n
     lua_pop(L, 1);
 }
 
+static int on_missing_os(lua_State *L)
+{
+    return luaL_error(L, "a plugin has no os.%s, only os.time, os.date and os.clock",
+                      lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
+}
+
 static void add_os(lua_State *L, int globals)
 {
     lua_newtable(L);
     set_function(L, "time", sandbox_time);
     set_function(L, "date", sandbox_date);
     set_function(L, "clock", sandbox_clock);
+    lua_createtable(L, 0, 2);
+    set_function(L, "__index", on_missing_os);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
     lua_setfield(L, globals, "os");
 }
 

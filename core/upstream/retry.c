@@ -9,6 +9,7 @@ enum tg_retry_class tg_retry_class_of(enum tg_err err, bool connected)
     case TG_E_CANCELLED:
         return TG_RETRY_NEVER;
     case TG_E_LIMIT:
+    case TG_E_FILES:
         return connected ? TG_RETRY_NEVER : TG_RETRY_CONNECT;
     case TG_E_TIMEOUT:
         return connected ? TG_RETRY_TIMEOUT : TG_RETRY_CONNECT;

@@ -359,6 +359,9 @@ end
 local function unknown_field(t, value, key, cx, keys)
   if type(key) ~= "string" then
     local fields = { code = "unknown_field", message = "unexpected item; fields have names here" }
+    -- { "http" } for { http = true }
+    local meant = not is_hidden(t, cx) and type(value[key]) == "string" and t.fields[value[key]]
+    if meant then fields.hint = ("write %s = … (%s)"):format(value[key], check.describe(meant)) end
     return problem(cx, type(key) == "number" and extended(keys, key) or keys, fields)
   end
   local near = suggest.nearest(key, field_candidates(t, value))
@@ -462,6 +465,9 @@ local function validate_default(field, cx, keys, name)
   if field.empty_default then return field.empty_default end
   local problems = #cx.problems
   local normal = validate_at(field, field.default_value, cx, keys, name, true)
+  for i = problems + 1, #cx.problems do
+    cx.problems[i].message = "the default in its schema does not fit: " .. cx.problems[i].message
+  end
   if type(normal) == "table" and next(normal) == nil and getmetatable(normal) == nil and
      #cx.problems == problems and not field.checks then
     field.empty_default = normal

@@ -278,6 +278,21 @@ local function phase_at(functions, file, line)
   end
 end
 
+local NO_FILES = "a plugin reads no files: tg.file and tg.secret in the configuration bring what is in them; " ..
+                 "ctx.log and tg.sink write lines"
+local NO_CODE = "a plugin compiles no code; require takes files of its own folder"
+local OTHER_API = "`tidegate doc` prints the API of this gateway"
+-- What people look for that no plugin has, and where it is.
+local ABSENT = { io = NO_FILES, load = NO_CODE, loadstring = NO_CODE, loadfile = NO_CODE, dofile = NO_CODE,
+                 ngx = OTHER_API, kong = OTHER_API, core = OTHER_API, txn = OTHER_API }
+
+local function global_hint(found, known)
+  if found.field then return "there are os.time, os.date and os.clock; settings come by the plugin's schema" end
+  if found.written then return "declare it with local: globals would be shared by all requests" end
+  local near = suggest.nearest(found.name, known)
+  return ABSENT[found.name] or near and ("did you mean %s?"):format(quote(near)) or nil
+end
+
 --- Reports the undeclared globals of a compiled file.
 -- @tparam string file
 -- @tparam function chunk
@@ -285,16 +300,15 @@ end
 function plugin:check_globals(file, chunk, functions)
   local known = globals.PLUGIN_GLOBALS
   for _, found in ipairs(globals.undeclared(chunk, known)) do
-    local near = suggest.nearest(found.name, known)
-    local text = found.written and "assignment to the global %s" or "undeclared global %s"
+    local text = found.written and "assignment to the global %s" or
+                 found.field and "a plugin has no %s" or "undeclared global %s"
     local report = {
       code = "plugin_global", file = file, line = found.line, path = phase_at(functions, file, found.line),
-      message = text:format(quote(found.name)),
-      hint = found.written and "declare it with local: globals would be shared by all requests" or
-             near and ("did you mean %s?"):format(quote(near)) or nil,
+      message = text:format(found.field and "os." .. found.field or quote(found.name)),
+      hint = global_hint(found, known),
     }
     local source = self.diagnostics:source(file)
-    local token = source:name_on_line(found.line, found.name)
+    local token = source:name_on_line(found.line, found.field or found.name)
     if token then report.line, report.column, report.width = source:position(token) end
     self.diagnostics:error(report)
   end

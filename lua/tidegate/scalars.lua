@@ -102,10 +102,14 @@ types.bool = {
   read = function(_, value) return value end,
 }
 
--- Spellings of a bare number with the units that the type's bounds allow: `write cpu = "20ms"`.
-local function unit_hint(choices, parse)
+local DURATION_FORM = 'a number and a unit: "250ms", "10s", "5m", "1h30m"'
+local SIZE_FORM = 'a number and a unit: "512B", "32KiB", "10MiB", "1GiB"'
+
+-- Spellings of a bare number with the units that the type's bounds allow: `write cpu = "20ms"`; of anything
+-- else, its form.
+local function unit_hint(choices, parse, form)
   return function(t, value, key)
-    if type(value) ~= "number" then return nil end
+    if type(value) ~= "number" then return form end
     local allowed, all = {}, {}
     for _, unit in ipairs(choices) do
       local text = plain_number(value) .. unit
@@ -121,12 +125,12 @@ end
 types.duration = {
   noun = "a duration", lua = "string",
   range = function(t) return range_text(t, units.format_duration) end,
-  hint = unit_hint({ "s", "ms" }, units.parse_duration),
+  hint = unit_hint({ "s", "ms" }, units.parse_duration, DURATION_FORM),
   json = function() return { type = "string", pattern = "^([0-9]+(\\.[0-9]+)?(us|ms|s|m|h|d))+$" } end,
   read = function(t, value)
     local seconds = units.parse_duration(value)
     if not seconds then
-      return nil, quote(value) .. " is not a duration", 'a number and a unit: "250ms", "10s", "5m", "1h30m"'
+      return nil, quote(value) .. " is not a duration", DURATION_FORM
     end
     return in_range(t, seconds, units.format_duration)
   end,
@@ -135,12 +139,12 @@ types.duration = {
 types.bytes = {
   noun = "a size", lua = "string",
   range = function(t) return range_text(t, units.format_bytes) end,
-  hint = unit_hint({ "B", "KiB", "MiB" }, units.parse_bytes),
+  hint = unit_hint({ "B", "KiB", "MiB" }, units.parse_bytes, SIZE_FORM),
   json = function() return { type = "string", pattern = "^[0-9]+(\\.[0-9]+)?(B|KiB|MiB|GiB|TiB)$" } end,
   read = function(t, value)
     local bytes = units.parse_bytes(value)
     if not bytes then
-      return nil, quote(value) .. " is not a size", 'a number and a unit: "512B", "32KiB", "10MiB", "1GiB"'
+      return nil, quote(value) .. " is not a size", SIZE_FORM
     end
     return in_range(t, bytes, units.format_bytes)
   end,

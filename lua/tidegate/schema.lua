@@ -13,6 +13,7 @@
 
 local scalars = require "tidegate.scalars"
 local check = require "tidegate.check"
+local suggest = require "tidegate.suggest"
 
 local S = {}
 
@@ -43,8 +44,15 @@ local function is_type(value)
   return getmetatable(value) == Type
 end
 
+-- S.string without the call is the slip that is made most.
 local function check_type(value, place)
-  if not is_type(value) then error(("%s is not a schema type"):format(place), 3) end
+  if is_type(value) then return end
+  for name, maker in pairs(S) do
+    if rawequal(value, maker) then
+      error(("%s is not a schema type but what makes one: write S.%s(…)"):format(place, name), 3)
+    end
+  end
+  error(("%s is not a schema type"):format(place), 3)
 end
 
 -- Bounds of durations and sizes are written like their values.
@@ -283,6 +291,9 @@ function S.when(field, value, rule)
   return new_rule("when", { field, value = value, rule = rule })
 end
 
+local makers = {}
+for name in pairs(S) do makers[#makers + 1] = name end
+
 S.is_type = is_type
 
 --- Checks a value; see check.lua.
@@ -292,7 +303,13 @@ S.path_text = check.path_text
 
 -- What scripts and plugins get: the same functions, but nobody can change them for the others.
 S.view = setmetatable({}, {
-  __metatable = false, __index = S,
+  __metatable = false,
+  __index = function(_, name)
+    if S[name] ~= nil then return S[name] end
+    local near = suggest.nearest(tostring(name), makers)
+    error(("tidegate.schema has no %q%s"):format(tostring(name),
+      near and ("; did you mean %q?"):format(near) or ""), 2)
+  end,
   __newindex = function() error("the schema library cannot be changed", 2) end,
 })
 

@@ -147,18 +147,41 @@ local function describe_field(t)
   return text, table.concat(notes, ", ")
 end
 
-local function add_rows(rows, t, path)
+local function is_alike(a, b)
+  local x, y = innermost(a), innermost(b)
+  return x.kind == "record" and x.fields == y.fields and a.is_optional == b.is_optional and
+    a.doc_text == b.doc_text
+end
+
+-- How a position is named: "[2–32]" for several in a row that take the same, which have one row.
+local function position(t, first)
+  local last = first
+  while t.fields[last + 1] and is_alike(t.fields[first], t.fields[last + 1]) do last = last + 1 end
+  return first == last and ("[%d]"):format(first) or ("[%d–%d]"):format(first, last), last
+end
+
+local add_rows
+
+local function add_field(rows, field, here)
+  local takes, notes = describe_field(field)
+  rows[#rows + 1] = ("| `%s` | %s | %s | %s |"):format(here, cell(takes), notes, cell(field.doc_text or ""))
+  local inner, suffix = innermost(field)
+  if inner.kind == "record" then add_rows(rows, inner, here .. suffix) end
+  for _, variant in ipairs(inner.kind == "one_of" and inner.names or {}) do
+    local of_variant, more = innermost(inner.variants[variant])
+    if of_variant.kind == "record" then add_rows(rows, of_variant, here .. suffix .. more) end
+  end
+end
+
+function add_rows(rows, t, path)
+  local done = 0
   for _, name in ipairs(t.names) do
-    local field = t.fields[name]
-    local here = type(name) == "number" and ("%s[%d]"):format(path, name) or
-                 path .. (path == "" and "" or ".") .. name
-    local takes, notes = describe_field(field)
-    rows[#rows + 1] = ("| `%s` | %s | %s | %s |"):format(here, cell(takes), notes, cell(field.doc_text or ""))
-    local inner, suffix = innermost(field)
-    if inner.kind == "record" then add_rows(rows, inner, here .. suffix) end
-    for _, variant in ipairs(inner.kind == "one_of" and inner.names or {}) do
-      local of_variant, more = innermost(inner.variants[variant])
-      if of_variant.kind == "record" then add_rows(rows, of_variant, here .. suffix .. more) end
+    if type(name) ~= "number" then
+      add_field(rows, t.fields[name], path .. (path == "" and "" or ".") .. name)
+    elseif name > done then
+      local text
+      text, done = position(t, name)
+      add_field(rows, t.fields[name], path .. text)
     end
   end
 end

@@ -77,14 +77,12 @@ local function percent() return S.number { min = 0, max = 100 } end
 
 local function split_type()
   local key = sticky:optional():doc "what a client's choice sticks to: cookie:NAME, header:NAME, ip, consumer"
+  local choice = S.record {
+    [1] = S.ref "service":doc "who gets this share",
+    weight = S.int { min = 0, max = 1000000 }:default(1):doc "its share of the requests",
+  }
   local fields = { key = key }
-  for i = 1, CHOICES_MAX do
-    local choice = S.record {
-      [1] = S.ref "service":doc "who gets this share",
-      weight = S.int { min = 0, max = 1000000 }:default(1):doc "its share of the requests",
-    }
-    fields[i] = i == 1 and choice or choice:optional()
-  end
+  for i = 1, CHOICES_MAX do fields[i] = i == 1 and choice or choice:optional() end
   return S.record(fields)
 end
 

@@ -188,7 +188,7 @@ describe("tg.http", function()
       local wrong = {
         { "request", nil, "argument 1 (options): expected a table" },
         { "request", {}, "service: is missing" },
-        { "request", { service = "none" }, "no service of that name is declared" },
+        { "request", { service = "none" }, 'no service is called "none"' },
         { "request", { service = "keys", path = "a" }, 'path: expected "/..."' },
         { "request", { service = "keys", path = "/a b" }, 'path: expected "/..."' },
         { "request", { service = "keys", method = "G T" }, "method: is not a token" },

@@ -94,10 +94,20 @@ describe("a plugin file", function()
       { "p.lua:2:3: log: expected a function, got number 1" } },
     { "with a broken schema",
       'local S = require "tidegate.schema"\nreturn { schema = S.record { a = S.strng() } }',
-      { "p.lua:2: attempt to call field 'strng' (a nil value)" } },
+      { 'p.lua:2: tidegate.schema has no "strng"; did you mean "string"?' } },
+    { "with a type that is not called",
+      'local S = require "tidegate.schema"\nreturn { schema = S.record { a = S.string } }',
+      { 'p.lua:2: field "a" is not a schema type but what makes one: write S.string(…)' } },
+    { "with a default that its schema refuses", 'local S = require "tidegate.schema"\n' .. HEAD ..
+      "P.schema = S.record { a = S.int { min = 3 }:default(1) }\nfunction P.log() end\nreturn P",
+      { "gateway.lua:4:48: routes.all.plugins[1] (./p.lua).a: the default in its schema does not fit: " ..
+        "1 is below the minimum 3" } },
     { "that reads an undeclared global",
       HEAD .. "function P.access()\n  return strng.rep('x', 2)\nend\nreturn P",
       { 'p.lua:3:10: access: undeclared global "strng"' } },
+    { "that takes from os what a plugin has not", HEAD ..
+      "function P.access()\n  local t = os\n  return os.time() + #os.getenv 'A', t.clock()\nend\nreturn P",
+      { "p.lua:4:23: access: a plugin has no os.getenv" } },
     { "that writes a global", HEAD .. "function P.access()\n  count = 1\nend\nreturn P",
       { 'p.lua:3:3: access: assignment to the global "count"' } },
     { "that calls the library while it loads", 'local tg = require "tidegate"\ntg.http.get("x")',

@@ -46,3 +46,17 @@ it("Markdown has a row for each field, nested ones too", function()
 | `token` | secret | optional |  |
 ]], docs.markdown(schema))
 end)
+
+it("Markdown has one row for positions that take the same", function()
+  local share = S.record { [1] = S.string() }
+  local t = S.record { [1] = share, [2] = share:optional(), [3] = share:optional(), [4] = S.int() }
+  assert.equal([[
+| field | takes | | meaning |
+|---|---|---|---|
+| `[1]` | table | required |  |
+| `[1][1]` | string | required |  |
+| `[2–3]` | table | optional |  |
+| `[2–3][1]` | string | required |  |
+| `[4]` | integer | required |  |
+]], docs.markdown(t))
+end)

@@ -18,12 +18,19 @@ sandbox.suite("a plugin that changes what it shares", {}, {
   { "walks ctx with next", "return next(ctx)", raises = "bad argument #1 to" },
   { "assigns to a field of ctx", "ctx.phase = 'log'", raises = "ctx cannot be written to" },
   { "adds a field to ctx", "ctx.mine = 1", raises = "ctx cannot be written to" },
-  { "misspells a field of ctx", "return ctx.reqest", raises = 'ctx has no field or method "reqest"'  },
+  { "misspells a field of ctx", "return ctx.reqest",
+    raises = 'ctx has no field or method "reqest"; did you mean "req"?' },
+  { "asks the library for what it has not", "return tg.json.parse '1'",
+    raises = 'tg.json has no function "parse"; `tidegate doc tg.json` tells what it has' },
+  { "misspells a library", "return tg.htpp", raises = 'tg has no function "htpp"; did you mean "http"?' },
+  { "replaces the metatable of the library", "setmetatable(tg.json, {})", raises = "protected metatable" },
+  { "replaces the metatable of os", "setmetatable(os, {})", raises = "protected metatable" },
   { "calls a method with another object", "return ctx.req.header(ctx.resp, 'host')", raises = "ctx.req" },
   { "calls a method with a table", "return ctx.req.header({}, 'host')", raises = "ctx.req" },
   { "calls a method without an object", "return ctx.req.header()", raises = "ctx.req" },
   { "keeps a method and calls it with rubbish", "local f = ctx.exit return f(f)", raises = "ctx" },
-  { "changes the library for itself alone", "tg.json.encode = nil return tg.json.encode", answers = "nil" },
+  { "changes the library for itself alone", "tg.json.encode = nil return rawget(tg.json, 'encode')",
+    answers = "nil" },
 })
 
 describe("a request context that is kept", function()

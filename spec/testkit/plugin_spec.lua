@@ -64,6 +64,8 @@ describe("a plugin under test", function()
     assert.response(r).has.header("x-seen", "yes")
     assert.response(p:run()).has.status(418)
     assert.has_error(function() p:phase "acces" end, 'there is no phase "acces"')
+    assert.has_error(function() p:phase "certificate" end,
+      "certificate runs in TLS handshakes, which p:phase has none of: try it with `tidegate run`")
   end)
 
   it("reads bodies, whole or in chunks", function()

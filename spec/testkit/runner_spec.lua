@@ -201,7 +201,7 @@ describe("the program", function()
   end)
 
   it("writes a plugin whose spec passes, and touches nothing twice", function()
-    local all = "--phases=log,rewrite,access,header_filter,body_filter,message"
+    local all = "--phases=log,rewrite,access,header_filter,body_filter,message,certificate"
     local code, out = run({ BIN, "new", "plugin", "geo-tag", all })
     assert.equal(0, code)
     assert.matches("wrote plugins/geo%-tag/init.lua", out)

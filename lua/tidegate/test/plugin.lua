@@ -215,6 +215,9 @@ end
 
 --- The same with one phase of the plugin only.
 function plugin:phase(name, request)
+  if name == "certificate" then
+    error("certificate runs in TLS handshakes, which p:phase has none of: try it with `tidegate run`", 2)
+  end
   local ok, why = pcall(self.world.core.only, self.world.core, name)
   if not ok then error(why, 2) end
   local ran, result = pcall(send, self, request or {}, 2)

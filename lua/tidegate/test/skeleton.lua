@@ -7,7 +7,7 @@
 
 local skeleton = {}
 
-local PHASES = { "rewrite", "access", "header_filter", "body_filter", "message", "log" }
+local PHASES = { "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log" }
 
 local USAGE = "usage: tidegate new plugin NAME [--phases=access,log]\n       tidegate new gateway\n"
 
@@ -20,8 +20,15 @@ local MESSAGE_TEST = [[
   end)
 ]]
 
+local CERTIFICATE_TEST = [[
+  -- certificate: runs in TLS handshakes, which specs have none of; try it with `tidegate run` and a listener.
+]]
+
 -- What each phase of a new plugin does, and what its spec looks at.
 local BODY = {
+  certificate = { doc = "A TLS client's hello is here; there is no request yet.",
+    code = 'function P.certificate(conf, ctx)\n  ctx.log:debug("hello", { sni = ctx.tls.sni, value = conf.value })\nend',
+    test = CERTIFICATE_TEST },
   rewrite = { doc = "The request is here, its route is not known yet.",
     code = 'function P.rewrite(conf, ctx)\n  ctx.upstream:set_header("x-@NAME@", conf.value)\nend',
     spec = 'assert.request(r.upstream).has.header("x-@NAME@", "on")' },

@@ -43,7 +43,7 @@ static void test_errno(void **state)
     assert_int_equal(tg_err_from_errno(EWOULDBLOCK), TG_E_AGAIN);
     assert_int_equal(tg_err_from_errno(EINTR), TG_E_AGAIN);
     assert_int_equal(tg_err_from_errno(ENOMEM), TG_E_NOMEM);
-    assert_int_equal(tg_err_from_errno(EMFILE), TG_E_LIMIT);
+    assert_int_equal(tg_err_from_errno(EMFILE), TG_E_FILES);
     assert_int_equal(tg_err_from_errno(ECONNREFUSED), TG_E_REFUSED);
     assert_int_equal(tg_err_from_errno(ECONNRESET), TG_E_RESET);
     assert_int_equal(tg_err_from_errno(EPIPE), TG_E_RESET);

@@ -187,18 +187,6 @@ static void test_too_many_operands(void **state)
                               "serve [FILE]\n");
 }
 
-static void test_distances(void **state)
-{
-    (void)state;
-    assert_int_equal(tg_args_distance("check", "check"), 0);
-    assert_int_equal(tg_args_distance("chekc", "check"), 1);
-    assert_int_equal(tg_args_distance("chck", "check"), 1);
-    assert_int_equal(tg_args_distance("cheek", "check"), 1);
-    assert_int_equal(tg_args_distance("checks", "check"), 1);
-    assert_int_equal(tg_args_distance("", "run"), 3);
-    assert_int_equal(tg_args_distance("an.unreasonably.long.name.of.a.file.lua", "run"), 31);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,7 +202,6 @@ int main(void)
         cmocka_unit_test(test_unknown_commands),
         cmocka_unit_test(test_unknown_options),
         cmocka_unit_test(test_too_many_operands),
-        cmocka_unit_test(test_distances),
     };
 
     return cmocka_run_group_tests_name("args", tests, NULL, NULL);

@@ -15,6 +15,7 @@ static void test_each_failure_has_one_class(void **state)
     assert_int_equal(tg_retry_class_of(TG_E_REFUSED, false), TG_RETRY_CONNECT);
     assert_int_equal(tg_retry_class_of(TG_E_TIMEOUT, false), TG_RETRY_CONNECT);
     assert_int_equal(tg_retry_class_of(TG_E_LIMIT, false), TG_RETRY_CONNECT);
+    assert_int_equal(tg_retry_class_of(TG_E_FILES, false), TG_RETRY_CONNECT);
     assert_int_equal(tg_retry_class_of(TG_E_RESET, true), TG_RETRY_RESET);
     assert_int_equal(tg_retry_class_of(TG_E_CLOSED, true), TG_RETRY_RESET);
     assert_int_equal(tg_retry_class_of(TG_E_PROTOCOL, true), TG_RETRY_RESET);
