@@ -1,6 +1,7 @@
 -- How important a request is, and where it waits for a connection, by whose it is.
 
 local client = require("support.client")
+local clock = require("support.clock")
 local gateway = require("support.gateway")
 local origin = require("support.origin")
 
@@ -68,6 +69,13 @@ describe("the importance of a consumer", function()
     return client.get({ unix = g.dir .. "/admin.sock" }, "/metrics").body
   end
 
+  -- A request ends just after its answer.
+  local function wait_for_use(n)
+    clock.wait_until(function()
+      return metrics():find(('tidegate_limit_use{limit="request.in_flight"} %d\n'):format(n), 1, true)
+    end, 5, n .. " requests in flight")
+  end
+
   it("holds in place of the route's, both ways", function()
     start()
     hold_many(1, 6, "/", "plain")
@@ -93,12 +101,12 @@ describe("the importance of a consumer", function()
       assert.equal(401, (status "/"))
       assert.equal(503, (status "/open/")) -- no plugin could tell whose it is: refused at once
     end
-    assert.contains('tidegate_limit_use{limit="request.in_flight"} 9', metrics())
+    wait_for_use(9)
     for _, one in ipairs(held) do
       one.origin:reply({ status = 200, body = "ok" })
       assert.status(200, one.client:response())
     end
-    assert.contains('tidegate_limit_use{limit="request.in_flight"} 0', metrics())
+    wait_for_use(0)
     g:stop()
   end)
 

@@ -16,14 +16,14 @@ end
 describe("tg.http", function()
   local g, o
 
-  local function start(body, head)
+  local function start(body, head, wall)
     o = origin.listen()
     g = gateway.start({
-      vars = { ORIGIN = o.port },
+      vars = { ORIGIN = o.port, WALL = wall or "1m" },
       files = { ["probe.lua"] = (head or HEAD) .. body .. "\nreturn P\n" },
       config = [[
         local tg = require "tidegate"
-        tg.settings { workers = 1, limits = { plugin = { wall = "400ms" } } }
+        tg.settings { workers = 1, limits = { plugin = { cpu = "5s", wall = "@WALL@" } } }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
         tg.service "keys" { targets = { { "127.0.0.1:@ORIGIN@" } } }
@@ -69,7 +69,7 @@ describe("tg.http", function()
     start([[
       function P.access(_, ctx)
         local first = assert(tg.http.get("keys", "/one"))
-        local second = assert(tg.http.post("keys", "/two", { body = "hello", timeout = "300ms" }))
+        local second = assert(tg.http.post("keys", "/two", { body = "hello", timeout = "30s" }))
         ctx:exit(200, first.body .. second.body)
       end
     ]])
@@ -104,7 +104,8 @@ describe("tg.http", function()
   it("tells how it failed", function()
     start([[
       function P.access(_, ctx)
-        tell(ctx, tg.http.get("keys", ctx.req.path, { timeout = "100ms", max_body = 4 }))
+        local timeout = ctx.req.path == "/silent" and "100ms" or "30s"
+        tell(ctx, tg.http.get("keys", ctx.req.path, { timeout = timeout, max_body = 4 }))
       end
     ]])
     local c = ask("/silent")
@@ -132,7 +133,7 @@ describe("tg.http", function()
         ctx:defer(function() ctx.log:warn("over " .. ctx.req.path) end)
         tell(ctx, tg.http.get("keys", "/"))
       end
-    ]])
+    ]], nil, "1s")
     local c, conn = ask("/gone")
     c:reset()
     conn:wait_end()
@@ -222,7 +223,7 @@ describe("tg.http", function()
     ]])
     assert.contains("tg.http.get(): is not for init and configure", client.get(g.port, "/").body)
     start([[function P.access(_, ctx) ctx:exit(200, select(2, pcall(tg.http.get, "keys", "/"))) end]],
-      HEAD:gsub(", needs = { http = true }", ""))
+      (HEAD:gsub(", needs = { http = true }", "")))
     assert.contains("the plugin does not declare needs = { http = true }", client.get(g.port, "/").body)
   end)
 end)

@@ -9,17 +9,18 @@ local origin = require("support.origin")
 describe("a mirror", function()
   local g, main, shadow, admin
 
-  local function start(fields, more)
+  local function start(fields, more, timeout)
     main, shadow = origin.listen(), origin.listen()
     g = gateway.start({
-      vars = { MAIN = main.port, SHADOW = shadow.port, FIELDS = fields or "", MORE = more or "" },
+      vars = { MAIN = main.port, SHADOW = shadow.port, FIELDS = fields or "", MORE = more or "",
+               TIMEOUT = timeout or "1m" },
       config = [[
         local tg = require "tidegate"
         tg.settings { workers = 1, admin = { listen = "unix:admin.sock" }, @MORE@ }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "main" { targets = { { "127.0.0.1:@MAIN@" } }, path = "/main", pool = { max_idle = 0 } }
         tg.service "shadow" { targets = { { "127.0.0.1:@SHADOW@" } }, path = "/shadow",
-                              timeout = { response = "200ms" } }
+                              timeout = { response = "@TIMEOUT@" } }
         tg.route "all" { service = "main", mirror = { service = "shadow" @FIELDS@ } }
       ]],
     })
@@ -98,7 +99,7 @@ describe("a mirror", function()
   end)
 
   it("neither delays nor fails the original when nobody answers", function()
-    start()
+    start("", "", "200ms")
     exchange({ target = "/x" })
     local conn = shadow:accept()
     assert.equal("/shadow/x", conn:request().target)

@@ -29,7 +29,8 @@ describe("plugins", function()
       files = { ["probe.lua"] = plugin(body), ["other.lua"] = options.other },
       config = [[
         local tg = require "tidegate"
-        tg.settings { workers = 1, limits = { plugin = { cpu = "100ms", wall = "1s" } } }
+        tg.settings { workers = 1, limits = {
+          plugin = { cpu = "5s", wall = "1m" }, plugin_vm = { pause = "1m" } } }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
         tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } } }
@@ -168,7 +169,7 @@ describe("plugins", function()
       function P.access(_, ctx)
         if ctx.req.path == "/loop" then while true do end end
       end
-    ]], { use = '{ limits = { cpu = "10ms" } }' }) -- far from the wall limit, also on a busy machine
+    ]], { use = '{ limits = { cpu = "10ms" } }' })
     local slow, fast = client.connect(g.port), client.connect(g.port)
     slow:send("GET /loop HTTP/1.1\r\nHost: a\r\n\r\n")
     assert.status(200, fast:get("/"))
@@ -185,7 +186,7 @@ describe("plugins", function()
         local t = {}
         if ctx.req.path == "/hoard" then for i = 1, 1e9 do t[i] = { i } end end
       end
-    ]])
+    ]], { use = '{ limits = { wall = "1s" } }' })
     assert.status(503, client.get(g.port, "/wait"))
     g:wait_for_log("killed (wall)")
     assert.status(503, client.get(g.port, "/hoard"))

@@ -30,7 +30,7 @@ local function start(body, options)
       tg.listener "http" { address = "127.0.0.1:@PORT@" }
       tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } } }
       tg.route "all" { paths = { "/*" }, service = "back", plugins = { tg.use("./probe.lua", {%s}) {} } }
-    ]]):format(options.limits or 'wall = "5s"', options.use or ""),
+    ]]):format(options.limits or 'cpu = "5s", wall = "1m"', options.use or ""),
   })
   local started = g
   finally(function() started:stop() end)
@@ -140,7 +140,7 @@ describe("ctx.req:chunks", function()
         local _, err = next_chunk()
         ctx:exit(200, seen .. " " .. told(err) .. " " .. told(select(2, next_chunk())))
       end
-    ]], { limits = 'wall = "5s", body = "8B"' })
+    ]], { limits = 'cpu = "5s", wall = "1m", body = "8B"' })
     local c = send_head("Content-Length: 9")
     assert.equal(" too_large too_large", c:response().body)
     c:close()
@@ -269,7 +269,7 @@ describe("response:chunks", function()
     g:wait_for_log("<reset>")
     conn:reset()
     assert.equal("reset reset", c:response().body)
-    c, conn = ask("/?t=100ms")
+    c, conn = ask("/?t=2s") -- which is for the head too: it has to come within this time
     conn:send(CHUNKED)
     assert.equal("timeout timeout", c:response().body)
     conn:wait_end()
@@ -286,7 +286,7 @@ describe("response:chunks", function()
         end
         ctx:exit(200, tostring(n))
       end
-    ]], { limits = 'wall = "20s", churn = "256MiB", cpu = "5s"' })
+    ]], { limits = 'wall = "1m", churn = "256MiB", cpu = "20s"' })
     local total = 32 * 1024 * 1024
     local c, conn = ask()
     conn:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):format(total))
@@ -319,7 +319,7 @@ describe("response:chunks", function()
         end
         ctx:exit(200, "done")
       end
-    ]], { limits = 'wall = "5s", cpu = "50ms", churn = "64MiB"' })
+    ]], { limits = 'wall = "1m", cpu = "100ms", churn = "64MiB"' })
     local c, conn = ask("/ended")
     conn:send(CHUNKED)
     assert.equal("done", c:response().body)
