@@ -3,8 +3,6 @@
 #include "base/banned.h"
 #include "http/field.h"
 
-#include "base/assert.h"
-
 enum { HOP = 1, OWN = 2, NOTRAIL = 4 };
 
 static const struct tg_str names[TG_FIELDS] = {
@@ -192,12 +190,19 @@ static inline bool is_named(const struct tg_field *field, const struct tg_field 
     return as->id != TG_FIELD_OTHER || tg_str_eq_nocase(field->name, as->name);
 }
 
-/* Removes fields called as `as` is from index `from` on. */
-static uint32_t remove_from(struct tg_fields *fields, uint32_t from, const struct tg_field *as)
+static bool drop_named(const struct tg_field *field, const void *as)
+{
+    return is_named(field, as);
+}
+
+/* Removes those for which `drop` says so, from index `from` on. */
+static inline uint32_t filter_from(struct tg_fields *fields, uint32_t from,
+                                   bool (*drop)(const struct tg_field *field, const void *arg),
+                                   const void *arg)
 {
     uint32_t kept = from;
     for (uint32_t i = from; i < fields->n; i++) {
-        if (is_named(&fields->v[i], as))
+        if (drop(&fields->v[i], arg))
             continue;
         if (kept != i)
             fields->v[kept] = fields->v[i];
@@ -219,7 +224,7 @@ enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field 
         if (!is_named(&fields->v[i], field))
             continue;
         fields->v[i] = *field;
-        remove_from(fields, i + 1, field);
+        filter_from(fields, i + 1, drop_named, field);
         return TG_OK;
     }
     return append(fields, field);
@@ -234,7 +239,7 @@ enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name, struct t
 
 uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    return may_have(fields, field) ? remove_from(fields, 0, field) : 0;
+    return may_have(fields, field) ? filter_from(fields, 0, drop_named, field) : 0;
 }
 
 uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name)
@@ -244,28 +249,11 @@ uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name)
     return tg_fields_remove_field(fields, &field);
 }
 
-uint32_t tg_fields_remove_id(struct tg_fields *fields, enum tg_field_id id)
-{
-    const struct tg_field field = {.name = names[id], .id = id};
-    tg_assert(id != TG_FIELD_OTHER);
-    return tg_fields_remove_field(fields, &field);
-}
-
 uint32_t tg_fields_filter(struct tg_fields *fields,
                           bool (*drop)(const struct tg_field *field, const void *arg),
                           const void *arg)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < fields->n; i++) {
-        if (drop(&fields->v[i], arg))
-            continue;
-        if (kept != i)
-            fields->v[kept] = fields->v[i];
-        kept++;
-    }
-    uint32_t removed = fields->n - kept;
-    fields->n = kept;
-    return removed;
+    return filter_from(fields, 0, drop, arg);
 }
 
 const struct tg_field *tg_fields_next_field(const struct tg_fields *fields,

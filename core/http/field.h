@@ -70,7 +70,6 @@ enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name,
 
 /* Removes all fields of that name; how many there were. */
 uint32_t tg_fields_remove(struct tg_fields *fields, struct tg_str name);
-uint32_t tg_fields_remove_id(struct tg_fields *fields, enum tg_field_id id);
 
 /* Removes every field for which `drop` says so. */
 uint32_t tg_fields_filter(struct tg_fields *fields,

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "http/h1_write.h"
+#include "http/head.h"
 
 #define STAGE_EXTRA ((size_t)2048)
 #define DISCARD_MAX ((uint64_t)64 * 1024)
@@ -71,29 +72,13 @@ static void choose_framing(struct tg_h1_server *s, const struct tg_response_head
 static void write_framing(struct tg_h1_server *s, const struct tg_response_head *head)
 {
     struct tg_fmt *f = &s->x->stage;
-    bool bodiless = head->status < 200 || head->status == 204;
-    bool of_another =
-        head->status == 304 || s->method == TG_METHOD_HEAD; /* a length without body */
-    switch (s->out_framing) {
-    case TG_FRAMING_LENGTH:
+    uint64_t length;
+    if (tg_head_says_length(head, s->method, &length)) {
         tg_fmt_lit(f, "Content-Length: ");
-        tg_fmt_u64(f, head->length);
+        tg_fmt_u64(f, length);
         tg_fmt_lit(f, "\r\n");
-        break;
-    case TG_FRAMING_CHUNKED:
+    } else if (s->out_framing == TG_FRAMING_CHUNKED) {
         tg_fmt_lit(f, "Transfer-Encoding: chunked\r\n");
-        break;
-    case TG_FRAMING_NONE:
-        if (of_another && head->has_length && !bodiless) {
-            tg_fmt_lit(f, "Content-Length: ");
-            tg_fmt_u64(f, head->length);
-            tg_fmt_lit(f, "\r\n");
-        } else if (!of_another && !bodiless) {
-            tg_fmt_lit(f, "Content-Length: 0\r\n");
-        }
-        break;
-    case TG_FRAMING_CLOSE:
-        break;
     }
     if (!s->keep_alive)
         tg_fmt_lit(f, "Connection: close\r\n");

@@ -318,14 +318,9 @@ void tg_h2_nva_status(struct tg_h2_nva *nva, unsigned status)
 void tg_h2_nva_response(struct tg_h2_nva *nva, const struct tg_response_head *head,
                         enum tg_method method)
 {
-    bool of_another = head->status == 304 || method == TG_METHOD_HEAD;
-    bool bodiless = head->status < 200 || head->status == 204;
+    uint64_t length;
     tg_h2_nva_status(nva, head->status);
     tg_h2_nva_fields(nva, &head->fields);
-    if (head->framing == TG_FRAMING_LENGTH)
-        add_number(nva, TG_STR("content-length"), head->length);
-    else if (head->framing == TG_FRAMING_NONE && of_another && head->has_length && !bodiless)
-        add_number(nva, TG_STR("content-length"), head->length);
-    else if (head->framing == TG_FRAMING_NONE && !of_another && !bodiless)
-        tg_h2_nva_add(nva, TG_STR("content-length"), TG_STR("0"));
+    if (tg_head_says_length(head, method, &length))
+        add_number(nva, TG_STR("content-length"), length);
 }

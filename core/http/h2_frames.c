@@ -318,9 +318,9 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
     struct tg_h2_server *s = arg;
     struct tg_h2_stream *st = stream_at(session, id);
-    (void)code;
     if (st == NULL)
         return 0;
+    s->proven = s->proven || (code == NGHTTP2_NO_ERROR && st->out_done && !st->dead);
     if (s->heading == st)
         s->heading = NULL;
     tg_h2_stream_end(st, TG_E_RESET);

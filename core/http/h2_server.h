@@ -102,6 +102,7 @@ struct tg_h2_server {
     bool calmed;  /* it was told to go for a flood */
     bool busy;    /* nghttp2 is at work: the session must stay */
     bool greeted; /* the client's SETTINGS came */
+    bool proven;  /* an answer went out whole */
 };
 
 /* Takes over what `from` has: its socket, its transport (net/conn.h). `first`: what was read

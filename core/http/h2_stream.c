@@ -42,7 +42,7 @@ struct tg_h2_stream *tg_h2_stream_new(struct tg_h2_server *server, int32_t id)
         return NULL;
     *st = (struct tg_h2_stream){.magic = TG_H2_STREAM_MAGIC, .id = id, .server = server};
     st->stream.ops = &tg_h2_stream_ops;
-    st->stream.proven = server->requests > 0;
+    st->stream.proven = server->proven;
     st->body_max = tg_h2_stream_limits(st)->request_body;
     st->method = TG_METHOD_OTHER;
     tg_buf_init(&st->in, slab);

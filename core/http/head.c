@@ -102,6 +102,20 @@ bool tg_head_read_length(const struct tg_fields *fields, uint64_t *length, bool 
     return f->value.n <= 19 && tg_str_to_u64(f->value, length);
 }
 
+bool tg_head_says_length(const struct tg_response_head *head, enum tg_method method,
+                         uint64_t *length)
+{
+    bool of_another = head->status == 304 || method == TG_METHOD_HEAD; /* a length without body */
+    *length = head->length;
+    if (head->framing == TG_FRAMING_LENGTH)
+        return true;
+    if (head->framing != TG_FRAMING_NONE || head->status < 200 || head->status == 204)
+        return false;
+    if (!of_another)
+        *length = 0;
+    return !of_another || head->has_length;
+}
+
 struct tg_str tg_request_head_version(const struct tg_request_head *h)
 {
     if (h->major == 2)

@@ -41,6 +41,10 @@ bool tg_head_read_host(struct tg_request_head *h, struct tg_refusal *refusal) TG
  * agree, because somebody else may pick another one. False: it is not that. */
 bool tg_head_read_length(const struct tg_fields *fields, uint64_t *length, bool *given) TG_MUST_USE;
 
+/* Whether an answer to a request with `method` says how long it is (RFC 9110, 8.6), and what. */
+bool tg_head_says_length(const struct tg_response_head *head, enum tg_method method,
+                         uint64_t *length) TG_MUST_USE;
+
 /* "1.0", "1.1" or "2", static: how plugins, logs and Via name the version. */
 struct tg_str tg_request_head_version(const struct tg_request_head *h);
 

@@ -505,12 +505,3 @@ void tg_conn_peer(const struct tg_conn *conn, struct tg_addr *out)
     if (getpeername(conn->fd, (struct sockaddr *)&ss, &len) == 0)
         tg_addr_from_sockaddr((struct sockaddr *)&ss, len, out);
 }
-
-void tg_conn_local(const struct tg_conn *conn, struct tg_addr *out)
-{
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof(ss);
-    *out = (struct tg_addr){0};
-    if (getsockname(conn->fd, (struct sockaddr *)&ss, &len) == 0)
-        tg_addr_from_sockaddr((struct sockaddr *)&ss, len, out);
-}

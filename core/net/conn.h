@@ -134,8 +134,7 @@ enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count)
 enum tg_err tg_conn_queue_raw(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
 enum tg_err tg_conn_flush_raw(struct tg_conn *conn) TG_MUST_USE;
 
-/* Local and peer address of the socket. */
+/* The peer's address; of length 0 where it is not known. */
 void tg_conn_peer(const struct tg_conn *conn, struct tg_addr *out);
-void tg_conn_local(const struct tg_conn *conn, struct tg_addr *out);
 
 #endif

@@ -310,11 +310,6 @@ enum tg_zone_kind tg_zone_kind(const struct tg_zone *zone)
     return zone->kind;
 }
 
-struct tg_str tg_zone_name(const struct tg_zone *zone)
-{
-    return zone->name;
-}
-
 struct tg_shared_map *tg_zone_map(struct tg_zone *zone)
 {
     return zone->map;

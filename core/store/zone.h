@@ -93,7 +93,6 @@ struct tg_zone *tg_zone_ref(struct tg_zone *zone);
 void tg_zone_unref(struct tg_zone **zone);
 
 enum tg_zone_kind tg_zone_kind(const struct tg_zone *zone);
-struct tg_str tg_zone_name(const struct tg_zone *zone);
 
 /* What `kind` is called in configurations; static storage. */
 const char *tg_zone_kind_name(enum tg_zone_kind kind);

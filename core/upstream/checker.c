@@ -132,6 +132,8 @@ static void on_timer(struct tg_timer *timer)
     tg_magic_check(p, PROBE_MAGIC);
     if (p->asking)
         conclude(p, false, tg_err_text(TG_E_TIMEOUT));
+    else if (!tg_list_is_empty(&p->clean.link)) /* the last one ended in a deferred call */
+        tg_timer_set(&p->timer, now_of(p) + 1);
     else
         begin_asking(p);
 }

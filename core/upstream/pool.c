@@ -688,8 +688,3 @@ uint32_t tg_pool_open(const struct tg_pool *pool)
 {
     return pool->open;
 }
-
-uint32_t tg_pool_waiting(const struct tg_pool *pool)
-{
-    return pool->waiting;
-}

@@ -153,7 +153,4 @@ void tg_pool_close_idle(struct tg_pool *pool);
 uint32_t tg_pool_idle(const struct tg_pool *pool);
 uint32_t tg_pool_open(const struct tg_pool *pool);
 
-/* Requests that wait. */
-uint32_t tg_pool_waiting(const struct tg_pool *pool);
-
 #endif

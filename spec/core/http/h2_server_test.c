@@ -29,6 +29,22 @@ static void test_many_answers_leave_in_one_write(void **state)
     assert_int_equal(peer.body, 40);
 }
 
+/* Who asks for many things at once has not shown yet that it takes answers. */
+static void test_a_client_is_proven_by_an_answer_that_it_took(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        ask("GET", "/", NULL);
+    talk();
+    for (int i = 0; i < 3; i++)
+        assert_false(stream_of(&gw.x[i])->proven);
+    answer_ok(&gw.x[0]);
+    talk();
+    ask("GET", "/", NULL);
+    talk();
+    assert_true(stream_of(&gw.x[3])->proven);
+}
+
 static void test_an_answer_without_body(void **state)
 {
     (void)state;
@@ -350,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_an_answer),
         TEST(test_many_answers_leave_in_one_write),
+        TEST(test_a_client_is_proven_by_an_answer_that_it_took),
         TEST(test_an_answer_without_body),
         TEST(test_interim_heads_and_trailers),
         TEST(test_a_broken_answer_is_a_reset),
