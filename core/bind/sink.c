@@ -5,7 +5,8 @@
  *
  * write_record() formats the record straight from the request into a buffer on the C stack. Its
  * members are those that the plugin names, in that order, then what ctx.log:field() added. A value
- * that is not known is left out. Where the whole does not fit, every value is cut, and `cut` says so.
+ * that is not known is left out. Where the whole does not fit, every value is cut, and `cut` says
+ * so.
  */
 #include "base/banned.h"
 #include "bind/object.h"
