@@ -8,8 +8,8 @@
  *     GET /config    what the configuration declares: names, addresses, counts; never a secret
  *     GET /limits    every bound: value in force, default, use, most that was, hits
  *     GET /plugins   per plugin: VMs, kills, errors, quarantine; asked from the workers
- *     GET /upstreams per service and target: state, load, latency, failures; of at most 1000
- * targets
+ *     GET /upstreams per service and target: state, load, latency, failures; of 1000 targets
+ *                    at most
  *
  *     POST /reload                read the configuration anew; 200, or 422 and why not
  *     POST /reload?dry-run        the same, but change nothing

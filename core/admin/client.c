@@ -96,6 +96,18 @@ static void send_problem(struct tg_admin_client *c, unsigned status, const char 
     send_answer(c, &answer, &f);
 }
 
+static void send_not_found(struct tg_admin_client *c)
+{
+    char room[256];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room) - 1);
+    tg_fmt_lit(&f, "the admin listener has ");
+    tg_admin_view_write_paths(&f);
+    tg_fmt_lit(&f, ", and takes the orders /reload and /rollback");
+    room[f.n] = '\0';
+    send_problem(c, 404, room);
+}
+
 static void send_not_allowed(struct tg_admin_client *c, const char *allow, const char *detail)
 {
     char room[512];
@@ -323,9 +335,7 @@ static void request(struct tg_h1_server *server)
     if (read_order(&c->head, &order, &good))
         take_order(c, &order, good);
     else if (view == NULL)
-        send_problem(c, 404,
-                     "the admin listener has /metrics, /healthz, /readyz, /status, /config, "
-                     "/limits and /plugins, and takes the orders /reload and /rollback");
+        send_not_found(c);
     else if (c->head.method != TG_METHOD_GET && c->head.method != TG_METHOD_HEAD)
         send_not_allowed(c, "GET, HEAD", "what the gateway tells is read with GET");
     else if (view->needs_census)

@@ -79,6 +79,9 @@ struct tg_admin_view {
     unsigned (*write)(const struct tg_admin *admin, struct tg_fmt *f);
 };
 
+/* Writes the paths that there are, for people: "/metrics, ... and /upstreams". */
+void tg_admin_view_write_paths(struct tg_fmt *f);
+
 /* The view of that path, or NULL. */
 const struct tg_admin_view *tg_admin_view_find(struct tg_str path);
 

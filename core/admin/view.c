@@ -520,6 +520,14 @@ static const struct tg_admin_view views[] = {
     {"/upstreams", JSON, false, tg_admin_write_upstreams},
 };
 
+void tg_admin_view_write_paths(struct tg_fmt *f)
+{
+    for (size_t i = 0; i < TG_COUNT_OF(views); i++) {
+        tg_fmt_add(f, tg_str_c(i == 0 ? "" : i + 1 < TG_COUNT_OF(views) ? ", " : " and "));
+        tg_fmt_add(f, tg_str_c(views[i].path));
+    }
+}
+
 const struct tg_admin_view *tg_admin_view_find(struct tg_str path)
 {
     for (size_t i = 0; i < TG_COUNT_OF(views); i++) {

@@ -15,7 +15,7 @@
  *        oldest of these); the others become the youngest with half their count, so fame fades.
  *   TTL  Of the entries looked at the one that expires first goes (no time to live: last). With one
  *        time to live for all that is exactly the oldest. Being read changes nothing, being set
- * again makes young.
+ *        again makes young.
  *
  * Keys are any bytes. Up to `key_room` bytes are stored as they are, longer ones as a keyed 128-bit
  * hash: no raw key over 64 bytes is ever kept.

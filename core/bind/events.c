@@ -3,8 +3,7 @@
  * Topics are the gateway's: any plugin that declares needs.events may publish and subscribe. Data
  * crosses as bytes (script/marshal), each subscriber gets a copy.
  *
- *     publish -> store/bus -> each worker -> subscriptions of the VMs in force -> handler(data,
- * topic)
+ *     publish -> store/bus -> each worker -> subscriptions of VMs in force -> handler(data, topic)
  *
  * A subscription runs its handler for one event at a time, in the order of arrival; what comes
  * meanwhile waits in its own queue, at most QUEUE_MAX events. What is beyond, or comes while

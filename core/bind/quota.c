@@ -2,8 +2,7 @@
  *
  *     tg.limit.quota {
  *       zone = "calls", headers = { "ratelimit" }, dry_run = false,
- *       limits = { { name = "burst", key = { "consumer", "route" }, limit = 20, per = "1s", ... }
- * },
+ *       limits = { { name = "burst", key = { "consumer", "route" }, limit = 20, per = "1s" } },
  *     }
  *
  * It is made in init and configure, checked once, and anchored, since requests refer to it. Texts

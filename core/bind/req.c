@@ -62,6 +62,12 @@ int tg_api_req_version(lua_State *L, struct tg_bind_object *object)
     return tg_bind_push_str(L, tg_request_head_version(&object->r->in));
 }
 
+int tg_api_req_has_body(lua_State *L, struct tg_bind_object *object)
+{
+    lua_pushboolean(L, object->r->in.framing != TG_FRAMING_NONE);
+    return 1;
+}
+
 int tg_api_req_header(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);

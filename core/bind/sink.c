@@ -5,7 +5,8 @@
  *
  * write_record() formats the record straight from the request into a buffer on the C stack. Its
  * members are those that the plugin names, in that order, then what ctx.log:field() added. A value
- * that is not known is left out.
+ * that is not known is left out. Where the whole does not fit, every value is cut, and `cut` says
+ * so.
  */
 #include "base/banned.h"
 #include "bind/object.h"
@@ -20,6 +21,7 @@
 #define SPEC_MAX   1024
 #define LINE_ROOM  8192  /* of write(), its newline included */
 #define RECORD_MAX 16384 /* of an access record */
+#define VALUE_CUT  128   /* of a value in a record that would be longer */
 
 struct sink {
     uint32_t magic;
@@ -91,219 +93,227 @@ int tg_api_sink_write(lua_State *L)
 
 /* ---- The access record ---- */
 
-static void put_seconds(struct tg_json *j, struct tg_str key, uint64_t us)
+/* A record that is written. */
+struct record {
+    struct tg_fmt text;
+    struct tg_json json;
+    size_t longest; /* bytes of a value that are shown */
+    char room[RECORD_MAX];
+};
+
+static void put_seconds(struct record *to, struct tg_str key, uint64_t us)
 {
-    tg_json_key(j, key);
-    tg_json_double(j, (double)us / 1e6);
+    tg_json_key(&to->json, key);
+    tg_json_double(&to->json, (double)us / 1e6);
 }
 
-static void put_str(struct tg_json *j, struct tg_str key, struct tg_str value)
+static void put_str(struct record *to, struct tg_str key, struct tg_str value)
 {
     if (value.p == NULL)
         return;
-    tg_json_key(j, key);
-    tg_json_str(j, value);
+    tg_json_key(&to->json, key);
+    tg_json_str(&to->json, tg_str_sub(value, 0, to->longest));
 }
 
-static void put_u64(struct tg_json *j, struct tg_str key, uint64_t value)
+static void put_u64(struct record *to, struct tg_str key, uint64_t value)
 {
-    tg_json_key(j, key);
-    tg_json_u64(j, value);
+    tg_json_key(&to->json, key);
+    tg_json_u64(&to->json, value);
 }
 
-static void put_request_field(struct tg_json *j, const struct tg_request *r, struct tg_str key,
+static void put_request_field(struct record *to, const struct tg_request *r, struct tg_str key,
                               const char *name)
 {
     const struct tg_field *field = tg_fields_find(&r->in.fields, tg_str_c(name));
     if (field != NULL)
-        put_str(j, key, field->value);
+        put_str(to, key, field->value);
 }
 
-static void put_time(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_time(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     char text[TG_CLOCK_RFC3339_LEN];
     tg_clock_rfc3339(r->started_real, text);
-    put_str(j, key, tg_str(text, sizeof(text)));
+    put_str(to, key, tg_str(text, sizeof(text)));
 }
 
-static void put_id(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_id(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, tg_str(r->id, sizeof(r->id)));
+    put_str(to, key, tg_str(r->id, sizeof(r->id)));
 }
 
-static void put_client(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_client(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     char room[TG_ADDR_TEXT_MAX];
-    put_str(j, key, tg_addr_ip_text(&r->client, room));
+    put_str(to, key, tg_addr_ip_text(&r->client, room));
 }
 
-static void put_method(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_method(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->in.method_name);
+    put_str(to, key, r->in.method_name);
 }
 
-static void put_host(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_host(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->client_host);
+    put_str(to, key, r->client_host);
 }
 
-static void put_path(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_path(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->in.path);
+    put_str(to, key, r->in.path);
 }
 
-static void put_query(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_query(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->in.query);
+    put_str(to, key, r->in.query);
 }
 
-static void put_protocol(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_protocol(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     static const struct tg_str names[] = {{"HTTP/1.0", 8}, {"HTTP/1.1", 8}, {"HTTP/2", 6}};
-    put_str(j, key, names[r->in.major == 2 ? 2 : r->in.minor]);
+    put_str(to, key, names[r->in.major == 2 ? 2 : r->in.minor]);
 }
 
-static void put_scheme(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_scheme(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->scheme);
+    put_str(to, key, r->scheme);
 }
 
-static void put_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_status(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_u64(j, key, r->resp.status);
+    put_u64(to, key, r->resp.status);
 }
 
-static void put_source(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_source(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, tg_str_c(tg_source_name(r->source)));
+    put_str(to, key, tg_str_c(tg_source_name(r->source)));
 }
 
-static void put_bytes_sent(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_bytes_sent(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_u64(j, key, r->bytes_sent);
+    put_u64(to, key, r->bytes_sent);
 }
 
-static void put_bytes_received(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_bytes_received(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_u64(j, key, r->bytes_received);
+    put_u64(to, key, r->bytes_received);
 }
 
-static void put_duration(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_duration(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_seconds(j, key, tg_clock_mono_now() - r->started);
+    put_seconds(to, key, tg_clock_mono_now() - r->started);
 }
 
-static void put_upstream(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_upstream(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     char room[TG_ADDR_TEXT_MAX];
     if (r->upstream.called && r->upstream.addr.len > 0)
-        put_str(j, key, tg_addr_text(&r->upstream.addr, room));
+        put_str(to, key, tg_addr_text(&r->upstream.addr, room));
 }
 
-static void put_upstream_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_upstream_status(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->upstream.status != 0)
-        put_u64(j, key, r->upstream.status);
+        put_u64(to, key, r->upstream.status);
 }
 
-static void put_grpc_status(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_grpc_status(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->grpc_told)
-        put_u64(j, key, r->grpc_status);
+        put_u64(to, key, r->grpc_status);
 }
 
-static void put_upstream_time(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_upstream_time(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     const struct tg_upstream_facts *facts = &r->upstream;
     if (facts->connect_start != 0 && facts->head_at > facts->connect_start)
-        put_seconds(j, key, facts->head_at - facts->connect_start);
+        put_seconds(to, key, facts->head_at - facts->connect_start);
 }
 
 /* Times are seconds: `at` since the request's start, `time` of the attempt to its head or failure.
  */
-static void put_attempts(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_attempts(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     const struct tg_upstream_facts *facts = &r->upstream;
     if (facts->attempts < 2)
         return; /* the other members tell it all */
-    tg_json_key(j, key);
-    tg_json_begin_array(j);
+    tg_json_key(&to->json, key);
+    tg_json_begin_array(&to->json);
     for (const struct tg_attempt *a = &facts->first; a != NULL; a = a->next) {
         const char *label = tg_attempt_label(a);
-        tg_json_begin_object(j);
-        put_str(j, TG_STR("target"), a->target);
-        put_seconds(j, TG_STR("at"), a->started - r->started);
+        tg_json_begin_object(&to->json);
+        put_str(to, TG_STR("target"), a->target);
+        put_seconds(to, TG_STR("at"), a->started - r->started);
         if (a->ended != 0)
-            put_seconds(j, TG_STR("time"), a->ended - a->started);
+            put_seconds(to, TG_STR("time"), a->ended - a->started);
         if (a->status != 0)
-            put_u64(j, TG_STR("status"), a->status);
+            put_u64(to, TG_STR("status"), a->status);
         if (label != NULL)
-            put_str(j, TG_STR("error"), tg_str_c(label));
+            put_str(to, TG_STR("error"), tg_str_c(label));
         if (a->hedge) {
-            tg_json_key(j, TG_STR("hedge"));
-            tg_json_bool(j, true);
+            tg_json_key(&to->json, TG_STR("hedge"));
+            tg_json_bool(&to->json, true);
         }
-        tg_json_end_object(j);
+        tg_json_end_object(&to->json);
     }
-    tg_json_end_array(j);
+    tg_json_end_array(&to->json);
 }
 
-static void put_route(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_route(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->route != NULL)
-        put_str(j, key, r->route->name);
+        put_str(to, key, r->route->name);
 }
 
-static void put_service(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_service(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->service != NULL)
-        put_str(j, key, r->service->name);
+        put_str(to, key, r->service->name);
 }
 
-static void put_consumer(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_consumer(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->consumer != NULL)
-        put_str(j, key, r->consumer->name);
+        put_str(to, key, r->consumer->name);
 }
 
-static void put_consumer_id(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_consumer_id(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->consumer != NULL)
-        put_str(j, key, r->consumer->id);
+        put_str(to, key, r->consumer->id);
 }
 
-static void put_credential(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_credential(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_str(j, key, r->credential);
+    put_str(to, key, r->credential);
 }
 
-static void put_user_agent(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_user_agent(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_request_field(j, r, key, "user-agent");
+    put_request_field(to, r, key, "user-agent");
 }
 
-static void put_referer(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_referer(struct record *to, const struct tg_request *r, struct tg_str key)
 {
-    put_request_field(j, r, key, "referer");
+    put_request_field(to, r, key, "referer");
 }
 
-static void put_error(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_error(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (r->error != NULL)
-        put_str(j, key, tg_str_c(r->error));
+        put_str(to, key, tg_str_c(r->error));
 }
 
-static void put_aborted(struct tg_json *j, const struct tg_request *r, struct tg_str key)
+static void put_aborted(struct record *to, const struct tg_request *r, struct tg_str key)
 {
     if (!r->aborted)
         return;
-    tg_json_key(j, key);
-    tg_json_bool(j, true);
+    tg_json_key(&to->json, key);
+    tg_json_bool(&to->json, true);
 }
 
 static const struct {
     struct tg_str name;
-    void (*put)(struct tg_json *j, const struct tg_request *r, struct tg_str key);
+    void (*put)(struct record *to, const struct tg_request *r, struct tg_str key);
 } members[] = {
 #define MEMBER(name)                                                                               \
     {                                                                                              \
@@ -319,12 +329,12 @@ static const struct {
 #undef MEMBER
 };
 
-static void put_member(lua_State *L, struct tg_json *j, const struct tg_request *r,
+static void put_member(lua_State *L, struct record *to, const struct tg_request *r,
                        struct tg_str name)
 {
     for (size_t i = 0; i < TG_COUNT_OF(members); i++) {
         if (tg_str_eq(members[i].name, name)) {
-            members[i].put(j, r, name);
+            members[i].put(to, r, name);
             return;
         }
     }
@@ -334,35 +344,51 @@ static void put_member(lua_State *L, struct tg_json *j, const struct tg_request 
     tg_bind_arg_error(L, 2, what);
 }
 
-int tg_api_sink_write_record(lua_State *L)
+/* Writes the members that the list at index 3 names, and what plugins added. */
+static bool write_members(lua_State *L, struct record *to, const struct tg_request *r)
 {
-    const struct sink *sink = tg_bind_check_value(L);
-    const struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
-    char room[RECORD_MAX];
-    struct tg_fmt f;
-    struct tg_json j;
-    tg_bind_arg_table(L, 2, false);
-    tg_fmt_init(&f, room, sizeof(room) - 2);
-    tg_json_init(&j, &f);
-    tg_json_begin_object(&j);
+    bool cut = to->longest < SIZE_MAX;
+    tg_fmt_init(&to->text, to->room, sizeof(to->room) - 2);
+    tg_json_init(&to->json, &to->text);
+    tg_json_begin_object(&to->json);
     for (int i = 1;; i++) {
         lua_rawgeti(L, 3, i);
         if (lua_type(L, -1) != LUA_TSTRING)
             break;
         size_t n;
         const char *name = lua_tolstring(L, -1, &n);
-        put_member(L, &j, r, tg_str(name, n));
+        put_member(L, to, r, tg_str(name, n));
         lua_pop(L, 1);
     }
+    lua_pop(L, 1);
+    if (cut) {
+        tg_json_key(&to->json, TG_STR("cut"));
+        tg_json_bool(&to->json, true);
+    }
     if (r->log_fields.n > 0) {
-        if (j.comma)
-            tg_fmt_char(&f, ',');
-        tg_fmt_add(&f, r->log_fields);
+        if (to->json.comma)
+            tg_fmt_char(&to->text, ',');
+        tg_fmt_add(&to->text, r->log_fields);
     }
-    if (!f.failed) {
-        room[f.n++] = '}';
-        room[f.n++] = '\n';
+    return !to->text.failed;
+}
+
+int tg_api_sink_write_record(lua_State *L)
+{
+    const struct sink *sink = tg_bind_check_value(L);
+    const struct tg_request *r = tg_bind_check_object(L, 2, TG_SCOPE_CTX)->r;
+    struct record to;
+    tg_bind_arg_table(L, 2, false);
+    to.longest = SIZE_MAX;
+    bool whole = write_members(L, &to, r);
+    if (!whole) { /* no client gets out of the record by what it sends */
+        to.longest = VALUE_CUT;
+        whole = write_members(L, &to, r);
     }
-    lua_pushboolean(L, !f.failed && tg_sink_write(sink->sink, f.p, f.n));
+    if (whole) {
+        to.room[to.text.n++] = '}';
+        to.room[to.text.n++] = '\n';
+    }
+    lua_pushboolean(L, whole && tg_sink_write(sink->sink, to.room, to.text.n));
     return 1;
 }

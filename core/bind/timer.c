@@ -1,9 +1,9 @@
 /* timer.c: tg.timer: functions of a plugin that run later, or again and again, for no request.
  *
- *             start (in force)            due                      ended
- *   PENDING -------------------> ARMED --------> running (ARMED) --------> freed (after), ARMED
- * (every) |                           |                  |
- *      +------- cancel, retire ----+------------------+---> freed, once nothing runs
+ *           start (in force)            due                    ended
+ *   PENDING ----------------> ARMED --------> running (ARMED) --------> freed (after), ARMED
+ * (every) |                        |                 |
+ *      +--- cancel, retire -----+-----------------+---> freed, once nothing runs
  *
  * A timer belongs to its VM: made in init it begins with the configuration that it belongs to, and
  * ends with it. The plugin's object holds a number only, so it may live shorter or longer than the

@@ -248,8 +248,9 @@ int tg_api_upstream_set_retry(lua_State *L)
     lua_getfield(L, 2, "attempts");
     if (!lua_isnil(L, -1)) {
         lua_Number attempts = lua_tonumber(L, -1);
-        if (lua_type(L, -1) != LUA_TNUMBER || attempts < 0 || attempts > TG_RETRY_ATTEMPTS_MAX)
-            tg_bind_arg_error(L, 1, "attempts: expected 0 to 10");
+        if (lua_type(L, -1) != LUA_TNUMBER ||
+            !(attempts >= 0 && attempts <= TG_RETRY_ATTEMPTS_MAX) || attempts != (uint32_t)attempts)
+            tg_bind_arg_error(L, 1, "attempts: expected a whole number from 0 to 10");
         retry.attempts = (uint32_t)attempts;
     }
     lua_getfield(L, 2, "on");

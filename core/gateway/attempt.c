@@ -6,6 +6,7 @@
  */
 #include "base/banned.h"
 #include "gateway/internal.h"
+#include "gateway/param.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 
@@ -29,9 +30,10 @@ static struct tg_balance *balance_of(const struct tg_request *r)
     return r->vms->targets->balances[r->service->index];
 }
 
+/* How many targets there are to try; one that a plugin chose is alone. */
 static uint32_t count_of(const struct tg_request *r)
 {
-    const struct tg_balance *balance = balance_of(r);
+    const struct tg_balance *balance = r->out.target_set ? NULL : balance_of(r);
     return balance != NULL ? tg_balance_count(balance) : 1;
 }
 
@@ -80,32 +82,11 @@ static uint64_t hash_of(struct tg_str key)
     return tg_hash_keyed((struct tg_hash_key){0, 0}, key.p, key.n);
 }
 
-/* The value of a cookie; p == NULL: there is none. */
-static struct tg_str cookie(const struct tg_request *r, struct tg_str name)
-{
-    for (uint32_t i = 0; i < r->in.fields.n; i++) {
-        struct tg_str left = r->in.fields.v[i].value;
-        if (r->in.fields.v[i].id != TG_FIELD_COOKIE)
-            continue;
-        while (left.n > 0) {
-            size_t end = tg_str_find(left, ';', 0);
-            struct tg_str pair = tg_str_trim(tg_str_sub(left, 0, end));
-            if (pair.n > name.n && pair.p[name.n] == '=' && tg_str_starts(pair, name))
-                return tg_str_sub(pair, name.n + 1, pair.n);
-            left = tg_str_sub(left, TG_MIN(end + 1, left.n), left.n);
-        }
-    }
-    return (struct tg_str){0};
-}
-
 /* The first field of that name; p == NULL: there is none. */
 static struct tg_str header(const struct tg_fields *fields, struct tg_str name)
 {
-    for (uint32_t i = 0; i < fields->n; i++) {
-        if (tg_str_eq_nocase(fields->v[i].name, name))
-            return fields->v[i].value;
-    }
-    return (struct tg_str){0};
+    const struct tg_field *field = tg_fields_find(fields, name);
+    return field != NULL ? field->value : (struct tg_str){0};
 }
 
 /* The key of a hashing balancer, hashed; where the request lacks it, that of the client's address.
@@ -119,7 +100,7 @@ static uint64_t key_of(const struct tg_request *r)
     if (conf->by == TG_HASH_HEADER)
         key = header(&r->in.fields, conf->name);
     if (conf->by == TG_HASH_COOKIE)
-        key = cookie(r, conf->name);
+        key = tg_param_cookie(r, conf->name);
     if (conf->by == TG_HASH_CONSUMER && r->consumer != NULL)
         key = r->consumer->name;
     if (key.p == NULL)

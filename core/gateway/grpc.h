@@ -8,9 +8,9 @@
  *              passed. Times of the route bound the head alone, so they do not cut what goes on: a
  *              stream may be longer than the wait for its head
  *   errors     an answer of this process's own (the gateway's, a plugin's) with a status from 400
- * on becomes one of gRPC: HTTP 200 with grpc-status and grpc-message, and no body outcome
- * grpc-status of the answer, for the access log and metrics; one in the answer's head counts for
- * retries and health as the HTTP status that means the same
+ *              on becomes one of gRPC: HTTP 200 with grpc-status and grpc-message, and no body
+ *   outcome    grpc-status of the answer, for the access log and metrics; one in the answer's head
+ *              counts for retries and health as the HTTP status that means the same
  *
  * Threads: the request's worker.
  */

@@ -11,9 +11,9 @@
  *                were idle longest; who has sent half a head or a trickle of a body for
  *                TG_OVERLOAD_PATIENCE counts as idle
  *       WAIT     acceptors stop: connections wait in the queues of the kernel. Requests whose
- * bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at least, get 503, or those who never
- * finish one could hold all there is, at any pace SHED     new requests get 503 with Retry-After,
- * on connections that stay
+ *                bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at least, get 503, or
+ *                those who never finish one could hold all there is, at any pace
+ *       SHED     new requests get 503 with Retry-After, on connections that stay
  *
  * A request is asked for twice or three times. When its head is there, which costs a look at the
  * level: is there memory for it. The last part of the share of connections is kept for connections

@@ -3,10 +3,12 @@
  * What fails and what becomes of it:
  *   connecting           a handshake that fails, or a certificate that is not accepted, is no
  *                        connection: another attempt where attempt.c allows one
- *   a kept connection    died before a byte of the answer came, what went of a body can go again
- * and the method is idempotent: once more on a fresh one (RFC 9112, 9.3.1) before the head another
- * attempt where attempt.c allows one; then 502 (no connection, closed, reset, broken framing), 504
- * (time), 503 (no target, breaker, no memory) after the head       the client's answer breaks off
+ *   a kept connection    died before a byte of the answer came, what went of a body can go again,
+ *                        and the method is idempotent: once more on a fresh one (RFC 9112, 9.3.1)
+ *   before the head      another attempt where attempt.c allows one; then 502 (no connection,
+ *                        closed, reset, broken framing), 504 (time), 503 (no target, breaker, no
+ *                        memory)
+ *   after the head       the client's answer breaks off
  */
 #include "base/banned.h"
 #include "gateway/consumer.h"

@@ -2,8 +2,7 @@
  * plugin rate-limit.
  *
  *     rule: keys ----> bytes ----> limit/table ----> verdict --+--> all let through: go on
- *     consumer, route  "=4:..."    of the zone                 +--> one refuses: the outcome says
- * so
+ *     consumer, route  "=4:..."    of the zone                 +--> one refuses: see the outcome
  *                                                              +--> RateLimit, X-RateLimit-*
  *
  * Order. What is counted is worked out first, for all rules. Where there are several, those with a

@@ -1,7 +1,6 @@
 /* relay.c: the answer on its way to the client: edits, header filters, body filters, the stream.
  *
- *   origin or gateway -> r->resp -> [header_filter] -> head -> [body_filter] -> [encode] -> body,
- * end
+ *   origin or gateway -> r->resp -> [header_filter] -> head -> [body_filter] -> [encode] -> body
  *
  * Back-pressure: while the client has not taken what was sent, or a filter waits, the origin is not
  * read. What arrives in the same breath is kept in r->held, at most one read buffer of it, unless a

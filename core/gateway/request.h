@@ -18,8 +18,8 @@
  *   HEADER_FILTER  response head known (from origin, plugin or gateway)
  *   RELAY          response body streams through body filters to the client
  *   TUNNEL         both directions are raw bytes; a WebSocket that is inspected (ws.h) may go back
- * to CONNECT for another connection to the origin, while its client is served LOG            the
- * answer is out or broken; plugins look at it
+ *                  to CONNECT for another connection to the origin, while its client is served
+ *   LOG            the answer is out or broken; plugins look at it
  *
  * A request waits in its state while a plugin is suspended (r->plugins.waiting). The client may
  * vanish in every state: the request then goes to LOG with r->aborted set.

@@ -4,7 +4,7 @@
  * apart when the first condition asks for one of theirs, once, however many routes ask; a table
  * without conditions costs nothing of it. What conditions see is what the client sent: edits that
  * plugins made in rewrite are for the origin. The client's address and the scheme are what trusted
- * proxies tell. There is no TLS yet, so no condition on `sni` holds.
+ * proxies tell. In clear no condition on `sni` holds.
  *
  * Threads: the worker's. Memory: the request's arena.
  */

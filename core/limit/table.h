@@ -1,7 +1,7 @@
 /* table.h: the keyed counter table: who has used how much, for every limit of a zone.
  *
- *     rule + key --SipHash, 128 bits--> base/shared_map --> 16 bytes of state --> limit/rate,
- * flight
+ *     rule + key --SipHash, 128 bits--> base/shared_map --> 16 bytes of state
+ *                                                            --> limit/rate, limit/flight
  *
  * A key is any bytes of any length; what is kept is its hash under a key of the table's own, never
  * the bytes. Algorithm and period are hashed with it (for a log the limit too), so limits on one

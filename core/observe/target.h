@@ -5,10 +5,10 @@
  *
  *   "stdout", "stderr"            the process's own descriptors, left in the mode they are in
  *   "syslog"                      "syslog:unix:/dev/log"
- *   "syslog:unix:PATH"            datagrams in the local BSD form: "<30>Jan  1 00:00:00
- * tidegate[7]: " "syslog:udp:ADDRESS:PORT"     datagrams in the form of RFC 5424; a numeric
- * address, "[::1]:514" anything else                 the path of a file or FIFO, opened for
- * appending, mode 0640
+ *   "syslog:unix:PATH"            datagrams in the local BSD form:
+ *                                 "<30>Jan  1 00:00:00 tidegate[7]: "
+ *   "syslog:udp:ADDRESS:PORT"     datagrams in the form of RFC 5424; a numeric address, "[::1]:514"
+ *   anything else                 the path of a file or FIFO, opened for appending, mode 0640
  *
  * One thread at a time uses a target. SIGPIPE must be blocked or ignored in it.
  */

@@ -15,8 +15,8 @@
  *   sets    the byte sets of constrained parameters
  *   programs, tests, values, ranges
  *           the conditions of routes that have any: a program is a run of tests, a test leads to
- * its values in text, or to ranges of addresses regexes expressions of paths and of conditions,
- * each once
+ *           its values in text, or to ranges of addresses
+ *   regexes expressions of paths and of conditions, each once
  *
  * Ranks are the places in the total order of all entries; the least that matches wins. Each node
  * holds the least rank below it, so that the search skips what cannot win any more.

@@ -7,8 +7,8 @@
  * Hosts: "a.example" exact; "*.example" any name below, at any depth; "*" any host; each may end in
  * ":8443" for one port. Exact before wildcard before any, more labels first, a port before none.
  *
- *     [kind] [255 - labels, for wildcards] [name in lower case] [0] [0: port, 1: none] [port, 2
- * bytes]
+ *     [kind] [255 - labels, for wildcards] [name in lower case] [0] [0: port, 1: none]
+ *     [port, 2 bytes]
  *
  * Paths: "/a/b" exact; "/a/[*]" a prefix on segment bounds (brackets only for this comment); "{id}"
  * one whole segment, not empty; "{id:int}" and "{id:[a-z_]+}" a segment made only of such bytes;

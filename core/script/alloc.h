@@ -15,7 +15,7 @@
  *
  * Bounds hold only between tg_alloc_enforce(true) and (false), that is while plugin code runs:
  *   - `memory` of the current account is soft: passing it calls on_pressure (which arms the hook
- * that collects garbage first); past twice the value growth is refused.
+ *     that collects garbage first); past twice the value growth is refused.
  *   - `churn` of the current account: growth past it is refused.
  *   - `heap` bounds the live bytes of the whole VM: soft at three quarters, refused past it.
  * A refusal reports its reason through on_refused, and LuaJIT raises "not enough memory". Growth

@@ -3,9 +3,9 @@
  *   chunk  64 KiB, aligned to its size, straight from the kernel
  *          | header, page 0 (the rest of it) | page 1 | ... | page 15 |
  *   page   4 KiB that serve one class; classes above 512 bytes take four pages in a row ("a run"),
- * the first of which leads. Blocks are cut from the front on, and freed ones are chained. class
- * payloads of 16, 32, ... 128, then four steps per doubling up to 2,048 bytes; a block is a payload
- * and TG_HEAP_TAG bytes in front of it, which belong to the caller (alloc.c)
+ *          the first of which leads. Blocks are cut from the front on, and freed ones are chained.
+ *   class  payloads of 16, 32, ... 128, then four steps per doubling up to 2,048 bytes; a block is
+ *          a payload and TG_HEAP_TAG bytes in front of it, which belong to the caller (alloc.c)
  *
  * A block is found from its address: mask to the chunk, shift to the page, lead to the class. Empty
  * pages return to their chunk when their class has another page with room, or when the chunk then

@@ -1,8 +1,8 @@
 /* vm.h: the Lua VM of one plugin in one worker.
  *
- * Life:  tg_vm_new()        state on the counting allocator, JIT off, sandbox, plugin loaded from
- * text tg_vm_start()      init(plugin), then the globals are frozen tg_vm_configure()  once per
- * instance: conf decoded, configure(conf) kept at conf.compiled
+ * Life:  tg_vm_new()        state on the counting allocator, JIT off, sandbox, plugin loaded
+ *        tg_vm_start()      init(plugin), then the globals are frozen
+ *        tg_vm_configure()  once per instance: conf decoded, configure(conf) at conf.compiled
  *        ... activations (run.h) ...
  *        tg_vm_save()       save(): what a successor's tg_vm_restore() hands to its restore()
  *        tg_vm_stop()       stop()

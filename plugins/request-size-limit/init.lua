@@ -28,7 +28,7 @@ end
 --- Refuses what is known to be too large, and has the rest counted.
 function P.access(conf, ctx)
   local req = ctx.req
-  if conf.require_length and req:header "transfer-encoding" then
+  if conf.require_length and req.has_body and not req:header "content-length" then
     refuse(ctx, "no_length", {
       title = "Length Required", status = 411, code = "length_required",
       detail = "this takes bodies with Content-Length only",

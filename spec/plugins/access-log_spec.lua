@@ -2,6 +2,7 @@
 -- does not keep up costs lines and no request.
 
 local bundled = require("support.bundled")
+local cjson = require("cjson")
 local client = require("support.client")
 local clock = require("support.clock")
 local fcntl = require("posix.fcntl")
@@ -52,6 +53,20 @@ describe("access-log", function()
   end
 
   local function stdout() return g:stdout() end
+
+  it("writes a line of whatever length a client's values have", function()
+    start("{ fields = { 'method', 'path', 'user_agent', 'referer', 'status' } }",
+      { extra = [[tg.use "request-id" {},]] })
+    client.get(g.port, "/ok", { ["User-Agent"] = ("u"):rep(20000), Referer = ("\"\xff"):rep(2000),
+                                ["X-Request-Id"] = "mine" })
+    local line = cjson.decode(lines(stdout, 1)[1])
+    assert.equal("GET", line.method)
+    assert.equal("/ok", line.path)
+    assert.equal(200, line.status)
+    assert.equal(("u"):rep(#line.user_agent), line.user_agent)
+    assert.is_true(line.cut)
+    assert.equal("mine", line.request_id)
+  end)
 
   it("writes one line of JSON for each request to stdout", function()
     start("{}")

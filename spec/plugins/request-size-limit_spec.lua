@@ -4,6 +4,7 @@ local cjson = require("cjson")
 local bundled = require("support.bundled")
 local client = require("support.client")
 local gateway = require("support.gateway")
+local h2 = require("support.h2")
 local origin = require("support.origin")
 
 local MAX = 1000
@@ -18,7 +19,7 @@ describe("request-size-limit", function()
       config = [[
         local tg = require "tidegate"
         tg.settings { limits = { request = { body = "4KiB" } } }
-        tg.listener "http" { address = "127.0.0.1:@PORT@" }
+        tg.listener "http" { address = "127.0.0.1:@PORT@", http2 = true }
         tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } } }
         tg.service "echo" { builtin = "echo" }
         tg.route "back" { paths = { "/back" }, service = "back",
@@ -81,6 +82,18 @@ describe("request-size-limit", function()
     assert.equal("length_required", cjson.decode(r.body).code)
     assert.status(200, post("/length", "x"))
     assert.status(200, client.get(g.port, "/length"))
+  end)
+
+  it("refuses a body without length over HTTP/2 too, and no request without a body", function()
+    local c = h2.connect(g.port)
+    c:headers(1, h2.post("/length"))
+    assert.equal("411", c:response(1).status)
+    c:headers(3, h2.post("/length", { { "content-length", "1" } }))
+    c:data(3, "x", true)
+    assert.equal("200", c:response(3).status)
+    c:headers(5, h2.get("/length"), { end_stream = true })
+    assert.equal("200", c:response(5).status)
+    c:close()
   end)
 
   it("never allows more than the gateway does", function()

@@ -39,6 +39,19 @@ describe("a service with retries", function()
     return list
   end
 
+  it("dials a target that a plugin chose once, however many the service has", function()
+    local path, options = config("", [[tg.use "plugins/picks.lua" {}]])
+    options.files["plugins/picks.lua"] = [[
+      local P = { name = "picks", version = "1.0.0", api = 1, stage = "traffic" }
+      function P.access(_, ctx) ctx.upstream:set_target("10.0.0.99", 9000) end
+      return P]]
+    gw = t.gateway(path, options)
+    gw:upstream("orders", t.refuse())
+    local r = gw:get "/"
+    assert.response(r).has.status(502)
+    assert.same({ "connect" }, errors_of(r))
+  end)
+
   it("tries a refused connection on the other target, also without retry", function()
     start ""
     gw:upstream("orders", { [A] = t.refuse(), [B] = { 200 } })

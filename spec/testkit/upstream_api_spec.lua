@@ -61,8 +61,10 @@ return P]]):format(plugin) } })
     end)
 
     for text, message in pairs {
-      ["{ attempts = 11 }"] = "attempts: expected 0 to 10",
-      ["{ attempts = 'x' }"] = "attempts: expected 0 to 10",
+      ["{ attempts = 11 }"] = "attempts: expected a whole number from 0 to 10",
+      ["{ attempts = 0/0 }"] = "attempts: expected a whole number from 0 to 10",
+      ["{ attempts = 1.5 }"] = "attempts: expected a whole number from 0 to 10",
+      ["{ attempts = 'x' }"] = "attempts: expected a whole number from 0 to 10",
       ["{ on = 503 }"] = "on: expected a list",
       ["{ on = { 'conect' } }"] = 'on: expected "connect", "reset", "timeout" or statuses from 400 to 599',
       ["{ on = { 200 } }"] = "on: expected",

@@ -3,7 +3,7 @@
  * and helpers that run one function of the plugin to its end.
  *
  *     struct bench b;
- *     bench_open(&b, "return { access = function() ... end }");     fails the test when it does not
+ *     bench_open(&b, "return { access = function() ... end }");   fails the test if it does not
  * load assert_int_equal(bench_run(&b, "access"), TG_RUN_DONE); bench_close(&b);
  *
  * The host library is require "host":
