@@ -155,6 +155,37 @@ describe("examples/consumers", function()
   end)
 end)
 
+describe("examples/recipes", function()
+  local ADDRESS = "127.0.0.1:8080"
+  local text = read("examples/recipes/gateway.lua")
+  local g
+
+  setup(function()
+    g = gateway.start({
+      config = text:gsub(ADDRESS, "127.0.0.1:@PORT@"),
+      files = { ["maintenance.html"] = read("examples/recipes/maintenance.html") },
+    })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local lines = 0
+  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
+    lines = lines + 1
+    it(("answers with %s: %s"):format(answer, line), function()
+      local address = ADDRESS:gsub("%p", "%%%0")
+      local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
+      assert.contains(answer, head .. body)
+    end)
+  end
+
+  it("has its lines", function()
+    assert.equal(10, lines)
+  end)
+end)
+
 describe("examples/traffic", function()
   local ADDRESS = "127.0.0.1:8080"
   local text = read("examples/traffic/gateway.lua")
