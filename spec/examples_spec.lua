@@ -155,6 +155,72 @@ describe("examples/consumers", function()
   end)
 end)
 
+describe("examples/recipes", function()
+  local ADDRESS = "127.0.0.1:8080"
+  local text = read("examples/recipes/gateway.lua")
+  local g
+
+  setup(function()
+    g = gateway.start({
+      config = text:gsub(ADDRESS, "127.0.0.1:@PORT@"),
+      files = { ["maintenance.html"] = read("examples/recipes/maintenance.html") },
+    })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  local lines = 0
+  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
+    lines = lines + 1
+    it(("answers with %s: %s"):format(answer, line), function()
+      local address = ADDRESS:gsub("%p", "%%%0")
+      local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
+      assert.contains(answer, head .. body)
+    end)
+  end
+
+  it("has its lines", function()
+    assert.equal(10, lines)
+  end)
+end)
+
+describe("examples/service", function()
+  local g
+
+  setup(function()
+    g = gateway.start({
+      config = read("examples/service/gateway.lua"):gsub("0%.0%.0%.0:80", "127.0.0.1:@PORT@")
+        :gsub("/run/tidegate", "@DIR@"):gsub("/var/log/tidegate", "@DIR@"),
+      files = { ["conf.d/app.lua"] = read("examples/service/conf.d/app.lua") },
+      env = { PARTNER_KEY = "0123456789abcdef", RUNTIME_DIRECTORY = false, LOGS_DIRECTORY = false },
+    })
+  end)
+
+  teardown(function()
+    g:stop()
+  end)
+
+  it("serves what its parts declare", function()
+    local address = "curl -i http://127.0.0.1:" .. g.port
+    assert.equal(200, (curl(address .. "/")))
+    assert.equal(401, (curl(address .. "/partners/")))
+    assert.equal(200, (curl(address .. "/partners/ -H 'x-api-key: 0123456789abcdef'")))
+  end)
+
+  it("has a unit whose commands are taken, and which waits longer than the gateway drains", function()
+    local unit = read("examples/service/tidegate.service")
+    local program = os.getenv("TIDEGATE_BIN")
+    local start = unit:match("ExecStart=/usr/local/bin/tidegate (%w+) /etc/tidegate/gateway.lua\n")
+    assert.equal(0, os.execute(("'%s' help %s >/dev/null"):format(program, start)))
+    local reload = unit:match("ExecReload=/usr/local/bin/tidegate ([^\n]+)\n")
+      :gsub("/etc/tidegate/gateway.lua", g.dir .. "/gateway.lua")
+    assert.equal(0, os.execute(("PARTNER_KEY=0123456789abcdef '%s' %s >/dev/null"):format(program, reload)))
+    assert.is_true(tonumber(unit:match("TimeoutStopSec=(%d+)")) > 30)
+  end)
+end)
+
 describe("examples/traffic", function()
   local ADDRESS = "127.0.0.1:8080"
   local text = read("examples/traffic/gateway.lua")

@@ -367,6 +367,7 @@ static void build_route(lua_State *L, struct build *b, int table, struct tg_rout
     route->connect_timeout = tg_reader_time(L, timeout, "connect", 0);
     route->response_timeout = tg_reader_time(L, timeout, "response", 0);
     route->io_timeout = tg_reader_time(L, timeout, "idle", 0);
+    route->deadline = tg_reader_time(L, timeout, "deadline", 0);
     lua_pop(L, 1);
 }
 

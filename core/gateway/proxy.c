@@ -506,6 +506,8 @@ static void connect_next(struct tg_request *r, bool same)
 void tg_proxy_start(struct tg_request *r)
 {
     r->waiter.on_turn = on_turn;
+    if (r->route->deadline > 0)
+        r->deadline = r->started + r->route->deadline;
     tg_grpc_look(r);
     if (TG_UNLIKELY(r->grpc))
         tg_grpc_start(r);

@@ -48,8 +48,8 @@
 --               path, host, domain, query, port, refresh, weight, zone, region: see targets.lua }… },
 --               timeout = { connect, response, idle },
 --               pool = { max_idle, idle_timeout }, tags, tls, proxy_protocol (1, 2) }
---   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert, timeout, chains (one a
---               listener),
+--   routes    { name, paths, service, strip_prefix, preserve_host, tags, client_cert,
+--               timeout = { deadline too }, chains (one a listener),
 --               and each of these or nil:
 --               rewrite = { path, prefix, query, host, strip (what the pattern matched) },
 --               redirect = { status, scheme, host, port, path, prefix, query },

@@ -87,12 +87,21 @@ local DAY = "24h"
 
 local IMPORTANCE = { "low", "normal", "high" }
 
-local function timeout_type()
-  return S.record {
+local function timeout_fields()
+  return {
     connect = S.duration { min = "1ms", max = "1h" }:optional():doc "time to connect",
-    response = S.duration { min = "1ms", max = DAY }:optional():doc "time from request to response head",
+    response = S.duration { min = "1ms", max = DAY }:optional()
+      :doc "time from the end of the request to the response's head",
     idle = S.duration { min = "1ms", max = DAY }:optional():doc "time without a byte in either direction",
-  }:default {}
+  }
+end
+
+local function route_timeout_type()
+  local fields = timeout_fields()
+  fields.deadline = S.duration { min = "10ms", max = DAY }:optional()
+    :doc("time from the request's head to the response's, uploads and repetitions included; " ..
+         "limits.request.deadline unless said")
+  return S.record(fields):default {}
 end
 
 local tags = S.list(S.string { min = 1, max = 128 }, { max = 64, unique = true }):default {}
@@ -125,7 +134,7 @@ objects.service = S.record {
     :doc "tell the origin who the client is in a PROXY header; each request has its own connection then",
   http = S.enum { "1.1", "2", "auto" }:default "1.1"
     :doc "what is spoken with the origin; auto: what it picks by ALPN, and HTTP/1.1 in clear text",
-  timeout = timeout_type(),
+  timeout = S.record(timeout_fields()):default {},
   balance = upstream.balance:doc "how targets are chosen",
   health = upstream.health:doc "which targets are left out",
   breaker = upstream.breaker:doc "when none is asked any more",
@@ -168,7 +177,7 @@ objects.route = S.record {
     :doc "clients must have shown a certificate that is trusted; others get a 403",
   queue_priority = S.int { min = 0, max = 9 }:optional()
     :doc "where requests wait for a connection to an origin; 9 comes first, 5 unless said",
-  timeout = timeout_type(),
+  timeout = route_timeout_type(),
   hedge = upstream.route_hedge:doc "in place of what the service says; false: not on this route",
   plugins = objects.plugins,
   tags = tags,

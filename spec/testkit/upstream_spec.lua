@@ -123,3 +123,28 @@ describe("a service with two targets", function()
     assert.error_matches(function() gw:upstream("orders", "x") end, "t.refuse")
   end)
 end)
+
+describe("the deadline of a route", function()
+  local CONFIG = [[
+local tg = require "tidegate"
+tg.settings { limits = { request = { deadline = "10s" } } }
+tg.listener "http" { address = "127.0.0.1:8080" }
+tg.service "app" { targets = { { "10.0.0.1:80" } }, timeout = { response = "1h" } }
+tg.route "usual" { paths = { "/usual" }, service = "app" }
+tg.route "patient" { paths = { "/patient" }, service = "app", timeout = { deadline = "5m" } }
+tg.route "hasty" { paths = { "/hasty" }, service = "app", timeout = { deadline = "2s" } }
+]]
+
+  it("stands in place of that of the settings, longer or shorter", function()
+    t.reset()
+    local gw = t.gateway("gateway.lua", { files = { ["gateway.lua"] = CONFIG } })
+    gw:upstream("app", t.hang())
+    for path, seconds in pairs { ["/usual"] = 10, ["/patient"] = 300, ["/hasty"] = 2 } do
+      local r = gw:get(path)
+      assert.response(r).has.status(504)
+      assert.error_code(r, "upstream_timeout")
+      assert.equal(seconds, math.floor(r.elapsed + 0.5))
+    end
+    gw:close()
+  end)
+end)
