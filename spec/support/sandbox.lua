@@ -155,7 +155,7 @@ end
 
 --- Starts a gateway with an attacker and its neighbour.
 -- @return the gateway, its pids
--- @param options limits (text below settings.limits), vm (below plugin_vm, begins with a comma), use (text:
+-- @param options limits (text below settings.limits; unless said, plugins have time enough), vm (below plugin_vm, begins with a comma), use (text:
 --   options of tg.use), prelude (Lua text before the functions), files (beside attacker/init.lua)
 function sandbox.start(options, rows)
   local files = { ["attacker/init.lua"] = write_plugin(rows or {}, options.prelude),
@@ -165,7 +165,7 @@ function sandbox.start(options, rows)
   end
   local g = gateway.start({
     config = CONFIG,
-    vars = { LIMITS = options.limits or "", VM = options.vm or "", USE = options.use or "{}" },
+    vars = { LIMITS = options.limits or 'plugin = { cpu = "5s", wall = "1m" }', VM = options.vm or "", USE = options.use or "{}" },
     files = files,
   })
   assert.equal(READY, client.get(g.port, "/attacker").body) -- its process is there, not only its sockets
