@@ -76,7 +76,7 @@ local function run(g, ...)
   local p = process.spawn({ argv = argv, cwd = g.dir, stdout = out, stderr = err })
   unistd.close(out)
   unistd.close(err)
-  return p:wait() or p:kill(), g:read("out"), g:read("err")
+  return p:wait(30) or p:kill(), g:read("out"), g:read("err")
 end
 
 -- Opens connections and sends requests on them until one is answered by a process that lives; a

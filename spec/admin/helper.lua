@@ -10,7 +10,7 @@ local helper = {}
 
 helper.CONFIG = [[
   local tg = require "tidegate"
-  tg.settings { workers = 2, @ADMIN@ limits = { plugin = { cpu = "5ms", wall = "50ms" } } }
+  tg.settings { workers = 2, @ADMIN@ limits = { plugin = { cpu = "1s", wall = "200ms" } } }
   tg.listener "http" { address = "127.0.0.1:@PORT@" }
   tg.service "echo" { builtin = "echo" }
   tg.route "all" { service = "echo", plugins = { tg.use("./probe.lua", { when = "true" }) {} } }
@@ -62,7 +62,7 @@ function helper.run(g, ...)
   local p = process.spawn({ argv = argv, cwd = g.dir, stdout = out, stderr = err })
   unistd.close(out)
   unistd.close(err)
-  local status = p:wait() or p:kill()
+  local status = p:wait(60) or p:kill()
   return status.code, g:read("command.out"), g:read("command.err")
 end
 

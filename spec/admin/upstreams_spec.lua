@@ -12,7 +12,7 @@ local CONFIG = [[
   tg.listener "http" { address = "127.0.0.1:@PORT@" }
   tg.service "back" {
     targets = { { "127.0.0.1:%d" }, { "127.0.0.1:%d" } },
-    health = { active = { type = "tcp", every = "100ms", timeout = "50ms" } },
+    health = { active = { type = "tcp", every = "1s", timeout = "1s" } },
     breaker = {},
   }
   tg.route "all" { service = "back" }
@@ -22,12 +22,12 @@ describe("what is known of origins", function()
   local g, o, refusing
 
   setup(function()
-    o = origin.listen()
+    o = origin.listen({ backlog = 4096 }) -- nobody takes the connections of the checks
     refusing = socket.refusing_port()
     g = helper.start({ config = CONFIG:format(o.port, refusing) })
     clock.wait_until(function()
       return g:stderr():find("a target is down", 1, true)
-    end, 5, "the verdict of the check")
+    end, 20, "the verdict of the check")
   end)
 
   teardown(function()

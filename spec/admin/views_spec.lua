@@ -54,7 +54,7 @@ describe("the admin listener shows", function()
     for _, limit in ipairs(helper.get(where, "/limits").json.limits) do
       by_path[limit.path] = limit
     end
-    assert.same({ path = "plugin.cpu", unit = "seconds", value = 0.005, default = 0.02, hits = 0,
+    assert.same({ path = "plugin.cpu", unit = "seconds", value = 1, default = 0.02, hits = 0,
       text = by_path["plugin.cpu"].text }, by_path["plugin.cpu"])
     assert.same({ "bytes", 32768 }, { by_path["request.headers"].unit, by_path["request.headers"].value })
     local count = 0

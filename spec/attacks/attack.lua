@@ -260,10 +260,12 @@ local function step_all(set, kind, at, result)
 end
 
 --- Runs one attack.
--- @param options name, port, gateway (pid), seconds, size, and reach: seconds after which an attack with a
--- goal gives it up; without it `seconds` is all
+-- @param options name, port, gateway (pid), seconds, size, goal (answers, in place of the attack's own), and
+-- reach: seconds that it may go on for its goal, and until the client that behaves has been served once;
+-- without it `seconds` is all
 function attack.run(options)
   local kind = attack.LIST[options.name]
+  local goal = kind.goal and (options.goal or kind.goal)
   local bound = resource.getrlimit(resource.RLIMIT_NOFILE)
   resource.setrlimit(resource.RLIMIT_NOFILE, { rlim_cur = bound.rlim_max, rlim_max = bound.rlim_max })
   options.size = math.min(options.size or kind.size, bound.rlim_max - 200)
@@ -274,7 +276,7 @@ function attack.run(options)
   local at, turn = began, began
   local function goes_on()
     if at - began < options.seconds then return true end
-    local short = kind.goal and result.answered < kind.goal
+    local short = well.served == 0 or goal and result.answered < goal
     return short and options.reach and at - began < options.reach
   end
   while goes_on() do

@@ -8,8 +8,7 @@ local h2 = require("support.h2")
 local CONFIG = [[
   local tg = require "tidegate"
   tg.settings { workers = 1, admin = { listen = "unix:admin.sock" }, limits = {
-    h2 = { resets = 20, control = 50 }, connection = { head_timeout = "300ms" },
-    request = { headers = "2KiB" } } }
+    h2 = { resets = 20, control = 50 }, @LIMITS@ request = { headers = "2KiB" } } }
   tg.listener "http" { address = "127.0.0.1:@PORT@", http2 = true }
   tg.service "echo" { builtin = "echo" }
   tg.route "echo" { paths = { "/echo" }, service = "echo" }
@@ -17,8 +16,12 @@ local CONFIG = [[
 
 local g
 
+local function start(limits)
+  g = gateway.start({ config = CONFIG, vars = { LIMITS = limits or "" } })
+end
+
 before_each(function()
-  g = gateway.start({ config = CONFIG })
+  start()
 end)
 
 after_each(function()
@@ -145,6 +148,11 @@ describe("within bounds", function()
 end)
 
 describe("a header block that does not come to its end", function()
+  before_each(function()
+    g:stop()
+    start('connection = { head_timeout = "500ms" },')
+  end)
+
   it("ends the connection in time", function()
     local c = h2.connect(g.port)
     c:headers(1, h2.get("/echo"), { open = true, end_stream = true })

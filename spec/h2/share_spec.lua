@@ -1,6 +1,7 @@
 -- How streams share what there is: the connection's window by priority, the gateway's bounds with all others.
 
 local client = require("support.client")
+local clock = require("support.clock")
 local gateway = require("support.gateway")
 local h2 = require("support.h2")
 local origin = require("support.origin")
@@ -107,7 +108,9 @@ describe("the gateway's bounds", function()
       conns[i]:reply({ body = "ok" })
       assert.equal("ok", c:response(2 * i - 1).body)
     end
-    assert.contains('tidegate_limit_use{limit="request.in_flight"} 0', metrics())
+    clock.wait_until(function() -- the last one ends just after its answer
+      return metrics():find('tidegate_limit_use{limit="request.in_flight"} 0', 1, true)
+    end, 5, "no request to be in flight")
     assert.contains("tidegate_h2_streams_total 11", metrics())
     assert.contains("tidegate_h2_connections_open 1", metrics())
   end)

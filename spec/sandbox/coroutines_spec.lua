@@ -3,7 +3,7 @@
 
 local sandbox = require("support.sandbox")
 
-sandbox.suite("coroutines", { limits = 'plugin = { cpu = "5s" }' }, {
+sandbox.suite("coroutines", { limits = 'plugin = { cpu = "20s", wall = "1m" }' }, {
   { "that wrap themselves", "local function f() return coroutine.wrap(f)() end return f()",
     killed = "depth" },
   { "that wrap themselves and catch it", [[

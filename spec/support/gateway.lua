@@ -56,15 +56,18 @@ local function substitute(text, vars)
   end))
 end
 
---- Writes a file into the gateway's folder, with its `@NAME@`s replaced.
+--- Writes a file into the gateway's folder, with its `@NAME@`s replaced. It takes the place of an old one
+-- at once, so that a gateway which watches its files sees no half of it.
 function Gateway:write(name, text)
   local folder = name:match("^(.*)/")
   if folder then
     os.execute(("mkdir -p '%s/%s'"):format(self.dir, folder))
   end
-  local file = assert(io.open(self.dir .. "/" .. name, "wb"))
+  local path = self.dir .. "/" .. name
+  local file = assert(io.open(path .. ".new", "wb"))
   file:write(substitute(text, self.vars))
   file:close()
+  assert(os.rename(path .. ".new", path))
 end
 
 local function remove(g)

@@ -39,7 +39,7 @@ local it, pending, describe, setup, teardown = busted.it, busted.pending, busted
 local sandbox = {}
 
 -- What a suite has that names no limits: time enough under sanitizers beside a busy processor.
-local AMPLE = 'plugin = { cpu = "5s" }'
+local AMPLE = 'plugin = { cpu = "5s", wall = "1m" }'
 
 sandbox.is_prompt = variant.interrupts
 
@@ -158,7 +158,7 @@ end
 
 --- Starts a gateway with an attacker and its neighbour.
 -- @return the gateway, its pids
--- @param options limits (text below settings.limits; ample CPU time unless given), vm (below plugin_vm,
+-- @param options limits (text below settings.limits; ample time unless given), vm (below plugin_vm,
 --   begins with a comma), use (text: options of tg.use), prelude (Lua text before the functions), files
 --   (beside attacker/init.lua)
 function sandbox.start(options, rows)

@@ -124,7 +124,7 @@ describe("the certificate phase", function()
     FILES["gatekeeper.lua"] = PLUGIN
     g = gateway.start({ files = FILES, vars = { ORIGIN = o.port }, config = config("", [[
       tg.service "authority" { targets = { { "127.0.0.1:@ORIGIN@" } } }
-      tg.global { tg.use("./gatekeeper.lua", { limits = { cpu = "20ms" } }) {
+      tg.global { tg.use("./gatekeeper.lua", { limits = { cpu = "100ms" } }) {
         cert = tg.file "mallory.pem", key = tg.file "mallory.key" } }
       tg.route "all" { service = "echo" }
     ]]) })

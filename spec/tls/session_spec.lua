@@ -20,7 +20,7 @@ FILES["facts.lua"] = [[
 
 local CONFIG = [[
   local tg = require "tidegate"
-  tg.settings { workers = 4, limits = { connection = { handshake_timeout = "300ms" } } }
+  tg.settings { workers = 4, limits = { connection = { @LIMITS@ } } }
   tg.listener "https" { address = "127.0.0.1:@PORT@", tls = { %s certificates = {
     { cert = tg.file "api.pem", key = tg.file "api.key" } } } }
   tg.route "all" { plugins = { tg.use "./facts.lua" {} } }
@@ -28,12 +28,16 @@ local CONFIG = [[
 
 local URL = "https://api.test:@PORT@/"
 
+-- With these fields of the listener's tls, and these of settings.limits.connection.
+local function start(fields, limits)
+  return gateway.start({ config = CONFIG:format(fields), files = FILES, vars = { LIMITS = limits or "" } })
+end
 
 describe("a TLS session", function()
   local g
 
   setup(function()
-    g = gateway.start({ config = CONFIG:format(""), files = FILES })
+    g = start("")
   end)
 
   teardown(function()
@@ -77,7 +81,7 @@ end)
 
 describe("without tickets, a session", function()
   it("is resumed by its number, among all workers", function()
-    local g = gateway.start({ config = CONFIG:format("tickets = false,"), files = FILES })
+    local g = start("tickets = false,")
     local r = tls.curl(g, "-k", "--http1.1", "-H", "Connection: close", "--tls-max", "1.2", URL, URL, URL,
       URL)
     assert.equal("1.2 false http/1.1 api.test true;" .. ("1.2 true http/1.1 api.test true;"):rep(3), r.out)
@@ -89,7 +93,7 @@ describe("a TLS port", function()
   local g
 
   setup(function()
-    g = gateway.start({ config = CONFIG:format(""), files = FILES })
+    g = start("")
   end)
 
   teardown(function()
@@ -120,36 +124,45 @@ describe("a TLS port", function()
   end)
 
   it("closes a handshake that is not finished in time", function()
-    local c = socket.connect({ port = g.port })
+    local hasty = start("", 'handshake_timeout = "300ms"')
+    local c = socket.connect({ port = hasty.port })
     c:send("\22\3\1\2\0\1\0\1\252\3\3")
     c:wait_end()
-    local silent = socket.connect({ port = g.port })
+    local silent = socket.connect({ port = hasty.port })
     silent:wait_end()
+    hasty:stop()
   end)
 end)
 
 describe("handshakes", function()
   it("are bounded in number", function()
     -- One worker, so that connections are accepted in their order.
-    local config = CONFIG:format(""):gsub('handshake_timeout = "300ms"', "handshakes = 2"):gsub("= 4", "= 1")
-    local g = gateway.start({ config = config, files = FILES })
-    -- A connection whose handshake is under way; what looked whether the port is open may still count.
-    local function begun()
-      local c
+    local config = CONFIG:format(""):gsub("= 4,", '= 1, admin = { listen = "unix:admin.sock" },')
+    local g = gateway.start({ config = config, files = FILES, vars = { LIMITS = "handshakes = 2" } })
+    local function wait_for_use(n)
+      local use = ('tidegate_limit_use{limit="connection.handshakes"} %d\n'):format(n)
       clock.wait_until(function()
-        c = socket.connect({ port = g.port })
-        return pcall(c.send, c, "\22\3\1") and c:silent()
-      end, 5, "a handshake")
+        local ok, response = pcall(client.get, { unix = g.dir .. "/admin.sock" }, "/metrics")
+        return ok and response.body:find(use, 1, true)
+      end, 5, n .. " handshakes under way")
+    end
+    -- A connection whose handshake is under way.
+    local function begin()
+      local c = socket.connect({ port = g.port })
+      c:send("\22\3\1")
       return c
     end
-    local one, two = begun(), begun()
+    -- What looked whether the port is open came before the first that is served, and goes.
+    local function serves() return tls.curl(g, "-k", URL).code == 0 end
+    clock.wait_until(serves, 5, "a handshake")
+    wait_for_use(0)
+    local one, two = begin(), begin()
+    wait_for_use(2)
     local third = socket.connect({ port = g.port })
     third:wait_end()
     one:close()
     two:close()
-    clock.wait_until(function()
-      return tls.curl(g, "-k", URL).code == 0
-    end, 5, "room for a handshake")
+    clock.wait_until(serves, 5, "room for a handshake")
     g:stop()
   end)
 end)

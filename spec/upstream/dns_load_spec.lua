@@ -29,7 +29,7 @@ local GATEWAY = [[
   tg.listener "http" { address = "127.0.0.1:@PORT@" }
   tg.service "back" {
     targets = { { dns = "back.test:@AT@" } },
-    health = { active = { type = "tcp", every = "100ms", timeout = "50ms" } },
+    health = { active = { type = "tcp", every = "500ms", timeout = "500ms" } },
     retry = { attempts = 3, on = { "connect", "reset" }, budget = 1,
               backoff = { base = "5ms", max = "20ms" } },
   }

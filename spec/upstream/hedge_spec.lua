@@ -66,9 +66,12 @@ describe("a hedged request", function()
     local _, second = both("/metrics")
     second:reply({ status = 200 })
     c:response()
-    local text = admin.get(admin.socket(g), "/metrics").body
+    local text
+    clock.wait_until(function() -- the request ends just after its answer
+      text = admin.get(admin.socket(g), "/metrics").body
+      return text:find('tidegate_hedge_results_total{result="won"} 1', 1, true)
+    end, 5, "the count")
     assert.contains("tidegate_hedges_total 1", text)
-    assert.contains('tidegate_hedge_results_total{result="won"} 1', text)
     assert.contains("tidegate_hedges_refused_total 0", text)
   end)
 

@@ -11,10 +11,14 @@ local CONFIG = [[
   tg.listener "http" { address = "127.0.0.1:@PORT@" }
   tg.service "back" {
     targets = { { "127.0.0.1:@ORIGIN@" } },
-    retry = { attempts = 1, on = { "connect", "reset", "timeout", 503 }, per_try = "200ms",
+    retry = { attempts = 1, on = { "connect", "reset", "timeout", 503 }, per_try = "30s",
               backoff = { base = "1ms", max = "1ms" }, buffer = "1KiB" },
   }
+  tg.service "hasty" {
+    targets = { { "127.0.0.1:@ORIGIN@" } }, retry = { attempts = 1, on = { "timeout" }, per_try = "1s" },
+  }
   tg.service "plain" { targets = { { "127.0.0.1:@ORIGIN@" } } }
+  tg.route "hasty" { paths = { "/hasty" }, service = "hasty" }
   tg.route "plain" { paths = { "/plain" }, service = "plain" }
   tg.route "all" { service = "back",
     plugins = { tg.use "access-log" { fields = { "path", "status", "attempts" } } } }
@@ -89,7 +93,7 @@ describe("an origin", function()
 
   it("that stalls before the head is given up after per_try", function()
     local c = client.connect(g.port)
-    c:send(GET)
+    c:send("GET /hasty HTTP/1.1\r\nHost: a\r\n\r\n")
     local first = o:accept()
     first:request()
     first:send("HTTP/1.1 200 OK\r\n")

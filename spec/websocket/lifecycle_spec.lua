@@ -49,7 +49,7 @@ describe("a WebSocket", function()
   end)
 
   it("is closed with 1001 when the gateway ends, after the drain time", function()
-    start({ route = "websocket = {}", limits = 'connection = { drain_timeout = "300ms" }' })
+    start({ route = "websocket = {}", limits = 'connection = { drain_timeout = "2s" }' })
     local c, conn = ws.open(p)
     p.gateway:signal("TERM")
     talk(c, conn, "while it drains")

@@ -148,13 +148,13 @@ describe("the message phase", function()
         return data .. "!"
       end]]
     for _, bad in ipairs({ "raise", "spin", "eat", "wrong", "latin" }) do
-      start(body, { use = 'limits = { cpu = "5ms", memory = "128KiB" }' })
+      start(body, { use = 'limits = { cpu = "20ms", memory = "128KiB" }' })
       local c, conn = ws.open(p)
       c:send(ws.frame({ text = bad, mask = true }))
       ws.expect_close(c, 1011)
       ws.expect_close(conn, 1011)
     end
-    start(body, { use = 'on_error = "skip", limits = { cpu = "5ms", memory = "128KiB" }' })
+    start(body, { use = 'on_error = "skip", limits = { cpu = "20ms", memory = "128KiB" }' })
     local c, conn = ws.open(p)
     for _, bad in ipairs({ "raise", "spin", "eat", "wrong", "latin" }) do
       c:send(ws.frame({ text = bad, mask = true }) .. ws.frame({ text = "next", mask = true }))

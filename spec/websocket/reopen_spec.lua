@@ -1,6 +1,7 @@
 -- WebSockets that survive the loss of their origin: reconnection, and what the client sends meanwhile.
 
 local client = require("support.client")
+local clock = require("support.clock")
 local origin = require("support.origin")
 local proxy = require("support.proxy")
 local ws = require("support.websocket")
@@ -88,7 +89,7 @@ describe("a WebSocket that reconnects", function()
   end)
 
   it("tries again until its deadline, and then is closed with 1011", function()
-    start('backoff = "10ms", max_backoff = "20ms", deadline = "300ms"')
+    start('backoff = "10ms", max_backoff = "20ms", deadline = "2s"')
     local c, conn = ws.open(p)
     conn:close()
     local refused = p.origin:accept()
@@ -151,14 +152,15 @@ describe("a WebSocket that reconnects", function()
     c:send(ws.request())
     local conns = { p.origin, other }
     local function take()
-      for i, o in ipairs(conns) do
-        local ok, conn = pcall(o.accept, o, 0.3)
-        if ok then
-          conn:send(ws.answer(conn:request()))
-          return conn, i
+      return unpack(clock.wait_until(function()
+        for i, o in ipairs(conns) do
+          local ok, conn = pcall(o.accept, o, 0)
+          if ok then
+            conn:send(ws.answer(conn:request()))
+            return { conn, i }
+          end
         end
-      end
-      error("no target was asked")
+      end, 5, "a target to be asked"))
     end
     local conn, first = take()
     assert.status(101, c:response())
@@ -178,7 +180,9 @@ describe("a WebSocket that reconnects", function()
     p.gateway:wait_for_log("another connection is sought")
     p.gateway:wait_for_log("a new connection to the origin")
     local admin = { unix = p.gateway.dir .. "/admin.sock" }
-    assert.contains('tidegate_websocket_reconnects_total{result="good"} 1',
-      client.get(admin, "/metrics", { Host = "a" }).body)
+    clock.wait_until(function()
+      local metrics = client.get(admin, "/metrics", { Host = "a" }).body
+      return metrics:find('tidegate_websocket_reconnects_total{result="good"} 1', 1, true)
+    end, 5, "the count")
   end)
 end)

@@ -27,7 +27,7 @@ describe("tg.events", function()
     ]], [[
       local last = 0
       tg.events.subscribe("n", function(n)
-        tg.lock("shared", "x", { wait = "2s" }):release()
+        tg.lock("shared", "x", { wait = "30s" }):release()
         note(n == last + 1 and "ordered" or "disordered")
         last = n
       end)

@@ -21,7 +21,7 @@ local tg = require "tidegate"
 local P = { name = "probe", version = "1.0.0", api = 1, stage = "traffic", needs = %s }
 local ops, vm, vm_why = {}, nil, nil
 local function wait_for(ctx, key)
-  while not tg.dict("gates"):get(key) do ctx:sleep("5ms") end
+  while not tg.dict("gates"):get(key) do ctx:sleep("20ms") end
 end
 local function grow() -- until it is killed
   local t = {}
@@ -44,7 +44,7 @@ return P
 
 helper.CONFIG = [[
 local tg = require "tidegate"
-tg.settings { workers = 2, limits = { plugin = { cpu = "50ms", wall = "4s" } } }
+tg.settings { workers = 2, limits = { plugin = { cpu = "500ms", wall = "1m" } } }
 tg.listener "http" { address = "127.0.0.1:@PORT@" }
 tg.zone.dict "gates" { size = "64KiB" }
 tg.zone.dict "shared" { size = "1MiB" }
@@ -55,7 +55,7 @@ tg.route "all" { paths = { "/*" }, plugins = { tg.use "./probe.lua" {} } }
 
 --- The same with other limits of plugins, so that a reload makes every VM anew.
 function helper.changed(n)
-  return (helper.CONFIG:gsub('cpu = "50ms"', ('cpu = "%dms"'):format(50 + n)))
+  return (helper.CONFIG:gsub('cpu = "500ms"', ('cpu = "%dms"'):format(500 + n)))
 end
 
 --- Text of the plugin: `init` is the body of its init, `body` its operations.

@@ -43,7 +43,7 @@ describe("tg.timer", function()
   it("may be set by requests, may wait, and may be cancelled", function()
     local z = start("{ timers = true }", [[
       function ops.after() return tostring(tg.timer.after("1ms", function()
-        local lease = tg.lock("shared", "k", { wait = "1s" })
+        local lease = tg.lock("shared", "k", { wait = "30s" })
         note "locked"
         lease:release()
       end)) end
@@ -72,7 +72,7 @@ describe("tg.timer", function()
   end)
 
   it("is bounded like a phase, and its failures are logged", function()
-    local z = start("{ timers = true }", [[
+    local z = start("{ timers = true }, limits = { cpu = '20ms' }", [[
       function ops.spin()
         tg.timer.after(0, function() while true do pcall(function() while true do end end) end end)
       end
