@@ -21,22 +21,18 @@
  * registry references. The slot is made at the plugin's first phase of a request, its account and
  * the ctx object when it is entered first; the others use them.
  *
- * Messages of a WebSocket go the same way, whole, one at a time; `out` is empty where all plugins
- * let one pass. What a plugin may allocate begins anew with each.
- *
  * Phases that are not entered. An instance may have prepared what its phase is (prepared.h), and a
  * plugin may say for which requests a phase is (`when`): both cost what step and condition cost,
  * and no entry into Lua.
  *
- * Deferred functions run behind the chain of the log phase, as links of it: what holds for a plugin
- * that waits, fails or is killed there holds for them.
+ * Messages of a WebSocket go through their chain in plugins_message.c, deferred functions run
+ * behind that of the log phase in plugins_defer.c.
  */
 #include "base/banned.h"
-#include "gateway/plugins.h"
+#include "gateway/plugins_internal.h"
 
 #include "base/assert.h"
 #include "base/json.h"
-#include "base/utf8.h"
 #include "gateway/accounting.h"
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
@@ -50,7 +46,6 @@
 
 static enum tg_step run_chain(struct tg_request *r);
 static enum tg_step filter_chain(struct tg_request *r);
-static enum tg_step message_chain(struct tg_request *r);
 
 static struct tg_loop *loop_of(const struct tg_request *r)
 {
@@ -167,7 +162,7 @@ static struct tg_str problem_body(struct tg_request *r, unsigned status, const c
     return tg_fmt_str(&f);
 }
 
-static enum tg_step break_off(struct tg_request *r)
+enum tg_step tg_plugins_break_off(struct tg_request *r)
 {
     tg_request_abort(r);
     return TG_STEP_STOP;
@@ -186,10 +181,10 @@ static enum tg_step answer_failure(struct tg_request *r, unsigned status, const 
     tg_request_make_room(r);
     struct tg_str body = problem_body(r, status, code);
     if (body.p == NULL || tg_request_answer(r, TG_SOURCE_GATEWAY, status, body) != TG_OK)
-        return break_off(r);
+        return tg_plugins_break_off(r);
     if (tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE,
                          TG_STR("application/problem+json")) != TG_OK)
-        return break_off(r);
+        return tg_plugins_break_off(r);
     return answered(r);
 }
 
@@ -202,7 +197,7 @@ static enum tg_step settle_failure(struct tg_request *r, unsigned status, const 
     r->error = code;
     if (p->instance->on_error == TG_ON_ERROR_CLOSE || p->phase == TG_PHASE_BODY_FILTER ||
         p->phase == TG_PHASE_CERTIFICATE)
-        return break_off(r);
+        return tg_plugins_break_off(r);
     if (p->phase == TG_PHASE_MESSAGE) {
         r->plugins.message.close = TG_WS_CODE_INTERNAL;
         return TG_STEP_STOP;
@@ -242,7 +237,7 @@ static enum tg_step fail(struct tg_request *r, struct tg_str what, unsigned stat
     return fail_as(r, what, status, code, TG_METRIC_PLUGIN_ERRORS);
 }
 
-static enum tg_step fail_memory(struct tg_request *r)
+enum tg_step tg_plugins_fail_memory(struct tg_request *r)
 {
     return fail(r, TG_STR("no memory to run it"), 503, "plugin_unavailable");
 }
@@ -260,7 +255,7 @@ static size_t chunk_size(const struct tg_plugin_run *p)
     return p->chunk.p != NULL ? p->chunk.n : p->chunk_buf.size;
 }
 
-static void drop_chunk(struct tg_plugin_run *p)
+void tg_plugins_drop_chunk(struct tg_plugin_run *p)
 {
     p->chunk = tg_str(NULL, 0);
     if (p->chunk_buf.slab != NULL)
@@ -278,7 +273,7 @@ static bool keep_chunk(struct tg_plugin_run *p)
 }
 
 /* Moves what is left to the caller. */
-static bool hand_out_chunk(struct tg_plugin_run *p)
+bool tg_plugins_hand_out_chunk(struct tg_plugin_run *p)
 {
     enum tg_err err = TG_OK;
     if (p->chunk.p != NULL) {
@@ -294,11 +289,11 @@ static bool hand_out_chunk(struct tg_plugin_run *p)
         err = tg_buf_append(p->out, piece.iov_base, piece.iov_len);
         tg_buf_consume(&p->chunk_buf, piece.iov_len);
     }
-    drop_chunk(p);
+    tg_plugins_drop_chunk(p);
     return err == TG_OK;
 }
 
-static void push_chunk(lua_State *L, const struct tg_plugin_run *p)
+void tg_plugins_push_chunk(lua_State *L, const struct tg_plugin_run *p)
 {
     struct iovec piece;
     if (p->chunk.p != NULL) {
@@ -318,7 +313,7 @@ static void push_chunk(lua_State *L, const struct tg_plugin_run *p)
 int tg_plugins_take_chunk(lua_State *L)
 {
     const struct tg_request *r = tg_run_current(L)->host;
-    push_chunk(L, &r->plugins);
+    tg_plugins_push_chunk(L, &r->plugins);
     lua_pushboolean(L, r->plugins.chunk_eof);
     return 2;
 }
@@ -343,7 +338,7 @@ static const char *take_results(struct tg_plugin_run *p)
                "list of strings";
     lua_settop(L, -p->run.nresults);
     p->run.nresults = 1;
-    drop_chunk(p);
+    tg_plugins_drop_chunk(p);
     if (type == LUA_TSTRING)
         return add_string(&p->chunk_buf, L, -1) ? NULL : no_memory;
     for (int i = 1;; i++) {
@@ -360,74 +355,12 @@ static const char *take_results(struct tg_plugin_run *p)
     }
 }
 
-/* ---- Messages ---- */
-
-int tg_plugins_take_message(lua_State *L)
-{
-    const struct tg_request *r = tg_run_current(L)->host;
-    push_chunk(L, &r->plugins);
-    lua_pushstring(L, r->plugins.message.text ? "text" : "binary");
-    lua_pushstring(L, r->plugins.message.from_origin ? "origin" : "client");
-    return 3;
-}
-
-static bool is_text(struct tg_str data)
-{
-    struct tg_utf8 text = {0};
-    return tg_utf8_take(&text, data.p, data.n) && text.need == 0;
-}
-
-/* What the plugin returned of the message. NULL, or what is wrong with it. */
-static const char *take_verdict(struct tg_plugin_run *p)
-{
-    lua_State *L = p->run.L;
-    int at = -p->run.nresults;
-    if (p->run.nresults == 0 || lua_isnil(L, at))
-        return NULL;
-    if (lua_isboolean(L, at) && !lua_toboolean(L, at)) {
-        p->message.dropped = true;
-        return NULL;
-    }
-    if (lua_type(L, at) != LUA_TSTRING)
-        return "message returns nothing, a string or false";
-    struct tg_str data;
-    data.p = lua_tolstring(L, at, &data.n);
-    if (data.n > p->message.max)
-        return "message returned more than max_message allows";
-    if (p->message.text && !is_text(data))
-        return "message returned something else than UTF-8 for a text message";
-    drop_chunk(p);
-    if (data.n == 0)
-        p->chunk = TG_STR("");
-    p->message.unchanged = false;
-    return tg_buf_append(&p->chunk_buf, data.p, data.n) == TG_OK ? NULL : "no memory for a message";
-}
-
-enum tg_err tg_request_close_websocket(struct tg_request *r, uint16_t code, struct tg_str reason)
-{
-    struct tg_plugin_message *message = &r->plugins.message;
-    if (!tg_ws_code_is_valid(code) || reason.n > TG_WS_REASON_MAX || !is_text(reason))
-        return TG_E_INVALID;
-    message->reason = tg_arena_copy(&r->arena, reason);
-    if (message->reason.p == NULL)
-        return TG_E_NOMEM;
-    message->close = code;
-    return TG_OK;
-}
-
 /* ---- Waiting ---- */
 
 static void wake(struct tg_request *r, enum tg_step step)
 {
     if (step != TG_STEP_WAIT)
         tg_request_step(r, r->plugins.phase, step);
-}
-
-static void end_deferred(struct tg_plugin_run *p)
-{
-    tg_account_release(&p->deferred->account);
-    tg_vm_unref(p->deferred->slot->vm, &p->deferred->function);
-    p->deferred = NULL;
 }
 
 static void end_run(struct tg_plugin_run *p)
@@ -438,7 +371,7 @@ static void end_run(struct tg_plugin_run *p)
     p->waiting = false;
     p->on_resume = NULL;
     if (p->deferred != NULL)
-        end_deferred(p);
+        tg_plugins_end_deferred(p);
 }
 
 static enum tg_step go_on(struct tg_request *r, enum tg_step step)
@@ -446,7 +379,7 @@ static enum tg_step go_on(struct tg_request *r, enum tg_step step)
     if (step != TG_STEP_NEXT)
         return step;
     if (r->plugins.phase == TG_PHASE_MESSAGE)
-        return message_chain(r);
+        return tg_plugins_message_chain(r);
     return r->plugins.phase == TG_PHASE_BODY_FILTER ? filter_chain(r) : run_chain(r);
 }
 
@@ -574,7 +507,7 @@ static enum tg_step settle_done(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? take_results(p)
-                        : p->phase == TG_PHASE_MESSAGE   ? take_verdict(p)
+                        : p->phase == TG_PHASE_MESSAGE   ? tg_plugins_take_verdict(p)
                                                          : NULL;
     enum tg_step step = TG_STEP_NEXT;
     if (wrong != NULL)
@@ -611,8 +544,7 @@ static enum tg_step settle(struct tg_request *r, enum tg_run_outcome outcome)
     return step;
 }
 
-/* What was put on the new p->run begins: bounds from the instance, arguments from the caller. */
-static void begin_run(struct tg_request *r)
+void tg_plugins_begin_run(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     p->active = true;
@@ -633,6 +565,11 @@ static enum tg_prepared stand_in(struct tg_request *r)
     return outcome;
 }
 
+enum tg_step tg_plugins_enter(struct tg_request *r, int nargs)
+{
+    return settle(r, resume(r, nargs));
+}
+
 /* Calls the phase's function. */
 static enum tg_step enter(struct tg_request *r, int function)
 {
@@ -643,16 +580,16 @@ static enum tg_step enter(struct tg_request *r, int function)
              : p->phase == TG_PHASE_MESSAGE   ? host->enter_message
                                               : host->enter;
     if (!open_account(p->slot, p->instance))
-        return fail_memory(r);
+        return tg_plugins_fail_memory(r);
     if (p->phase == TG_PHASE_MESSAGE)
         tg_account_renew(&p->slot->account, p->instance->churn);
     if (tg_run_init(&p->run, p->slot->vm, &p->slot->account, by) != TG_OK)
-        return fail_memory(r);
-    begin_run(r);
+        return tg_plugins_fail_memory(r);
+    tg_plugins_begin_run(r);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX, function);
     lua_rawgeti(p->run.L, LUA_REGISTRYINDEX,
                 entry->configured[tg_vm_set_place(r->vms, p->slot->plugin, p->instance->nth)]);
-    return settle(r, resume(r, 2));
+    return tg_plugins_enter(r, 2);
 }
 
 static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *instance)
@@ -662,7 +599,7 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     p->failed = false;
     p->slot = slot_of(r, instance);
     if (p->slot == NULL)
-        return fail_memory(r);
+        return tg_plugins_fail_memory(r);
     p->slot->instance = instance;
     int function = tg_vm_function(p->slot->vm, p->phase);
     if (function == LUA_NOREF)
@@ -678,61 +615,11 @@ static enum tg_step start(struct tg_request *r, const struct tg_instance_conf *i
     case TG_PREPARED_ANSWERED:
         return answered(r);
     case TG_PREPARED_FAILED:
-        return fail_memory(r);
+        return tg_plugins_fail_memory(r);
     case TG_PREPARED_LEFT:
         break;
     }
     return enter(r, function);
-}
-
-/* ---- Deferred functions ---- */
-
-enum tg_err tg_plugins_defer(struct tg_request *r, struct tg_plugin_slot *slot, int function)
-{
-    if (slot->deferred >= TG_DEFERRED_MAX)
-        return TG_E_LIMIT;
-    struct tg_deferred *deferred = tg_arena_zalloc(&r->arena, sizeof(*deferred));
-    if (deferred == NULL)
-        return TG_E_NOMEM;
-    slot->deferred++;
-    deferred->instance = slot->instance;
-    deferred->slot = slot;
-    deferred->function = function;
-    deferred->next = r->deferred;
-    r->deferred = deferred;
-    return TG_OK;
-}
-
-/* It runs even if the plugin is in quarantine meanwhile: what it cleans up was begun before. */
-static enum tg_step start_deferred(struct tg_request *r, struct tg_deferred *deferred)
-{
-    struct tg_plugin_run *p = &r->plugins;
-    const struct tg_instance_conf *instance = deferred->instance;
-    p->instance = instance;
-    p->failed = false;
-    p->slot = deferred->slot;
-    p->deferred = deferred;
-    if (tg_account_init(&deferred->account, tg_vm_alloc(p->slot->vm), instance->memory,
-                        instance->churn) != TG_OK ||
-        tg_run_init(&p->run, p->slot->vm, &deferred->account, deferred->function) != TG_OK) {
-        enum tg_step step = fail_memory(r);
-        end_deferred(p);
-        return step;
-    }
-    begin_run(r);
-    return settle(r, resume(r, 0));
-}
-
-static enum tg_step run_deferred(struct tg_request *r)
-{
-    while (r->deferred != NULL) {
-        struct tg_deferred *deferred = r->deferred;
-        r->deferred = deferred->next;
-        enum tg_step step = start_deferred(r, deferred);
-        if (step != TG_STEP_NEXT)
-            return step;
-    }
-    return TG_STEP_NEXT;
 }
 
 /* ---- Chains ---- */
@@ -746,6 +633,11 @@ static bool applies(struct tg_request *r, const struct tg_instance_conf *instanc
         return false;
     return tg_condition_holds(instance->plugin->when[r->plugins.phase], r) &&
            tg_condition_holds(instance->when, r);
+}
+
+enum tg_step tg_plugins_offer(struct tg_request *r, const struct tg_instance_conf *instance)
+{
+    return applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
 }
 
 static const struct tg_chain *chain_of(const struct tg_request *r)
@@ -763,7 +655,7 @@ static enum tg_step run_chain(struct tg_request *r)
         if (step != TG_STEP_NEXT)
             return step;
     }
-    return p->phase == TG_PHASE_LOG ? run_deferred(r) : TG_STEP_NEXT;
+    return p->phase == TG_PHASE_LOG ? tg_plugins_run_deferred(r) : TG_STEP_NEXT;
 }
 
 static enum tg_step filter_chain(struct tg_request *r)
@@ -776,32 +668,7 @@ static enum tg_step filter_chain(struct tg_request *r)
         if (step != TG_STEP_NEXT)
             return step;
     }
-    return hand_out_chunk(p) ? TG_STEP_NEXT : break_off(r);
-}
-
-/* The instance whose turn it is with the message. */
-static const struct tg_instance_conf *next_for_message(struct tg_plugin_run *p,
-                                                       const struct tg_chain *chain)
-{
-    uint32_t at = p->next++;
-    return chain->v[p->message.from_origin ? chain->n - 1 - at : at];
-}
-
-static enum tg_step message_chain(struct tg_request *r)
-{
-    struct tg_plugin_run *p = &r->plugins;
-    const struct tg_chain *chain = chain_of(r);
-    while (p->next < chain->n && !p->message.dropped) {
-        const struct tg_instance_conf *instance = next_for_message(p, chain);
-        enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
-        if (step != TG_STEP_NEXT)
-            return step;
-    }
-    if (p->message.dropped || p->message.unchanged) {
-        drop_chunk(p);
-        return TG_STEP_NEXT;
-    }
-    return hand_out_chunk(p) ? TG_STEP_NEXT : break_off(r);
+    return tg_plugins_hand_out_chunk(p) ? TG_STEP_NEXT : tg_plugins_break_off(r);
 }
 
 enum tg_step tg_plugins_run(struct tg_request *r, enum tg_phase phase)
@@ -825,39 +692,6 @@ enum tg_step tg_plugins_filter(struct tg_request *r, struct tg_str data, bool eo
     p->chunk_eof = eof;
     p->out = out;
     return filter_chain(r);
-}
-
-/* `data` in one piece, borrowed, or a copy of it in chunk_buf; false: no memory. */
-static bool take_data(struct tg_plugin_run *p, const struct tg_buf *data)
-{
-    p->chunk = tg_buf_piece(data, 0);
-    if (p->chunk.n == data->size) {
-        p->chunk = data->size > 0 ? p->chunk : TG_STR("");
-        return true;
-    }
-    p->chunk = tg_str(NULL, 0);
-    for (size_t at = 0; at < data->size;) {
-        struct tg_str piece = tg_buf_piece(data, at);
-        if (tg_buf_append(&p->chunk_buf, piece.p, piece.n) != TG_OK)
-            return false;
-        at += piece.n;
-    }
-    return true;
-}
-
-enum tg_step tg_plugins_message(struct tg_request *r, const struct tg_plugin_message *message,
-                                const struct tg_buf *data, struct tg_buf *out)
-{
-    struct tg_plugin_run *p = &r->plugins;
-    tg_assert(!p->active);
-    if (p->chunk_buf.slab == NULL)
-        tg_buf_init(&p->chunk_buf, tg_gate_worker(r->gate)->slab);
-    p->phase = TG_PHASE_MESSAGE;
-    p->next = 0;
-    p->message = *message;
-    p->message.unchanged = true;
-    p->out = out;
-    return take_data(p, data) ? message_chain(r) : break_off(r);
 }
 
 enum tg_step tg_plugins_resume(struct tg_request *r)
@@ -884,14 +718,14 @@ void tg_plugins_cancel(struct tg_request *r)
     if (p->on_resume != NULL)
         p->on_resume(r, true);
     end_run(p);
-    drop_chunk(p);
+    tg_plugins_drop_chunk(p);
 }
 
 void tg_plugins_stop(struct tg_request *r)
 {
     tg_plugins_cancel(r);
     r->plugins.phase = TG_PHASE_LOG;
-    while (run_deferred(r) == TG_STEP_WAIT)
+    while (tg_plugins_run_deferred(r) == TG_STEP_WAIT)
         tg_plugins_cancel(r);
 }
 
@@ -920,7 +754,7 @@ void tg_plugins_end(struct tg_request *r)
     for (struct tg_shared_value *value = r->shared; value != NULL; value = value->next)
         tg_blob_release(&value->blob);
     r->shared = NULL;
-    drop_chunk(&r->plugins);
+    tg_plugins_drop_chunk(&r->plugins);
     if (r->timer_on)
         tg_timer_release(&r->timer);
     r->timer_on = false;

@@ -72,6 +72,8 @@ static void answer_failure(struct tg_request *r, enum tg_err err)
         tg_answer_error(r, 502, "upstream_untrusted");
     else if (err == TG_E_TLS)
         tg_answer_error(r, 502, "upstream_tls_failed");
+    else if (err == TG_E_UNSUPPORTED)
+        tg_answer_error(r, 502, "upstream_no_websockets");
     else if (r->upstream.connected == 0)
         tg_answer_error(r, 502, "upstream_unreachable");
     else
@@ -160,7 +162,7 @@ static void repeat(struct tg_request *r, enum repeat how)
     r->out_ended = false;
     r->by_http1 |= how == REPEAT_BY_HTTP1;
     tg_request_clear_clock(r);
-    if (r->stream != NULL && !r->in_ended)
+    if (r->stream != NULL && !r->in_ended && !tg_ws_is_reopening(r))
         r->stream->ops->read_body(r->stream, false); /* until there is somebody to take it */
     connect_next(r, true);
 }
@@ -362,6 +364,7 @@ static void start_exchange(struct tg_request *r)
     r->upstream.connected = tg_request_now(r);
     tg_request_set_state(r, TG_REQUEST_SENDING);
     tg_call_begin(r->origin, tg_ws_exchange_arena(r), r->out.method, &limits, &tg_proxy_events, r);
+    r->origin->asks_tunnel = r->out.upgrade;
     if (r->in.method == TG_METHOD_CONNECT)
         tg_tunnel_start(r);
     else
@@ -442,7 +445,8 @@ static void lease(struct tg_request *r, bool fresh)
     target.fresh = fresh || r->in.method == TG_METHOD_CONNECT;
     target.origin = r->out.target_set ? NULL : r->try.origin;
     target.waiter = &r->waiter;
-    if (r->by_http1 || r->out.upgrade || r->in.method == TG_METHOD_CONNECT)
+    if (r->by_http1 || r->in.method == TG_METHOD_CONNECT ||
+        (r->out.upgrade && !tg_ws_may_go_by_connect(r)))
         target.http = TG_ORIGIN_HTTP1;
     enum tg_err err =
         tg_pool_lease(r->gate->pool, &target, &tg_proxy_events, r, &r->origin, &connected);

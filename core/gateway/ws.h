@@ -21,7 +21,7 @@
  *
  * The handshake is the gateway's own towards the origin: its key is made here, extensions are taken
  * out (compression among them: what is compressed cannot be inspected), and the answer must fit. So
- * the client's protocol (HTTP/1.1, or a stream of HTTP/2) plays no part in what happens here.
+ * what carries the two sides (HTTP/1.1, or a stream of HTTP/2) plays no part in what happens here.
  *
  * Closing. What one side says is passed on as it said it. Where the gateway closes: 1002, 1007,
  * 1008 or 1009 to who broke a rule; the other is told 1001 of a client and 1011 of an origin. Who
@@ -112,6 +112,10 @@ struct tg_ws {
 /* The request is about to go to its origin: a WebSocket that is to be inspected is prepared. False:
  * its handshake was no good, and it has been answered. */
 bool tg_ws_begin(struct tg_request *r);
+
+/* Whether the handshake of a request that asks for a protocol can go to its origin as an extended
+ * CONNECT of HTTP/2 (RFC 8441): it is one of WebSocket alone, without a body. */
+bool tg_ws_may_go_by_connect(const struct tg_request *r);
 
 /* A fresh key for the origin, for a handshake after the first; asks for the protocol agreed on. */
 enum tg_err tg_ws_renew_handshake(struct tg_ws *ws) TG_MUST_USE;

@@ -60,6 +60,16 @@ static enum tg_err write_fields(struct tg_ws *ws)
     return err == TG_OK ? tg_fields_set(fields, NAME_VERSION, TG_STR("13")) : err;
 }
 
+bool tg_ws_may_go_by_connect(const struct tg_request *r)
+{
+    const struct tg_field *upgrade = tg_fields_find_id(&r->in.fields, TG_FIELD_UPGRADE);
+    struct tg_str key = only(&r->in.fields, NAME_KEY);
+    return r->out.method == TG_METHOD_GET && r->in.framing == TG_FRAMING_NONE && !r->out.body_set &&
+           key.p != NULL && tg_ws_key_is_valid(key) &&
+           (r->ws != NULL ||
+            (upgrade != NULL && tg_str_eq_nocase(upgrade->value, TG_STR("websocket"))));
+}
+
 static struct tg_ws *make(struct tg_request *r)
 {
     struct tg_ws *ws = tg_arena_zalloc(&r->arena, sizeof(*ws));

@@ -20,6 +20,11 @@
  * what was checked for it (no line ends in a value) holds for all. HTTP/2 reads the text back
  * (h2_client_fields.h), which costs less than what its header compression does with it.
  *
+ * WebSockets. A head with "Upgrade: websocket" of a call that `asks_tunnel` is an extended CONNECT
+ * over HTTP/2 (RFC 8441), and what the origin agrees to by a 200 is told as the 101 of HTTP/1.1:
+ * the lessee sees one protocol. Where the origin takes none, and HTTP/1.1 may be spoken with it,
+ * that is TG_CALL_WANTS_HTTP1, else TG_E_UNSUPPORTED.
+ *
  * Deadlines by phase: response, once nothing of ours is pending and the request is whole; then io
  * between two pieces of the body while it is wanted.
  *
@@ -89,8 +94,10 @@ struct tg_call {
     const struct tg_call_events *events;
     void *owner; /* the exchange's, for the events */
     enum tg_call_protocol protocol;
-    bool reused;    /* the connection has carried an exchange before */
-    bool got_bytes; /* of an answer, in this exchange */
+    bool
+        asks_tunnel; /* the head asks for a WebSocket; the lessee says so between begin and stage */
+    bool reused;     /* the connection has carried an exchange before */
+    bool got_bytes;  /* of an answer, in this exchange */
     enum tg_call_refusal refusal;
 };
 

@@ -35,7 +35,8 @@ static void touch(struct tg_h2_call *c)
 
 static uint64_t head_deadline(const struct tg_h2_call *c)
 {
-    uint64_t at = c->out_done ? c->since + c->limits.response : UINT64_MAX;
+    bool whole = c->out_done || c->call.asks_tunnel;
+    uint64_t at = whole ? c->since + c->limits.response : UINT64_MAX;
     if (c->limits.deadline > 0)
         at = TG_MIN(at, c->limits.deadline);
     return at == UINT64_MAX ? 0 : at;
@@ -114,7 +115,7 @@ static void on_timer(struct tg_timer *timer)
     tg_magic_check(c, CALL_MAGIC);
     uint64_t deadline = deadline_of(c);
     if (c->failure != TG_OK)
-        tg_h2_call_fail(c, c->failure, NULL);
+        tg_h2_call_fail(c, c->failure, c->reason);
     else if (deadline == 0 || deadline > now(c))
         settle(c);
     else
@@ -184,6 +185,23 @@ int tg_h2_call_send_data(struct tg_h2_call *call, struct tg_h2_out *out, const u
     return result;
 }
 
+/* Whether the staged head can go: one for a tunnel to an origin that takes those. In clear text
+ * nothing says whether HTTP/1.1 is spoken as well. */
+static bool may_submit(struct tg_h2_call *c)
+{
+    struct tg_h2_client *client = c->client;
+    c->waits = c->call.asks_tunnel && !client->greeted;
+    if (c->waits || c->failure != TG_OK)
+        return false;
+    if (!c->call.asks_tunnel || tg_h2_client_takes_tunnels(client))
+        return true;
+    if (client->conn.transport != NULL)
+        c->call.refusal = TG_CALL_WANTS_HTTP1;
+    c->reason = "origin: it takes no WebSockets over HTTP/2 (RFC 8441)";
+    fail_soon(c, TG_E_UNSUPPORTED);
+    return false;
+}
+
 /* The staged head becomes a stream. */
 static void submit(struct tg_h2_call *c)
 {
@@ -198,7 +216,10 @@ static void submit(struct tg_h2_call *c)
     }
     tg_h2_nva_init(&nva, c->arena, 32);
     tg_h2_nva_request(&nva, text,
-                      c->client->conn.transport != NULL ? TG_STR("https") : TG_STR("http"));
+                      c->client->conn.transport != NULL ? TG_STR("https") : TG_STR("http"),
+                      c->call.asks_tunnel);
+    if (c->call.asks_tunnel)
+        c->key = tg_h2_text_key(text);
     int32_t id = NGHTTP2_ERR_NOMEM;
     if (!nva.failed)
         id = nghttp2_submit_request(session_of(c), NULL, nva.v, nva.n, bare ? NULL : &body, c);
@@ -212,7 +233,7 @@ static void submit(struct tg_h2_call *c)
 /* What there is to send may go. */
 static void push(struct tg_h2_call *c)
 {
-    if (!c->submitted)
+    if (!c->submitted && may_submit(c))
         submit(c);
     if (c->parked && nghttp2_session_resume_data(session_of(c), c->id) == 0)
         c->parked = false;
@@ -270,7 +291,7 @@ static void send_end(struct tg_call *call, const struct tg_fields *trailers)
     struct tg_h2_call *c = tg_h2_call_of(call);
     if (c->client == NULL)
         return;
-    c->out_done = true;
+    c->out_done = c->head_done || !c->call.asks_tunnel; /* no request for a tunnel has an end */
     c->since = now(c);
     if (trailers != NULL && trailers->n > 0 && c->out_framing == TG_FRAMING_CHUNKED)
         c->out_trailers = trailers;
@@ -283,6 +304,12 @@ static void flush(struct tg_call *call)
     struct tg_h2_call *c = tg_h2_call_of(call);
     if (c->client != NULL && !c->over)
         push(c);
+}
+
+void tg_h2_call_greeted(struct tg_h2_call *call)
+{
+    if (call->waits)
+        push(call);
 }
 
 static size_t pending(const struct tg_call *call)
@@ -316,12 +343,20 @@ void tg_h2_call_invalid(struct tg_h2_call *call, const char *reason)
         call->reason = reason;
 }
 
+/* A tunnel to an origin that has gone: what is written to it has no reader. */
+static bool is_cut(const struct tg_h2_call *c)
+{
+    return c->tunnel && c->over && !c->out_done;
+}
+
 /* All of the answer is there and handed over. */
 static void complete(struct tg_h2_call *c)
 {
     c->in_done = true;
     settle(c);
     c->call.events->on_end(&c->call, &c->trailers);
+    if (c->client != NULL && is_cut(c))
+        fail_soon(c, TG_E_RESET);
 }
 
 static void take_trailers(struct tg_h2_call *c, bool ended)
@@ -333,6 +368,22 @@ static void take_trailers(struct tg_h2_call *c, bool ended)
         tg_h2_call_fail(c, TG_E_PROTOCOL, refusal.reason);
     else
         tg_h2_call_ended(c);
+}
+
+/* What the origin says to a tunnel: a 2xx opens it, with anything else the request is over. False:
+ * the call has failed. */
+static bool settle_tunnel(struct tg_h2_call *c, struct tg_response_head *head, bool ended)
+{
+    enum tg_err err = TG_OK;
+    if (head->status >= 300) {
+        c->out_done = true;
+        push(c);
+    } else if (head->status >= 200) {
+        err = ended ? TG_E_PROTOCOL : tg_h2_head_switch(head, c->key, c->arena);
+    }
+    if (err != TG_OK)
+        tg_h2_call_fail(c, err, ended ? "origin: a tunnel that ends with its head" : NULL);
+    return err == TG_OK;
 }
 
 void tg_h2_call_end_block(struct tg_h2_call *call, bool ended)
@@ -352,9 +403,11 @@ void tg_h2_call_end_block(struct tg_h2_call *call, bool ended)
         tg_h2_call_fail(call, memory ? TG_E_NOMEM : TG_E_PROTOCOL, memory ? NULL : why);
         return;
     }
+    if (call->call.asks_tunnel && !settle_tunnel(call, head, ended))
+        return;
     call->paused = true;
     touch(call);
-    if (head->status < 200) {
+    if (head->status < 200 && head->status != 101) {
         call->call.events->on_info(&call->call, head);
         return;
     }
@@ -508,7 +561,7 @@ static const char *reset_text(uint32_t code)
 bool tg_h2_call_outlives(struct tg_h2_call *call)
 {
     call->over |= call->in_ended;
-    return call->in_ended;
+    return call->in_ended && !(call->in_done && is_cut(call));
 }
 
 void tg_h2_call_over(struct tg_h2_call *call, uint32_t code)
@@ -518,6 +571,8 @@ void tg_h2_call_over(struct tg_h2_call *call, uint32_t code)
         call->held_up = false; /* what is left of the request has no reader */
         tg_buf_release(&call->out);
         settle(call);
+        if (call->in_done && is_cut(call))
+            tg_h2_call_fail(call, TG_E_RESET, reset_text(code));
         return;
     }
     if (call->reason != NULL) {

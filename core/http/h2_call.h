@@ -8,9 +8,13 @@
  * speaks from OUT_HIGH on, so a body streams without a stop at each piece. What arrives while
  * nobody reads waits in `in`, at most a window of it.
  *
+ * A tunnel (call.h, "WebSockets") waits for the origin's SETTINGS before its head goes. What goes
+ * back and forth then is DATA like a body's; the end of either side is END_STREAM.
+ *
  * How an exchange ends badly, and what that is told as:
  *   REFUSED_STREAM, or above the last stream of a GOAWAY   TG_E_RESET, TG_CALL_UNTOUCHED
  *   HTTP_1_1_REQUIRED                                      TG_E_RESET, TG_CALL_WANTS_HTTP1
+ *   a tunnel is asked for, and SETTINGS say it takes none  the same over TLS, else TG_E_UNSUPPORTED
  *   another reset                                          TG_E_RESET, the code as reason
  *   an answer that is none                                 TG_E_PROTOCOL, and the stream is reset
  *   the connection ends                                    what ended it
@@ -38,6 +42,7 @@ struct tg_h2_call {
     struct tg_call_limits limits;
     enum tg_method method;
     struct tg_fmt stage; /* the head as text, until it is sent */
+    struct tg_str key;   /* where it asks for a tunnel: of the WebSocket; in the arena */
     enum tg_framing out_framing;
     struct tg_buf out;
     const struct tg_fields *out_trailers; /* borrowed until they are sent */
@@ -53,6 +58,7 @@ struct tg_h2_call {
     const char *reason;  /* why the answer is none, static */
     bool begun;
     bool submitted;
+    bool waits;     /* it asks for a tunnel, and the origin's SETTINGS have not come */
     bool sent;      /* its head has left */
     bool parked;    /* nghttp2 was told that there is no data now */
     bool head_done; /* the final head is there */
@@ -81,6 +87,9 @@ static inline struct tg_h2_call *tg_h2_call_of(struct tg_call *call)
 }
 
 /* ---- For h2_client.c: what the stream tells; each may close the call ---- */
+
+/* The origin's SETTINGS are there, for the first time: a head that waited for them is sent. */
+void tg_h2_call_greeted(struct tg_h2_call *call);
 
 /* A header block begins, has a field (false: it is refused), and is complete. */
 void tg_h2_call_begin_block(struct tg_h2_call *call);

@@ -314,6 +314,17 @@ static void on_goaway(struct tg_h2_client *c)
     c->room_changed = true;
 }
 
+/* What the origin allows is known; calls that waited to know go, or fail, after this read. */
+static void on_settings(struct tg_h2_client *c)
+{
+    c->room_changed = true;
+    if (c->greeted)
+        return;
+    c->greeted = true;
+    TG_LIST_FOREACH(&c->calls, it)
+    tg_h2_call_greeted(TG_LIST_ENTRY(it, struct tg_h2_call, link));
+}
+
 /* A frame of the connection, or one that brings no part of an answer. */
 static int take_control_frame(struct tg_h2_client *c, const nghttp2_frame *frame)
 {
@@ -322,7 +333,8 @@ static int take_control_frame(struct tg_h2_client *c, const nghttp2_frame *frame
         on_goaway(c);
         return 0;
     case NGHTTP2_SETTINGS:
-        c->room_changed |= !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            on_settings(c);
         break;
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK)

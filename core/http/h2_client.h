@@ -71,6 +71,7 @@ struct tg_h2_client {
     bool orphans; /* a call ended between its submission and its leaving: nghttp2 knows it yet */
     bool busy;    /* inside nghttp2: the session must stay */
     bool proven;  /* an answer has come on it */
+    bool greeted; /* the origin's SETTINGS have */
     bool room_changed;   /* on_room is due */
     uint64_t idle_until; /* us; 0: calls are open, or nobody said how long */
     uint64_t asked_at;   /* us: since when bytes of ours have found no word; 0: none have */
@@ -95,7 +96,7 @@ uint32_t tg_h2_client_room(const struct tg_h2_client *client);
 /* How many streams the origin allows at a time, as far as is known. */
 uint32_t tg_h2_client_allowed(const struct tg_h2_client *client);
 
-/* Whether the origin takes CONNECT for other protocols (RFC 8441). */
+/* Whether the origin takes CONNECT for other protocols (RFC 8441), once client->greeted. */
 bool tg_h2_client_takes_tunnels(const struct tg_h2_client *client);
 
 /* Without calls: on_closed after `idle_timeout` us, unless a call is opened. */

@@ -3,6 +3,10 @@
 #include "http/h2_client_fields.h"
 
 #include "base/assert.h"
+#include "http/ws.h"
+
+#define NAME_KEY    TG_STR("sec-websocket-key")
+#define NAME_ACCEPT TG_STR("sec-websocket-accept")
 
 /* ---- Requests ----------------------------------------------------------------------------------
  */
@@ -28,15 +32,21 @@ static bool take_field(struct tg_str *rest, struct tg_str *name, struct tg_str *
     return true;
 }
 
-static struct tg_str find_host(struct tg_str fields)
+static struct tg_str find(struct tg_str fields, struct tg_str wanted)
 {
     struct tg_str name;
     struct tg_str value;
     while (take_field(&fields, &name, &value)) {
-        if (tg_field_id(name) == TG_FIELD_HOST)
+        if (tg_str_eq_nocase(name, wanted))
             return value;
     }
     return TG_STR("");
+}
+
+struct tg_str tg_h2_text_key(struct tg_str text)
+{
+    take_until(&text, '\r', 2);
+    return find(text, NAME_KEY);
 }
 
 static void add_crumbs(struct tg_h2_nva *nva, struct tg_str cookie)
@@ -71,23 +81,27 @@ static void add_field(struct tg_h2_nva *nva, struct tg_str name, struct tg_str v
         tg_h2_nva_add(nva, name, value);
 }
 
-void tg_h2_nva_request(struct tg_h2_nva *nva, struct tg_str text, struct tg_str scheme)
+void tg_h2_nva_request(struct tg_h2_nva *nva, struct tg_str text, struct tg_str scheme, bool tunnel)
 {
     struct tg_str name;
     struct tg_str value;
     struct tg_str method = take_until(&text, ' ', 1);
     struct tg_str target = take_until(&text, ' ', 1);
     take_until(&text, '\r', 2);
-    tg_h2_nva_add(nva, TG_STR(":method"), method);
+    tg_h2_nva_add(nva, TG_STR(":method"), tunnel ? TG_STR("CONNECT") : method);
+    if (tunnel)
+        tg_h2_nva_add(nva, TG_STR(":protocol"), TG_STR("websocket"));
     if (tg_str_eq(method, TG_STR("CONNECT"))) {
         tg_h2_nva_add(nva, TG_STR(":authority"), target);
     } else {
         tg_h2_nva_add(nva, TG_STR(":scheme"), scheme);
-        tg_h2_nva_add(nva, TG_STR(":authority"), find_host(text));
+        tg_h2_nva_add(nva, TG_STR(":authority"), find(text, TG_STR("host")));
         tg_h2_nva_add(nva, TG_STR(":path"), target);
     }
-    while (take_field(&text, &name, &value))
-        add_field(nva, name, value);
+    while (take_field(&text, &name, &value)) {
+        if (!tunnel || !tg_str_eq_nocase(name, NAME_KEY))
+            add_field(nva, name, value);
+    }
 }
 
 /* ---- Answers -----------------------------------------------------------------------------------
@@ -163,4 +177,22 @@ bool tg_h2_block_response(struct tg_h2_block *block, enum tg_method method, bool
         *why = "origin: a Content-Length without a body";
     head->framing = framing_of(head, method, ended);
     return *why == NULL;
+}
+
+enum tg_err tg_h2_head_switch(struct tg_response_head *head, struct tg_str key,
+                              struct tg_arena *arena)
+{
+    char accept[TG_WS_ACCEPT_TEXT];
+    struct tg_fields *fields = &head->fields;
+    tg_ws_make_accept(key, accept);
+    struct tg_str copy = tg_arena_copy(arena, tg_str(accept, sizeof(accept)));
+    if (copy.p == NULL)
+        return TG_E_NOMEM;
+    head->status = 101;
+    head->has_length = false;
+    head->length = 0;
+    head->framing = TG_FRAMING_NONE;
+    tg_fields_remove(fields, TG_STR("content-length")); /* RFC 9110, 9.3.6 */
+    enum tg_err err = tg_fields_set(fields, NAME_ACCEPT, copy);
+    return err == TG_OK ? tg_fields_set(fields, TG_STR("upgrade"), TG_STR("websocket")) : err;
 }

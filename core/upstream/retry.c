@@ -7,6 +7,7 @@ enum tg_retry_class tg_retry_class_of(enum tg_err err, bool connected)
     switch (err) {
     case TG_E_NOMEM:
     case TG_E_CANCELLED:
+    case TG_E_UNSUPPORTED:
         return TG_RETRY_NEVER;
     case TG_E_LIMIT:
     case TG_E_FILES:

@@ -1,6 +1,7 @@
 /*
  * A connection to an origin that speaks HTTP/2, which is fed bytes while exchanges are open on it:
- * each comes to one end, told once, bodies are what the head said, and nothing is left.
+ * each comes to one end, told once, bodies are what the head said, and nothing is left. One of them
+ * asks for a tunnel.
  *
  * Input: the first byte says how the exchanges behave and how the bytes are cut; the rest is what
  * the origin sends, behind its SETTINGS unless the byte has its highest bit.
@@ -22,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct exchange {
     struct tg_h2_call call;
     struct tg_arena arena;
-    bool open, head, over;
+    bool open, head, over, tunnel;
     bool has_length;
     uint64_t left; /* of a body with a length */
 };
@@ -57,14 +58,19 @@ static void on_info(struct tg_call *call, const struct tg_response_head *head)
 static void on_head(struct tg_call *call, const struct tg_response_head *head)
 {
     struct exchange *x = exchange_of(call);
-    tg_assert(!x->head && head->status >= 200 && head->status <= 999);
+    tg_assert(!x->head && head->status <= 999);
+    tg_assert(head->status >= 200 || (head->status == 101 && call->asks_tunnel));
     x->head = true;
+    x->tunnel = head->status == 101;
     x->has_length = head->framing == TG_FRAMING_LENGTH;
     x->left = head->length;
     for (uint32_t i = 0; i < head->fields.n; i++) {
         tg_assert(tg_str_is_token(head->fields.v[i].name));
-        tg_assert(!tg_field_is_hop(head->fields.v[i].id) || head->fields.v[i].id == TG_FIELD_TE);
+        tg_assert(!tg_field_is_hop(head->fields.v[i].id) || head->fields.v[i].id == TG_FIELD_TE ||
+                  (x->tunnel && head->fields.v[i].id == TG_FIELD_UPGRADE));
     }
+    if (x->tunnel)
+        tg_call_begin_tunnel(call);
     if (behaviour & 1)
         tg_call_read(call, false);
 }
@@ -85,7 +91,9 @@ static void on_end(struct tg_call *call, const struct tg_fields *trailers)
 {
     struct exchange *x = exchange_of(call);
     tg_assert(x->head && trailers != NULL && (!x->has_length || x->left == 0));
-    x->over = true;
+    x->over = !x->tunnel; /* of a tunnel it is one side's end */
+    if (x->tunnel)
+        tg_call_send_body(call, TG_STR("more"));
     if (behaviour & 4)
         end_exchange(x);
 }
@@ -125,7 +133,7 @@ static void on_closed(struct tg_h2_client *c)
 
 static const struct tg_h2_client_events client_events = {on_room, on_closed};
 
-static void ask(struct exchange *x, enum tg_method method, bool body)
+static void ask(struct exchange *x, enum tg_method method, bool body, bool tunnel)
 {
     static const struct tg_call_limits limits = {.fields = 20,
                                                  .head = 2000,
@@ -137,6 +145,7 @@ static void ask(struct exchange *x, enum tg_method method, bool body)
     tg_assert(tg_h2_call_open(&x->call, &client) == TG_OK);
     struct tg_call *call = &x->call.call;
     tg_call_begin(call, &x->arena, method, &limits, &events, x);
+    call->asks_tunnel = tunnel;
     tg_fmt_add(tg_call_stage(call, 64), TG_STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
     tg_call_set_framing(call, body ? TG_FRAMING_CHUNKED : TG_FRAMING_NONE);
     if (body)
@@ -176,7 +185,9 @@ static void read_what_waits(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct tg_conn_handler none;
-    static const char settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    static const char settings[15] = {
+        0, 0, 6, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0, 0, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 0,
+        0, 0, 1};
     static const struct tg_h2_client_conf conf = {
         .streams = 100, .max_window = 1 << 20, .head = 2000, .ping = TG_USEC_PER_SEC};
     struct tg_conn conn;
@@ -189,7 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tg_assert(tg_conn_open(&conn, &worker, fds[0], &none) == TG_OK);
     tg_assert(tg_h2_client_open(&client, &conn, &conf, &client_events, NULL) == TG_OK);
     for (unsigned i = 0; i < CALLS; i++)
-        ask(&exchanges[i], i == 1 ? TG_METHOD_HEAD : TG_METHOD_GET, i == 2);
+        ask(&exchanges[i], i == 1 ? TG_METHOD_HEAD : TG_METHOD_GET, i == 2, i == 3);
     feed(fds[1], settings, behaviour & 0x80 ? 0 : sizeof(settings));
     size_t cut = (size_t)(behaviour >> 3 & 15) * 16 + 1;
     for (size_t at = 1; at < size && !closed; at += cut) {

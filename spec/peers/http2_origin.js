@@ -15,6 +15,9 @@
 //   /reset/N         resets the stream with that code
 //   /goaway          GOAWAY for this connection, then the answer
 //   /http1           HTTP_1_1_REQUIRED over HTTP/2; the version over HTTP/1.1
+//
+// With `connect` it takes extended CONNECT: to /chat, and by Upgrade where HTTP/1.1 is spoken, a WebSocket of the
+// `ws` package that sends back what comes, and the version to the text "version"; to other paths, bytes that come back.
 
 const http2 = require('http2')
 const fs = require('fs')
@@ -25,6 +28,16 @@ const settings = { enableConnectProtocol: args.includes('connect') }
 for (const a of args) {
   const m = /^streams=(\d+)$/.exec(a)
   if (m) settings.maxConcurrentStreams = Number(m[1])
+}
+
+const { WebSocket, WebSocketServer } = require('ws')
+
+function chat (socket, version) {
+  socket.on('error', () => {})
+  socket.on('message', (data, isBinary) => {
+    if (!isBinary && data.toString() === 'version') socket.send(version)
+    else socket.send(data, { binary: isBinary })
+  })
 }
 
 let open = 0
@@ -137,7 +150,15 @@ server.on('stream', (stream, headers, flags, raw) => {
   stream.on('close', () => { streams-- })
   stream.on('error', () => {})
   if (headers[':method'] === 'CONNECT' && headers[':protocol']) {
-    stream.respond({ ':status': 200 })
+    const offered = headers['sec-websocket-protocol']
+    stream.respond({ ':status': 200, ...(offered && { 'sec-websocket-protocol': offered.split(',')[0] }) })
+    if (headers[':path'] === '/chat') {
+      const socket = new WebSocket(null)
+      stream.setNoDelay = () => {}
+      socket.setSocket(stream, Buffer.alloc(0), { maxPayload: 1 << 24, skipUTF8Validation: false })
+      chat(socket, '2')
+      return
+    }
     stream.on('data', (piece) => stream.write(piece))
     stream.on('end', () => stream.end())
     return
@@ -153,6 +174,11 @@ if (mode === 'alpn') {
     if (request.httpVersionMajor === 1) {
       response.end(`HTTP/${request.httpVersion} ${request.method} ${request.url}`)
     }
+  })
+  server.on('connect', () => {}) // or it answers extended CONNECT, which is seen to above, by 405
+  const sockets = new WebSocketServer({ noServer: true })
+  server.on('upgrade', (request, stream, head) => {
+    sockets.handleUpgrade(request, stream, head, (socket) => chat(socket, '1.1'))
   })
 }
 

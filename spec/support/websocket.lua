@@ -1,7 +1,8 @@
 --- WebSocket frames for specs, byte by byte (RFC 6455): a client that breaks any rule, and an origin that
 -- knows its side of the handshake.
 --
---   local c, conn, request = websocket.open(p)                -- p: support.proxy; both ends are open
+--   local p, descriptors = websocket.start(finally, 'ping = "1s"')   -- p: support.proxy
+--   local c, conn, request = websocket.open(p)                -- both ends are open
 --   c:send(websocket.frame { text = "hello", mask = true })
 --   local f = websocket.read(conn)                            -- { opcode, payload, final, masked }
 --   websocket.expect(conn, { text = "hello" })                -- the same, asserted
@@ -12,6 +13,7 @@
 
 local assert = require("luassert")
 local bit = require("bit")
+local proxy = require("support.proxy")
 
 local websocket = {}
 
@@ -168,6 +170,18 @@ function websocket.answer(request, fields)
   return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
     "Sec-WebSocket-Accept: " .. websocket.accept(request.headers["sec-websocket-key"]) .. "\r\n" ..
     (fields or "") .. "\r\n"
+end
+
+--- Starts a gateway (support.proxy) whose route inspects; `fields`: what stands in `websocket`,
+-- `finally`: busted's, which ends it with the test.
+-- @return it, and how many descriptors it has open now that it serves
+function websocket.start(finally, fields, options)
+  options = options or {}
+  options.route = ("websocket = { %s }"):format(fields or "")
+  local p = proxy.start(options)
+  finally(function() p:stop() end)
+  assert.is_true(p:serves())
+  return p, p:descriptors()
 end
 
 --- Opens one through a gateway (support.proxy).

@@ -1,20 +1,13 @@
 -- What sides of an inspected WebSocket may not do, and what becomes of it: sizes, rates, broken frames,
 -- silence.
 
-local proxy = require("support.proxy")
 local ws = require("support.websocket")
 
 describe("bounds on a WebSocket", function()
   local p, descriptors
 
   local function start(fields, options)
-    options = options or {}
-    options.route = ("websocket = { %s }"):format(fields or "")
-    p = proxy.start(options)
-    local started = p
-    finally(function() started:stop() end)
-    assert.is_true(p:serves())
-    descriptors = p:descriptors()
+    p, descriptors = ws.start(finally, fields, options)
   end
 
   -- Both sides have been told what they should be, and both connections end.

@@ -1,19 +1,12 @@
 -- WebSockets that are inspected: the handshake on both sides, messages as they pass, and closing.
 
-local proxy = require("support.proxy")
 local ws = require("support.websocket")
 
 describe("an inspected WebSocket", function()
   local p, descriptors
 
   local function start(fields, options)
-    options = options or {}
-    options.route = ("websocket = { %s }"):format(fields or "")
-    p = proxy.start(options)
-    local started = p
-    finally(function() started:stop() end)
-    assert.is_true(p:serves())
-    descriptors = p:descriptors()
+    p, descriptors = ws.start(finally, fields, options)
   end
 
   local function refused(head)

@@ -3,20 +3,14 @@
 local client = require("support.client")
 local clock = require("support.clock")
 local origin = require("support.origin")
-local proxy = require("support.proxy")
 local ws = require("support.websocket")
 
 describe("a WebSocket that reconnects", function()
   local p, descriptors
 
   local function start(reconnect, options)
-    options = options or {}
-    options.route = ("websocket = { reconnect = { %s } }"):format(reconnect or 'backoff = "20ms"')
-    p = proxy.start(options)
-    local started = p
-    finally(function() started:stop() end)
-    assert.is_true(p:serves())
-    descriptors = p:descriptors()
+    local fields = ("reconnect = { %s }"):format(reconnect or 'backoff = "20ms"')
+    p, descriptors = ws.start(finally, fields, options)
   end
 
   local function break_off(conn, how)

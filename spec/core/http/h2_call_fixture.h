@@ -12,7 +12,7 @@
 #include "../net/wire.h"
 
 static struct tg_h2_client client;
-static struct tg_h2_call call, a, b;
+static TG_UNUSED struct tg_h2_call call, a, b;
 static struct tg_arena arena;
 static struct tg_call_limits limits;
 static struct tg_h2_client_conf conf;
@@ -20,6 +20,7 @@ static nghttp2_session *origin;
 static int far;
 static char trace[4096], seen[4096];
 static int rooms, closed, failed;
+static bool takes_tunnels; /* the origin does; set it before open_client() */
 
 static void note(char *to, const char *format, ...)
 {
@@ -147,13 +148,16 @@ static void origin_flush(void)
 static void origin_open(uint32_t streams)
 {
     nghttp2_session_callbacks *callbacks;
-    nghttp2_settings_entry settings = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams};
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, takes_tunnels},
+    };
     assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, seen_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, seen_data);
     assert_int_equal(nghttp2_session_server_new(&origin, callbacks, NULL), 0);
     nghttp2_session_callbacks_del(callbacks);
-    assert_int_equal(nghttp2_submit_settings(origin, NGHTTP2_FLAG_NONE, &settings, 1), 0);
+    assert_int_equal(nghttp2_submit_settings(origin, NGHTTP2_FLAG_NONE, settings, 2), 0);
 }
 
 #define NV(name, value)                                                                            \
@@ -243,6 +247,7 @@ static int setup(void **state)
     trace[0] = seen[0] = '\0';
     far = -1;
     rooms = closed = failed = 0;
+    takes_tunnels = false;
     client.magic = 0;
     limits = (struct tg_call_limits){.fields = 20,
                                      .head = 1024,

@@ -10,12 +10,12 @@
  */
 
 /* The block of `text`, as "name=value|" for each field. */
-static void assert_request(const char *text, const char *want)
+static void assert_written(const char *text, bool tunnel, const char *want)
 {
     struct tg_h2_nva nva;
     char got[1024] = "";
     tg_h2_nva_init(&nva, &arena, 4);
-    tg_h2_nva_request(&nva, tg_str_c(text), TG_STR("https"));
+    tg_h2_nva_request(&nva, tg_str_c(text), TG_STR("https"), tunnel);
     assert_false(nva.failed);
     for (uint32_t i = 0; i < nva.n; i++) {
         size_t n = strlen(got);
@@ -23,6 +23,24 @@ static void assert_request(const char *text, const char *want)
                  (const char *)nva.v[i].name, (int)nva.v[i].valuelen, (const char *)nva.v[i].value);
     }
     assert_string_equal(got, want);
+}
+
+static void assert_request(const char *text, const char *want)
+{
+    assert_written(text, false, want);
+}
+
+static void test_a_websocket_is_an_extended_connect(void **state)
+{
+    static const char text[] =
+        "GET /a?b HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhl\r\n\r\n";
+    (void)state;
+    assert_written(text, true,
+                   ":method=CONNECT|:protocol=websocket|:scheme=https|:authority=a|:path=/a?b|"
+                   "Sec-WebSocket-Version=13|");
+    assert_true(tg_str_eq(tg_h2_text_key(tg_str_c(text)), TG_STR("dGhl")));
+    assert_int_equal(tg_h2_text_key(TG_STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n")).n, 0);
 }
 
 static void test_host_is_the_authority(void **state)
@@ -142,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_host_is_the_authority),
+        TEST(test_a_websocket_is_an_extended_connect),
         TEST(test_fields_of_a_connection_stay_behind),
         TEST(test_te_is_trailers_or_nothing),
         TEST(test_a_cookie_goes_in_crumbs),
