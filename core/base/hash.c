@@ -3,12 +3,15 @@
  * The hash by AES chains blocks of 16 bytes as a CBC-MAC does, with four rounds for each in place
  * of ten, as in Pelican (Daemen, Rijmen: "The MAC function Pelican 2.0", 2005):
  *
- *     state = key 0, length; for each block: state ^= block, four rounds under keys 1 to 4
+ *     state = key 0; for each block: state ^= block, four rounds under keys 1 to 4
  *
  * Four rounds mix every bit into all others: no difference of two blocks comes out as a chosen one
  * with more than 2^-113 (the designers' bound for four rounds with independent keys), and what
  * comes out is not shown to anybody. The last block overlaps the one before, or is filled up with
- * zeroes; the length tells apart what would be equal then.
+ * zeroes; the length tells apart what would be equal then. Where 128 bits stand for the bytes it
+ * is a block of its own before them, with the domain; for 64 bits it changes key 1, which costs no
+ * time. (Beside the first block, before any round, it would be of no use: a block that differs from
+ * another by the same bits undoes it.)
  */
 #include "base/banned.h"
 #include "base/hash.h"
@@ -127,6 +130,11 @@ struct tg_hash_128 tg_hash_keyed_128(struct tg_hash_key key, const void *p, size
 
 /* ---- This process's own ---------------------------------------------------------------------- */
 
+static struct tg_hash_128 hash_128_by_sip(uint64_t domain, const void *p, size_t n)
+{
+    return tg_hash_keyed_128((struct tg_hash_key){keys.sip.k0 ^ domain, keys.sip.k1}, p, n);
+}
+
 #ifdef __x86_64__
 #define BY_AES __attribute__((target("aes")))
 
@@ -139,9 +147,9 @@ static inline BY_AES block load(const void *p)
     return b;
 }
 
-static inline BY_AES block mix(block state, block next)
+static inline BY_AES block mix(block state, block next, block first_key)
 {
-    state = __builtin_ia32_aesenc128(state ^ next, load(keys.aes[1]));
+    state = __builtin_ia32_aesenc128(state ^ next, first_key);
     state = __builtin_ia32_aesenc128(state, load(keys.aes[2]));
     state = __builtin_ia32_aesenc128(state, load(keys.aes[3]));
     return __builtin_ia32_aesenc128(state, load(keys.aes[4]));
@@ -160,23 +168,45 @@ static inline BY_AES block short_block(const unsigned char *p, size_t n)
     return (block){half[0], half[1]};
 }
 
+static inline BY_AES block mix_all(block state, const unsigned char *p, size_t n, block first_key)
+{
+    if (n <= 16)
+        return mix(state, short_block(p, n), first_key);
+    for (size_t i = 0; i + 16 < n; i += 16)
+        state = mix(state, load(p + i), first_key);
+    return mix(state, load(p + n - 16), first_key);
+}
+
 static BY_AES uint64_t hash_by_aes(const unsigned char *p, size_t n)
 {
-    block state = load(keys.aes[0]) ^ (block) { (long long)n, 0 };
-    if (n <= 16)
-        return (uint64_t)mix(state, short_block(p, n))[0];
-    for (size_t i = 0; i + 16 < n; i += 16)
-        state = mix(state, load(p + i));
-    return (uint64_t)mix(state, load(p + n - 16))[0];
+    block length = {(long long)n, 0};
+    return (uint64_t)mix_all(load(keys.aes[0]), p, n, load(keys.aes[1]) ^ length)[0];
+}
+
+static BY_AES struct tg_hash_128 hash_128_by_aes(uint64_t domain, const unsigned char *p, size_t n)
+{
+    block prefix = {(long long)domain, (long long)n}, key = load(keys.aes[1]);
+    block out = mix_all(mix(load(keys.aes[0]), prefix, key), p, n, key);
+    return (struct tg_hash_128){(uint64_t)out[0], (uint64_t)out[1]};
 }
 #else
 static uint64_t hash_by_aes(const unsigned char *p, size_t n)
 {
     return tg_hash_keyed(keys.sip, p, n);
 }
+
+static struct tg_hash_128 hash_128_by_aes(uint64_t domain, const unsigned char *p, size_t n)
+{
+    return hash_128_by_sip(domain, p, n);
+}
 #endif
 
 uint64_t tg_hash_bytes(const void *p, size_t n)
 {
     return TG_LIKELY(has_aes) ? hash_by_aes(p, n) : tg_hash_keyed(keys.sip, p, n);
+}
+
+struct tg_hash_128 tg_hash_bytes_128(uint64_t domain, const void *p, size_t n)
+{
+    return TG_LIKELY(has_aes) ? hash_128_by_aes(domain, p, n) : hash_128_by_sip(domain, p, n);
 }

@@ -32,4 +32,8 @@ struct tg_hash_128 tg_hash_keyed_128(struct tg_hash_key key, const void *p, size
 /* Hash under this process's own key, for use in this process only. Thread safe. */
 uint64_t tg_hash_bytes(const void *p, size_t n);
 
+/* The same with 128 bits, which stand for the bytes themselves within `domain`: one domain knows
+ * nothing of what another makes of the same bytes. */
+struct tg_hash_128 tg_hash_bytes_128(uint64_t domain, const void *p, size_t n);
+
 #endif

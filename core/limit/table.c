@@ -5,7 +5,6 @@
 #include "limit/table.h"
 
 #include "base/assert.h"
-#include "base/rand.h"
 
 #define SHARD_BYTES     ((uint64_t)16 << 20)
 #define SHARDS_FEW      4u
@@ -17,7 +16,6 @@
 
 struct tg_limit_table {
     enum tg_mem_tag tag;
-    struct tg_hash_key seed;
     struct tg_shared_map *map;
     /* The latest time that each shard was asked at; under the shard's lock. */
     uint64_t latest[SHARDS_MOST];
@@ -36,21 +34,21 @@ static struct tg_map_key map_key(const struct tg_hash_128 *hash)
     return (struct tg_map_key){hash, sizeof(*hash), hash->a};
 }
 
-static struct tg_hash_128 hash_of(const struct tg_limit_table *table, uint64_t kind,
-                                  uint64_t detail, struct tg_str key)
+/* What a key of a limit is hashed in: the kind (3 bits), what a log remembers (8 bits) and the
+ * period (45 bits). */
+static uint64_t domain_of(uint64_t kind, uint64_t times, uint64_t per)
 {
-    struct tg_hash_key own = {table->seed.k0 ^ detail, table->seed.k1 ^ kind};
-    return tg_hash_keyed_128(own, key.p, key.n);
+    return kind | times << 3 | per << 11;
 }
 
-static struct tg_hash_128 hash_of_rate(const struct tg_limit_table *table,
-                                       const struct tg_rate_rule *rule, struct tg_str key)
+static uint64_t domain_of_rate(const struct tg_rate_rule *rule)
 {
-    uint64_t kind = (uint64_t)rule->kind;
-    if (rule->kind == TG_RATE_LOG)
-        kind |= (uint64_t)rule->limit << 32;
-    return hash_of(table, kind, rule->per, key);
+    uint64_t times = rule->kind == TG_RATE_LOG ? rule->limit : 0;
+    return domain_of((uint64_t)rule->kind, times, rule->per);
 }
+
+_Static_assert(FLIGHT_ADAPTIVE < 8 && TG_RATE_LOG_MAX < 256 && TG_RATE_PER_MAX >> 45 == 0,
+               "what domain_of() has room for");
 
 /* The map of `key`, locked. *now, when it is older than what the shard has seen, becomes that:
  * workers read their clocks one after the other, and must not be told apart by it. */
@@ -154,7 +152,7 @@ enum tg_err tg_limit_table_take(struct tg_limit_table *table, const struct tg_ra
                                 struct tg_str name, uint64_t cost, uint64_t now,
                                 struct tg_rate_verdict *out)
 {
-    struct tg_hash_128 hash = hash_of_rate(table, rule, name);
+    struct tg_hash_128 hash = tg_hash_bytes_128(domain_of_rate(rule), name.p, name.n);
     struct tg_map_key key = map_key(&hash);
     struct tg_map *map = lease(table, key, &now);
     enum tg_err err = TG_OK;
@@ -176,7 +174,7 @@ enum tg_err tg_limit_table_enter(struct tg_limit_table *table, const struct tg_f
                                  struct tg_str name, uint64_t now, struct tg_limit_ticket *ticket)
 {
     uint64_t kind = rule->latency == 0 ? FLIGHT_FIXED : FLIGHT_ADAPTIVE;
-    ticket->key = hash_of(table, kind, 0, name);
+    ticket->key = tg_hash_bytes_128(domain_of(kind, 0, 0), name.p, name.n);
     struct tg_map_key key = map_key(&ticket->key);
     struct tg_map_terms terms = {.pinned = true};
     struct tg_map *map = lease(table, key, &now);
@@ -242,7 +240,6 @@ struct tg_limit_table *tg_limit_table_new(enum tg_mem_tag tag, uint64_t bytes)
     uint64_t entries = (uint64_t)tg_map_entries_within(&options, of_shard) * shards;
     options.max_entries = (uint32_t)TG_MIN(entries, (uint64_t)TG_MAP_ENTRIES_MAX);
     table->tag = tag;
-    tg_rand_secret(&table->seed, sizeof(table->seed));
     table->map = tg_shared_map_new(&options, shards);
     if (table->map != NULL)
         return table;

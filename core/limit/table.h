@@ -1,10 +1,10 @@
 /* table.h: the keyed counter table: who has used how much, for every limit of a zone.
  *
- *     rule + key --SipHash, 128 bits--> base/shared_map --> 16 bytes of state
- *                                                            --> limit/rate, limit/flight
+ *     rule + key --hash, 128 bits--> base/shared_map --> 16 bytes of state
+ *                                                         --> limit/rate, limit/flight
  *
- * A key is any bytes of any length; what is kept is its hash under a key of the table's own, never
- * the bytes. Algorithm and period are hashed with it (for a log the limit too), so limits on one
+ * A key is any bytes of any length; what is kept is its hash under the process's own key, never the
+ * bytes. Algorithm and period are hashed with it (for a log the limit too), so limits on one
  * key that differ in these have states of their own, while a limit that is raised or lowered goes
  * on counting.
  *

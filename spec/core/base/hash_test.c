@@ -1,5 +1,6 @@
 /*
- * SipHash-1-3 against values from elsewhere, at each length around a word.
+ * SipHash-1-3 against values from elsewhere, at each length around a word, and what is asked of the
+ * process's own hash: every bit, length and domain counts.
  */
 #include "base/hash.h"
 
@@ -135,6 +136,51 @@ static void test_alignment_does_not_matter_to_the_process_hash(void **state)
     }
 }
 
+/* Bytes that fill the same blocks but for what two lengths differ in. */
+static void test_a_length_cannot_be_undone_by_bytes(void **state)
+{
+    unsigned char one[16] = "abcdefghabcdefgh", other[16] = "abcdefghabcdefgh";
+    (void)state;
+    other[0] ^= 8 ^ 16;
+    assert_true(tg_hash_bytes(one, 8) != tg_hash_bytes(other, 16));
+    struct tg_hash_128 a = tg_hash_bytes_128(0, one, 8), b = tg_hash_bytes_128(0, other, 16);
+    assert_true(a.a != b.a && a.b != b.b);
+}
+
+/* 128 bits: each bit of the bytes, the length and the domain counts, for both halves. */
+static void test_every_bit_counts_in_128_bits(void **state)
+{
+    unsigned char message[40] = {0};
+    (void)state;
+    for (size_t n = 1; n <= sizeof(message); n++) {
+        struct tg_hash_128 plain = tg_hash_bytes_128(7, message, n), other;
+        other = tg_hash_bytes_128(7, message, n);
+        assert_true(other.a == plain.a && other.b == plain.b);
+        other = tg_hash_bytes_128(7, message, n - 1);
+        assert_true(other.a != plain.a && other.b != plain.b);
+        for (size_t bit = 0; bit < 8 * n; bit++) {
+            message[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            other = tg_hash_bytes_128(7, message, n);
+            message[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            assert_true(other.a != plain.a && other.b != plain.b);
+        }
+        for (size_t bit = 0; bit < 64; bit++) {
+            other = tg_hash_bytes_128(7 ^ UINT64_C(1) << bit, message, n);
+            assert_true(other.a != plain.a && other.b != plain.b);
+        }
+    }
+}
+
+/* A domain and the bytes are two things: what changes in both by the same bits is not undone. */
+static void test_bytes_do_not_undo_a_domain(void **state)
+{
+    uint64_t one[2] = {1, 2}, other[2] = {1 ^ 5, 2};
+    (void)state;
+    struct tg_hash_128 a = tg_hash_bytes_128(0, one, sizeof(one));
+    struct tg_hash_128 b = tg_hash_bytes_128(5, other, sizeof(other));
+    assert_true(a.a != b.a && a.b != b.b);
+}
+
 static void test_process_key_is_one_and_secret(void **state)
 {
     (void)state;
@@ -154,6 +200,9 @@ int main(void)
         cmocka_unit_test(test_every_bit_counts_in_the_process_hash),
         cmocka_unit_test(test_the_process_hash_spreads_numbers),
         cmocka_unit_test(test_alignment_does_not_matter_to_the_process_hash),
+        cmocka_unit_test(test_a_length_cannot_be_undone_by_bytes),
+        cmocka_unit_test(test_every_bit_counts_in_128_bits),
+        cmocka_unit_test(test_bytes_do_not_undo_a_domain),
         cmocka_unit_test(test_process_key_is_one_and_secret),
     };
 
