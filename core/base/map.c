@@ -84,6 +84,7 @@ struct tg_map {
     uint32_t swept; /* next entry for the sweep */
     uint64_t pinned_bytes;
     uint64_t epoch;
+    uint64_t latest; /* for tg_map_time() */
     bool has_epoch;
 };
 
@@ -552,9 +553,15 @@ static inline struct entry *find_live(struct tg_map *map, const struct tg_map_ke
     return e;
 }
 
-void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key)
+void tg_map_prefetch_hashed(const struct tg_map *map, uint64_t hash)
 {
-    __builtin_prefetch(&map->index[bucket_of(map, short_hash(key.hash))]);
+    __builtin_prefetch(&map->index[bucket_of(map, short_hash(hash))]);
+}
+
+uint64_t tg_map_time(struct tg_map *map, uint64_t now)
+{
+    map->latest = TG_MAX(map->latest, now);
+    return map->latest;
 }
 
 /* What tg_map_get() does, for a key at which the caller's may be found. */
@@ -571,8 +578,9 @@ static inline struct entry *get(struct tg_map *map, const struct tg_map_key *key
     return e;
 }
 
-void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now)
+void *tg_map_get_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash, uint64_t now)
 {
+    struct tg_map_key key = {p, n, hash};
     struct entry *e = get(map, &key, now);
     return e != NULL ? value_of(map, e) : NULL;
 }
@@ -663,9 +671,10 @@ static inline void copy_value(const struct tg_map *map, struct entry *e, const v
         memcpy(value_of(map, e), value, map->options.value_size);
 }
 
-enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *value,
-                       const struct tg_map_terms *terms, uint64_t now)
+enum tg_err tg_map_set_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
+                              const void *value, const struct tg_map_terms *terms, uint64_t now)
 {
+    struct tg_map_key key = {p, n, hash};
     uint32_t number;
     struct entry *e = find_live(map, &key, now, &number);
     enum tg_err err =
@@ -689,9 +698,10 @@ static NOT_INLINED enum tg_err insert_zeroes(struct tg_map *map, const struct tg
     return TG_OK;
 }
 
-enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
-                          const struct tg_map_terms *terms, uint64_t now, void **value)
+enum tg_err tg_map_obtain_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
+                                 const struct tg_map_terms *terms, uint64_t now, void **value)
 {
+    struct tg_map_key key = {p, n, hash};
     struct entry *e = get(map, &key, now);
     *value = NULL;
     if (e == NULL)

@@ -115,21 +115,26 @@ void tg_map_free(struct tg_map **map);
 
 /* Has the memory fetched in which a look-up of `key` begins: for who has something else to do
  * first. Any thread, whatever others do with the map meanwhile. */
-void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key);
+static inline void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key);
 
 /* The value of `key`, aligned to 8, or NULL. Counts as a use. Valid until the next call that may
  * add or drop entries; an expired entry is dropped on the way. */
-void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now);
+static inline void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now);
 
 /* Sets `key` to a copy of `value` (value_size bytes) under `terms`. TG_E_LIMIT: it does not fit
  * beside what is pinned; TG_E_NOMEM. On failure an older value of the key is still there. */
-enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *value,
-                       const struct tg_map_terms *terms, uint64_t now) TG_MUST_USE;
+static inline enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key, const void *value,
+                                     const struct tg_map_terms *terms, uint64_t now);
 
 /* The value of `key` in `*value`; when there is none, a new one of zeroes under `terms`. For
  * counters: one look-up. Errors as above. */
-enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
-                          const struct tg_map_terms *terms, uint64_t now, void **value) TG_MUST_USE;
+static inline enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
+                                        const struct tg_map_terms *terms, uint64_t now,
+                                        void **value);
+
+/* `now`, or the latest that this was told before: for who is asked by threads that read their clocks
+ * one after the other, and must not be told apart by it. */
+uint64_t tg_map_time(struct tg_map *map, uint64_t now);
 
 /* The entry of `value`, which tg_map_get() or tg_map_obtain() has just given, lives for `ttl` from
  * now, whatever it was given before. */
@@ -167,5 +172,44 @@ uint32_t tg_map_entries_within(const struct tg_map_options *options, uint64_t by
 
 /* Name of a reason for metrics, static storage. */
 const char *tg_map_reason_name(enum tg_map_reason reason);
+
+/* ---- Private ------------------------------------------------------------------------------- */
+
+/* A key goes to map.c in registers. A struct of three words would go over the stack, where the
+ * compiler copies two of them at once that were written one by one; such a read waits until the
+ * writes are in the cache, and they wait for every miss before them: no look-up would begin before
+ * the last one has ended. */
+void tg_map_prefetch_hashed(const struct tg_map *map, uint64_t hash);
+void *tg_map_get_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash, uint64_t now);
+enum tg_err tg_map_set_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
+                              const void *value, const struct tg_map_terms *terms,
+                              uint64_t now) TG_MUST_USE;
+enum tg_err tg_map_obtain_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
+                                 const struct tg_map_terms *terms, uint64_t now,
+                                 void **value) TG_MUST_USE;
+
+static inline void tg_map_prefetch(const struct tg_map *map, struct tg_map_key key)
+{
+    tg_map_prefetch_hashed(map, key.hash);
+}
+
+static inline void *tg_map_get(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    return tg_map_get_hashed(map, key.p, key.n, key.hash, now);
+}
+
+TG_MUST_USE static inline enum tg_err tg_map_set(struct tg_map *map, struct tg_map_key key,
+                                                 const void *value,
+                                                 const struct tg_map_terms *terms, uint64_t now)
+{
+    return tg_map_set_hashed(map, key.p, key.n, key.hash, value, terms, now);
+}
+
+TG_MUST_USE static inline enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
+                                                    const struct tg_map_terms *terms,
+                                                    uint64_t now, void **value)
+{
+    return tg_map_obtain_hashed(map, key.p, key.n, key.hash, terms, now, value);
+}
 
 #endif

@@ -87,30 +87,24 @@ void tg_shared_map_free(struct tg_shared_map **sharedp)
     *sharedp = NULL;
 }
 
-unsigned tg_shared_map_shard_of(const struct tg_shared_map *shared, struct tg_map_key key)
+static inline struct shard *shard_of(struct tg_shared_map *shared, uint64_t hash)
 {
-    return (unsigned)((key.hash & UINT32_MAX) * shared->count >> 32); /* without a division */
+    return &shared->shards[(hash & UINT32_MAX) * shared->count >> 32]; /* without a division */
 }
 
-static struct shard *shard_of(struct tg_shared_map *shared, struct tg_map_key key)
+struct tg_map *tg_shared_map_lease_hashed(struct tg_shared_map *shared, uint64_t hash)
 {
-    return &shared->shards[tg_shared_map_shard_of(shared, key)];
-}
-
-struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key)
-{
-    struct shard *shard = shard_of(shared, key);
-    tg_map_prefetch(shard->map, key);
+    struct shard *shard = shard_of(shared, hash);
+    tg_map_prefetch_hashed(shard->map, hash);
     tg_assert(pthread_mutex_lock(&shard->lock) == 0);
     return shard->map;
 }
 
-void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key, struct tg_map **map)
+void tg_shared_map_return_hashed(struct tg_shared_map *shared, uint64_t hash, struct tg_map *map)
 {
-    struct shard *shard = shard_of(shared, key);
-    tg_assert(*map == shard->map);
+    struct shard *shard = shard_of(shared, hash);
+    tg_assert(map == shard->map);
     tg_assert(pthread_mutex_unlock(&shard->lock) == 0);
-    *map = NULL;
 }
 
 static void end_pass(struct tg_shared_map *shared)

@@ -28,14 +28,13 @@ struct tg_shared_map *tg_shared_map_new(const struct tg_map_options *options,
 /* Frees `*shared` (NULL is fine) with all that it holds; no lease may be out. */
 void tg_shared_map_free(struct tg_shared_map **shared);
 
-/* The number of the shard of `key`, from 0. */
-unsigned tg_shared_map_shard_of(const struct tg_shared_map *shared, struct tg_map_key key);
-
 /* The map that has or would have `key`, locked for the caller until it is returned. */
-struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared, struct tg_map_key key);
+static inline struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared,
+                                                 struct tg_map_key key);
 
 /* Ends the lease and nulls `*map`. */
-void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key, struct tg_map **map);
+static inline void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key,
+                                        struct tg_map **map);
 
 /* Sweeps shard after shard, each for up to `max_steps` under its lock, until `budget` us are over
  * or each had its turn; the next call goes on where this one ended. True when that completed a pass
@@ -51,5 +50,24 @@ void tg_shared_map_shrink(struct tg_shared_map *shared, uint32_t parts, uint64_t
 
 /* Sums over the shards; entries_peak is the sum of the shards' peaks. */
 void tg_shared_map_stats(struct tg_shared_map *shared, struct tg_map_stats *out);
+
+/* ---- Private ------------------------------------------------------------------------------- */
+
+/* By the hash alone, which goes in a register (see map.h). */
+struct tg_map *tg_shared_map_lease_hashed(struct tg_shared_map *shared, uint64_t hash);
+void tg_shared_map_return_hashed(struct tg_shared_map *shared, uint64_t hash, struct tg_map *map);
+
+static inline struct tg_map *tg_shared_map_lease(struct tg_shared_map *shared,
+                                                 struct tg_map_key key)
+{
+    return tg_shared_map_lease_hashed(shared, key.hash);
+}
+
+static inline void tg_shared_map_return(struct tg_shared_map *shared, struct tg_map_key key,
+                                        struct tg_map **map)
+{
+    tg_shared_map_return_hashed(shared, key.hash, *map);
+    *map = NULL;
+}
 
 #endif

@@ -17,8 +17,6 @@
 struct tg_limit_table {
     enum tg_mem_tag tag;
     struct tg_shared_map *map;
-    /* The latest time that each shard was asked at; under the shard's lock. */
-    uint64_t latest[SHARDS_MOST];
 };
 
 union state {
@@ -50,13 +48,11 @@ static uint64_t domain_of_rate(const struct tg_rate_rule *rule)
 _Static_assert(FLIGHT_ADAPTIVE < 8 && TG_RATE_LOG_MAX < 256 && TG_RATE_PER_MAX >> 45 == 0,
                "what domain_of() has room for");
 
-/* The map of `key`, locked. *now, when it is older than what the shard has seen, becomes that:
- * workers read their clocks one after the other, and must not be told apart by it. */
+/* The map of `key`, locked. *now, when it is older than what the shard has seen, becomes that. */
 static struct tg_map *lease(struct tg_limit_table *table, struct tg_map_key key, uint64_t *now)
 {
     struct tg_map *map = tg_shared_map_lease(table->map, key);
-    uint64_t *latest = &table->latest[tg_shared_map_shard_of(table->map, key)];
-    *now = *latest = TG_MAX(*now, *latest);
+    *now = tg_map_time(map, *now);
     return map;
 }
 
