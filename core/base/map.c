@@ -5,9 +5,9 @@
  *                       v   was no room
  *   entries  [prev next | hash | cost | expires uses pinned key_n][key ........][value ...]
  *
- * Entries have numbers from 256 on; those whose highest bit is 8 + k stand in segment k, which has
- * 256 << k of them, so an entry never moves and the map grows without copying. Free entries form a
- * list through `next`. All that are not pinned stand in one queue, `young` to `old`.
+ * Both stand in one piece of address space, made for the cap; what is used of it grows, and an
+ * entry never moves. Entries have numbers from 1 on. Free ones form a list through `next`. All that
+ * are not pinned stand in one queue, `young` to `old`.
  *
  * The bucket of a hash is (hash * buckets) >> 32: no power of two is needed. There are twelve
  * entries to a bucket when the map is full; some 3 % of them stand in the next one. A look-up ends
@@ -32,9 +32,8 @@
 
 #include <sys/mman.h>
 
-#define FIRST_BIT      8u /* of the number of the first entry */
-#define FIRST          (1u << FIRST_BIT)
-#define SEGMENTS       24
+#define FIRST          1u   /* number of an entry: 0 is an empty slot */
+#define STEP           256u /* entries that memory is taken for at least, and that keep theirs */
 #define SLOTS          15u /* of a bucket */
 #define FILL           12u /* entries to a bucket when the map is full */
 #define CACHE_LINE     ((size_t)64)
@@ -46,7 +45,7 @@
 #define EXPIRES_MAX    ((UINT64_C(1) << 48) - 1)
 #define PAGE           ((size_t)4096)
 #define HUGE_PAGE      ((size_t)2 << 20)
-#define PIECE_OF_PAGES ((size_t)64 << 10) /* the system's allocator may map pieces from here on */
+#define HUGE_FROM      ((size_t)4 << 20) /* smaller maps are content with pages */
 
 struct entry {
     uint32_t prev; /* towards young */
@@ -75,8 +74,10 @@ struct tg_map {
     unsigned number_bits; /* of a slot; the tag has the others */
     uint32_t stride;
     uint32_t value_at; /* offset of the value in an entry */
-    char *segments[SEGMENTS];
-    size_t segment_bytes;
+    char *entries;  /* number 0 is not used */
+    size_t reserved;
+    size_t taken;   /* bytes of that, from its start, that are charged */
+    uint32_t ready; /* entries from here on have no memory yet */
     uint32_t fresh; /* entries from here on were never used */
     uint32_t free;  /* list of free entries */
     uint32_t young;
@@ -90,21 +91,9 @@ struct tg_map {
 
 /* ---- Entries ------------------------------------------------------------------------------- */
 
-static inline unsigned segment_of(uint32_t number)
-{
-    return 31u - FIRST_BIT - (unsigned)__builtin_clz(number);
-}
-
-static inline uint32_t segment_start(unsigned segment)
-{
-    return FIRST << segment;
-}
-
 static inline struct entry *entry_at(const struct tg_map *map, uint32_t number)
 {
-    unsigned segment = segment_of(number);
-    size_t offset = (size_t)(number - segment_start(segment)) * map->stride;
-    return (struct entry *)(void *)(map->segments[segment] + offset);
+    return (struct entry *)(void *)(map->entries + (size_t)number * map->stride);
 }
 
 static inline void *value_of(const struct tg_map *map, struct entry *e)
@@ -122,43 +111,44 @@ static size_t whole_pages(size_t size)
     return (size + PAGE - 1) & ~(PAGE - 1);
 }
 
-static size_t segment_size(const struct tg_map *map, unsigned segment)
+/* What index and the entries below `ready` take. */
+static size_t size_until(const struct tg_map *map, uint32_t ready)
 {
-    uint64_t start = segment_start(segment);
-    uint64_t left = map->options.max_entries + FIRST - start;
-    return (size_t)TG_MIN(start, left) * map->stride;
+    return whole_pages(map->index_bytes + (size_t)ready * map->stride);
 }
 
-/* Zeroed memory for the index or a segment. Large pieces are whole huge pages where the kernel has
- * them: random access to a table of a million entries is bound by misses of the address cache
- * otherwise. */
-static void *take_memory(const struct tg_map *map, size_t size)
+/* Reserves what the map may need, and takes the index. A large map asks for huge pages: random
+ * access to a million entries is bound by misses of the address cache otherwise. One piece, so that
+ * few pages at its end are small. */
+static enum tg_err make_room_for_all(struct tg_map *map)
 {
-    if (size < HUGE_PAGE) {
-        void *small = tg_mem_alloc_aligned(map->options.tag, CACHE_LINE, size);
-        return small != NULL ? memset(small, 0, size) : NULL;
-    }
-    void *p = tg_mem_map(map->options.tag, HUGE_PAGE, whole_pages(size));
-    if (p != NULL)
-        madvise(p, whole_pages(size), MADV_HUGEPAGE); /* advice only: may fail */
-    return p;
-}
-
-static void give_memory(const struct tg_map *map, void *p, size_t size)
-{
-    if (size < HUGE_PAGE)
-        tg_mem_free(map->options.tag, p);
-    else
-        tg_mem_unmap(map->options.tag, p, whole_pages(size));
-}
-
-static enum tg_err add_segment(struct tg_map *map, unsigned segment)
-{
-    size_t size = segment_size(map, segment);
-    map->segments[segment] = take_memory(map, size);
-    if (map->segments[segment] == NULL)
+    map->reserved = size_until(map, map->options.max_entries + FIRST);
+    bool huge = map->reserved >= HUGE_FROM;
+    if (!tg_mem_take(map->options.tag, size_until(map, FIRST)))
         return TG_E_NOMEM;
-    map->segment_bytes += size;
+    map->taken = size_until(map, FIRST);
+    map->index = tg_mem_reserve(huge ? HUGE_PAGE : PAGE, map->reserved);
+    if (map->index == NULL) {
+        tg_mem_give(map->options.tag, map->taken);
+        return TG_E_NOMEM;
+    }
+    if (huge)
+        madvise(map->index, map->reserved, MADV_HUGEPAGE); /* advice only: may fail */
+    map->entries = (char *)map->index + map->index_bytes;
+    return TG_OK;
+}
+
+/* Memory for as many entries again as have it. */
+static NOT_INLINED enum tg_err take_more(struct tg_map *map)
+{
+    uint32_t left = map->options.max_entries + FIRST - map->ready;
+    uint32_t ready = map->ready + TG_MIN(TG_MAX(map->ready - FIRST, STEP), left);
+    size_t more = size_until(map, ready) - map->taken;
+    tg_assert(left > 0);
+    if (more > 0 && !tg_mem_take(map->options.tag, more))
+        return TG_E_NOMEM;
+    map->taken += more;
+    map->ready = ready;
     return TG_OK;
 }
 
@@ -169,25 +159,25 @@ static enum tg_err take_entry(struct tg_map *map, uint32_t *number)
         map->free = entry_at(map, *number)->next;
         return TG_OK;
     }
-    unsigned segment = segment_of(map->fresh);
-    tg_assert(map->fresh - FIRST < map->options.max_entries);
-    if (map->segments[segment] == NULL && add_segment(map, segment) != TG_OK)
+    if (map->fresh == map->ready && take_more(map) != TG_OK)
         return TG_E_NOMEM;
     *number = map->fresh++;
     return TG_OK;
 }
 
-/* Gives back all segments but the first `keep`; the map is empty. */
-static void release_segments(struct tg_map *map, unsigned keep)
+/* Gives back the memory of all entries but the first; the map is empty. Those stay, so that a map
+ * going to and fro costs nothing. */
+static void give_entries_back(struct tg_map *map)
 {
-    for (unsigned i = keep; i < SEGMENTS && map->segments[i] != NULL; i++) {
-        give_memory(map, map->segments[i], segment_size(map, i));
-        map->segments[i] = NULL;
+    map->ready = TG_MIN(map->ready, FIRST + STEP);
+    size_t keeps = size_until(map, map->ready);
+    if (map->taken > keeps) {
+        madvise((char *)map->index + keeps, map->taken - keeps, MADV_DONTNEED);
+        tg_mem_give(map->options.tag, map->taken - keeps);
+        map->taken = keeps;
     }
-    map->segment_bytes = keep > 0 ? TG_MIN(map->segment_bytes, segment_size(map, 0)) : 0;
-    map->fresh = FIRST;
+    map->fresh = map->swept = FIRST;
     map->free = NONE;
-    map->swept = FIRST;
 }
 
 /* ---- Queue --------------------------------------------------------------------------------- */
@@ -423,7 +413,7 @@ static void drop(struct tg_map *map, uint32_t number, enum tg_map_reason reason)
     e->next = map->free;
     map->free = number;
     if (map->stats.entries == 0)
-        release_segments(map, 1); /* one stays, so that a map going to and fro costs nothing */
+        give_entries_back(map);
 }
 
 /* ---- Time ---------------------------------------------------------------------------------- */
@@ -795,22 +785,11 @@ static uint64_t index_size(uint64_t max_entries)
     return (max_entries / FILL + 1) * sizeof(struct bucket);
 }
 
-/* What a piece of memory takes at most: large ones are whole pages, small ones have the allocator's
- * header. */
-static uint64_t piece(uint64_t size)
-{
-    return size >= PIECE_OF_PAGES ? (size + 16 + PAGE - 1) / PAGE * PAGE : size + 16;
-}
-
 /* What a map of so many entries takes at most. */
 static uint64_t memory_of(const struct tg_map_options *options, uint64_t entries)
 {
-    uint64_t sum = piece(sizeof(struct tg_map)) + piece(index_size(entries) + CACHE_LINE);
-    for (unsigned i = 0; i < SEGMENTS && segment_start(i) < entries + FIRST; i++) {
-        uint64_t start = segment_start(i);
-        sum += piece(TG_MIN(start, entries + FIRST - start) * stride_of(options));
-    }
-    return sum;
+    uint64_t own = sizeof(struct tg_map) + 16; /* and the allocator's header */
+    return own + whole_pages(index_size(entries) + (entries + FIRST) * stride_of(options));
 }
 
 uint32_t tg_map_entries_within(const struct tg_map_options *options, uint64_t bytes)
@@ -838,12 +817,11 @@ struct tg_map *tg_map_new(const struct tg_map_options *options)
     map->stride = stride_of(options);
     map->index_bytes = (size_t)index_size(options->max_entries);
     map->buckets = map->index_bytes / sizeof(*map->index);
-    map->number_bits = 32u - (unsigned)__builtin_clz(options->max_entries + FIRST - 1);
-    map->index = take_memory(map, map->index_bytes);
-    map->fresh = map->swept = FIRST;
+    map->number_bits = 32u - (unsigned)__builtin_clz(options->max_entries);
+    map->ready = map->fresh = map->swept = FIRST;
     map->free = map->young = map->old = NONE;
     tg_rand_secret(&map->second_key, sizeof(map->second_key));
-    if (map->index != NULL)
+    if (make_room_for_all(map) == TG_OK)
         return map;
     tg_mem_free(options->tag, map);
     return NULL;
@@ -855,8 +833,8 @@ void tg_map_free(struct tg_map **mapp)
     if (map == NULL)
         return;
     tg_map_clear(map);
-    release_segments(map, 0);
-    give_memory(map, map->index, map->index_bytes);
+    tg_mem_unreserve(map->index, map->reserved);
+    tg_mem_give(map->options.tag, map->taken);
     tg_mem_free(map->options.tag, map);
     *mapp = NULL;
 }
@@ -868,7 +846,7 @@ const struct tg_map_stats *tg_map_stats(const struct tg_map *map)
 
 size_t tg_map_memory(const struct tg_map *map)
 {
-    return sizeof(*map) + map->index_bytes + map->segment_bytes;
+    return sizeof(*map) + map->taken;
 }
 
 const char *tg_map_reason_name(enum tg_map_reason reason)

@@ -89,10 +89,21 @@ void *tg_mem_alloc_aligned(enum tg_mem_tag tag, size_t align, size_t size)
     return charged(tag, ptr);
 }
 
-void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size)
+bool tg_mem_take(enum tg_mem_tag tag, size_t size)
 {
     if (is_refused(tag, size))
-        return NULL;
+        return false;
+    charge(tag, size);
+    return true;
+}
+
+void tg_mem_give(enum tg_mem_tag tag, size_t size)
+{
+    discharge(tag, size);
+}
+
+void *tg_mem_reserve(size_t align, size_t size)
+{
     char *raw =
         mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED)
@@ -102,7 +113,22 @@ void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size)
         munmap(raw, (size_t)(at - raw));
     if (raw + align > at)
         munmap(at + size, (size_t)(raw + align - at));
-    charge(tag, size);
+    return at;
+}
+
+void tg_mem_unreserve(void *ptr, size_t size)
+{
+    if (ptr != NULL)
+        munmap(ptr, size);
+}
+
+void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size)
+{
+    if (!tg_mem_take(tag, size))
+        return NULL;
+    void *at = tg_mem_reserve(align, size);
+    if (at == NULL)
+        tg_mem_give(tag, size);
     return at;
 }
 
@@ -110,8 +136,8 @@ void tg_mem_unmap(enum tg_mem_tag tag, void *ptr, size_t size)
 {
     if (ptr == NULL)
         return;
-    munmap(ptr, size);
-    discharge(tag, size);
+    tg_mem_unreserve(ptr, size);
+    tg_mem_give(tag, size);
 }
 
 void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size)

@@ -45,6 +45,13 @@ void *tg_mem_alloc_aligned(enum tg_mem_tag tag, size_t align, size_t size) TG_MU
 void *tg_mem_map(enum tg_mem_tag tag, size_t align, size_t size) TG_MUST_USE;
 void tg_mem_unmap(enum tg_mem_tag tag, void *ptr, size_t size);
 
+/* The same in two steps, for what may grow to `size` in place: the addresses, which are not charged
+ * and cost nothing until they are touched, and the right to touch so many bytes of them. */
+void *tg_mem_reserve(size_t align, size_t size) TG_MUST_USE;
+void tg_mem_unreserve(void *ptr, size_t size);
+bool tg_mem_take(enum tg_mem_tag tag, size_t size) TG_MUST_USE; /* false: memory is out */
+void tg_mem_give(enum tg_mem_tag tag, size_t size);
+
 /* Grows or shrinks `ptr` (may be NULL), which was charged to the same tag. On failure NULL is
  * returned and `ptr` stays valid and owned by the caller. A shrink never fails. */
 void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size) TG_MUST_USE;
