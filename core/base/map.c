@@ -71,7 +71,9 @@ struct tg_map {
     struct bucket *index;
     uint64_t buckets;
     size_t index_bytes;
-    unsigned number_bits; /* of a slot; the tag has the others */
+    unsigned number_bits; /* of a slot; the tag has the others: */
+    uint32_t tag_mask;
+    uint32_t uses_most; /* that are counted */
     uint32_t stride;
     uint32_t value_at; /* offset of the value in an entry */
     char *entries;  /* number 0 is not used */
@@ -290,7 +292,7 @@ static NOT_INLINED struct entry *find_anywhere(const struct tg_map *map,
                                                const struct tg_map_key *key, uint32_t *number)
 {
     uint32_t hash = short_hash(key->hash);
-    uint32_t tag_mask = UINT32_MAX << map->number_bits;
+    uint32_t tag_mask = map->tag_mask;
     for (uint64_t at = bucket_of(map, hash);; at = next_bucket(map, at)) {
         const struct bucket *bucket = &map->index[at];
         unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
@@ -322,7 +324,7 @@ static inline struct entry *find(const struct tg_map *map, const struct tg_map_k
                                  uint32_t *number)
 {
     uint32_t hash = short_hash(key->hash);
-    uint32_t tag_mask = UINT32_MAX << map->number_bits;
+    uint32_t tag_mask = map->tag_mask;
     const struct bucket *bucket = &map->index[bucket_of(map, hash)];
     unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
     if (TG_LIKELY(found != 0 && key->n >= 8 && key->n <= 16)) {
@@ -521,8 +523,7 @@ static void make_room(struct tg_map *map, uint64_t bytes, uint64_t entries, uint
 
 static void use(const struct tg_map *map, struct entry *e)
 {
-    unsigned most = map->options.policy == TG_MAP_LFU ? USES_MAX : 1;
-    if (e->uses < most)
+    if (e->uses < map->uses_most)
         e->uses++;
 }
 
@@ -818,6 +819,8 @@ struct tg_map *tg_map_new(const struct tg_map_options *options)
     map->index_bytes = (size_t)index_size(options->max_entries);
     map->buckets = map->index_bytes / sizeof(*map->index);
     map->number_bits = 32u - (unsigned)__builtin_clz(options->max_entries);
+    map->tag_mask = UINT32_MAX << map->number_bits;
+    map->uses_most = options->policy == TG_MAP_LFU ? USES_MAX : 1;
     map->ready = map->fresh = map->swept = FIRST;
     map->free = map->young = map->old = NONE;
     tg_rand_secret(&map->second_key, sizeof(map->second_key));

@@ -11,6 +11,7 @@
 #define SHARDS_MOST     64u
 #define ONE_SHARD_BELOW ((uint64_t)256 << 10)
 #define TIMES_PER_ENTRY 2u
+#define NOT_INLINED     __attribute__((noinline))
 #define FLIGHT_FIXED    TG_RATE_KINDS /* kinds in the hash beyond those of limit/rate */
 #define FLIGHT_ADAPTIVE (TG_RATE_KINDS + 1)
 
@@ -123,9 +124,9 @@ static uint64_t *time_at(void *arg, uint32_t i)
     return &((union state *)value)->times[i % TIMES_PER_ENTRY];
 }
 
-static enum tg_err take_log(struct tg_map *map, const struct tg_rate_rule *rule,
-                            const struct tg_hash_128 *key, uint64_t cost, uint64_t now,
-                            struct tg_rate_verdict *out)
+static NOT_INLINED enum tg_err take_log(struct tg_map *map, const struct tg_rate_rule *rule,
+                                        const struct tg_hash_128 *key, uint64_t cost, uint64_t now,
+                                        struct tg_rate_verdict *out)
 {
     struct log log = {.map = map, .key = key, .now = now, .looks_only = cost == 0};
     struct tg_rate_times times = {time_at, &log};
@@ -144,6 +145,18 @@ static enum tg_err take_log(struct tg_map *map, const struct tg_rate_rule *rule,
     return TG_OK;
 }
 
+/* What is asked of a limit less often than to take something from it. */
+static NOT_INLINED enum tg_err take_rarely(struct tg_map *map, const struct tg_rate_rule *rule,
+                                           const struct tg_hash_128 *hash, uint64_t cost,
+                                           uint64_t now, struct tg_rate_verdict *out)
+{
+    if (rule->kind == TG_RATE_LOG)
+        return take_log(map, rule, hash, cost, now, out);
+    union state state = look(map, map_key(hash), now);
+    tg_rate_step(rule, &state.rate, 0, now, out);
+    return TG_OK;
+}
+
 enum tg_err tg_limit_table_take(struct tg_limit_table *table, const struct tg_rate_rule *rule,
                                 struct tg_str name, uint64_t cost, uint64_t now,
                                 struct tg_rate_verdict *out)
@@ -151,15 +164,11 @@ enum tg_err tg_limit_table_take(struct tg_limit_table *table, const struct tg_ra
     struct tg_hash_128 hash = tg_hash_bytes_128(domain_of_rate(rule), name.p, name.n);
     struct tg_map_key key = map_key(&hash);
     struct tg_map *map = lease(table, key, &now);
-    enum tg_err err = TG_OK;
-    if (rule->kind == TG_RATE_LOG) {
-        err = take_log(map, rule, &hash, cost, now, out);
-    } else if (cost > 0) {
+    enum tg_err err;
+    if (TG_LIKELY(cost > 0 && rule->kind != TG_RATE_LOG))
         err = take(map, rule, key, cost, now, out);
-    } else {
-        union state state = look(map, key, now);
-        tg_rate_step(rule, &state.rate, 0, now, out);
-    }
+    else
+        err = take_rarely(map, rule, &hash, cost, now, out);
     tg_shared_map_return(table->map, key, &map);
     return err;
 }
