@@ -98,6 +98,12 @@ static inline struct entry *entry_at(const struct tg_map *map, uint32_t number)
     return (struct entry *)(void *)(map->entries + (size_t)number * map->stride);
 }
 
+/* A division: for what is rare. */
+static uint32_t number_of(const struct tg_map *map, const struct entry *e)
+{
+    return (uint32_t)((size_t)((const char *)e - map->entries) / map->stride);
+}
+
 static inline void *value_of(const struct tg_map *map, struct entry *e)
 {
     return (char *)e + map->value_at;
@@ -261,8 +267,6 @@ static inline unsigned matching(const struct bucket *bucket, uint32_t mask, uint
 }
 #endif
 
-/* Keys are handed on by reference here: a copy of one that the caller has just written would wait
- * for those writes, and the processor could not run ahead into the next look-up. */
 static bool is_long(const struct tg_map *map, const struct tg_map_key *key)
 {
     return key->n > map->options.key_room;
@@ -287,19 +291,17 @@ static bool key_is(const struct tg_map *map, const struct entry *e, const struct
     return memcmp(e->key, hash, sizeof(hash)) == 0;
 }
 
-/* The entry of `key` and its number, or NULL. */
-static NOT_INLINED struct entry *find_anywhere(const struct tg_map *map,
-                                               const struct tg_map_key *key, uint32_t *number)
+/* The entry of `key`, or NULL. */
+static struct entry *find(const struct tg_map *map, const struct tg_map_key *key)
 {
     uint32_t hash = short_hash(key->hash);
-    uint32_t tag_mask = map->tag_mask;
     for (uint64_t at = bucket_of(map, hash);; at = next_bucket(map, at)) {
         const struct bucket *bucket = &map->index[at];
-        unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
+        unsigned found = matching(bucket, map->tag_mask, hash << map->number_bits);
         for (; found != 0; found &= found - 1) {
-            *number = bucket->slots[__builtin_ctz(found)] & ~tag_mask;
-            if (*number != 0 && key_is(map, entry_at(map, *number), key))
-                return entry_at(map, *number);
+            uint32_t number = bucket->slots[__builtin_ctz(found)] & ~map->tag_mask;
+            if (number != 0 && key_is(map, entry_at(map, number), key))
+                return entry_at(map, number);
         }
         if (bucket->passed == 0)
             return NULL;
@@ -319,24 +321,20 @@ static inline bool key_is_usual(const struct entry *e, const void *p, size_t n)
     return ((mine[0] ^ theirs[0]) | (mine[1] ^ theirs[1])) == 0;
 }
 
-/* The same. Nearly always the key has a usual size and is that of the first slot with its tag. */
-static inline struct entry *find(const struct tg_map *map, const struct tg_map_key *key,
-                                 uint32_t *number)
+/* The same for a key that has a usual size and is that of the first slot with its tag, as nearly
+ * all have and are; NULL may mean another. */
+static inline struct entry *find_usual(const struct tg_map *map, const void *p, size_t n,
+                                       uint64_t full_hash)
 {
-    uint32_t hash = short_hash(key->hash);
-    uint32_t tag_mask = map->tag_mask;
+    uint32_t hash = short_hash(full_hash);
     const struct bucket *bucket = &map->index[bucket_of(map, hash)];
-    unsigned found = matching(bucket, tag_mask, hash << map->number_bits);
-    if (TG_LIKELY(found != 0 && key->n >= 8 && key->n <= 16)) {
-        *number = bucket->slots[__builtin_ctz(found)] & ~tag_mask;
-        if (TG_LIKELY(*number != 0)) {
-            struct entry *e = entry_at(map, *number);
-            __builtin_prefetch((char *)e + map->stride - 1); /* a value is often in the next line */
-            if (TG_LIKELY(key_is_usual(e, key->p, key->n)))
-                return e;
-        }
-    }
-    return find_anywhere(map, key, number);
+    unsigned found = matching(bucket, map->tag_mask, hash << map->number_bits);
+    if (found == 0 || n < 8 || n > 16)
+        return NULL;
+    uint32_t number = bucket->slots[__builtin_ctz(found)] & ~map->tag_mask;
+    struct entry *e = entry_at(map, number);
+    __builtin_prefetch((char *)e + map->stride - 1); /* a value is often in the next line */
+    return number != 0 && key_is_usual(e, p, n) ? e : NULL;
 }
 
 static void index_add(struct tg_map *map, uint32_t hash, uint32_t number)
@@ -437,6 +435,12 @@ static uint64_t expiry(struct tg_map *map, uint64_t ttl, uint64_t now)
     return ttl < EXPIRES_MAX - from ? from + ttl : EXPIRES_MAX;
 }
 
+/* At `now`; the epoch is known where an entry expires. */
+static inline bool is_live(const struct tg_map *map, const struct entry *e, uint64_t now)
+{
+    return e->expires == 0 || map->epoch + e->expires > now;
+}
+
 static inline bool is_expired(const struct entry *e, uint64_t time)
 {
     return e->expires != 0 && e->expires <= time;
@@ -527,21 +531,22 @@ static void use(const struct tg_map *map, struct entry *e)
         e->uses++;
 }
 
-/* Drops an entry that has expired: NULL, for who looks for it. */
-static NOT_INLINED struct entry *expire(struct tg_map *map, uint32_t number)
+/* The live entry of `key`, or NULL; one that has expired is dropped. */
+static struct entry *find_live(struct tg_map *map, const struct tg_map_key *key, uint64_t now)
 {
-    drop(map, number, TG_MAP_EXPIRED);
+    struct entry *e = find(map, key);
+    if (e == NULL || is_live(map, e, now))
+        return e;
+    drop(map, number_of(map, e), TG_MAP_EXPIRED);
     return NULL;
 }
 
-/* The live entry of `key` and its number, or NULL; one that has expired is dropped. */
-static inline struct entry *find_live(struct tg_map *map, const struct tg_map_key *key,
-                                      uint64_t now, uint32_t *number)
+/* The same for a usual key; NULL means nothing. */
+static inline struct entry *find_live_usual(const struct tg_map *map, const void *p, size_t n,
+                                            uint64_t hash, uint64_t now)
 {
-    struct entry *e = find(map, key, number);
-    if (e != NULL && e->expires != 0 && TG_UNLIKELY(is_expired(e, since_epoch(map, now))))
-        return expire(map, *number);
-    return e;
+    struct entry *e = find_usual(map, p, n, hash);
+    return TG_LIKELY(e != NULL && is_live(map, e, now)) ? e : NULL;
 }
 
 void tg_map_prefetch_hashed(const struct tg_map *map, uint64_t hash)
@@ -555,25 +560,26 @@ uint64_t tg_map_time(struct tg_map *map, uint64_t now)
     return map->latest;
 }
 
-/* What tg_map_get() does, for a key at which the caller's may be found. */
-static inline struct entry *get(struct tg_map *map, const struct tg_map_key *key, uint64_t now)
+static inline void *hit(struct tg_map *map, struct entry *e)
 {
-    uint32_t number;
-    struct entry *e = find_live(map, key, now, &number);
-    if (e == NULL) {
-        map->stats.misses++;
-        return NULL;
-    }
     map->stats.hits++;
     use(map, e);
-    return e;
+    return value_of(map, e);
+}
+
+static NOT_INLINED void *get_any(struct tg_map *map, struct tg_map_key key, uint64_t now)
+{
+    struct entry *e = find_live(map, &key, now);
+    if (e != NULL)
+        return hit(map, e);
+    map->stats.misses++;
+    return NULL;
 }
 
 void *tg_map_get_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash, uint64_t now)
 {
-    struct tg_map_key key = {p, n, hash};
-    struct entry *e = get(map, &key, now);
-    return e != NULL ? value_of(map, e) : NULL;
+    struct entry *e = find_live_usual(map, p, n, hash, now);
+    return e != NULL ? hit(map, e) : get_any(map, (struct tg_map_key){p, n, hash}, now);
 }
 
 static void store_key(const struct tg_map *map, struct entry *e, const struct tg_map_key *key)
@@ -617,10 +623,10 @@ static enum tg_err insert(struct tg_map *map, const struct tg_map_key *key,
 
 /* New terms for an entry that stays where they ask for more or less than it has. Where others must
  * go for it, it is pinned meanwhile, so that it does not push out itself. */
-static NOT_INLINED enum tg_err change(struct tg_map *map, uint32_t number,
+static NOT_INLINED enum tg_err change(struct tg_map *map, struct entry *e,
                                       const struct tg_map_terms *terms, uint64_t now)
 {
-    struct entry *e = entry_at(map, number);
+    uint32_t number = number_of(map, e);
     uint64_t bytes = bytes_of(map, terms->cost);
     uint64_t more = bytes - bytes_of(map, e->cost);
     bool renews = map->options.policy == TG_MAP_TTL;
@@ -642,12 +648,12 @@ static NOT_INLINED enum tg_err change(struct tg_map *map, uint32_t number,
 }
 
 /* New terms for an entry that stays. */
-static inline enum tg_err replace(struct tg_map *map, uint32_t number, struct entry *e,
+static inline enum tg_err replace(struct tg_map *map, struct entry *e,
                                   const struct tg_map_terms *terms, uint64_t now)
 {
     bool stays_as_it_is = e->cost == terms->cost && e->pinned == terms->pinned;
     if (!stays_as_it_is || map->options.policy == TG_MAP_TTL)
-        return change(map, number, terms, now);
+        return change(map, e, terms, now);
     tell(map, e, TG_MAP_REPLACED);
     e->expires = expiry(map, terms->ttl, now) & EXPIRES_MAX;
     use(map, e);
@@ -662,26 +668,38 @@ static inline void copy_value(const struct tg_map *map, struct entry *e, const v
         memcpy(value_of(map, e), value, map->options.value_size);
 }
 
-enum tg_err tg_map_set_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
-                              const void *value, const struct tg_map_terms *terms, uint64_t now)
+static NOT_INLINED enum tg_err set_any(struct tg_map *map, struct tg_map_key key, const void *value,
+                                       const struct tg_map_terms *terms, uint64_t now)
 {
-    struct tg_map_key key = {p, n, hash};
-    uint32_t number;
-    struct entry *e = find_live(map, &key, now, &number);
+    struct entry *e = find_live(map, &key, now);
     enum tg_err err =
-        e == NULL ? insert(map, &key, terms, now, &e) : replace(map, number, e, terms, now);
+        e == NULL ? insert(map, &key, terms, now, &e) : replace(map, e, terms, now);
     if (err == TG_OK)
         copy_value(map, e, value);
     return err;
 }
 
-/* A new entry of zeroes. */
-static NOT_INLINED enum tg_err insert_zeroes(struct tg_map *map, const struct tg_map_key *key,
-                                             const struct tg_map_terms *terms, uint64_t now,
-                                             void **value)
+enum tg_err tg_map_set_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
+                              const void *value, const struct tg_map_terms *terms, uint64_t now)
+{
+    struct entry *e = find_live_usual(map, p, n, hash, now);
+    if (e == NULL)
+        return set_any(map, (struct tg_map_key){p, n, hash}, value, terms, now);
+    enum tg_err err = replace(map, e, terms, now);
+    if (err == TG_OK)
+        copy_value(map, e, value);
+    return err;
+}
+
+static NOT_INLINED enum tg_err obtain_any(struct tg_map *map, struct tg_map_key key,
+                                          const struct tg_map_terms *terms, uint64_t now,
+                                          void **value)
 {
     struct entry *e;
-    enum tg_err err = insert(map, key, terms, now, &e);
+    *value = get_any(map, key, now);
+    if (*value != NULL)
+        return TG_OK;
+    enum tg_err err = insert(map, &key, terms, now, &e);
     if (err != TG_OK)
         return err;
     *value = value_of(map, e);
@@ -692,12 +710,10 @@ static NOT_INLINED enum tg_err insert_zeroes(struct tg_map *map, const struct tg
 enum tg_err tg_map_obtain_hashed(struct tg_map *map, const void *p, size_t n, uint64_t hash,
                                  const struct tg_map_terms *terms, uint64_t now, void **value)
 {
-    struct tg_map_key key = {p, n, hash};
-    struct entry *e = get(map, &key, now);
-    *value = NULL;
+    struct entry *e = find_live_usual(map, p, n, hash, now);
     if (e == NULL)
-        return insert_zeroes(map, &key, terms, now, value);
-    *value = value_of(map, e);
+        return obtain_any(map, (struct tg_map_key){p, n, hash}, terms, now, value);
+    *value = hit(map, e);
     return TG_OK;
 }
 
@@ -709,20 +725,19 @@ void tg_map_renew(struct tg_map *map, void *value, uint64_t ttl, uint64_t now)
 
 bool tg_map_remove(struct tg_map *map, struct tg_map_key key, uint64_t now)
 {
-    uint32_t number;
-    if (find_live(map, &key, now, &number) == NULL)
+    struct entry *e = find_live(map, &key, now);
+    if (e == NULL)
         return false;
-    drop(map, number, TG_MAP_REMOVED);
+    drop(map, number_of(map, e), TG_MAP_REMOVED);
     return true;
 }
 
 bool tg_map_pin(struct tg_map *map, struct tg_map_key key, bool pinned, uint64_t now)
 {
-    uint32_t number;
-    struct entry *e = find_live(map, &key, now, &number);
+    struct entry *e = find_live(map, &key, now);
     if (e == NULL)
         return false;
-    set_pinned(map, number, e, pinned);
+    set_pinned(map, number_of(map, e), e, pinned);
     return true;
 }
 
