@@ -17,9 +17,10 @@
  *
  * In a large map a look-up is two lines that no near cache has, one known by the other, and what is
  * beside them matters as far as the processor can go on meanwhile: some 300 instructions, the next
- * look-up among them. So the slots of a bucket are compared at once and without a branch, what is
- * rare stands in functions of its own that are not inlined (their registers would have to be saved
- * for all), and usual sizes of keys and values are copied and compared without a call.
+ * look-up among them. So the slots of a bucket are compared at once and without a branch; the usual
+ * way of a look-up, find_usual(), calls nothing, so that it saves no registers, and is left for
+ * functions that are not inlined; keys and values of usual sizes are compared and copied without a
+ * call.
  *
  * Expiry is kept in 48 bits as microseconds since the first `now` that the map saw: nine years.
  */
@@ -32,20 +33,20 @@
 
 #include <sys/mman.h>
 
-#define FIRST          1u   /* number of an entry: 0 is an empty slot */
-#define STEP           256u /* entries that memory is taken for at least, and that keep theirs */
-#define SLOTS          15u /* of a bucket */
-#define FILL           12u /* entries to a bucket when the map is full */
-#define CACHE_LINE     ((size_t)64)
-#define NONE           UINT32_MAX
-#define NOT_INLINED    __attribute__((noinline))
-#define KEY_IS_HASH    0xff /* key_n of a key stored as a hash */
-#define HASH_BYTES     16
-#define USES_MAX       127u
-#define EXPIRES_MAX    ((UINT64_C(1) << 48) - 1)
-#define PAGE           ((size_t)4096)
-#define HUGE_PAGE      ((size_t)2 << 20)
-#define HUGE_FROM      ((size_t)4 << 20) /* smaller maps are content with pages */
+#define FIRST       1u   /* number of an entry: 0 is an empty slot */
+#define STEP        256u /* entries that memory is taken for at least, and that keep theirs */
+#define SLOTS       15u  /* of a bucket */
+#define FILL        12u  /* entries to a bucket when the map is full */
+#define CACHE_LINE  ((size_t)64)
+#define NONE        UINT32_MAX
+#define NOT_INLINED __attribute__((noinline))
+#define KEY_IS_HASH 0xff /* key_n of a key stored as a hash */
+#define HASH_BYTES  16
+#define USES_MAX    127u
+#define EXPIRES_MAX ((UINT64_C(1) << 48) - 1)
+#define PAGE        ((size_t)4096)
+#define HUGE_PAGE   ((size_t)2 << 20)
+#define HUGE_FROM   ((size_t)4 << 20) /* smaller maps are content with pages */
 
 struct entry {
     uint32_t prev; /* towards young */
@@ -76,7 +77,7 @@ struct tg_map {
     uint32_t uses_most; /* that are counted */
     uint32_t stride;
     uint32_t value_at; /* offset of the value in an entry */
-    char *entries;  /* number 0 is not used */
+    char *entries;     /* number 0 is not used */
     size_t reserved;
     size_t taken;   /* bytes of that, from its start, that are charged */
     uint32_t ready; /* entries from here on have no memory yet */
@@ -672,8 +673,7 @@ static NOT_INLINED enum tg_err set_any(struct tg_map *map, struct tg_map_key key
                                        const struct tg_map_terms *terms, uint64_t now)
 {
     struct entry *e = find_live(map, &key, now);
-    enum tg_err err =
-        e == NULL ? insert(map, &key, terms, now, &e) : replace(map, e, terms, now);
+    enum tg_err err = e == NULL ? insert(map, &key, terms, now, &e) : replace(map, e, terms, now);
     if (err == TG_OK)
         copy_value(map, e, value);
     return err;

@@ -20,13 +20,15 @@
  * Keys are any bytes. Up to `key_room` bytes are stored as they are, longer ones as a keyed 128-bit
  * hash: no raw key over 64 bytes is ever kept.
  *
- * Memory: entry = 24 bytes + key_room + value, rounded up to 8. Entries are allocated in segments
- * of doubling size as they come (and given back when the map is empty); the index, 5.3 bytes per
- * entry of the cap, is made at creation; a large one becomes resident as it is touched.
+ * Memory: entry = 24 bytes + key_room + value, rounded up to 8; index, 5.3 bytes per entry of the
+ * cap. Both stand in one piece of address space. The index is charged at creation, entries as they
+ * come, each time as many again as there were (and no more when the map is empty); what is charged
+ * becomes resident as it is touched, in huge pages where the whole is 4 MiB or more.
  *
  * Time is in microseconds of any clock that does not go back, always the caller's `now`.
- * Threads: one at a time; base/shared_map.h is for many. Cost: O(1), one hash, about two cache
- * misses to find an entry.
+ * Threads: one at a time; base/shared_map.h is for many. Cost: O(1), one hash, and in a large map
+ * two misses, one known by the other: the bucket's line and the entry's (which may go over two
+ * lines, fetched together). A use marks the entry that was just read: no third line.
  */
 #ifndef TG_BASE_MAP_H
 #define TG_BASE_MAP_H
@@ -132,8 +134,8 @@ static inline enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key ke
                                         const struct tg_map_terms *terms, uint64_t now,
                                         void **value);
 
-/* `now`, or the latest that this was told before: for who is asked by threads that read their clocks
- * one after the other, and must not be told apart by it. */
+/* `now`, or the latest that this was told before: for who is asked by threads that read their
+ * clocks one after the other, and must not be told apart by it. */
 uint64_t tg_map_time(struct tg_map *map, uint64_t now);
 
 /* The entry of `value`, which tg_map_get() or tg_map_obtain() has just given, lives for `ttl` from
@@ -162,7 +164,7 @@ void tg_map_clear(struct tg_map *map);
 /* What the map holds and has seen; borrowed, changes with it. */
 const struct tg_map_stats *tg_map_stats(const struct tg_map *map);
 
-/* Bytes that the map holds now: segments and index. */
+/* Bytes that the map holds now: index and entries. */
 size_t tg_map_memory(const struct tg_map *map);
 
 /* The most entries, at most TG_MAP_ENTRIES_MAX, with which a map of these options (max_entries
@@ -206,8 +208,8 @@ TG_MUST_USE static inline enum tg_err tg_map_set(struct tg_map *map, struct tg_m
 }
 
 TG_MUST_USE static inline enum tg_err tg_map_obtain(struct tg_map *map, struct tg_map_key key,
-                                                    const struct tg_map_terms *terms,
-                                                    uint64_t now, void **value)
+                                                    const struct tg_map_terms *terms, uint64_t now,
+                                                    void **value)
 {
     return tg_map_obtain_hashed(map, key.p, key.n, key.hash, terms, now, value);
 }

@@ -46,7 +46,7 @@ static uint64_t domain_of_rate(const struct tg_rate_rule *rule)
     return domain_of((uint64_t)rule->kind, times, rule->per);
 }
 
-_Static_assert(FLIGHT_ADAPTIVE < 8 && TG_RATE_LOG_MAX < 256 && TG_RATE_PER_MAX >> 45 == 0,
+_Static_assert(FLIGHT_ADAPTIVE<8 && TG_RATE_LOG_MAX<256 && TG_RATE_PER_MAX>> 45 == 0,
                "what domain_of() has room for");
 
 /* The map of `key`, locked. *now, when it is older than what the shard has seen, becomes that. */

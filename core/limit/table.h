@@ -27,7 +27,9 @@
  *
  * Time: us of a clock that does not go back, shared by all callers; one that comes with an older
  * reading than the shard has seen is taken to come now. Threads: any, all functions but
- * new, free and sweep. Cost: one hash, one lock, one look-up and one step.
+ * new, free and sweep. Cost: one hash, one lock, one look-up and one step. In a large table the
+ * look-up's two misses are most of it (base/map.h): spec/bench/micro/limit_bench.c measures them by
+ * themselves beside it.
  */
 #ifndef TG_LIMIT_TABLE_H
 #define TG_LIMIT_TABLE_H
