@@ -1,9 +1,9 @@
 /* h1_parse.c: the scan, llhttp for the first line, the field lines, and the rules of framing.
  *
- * llhttp reads first lines only. It takes fields byte by byte, 8,000 instructions for the two heads of
- * a usual request; behind the scan, which has seen to line ends and controls, what is left to do is to
- * find a colon behind a token, and that takes less than half of it. spec/fuzz/framing_diff_fuzz.c
- * holds the whole against llhttp. */
+ * llhttp reads first lines only. It takes fields byte by byte, 8,000 instructions for the two heads
+ * of a usual request; behind the scan, which has seen to line ends and controls, what is left to do
+ * is to find a colon behind a token, and that takes less than half of it.
+ * spec/fuzz/framing_diff_fuzz.c holds the whole against llhttp. */
 #include "base/banned.h"
 #include "http/h1_parse.h"
 
@@ -137,8 +137,8 @@ static int on_target(llhttp_t *parser, const char *p, size_t n)
 
 static const llhttp_settings_t first_line_settings = {.on_url = on_target, .on_status = on_target};
 
-/* Has llhttp read the first line of the head p[0, n), end of line included; `parser` then holds what
- * it says and `target` its target, or reason. Returns the length of the line, 0: refused. */
+/* Has llhttp read the first line of the head p[0, n), end of line included; `parser` then holds
+ * what it says and `target` its target, or reason. Returns the length of the line, 0: refused. */
 static size_t read_first_line(llhttp_t *parser, llhttp_type_t type, const char *p, size_t n,
                               struct tg_str *target, struct tg_refusal *refusal)
 {
