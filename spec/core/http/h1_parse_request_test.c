@@ -53,7 +53,7 @@ static void test_versions(void **state)
     assert_refuses(400, "GET / ICE/1.0\r\nHost: a\r\n\r\n");
     assert_refuses(400, "GET / RTSP/1.0\r\nHost: a\r\n\r\n");
     assert_refuses(505, "GET /\r\nHost: a\r\n\r\n");
-    assert_refuses(400, "PRI * HTTP/2.0\r\n\r\n");
+    assert_refuses(505, "PRI * HTTP/2.0\r\n\r\n");
 }
 
 static void test_request_lines_with_rubbish(void **state)
