@@ -55,6 +55,7 @@ struct tg_acceptor {
     ev_io io;
     struct tg_timer pause; /* descriptors are out: try again later */
     bool waits;            /* memory is short: until tg_acceptors_resume() */
+    bool gone;             /* a reload has taken the listener away: nothing new begins */
 };
 
 static struct tg_client *client_of(struct tg_h1_server *server)
@@ -67,15 +68,18 @@ static struct tg_client *client_of_h2(struct tg_h2_server *server)
     return TG_CONTAINER_OF(server, struct tg_client, h2);
 }
 
-/* The listener as the snapshot in force has it; the first one when a reload has taken it away and
- * its last connections are still there. */
+/* The listener as the snapshot in force has it; some other one when a reload has taken it away and
+ * its last connections end. */
 static void find_listener(struct tg_acceptor *a)
 {
     const struct tg_snapshot *s = a->gate->snapshot;
     a->listener = &s->listeners[0];
+    a->gone = true;
     for (uint32_t i = 0; i < s->listener_count; i++) {
-        if (tg_str_eq(s->listeners[i].address, tg_str_c(a->address)))
-            a->listener = &s->listeners[i];
+        if (!tg_str_eq(s->listeners[i].address, tg_str_c(a->address)))
+            continue;
+        a->listener = &s->listeners[i];
+        a->gone = false;
     }
 }
 
@@ -403,7 +407,10 @@ static bool arrival_admit(void *owner, const struct tg_addr *peer)
 static void arrival_done(void *owner, struct tg_conn *conn, const struct tg_addr *peer)
 {
     struct tg_acceptor *a = owner;
-    (void)serve(a, -1, conn, peer); /* served, or let go of */
+    if (a->gone)
+        dismiss(a->gate, peer);
+    else
+        (void)serve(a, -1, conn, peer); /* served, or let go of */
     unref_acceptor(a);
 }
 
@@ -423,7 +430,7 @@ static const struct tg_arrival_events arrival_events = {
 static enum tg_err open_client(struct tg_acceptor *a, int fd, const struct tg_addr *peer)
 {
     struct tg_gate *gate = a->gate;
-    if (!admit(gate)) {
+    if (a->gone || !admit(gate)) {
         close(fd);
         return TG_E_LIMIT;
     }
@@ -565,19 +572,25 @@ static struct tg_acceptor *find_acceptor(struct tg_gate *gate, struct tg_str add
     return NULL;
 }
 
-static bool is_listened(const struct tg_snapshot *s, const char *address)
+static void drain(struct tg_client *c)
 {
-    for (uint32_t i = 0; i < s->listener_count; i++) {
-        if (tg_str_eq(s->listeners[i].address, tg_str_c(address)))
-            return true;
-    }
-    return false;
+    if (c->is_h2)
+        tg_h2_server_drain(&c->h2);
+    else
+        tg_h1_server_drain(&c->h1);
 }
 
+/* Who came by a listener that is gone must not go on by another one, whose plugins are others. */
 void tg_clients_fit(struct tg_gate *gate)
 {
     TG_LIST_FOREACH(&gate->acceptors, it)
     find_listener(TG_LIST_ENTRY(it, struct tg_acceptor, link));
+    TG_LIST_FOREACH(&gate->clients, it)
+    {
+        struct tg_client *c = TG_LIST_ENTRY(it, struct tg_client, link);
+        if (c->acceptor->gone)
+            drain(c);
+    }
 }
 
 enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets)
@@ -588,7 +601,7 @@ enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *s
     TG_LIST_FOREACH(&gate->acceptors, it)
     {
         struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
-        if (!is_listened(s, a->address))
+        if (a->gone)
             close_acceptor(a);
     }
     for (uint32_t i = 0; i < s->listener_count && err == TG_OK; i++) {
@@ -619,14 +632,6 @@ void tg_acceptors_close(struct tg_gate *gate)
 {
     TG_LIST_FOREACH(&gate->acceptors, it)
     close_acceptor(TG_LIST_ENTRY(it, struct tg_acceptor, link));
-}
-
-static void drain(struct tg_client *c)
-{
-    if (c->is_h2)
-        tg_h2_server_drain(&c->h2);
-    else
-        tg_h1_server_drain(&c->h1);
 }
 
 static void shut(struct tg_client *c)

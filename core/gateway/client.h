@@ -10,8 +10,8 @@
 #include "net/listen.h"
 
 /* Makes the acceptors of this worker fit the gate's snapshot: opens those that are missing on this
- * worker's socket of each listener, closes those whose listener is gone (having taken what waits in
- * their queues). The sockets stay the set's. TG_E_NOT_FOUND: a socket is missing; TG_E_NOMEM. */
+ * worker's socket of each listener, closes those whose listener is gone. The sockets stay the
+ * set's. TG_E_NOT_FOUND: a socket is missing; TG_E_NOMEM. */
 enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *sockets) TG_MUST_USE;
 
 /* Serves the connected socket `fd` (taken over, also on failure) as if listener `index` of the
@@ -20,8 +20,8 @@ enum tg_err tg_acceptors_fit(struct tg_gate *gate, const struct tg_listen_set *s
 enum tg_err tg_client_adopt(struct tg_gate *gate, uint32_t index, int fd,
                             const struct tg_addr *peer) TG_MUST_USE;
 
-/* Clients that are open go on with the listeners of the gate's snapshot: part of
- * tg_acceptors_fit(), for gates without sockets. */
+/* Clients that are open go on with the listeners of the gate's snapshot; those whose listener is
+ * gone end after their exchange. Part of tg_acceptors_fit(), for gates without sockets. */
 void tg_clients_fit(struct tg_gate *gate);
 
 /* Memory is short: closes connections that are idle, the least recently used first, some at a time,

@@ -55,6 +55,9 @@ function helper.get(where, path)
   return response
 end
 
+-- Seconds that a command may take: what it asks for may cost a second of CPU time on a busy machine.
+local PATIENCE = 60
+
 --- Runs the program with arguments in the gateway's folder: its exit status, stdout, stderr.
 function helper.run(g, ...)
   local out, err = process.output(g.dir .. "/command.out"), process.output(g.dir .. "/command.err")
@@ -62,7 +65,7 @@ function helper.run(g, ...)
   local p = process.spawn({ argv = argv, cwd = g.dir, stdout = out, stderr = err })
   unistd.close(out)
   unistd.close(err)
-  local status = p:wait(60) or p:kill()
+  local status = p:wait(PATIENCE) or p:kill()
   return status.code, g:read("command.out"), g:read("command.err")
 end
 

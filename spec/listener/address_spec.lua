@@ -45,6 +45,18 @@ describe("a listener", function()
     g:stop()
   end)
 
+  it("takes its connections along when a reload takes it away", function()
+    local guarded = CONFIG:format("unix:gw.sock", 'plugins = { tg.use "respond" { status = 403 } }')
+    local g = start(guarded)
+    local c = client.connect({ unix = g.dir .. "/gw.sock" })
+    assert.status(403, c:get("/"))
+    g:reload((guarded:gsub('tg.listener "extra"[^\n]*\n', "")))
+    g:wait_for_log("is in force (revision 2)")
+    -- By another listener, whose plugins are others, it would be 200.
+    assert.equal("", c:receive_rest())
+    g:stop()
+  end)
+
   it("takes a unix socket's file over that nobody serves, and no other file", function()
     local dead = require("posix.stdlib").mkdtemp("/tmp/tidegate-spec-XXXXXX")
     local fd = socket.listen({ unix = dead .. "/s" })
