@@ -1,7 +1,8 @@
 /* guess.h: which of some known words may have been meant by one that is not known.
  *
- * For messages about names: commands, options, what the plugin API calls its functions. Pure functions
- * that allocate nothing; the cost is the product of two lengths, of which each is bounded.
+ * For messages about names: commands, options, what the plugin API calls its functions. Pure
+ * functions that allocate nothing; the cost is the product of two lengths, of which each is
+ * bounded.
  */
 #ifndef TG_BASE_GUESS_H
 #define TG_BASE_GUESS_H

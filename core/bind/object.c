@@ -390,8 +390,8 @@ static TG_NORETURN void raise_unknown(lua_State *L, enum tg_api_scope scope)
     const char *nearest = named ? nearest_name(scope, word) : NULL;
     if (nearest != NULL)
         luaL_error(L, "%s has no %s \"%s\"; did you mean \"%s\"?", info->name, what, word, nearest);
-    luaL_error(L, "%s has no %s \"%s\"; `tidegate doc %s` tells what it has", info->name, what, word,
-               info->name);
+    luaL_error(L, "%s has no %s \"%s\"; `tidegate doc %s` tells what it has", info->name, what,
+               word, info->name);
     __builtin_unreachable();
 }
 
@@ -603,7 +603,8 @@ static int unknown_name(lua_State *L)
     raise_unknown(L, (enum tg_api_scope)lua_tointeger(L, lua_upvalueindex(1)));
 }
 
-/* The names on top of the stack are all that is looked for: no call into C for one that is there. */
+/* The names on top of the stack are all that is looked for: no call into C for one that is there.
+ */
 static void index_by_table(lua_State *L, enum tg_api_scope scope)
 {
     lua_createtable(L, 0, 2);
@@ -648,8 +649,8 @@ static int null_name(lua_State *L)
     return 1;
 }
 
-/* Pushes the text of the value at `index`, of a failure "message (code)", without calling anything of
- * the plugin's; false where there is none. */
+/* Pushes the text of the value at `index`, of a failure "message (code)", without calling anything
+ * of the plugin's; false where there is none. */
 static bool push_text(lua_State *L, int index)
 {
     if (lua_type(L, index) == LUA_TNUMBER || lua_type(L, index) == LUA_TSTRING) {

@@ -47,10 +47,11 @@ static void warn_of_descriptors(const struct tg_snapshot *snapshot)
     struct rlimit limit;
     uint64_t clients = snapshot->settings.limits.connections;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < clients)
-        tg_log(TG_LOG_WARN, "listen",
-               "at most %llu files may be open, fewer than the %llu of limits.connection.total: raise "
-               "LimitNOFILE= or `ulimit -Hn`, or lower the limit",
-               (unsigned long long)limit.rlim_cur, (unsigned long long)clients);
+        tg_log(
+            TG_LOG_WARN, "listen",
+            "at most %llu files may be open, fewer than the %llu of limits.connection.total: raise "
+            "LimitNOFILE= or `ulimit -Hn`, or lower the limit",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)clients);
 }
 
 void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapshot *snapshot)

@@ -159,8 +159,8 @@ struct tg_route_conf {
     enum tg_importance importance;
     const struct tg_str *tags;
     uint32_t tag_count;
-    /* What the route asks for instead of its service's, for the deadline instead of the settings'; 0
-     * where it is silent. */
+    /* What the route asks for instead of its service's, for the deadline instead of the settings';
+     * 0 where it is silent. */
     uint64_t connect_timeout, response_timeout, io_timeout, deadline;
     const struct tg_hedge_conf *hedge;     /* NULL: as the service says */
     const struct tg_rewrite_conf *rewrite; /* these may be NULL: none */

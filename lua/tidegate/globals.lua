@@ -67,7 +67,7 @@ end
 --- The globals that a compiled chunk uses without their being declared.
 -- @tparam function chunk as `load` made it
 -- @tparam {string,...} declared the names that exist
--- @treturn table list of { name, line, written, field }; field: what is taken from `os`, which does not have it
+-- @treturn table list of { name, line, written, field }; field: what is taken from `os` and is not there
 function globals.undeclared(chunk, declared)
   local known, found = {}, {}
   for _, name in ipairs(declared) do known[name] = true end

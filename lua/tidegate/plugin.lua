@@ -278,8 +278,8 @@ local function phase_at(functions, file, line)
   end
 end
 
-local NO_FILES = "a plugin reads no files: tg.file and tg.secret in the configuration bring what is in them; " ..
-                 "ctx.log and tg.sink write lines"
+local NO_FILES = "a plugin reads no files: tg.file and tg.secret in the configuration bring what is in " ..
+                 "them; ctx.log and tg.sink write lines"
 local NO_CODE = "a plugin compiles no code; require takes files of its own folder"
 local OTHER_API = "`tidegate doc` prints the API of this gateway"
 -- What people look for that no plugin has, and where it is.
@@ -287,7 +287,9 @@ local ABSENT = { io = NO_FILES, load = NO_CODE, loadstring = NO_CODE, loadfile =
                  ngx = OTHER_API, kong = OTHER_API, core = OTHER_API, txn = OTHER_API }
 
 local function global_hint(found, known)
-  if found.field then return "there are os.time, os.date and os.clock; settings come by the plugin's schema" end
+  if found.field then
+    return "there are os.time, os.date and os.clock; settings come by the plugin's schema"
+  end
   if found.written then return "declare it with local: globals would be shared by all requests" end
   local near = suggest.nearest(found.name, known)
   return ABSENT[found.name] or near and ("did you mean %s?"):format(quote(near)) or nil

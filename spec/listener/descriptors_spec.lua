@@ -33,8 +33,8 @@ describe("a gateway that may open few files", function()
   end)
 
   it("warns of it at the start", function()
-    assert.contains(("at most %d files may be open, fewer than the 16384 of limits.connection.total"):format(FILES),
-      g:stderr())
+    local told = "at most %d files may be open, fewer than the 16384 of limits.connection.total"
+    assert.contains(told:format(FILES), g:stderr())
   end)
 
   it("says what is lacking when they are used up, and goes on when some are free", function()

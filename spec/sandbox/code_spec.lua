@@ -11,8 +11,10 @@ sandbox.suite("a plugin that looks for code to run", {}, {
       for name in pairs(os) do found[#found + 1] = name end
       table.sort(found)
       return table.concat(found, " ")]], answers = "clock date time" },
-  { "runs a program", "local function of(o) return o.execute 'true' end return of(os)", raises = "a plugin has no os.execute, only" },
-  { "ends the process", "local function of(o) return o.exit(0) end return of(os)", raises = "a plugin has no os.exit, only" },
+  { "runs a program", "local function of(o) return o.execute 'true' end return of(os)",
+    raises = "a plugin has no os.execute, only" },
+  { "ends the process", "local function of(o) return o.exit(0) end return of(os)",
+    raises = "a plugin has no os.exit, only" },
   { "looks for more in the other libraries", [[
       local found = {}
       for _, library in ipairs { table, bit, coroutine, string } do

@@ -24,15 +24,16 @@ describe("a slip in a plugin is told:", function()
     { "a function of a library", 'tg.json.parse "1"',
       'tg.json has no function "parse"; `tidegate doc tg.json` tells what it has' },
     { "a service", 'tg.http.get("keys", "/")',
-      'tg.http.get(): argument 1 (service): no service is called "keys"; the configuration declares them by ' ..
-      "tg.service" },
+      'tg.http.get(): argument 1 (service): no service is called "keys"; the configuration declares them ' ..
+      "by tg.service" },
     { "a URL", 'tg.http.get("https://keys.example.test", "/")',
-      'tg.http.get(): argument 1 (service): "https://keys.example.test" is a URL; declare a tg.service in the ' ..
-      "configuration, and name it here" },
+      'tg.http.get(): argument 1 (service): "https://keys.example.test" is a URL; declare a tg.service ' ..
+      "in the configuration, and name it here" },
     { "an option of a cookie", 'ctx.resp:set_cookie("a", "b", { httponly = true })',
       "ctx.resp:set_cookie(): argument 3 (options): there is no option httponly; there are path, domain, " ..
       "max_age, secure, http_only, same_site and partitioned" },
-    { "an option of a cookie without a name", 'ctx.resp:set_cookie("a", "b", { "secure" })', "there is no option " },
+    { "an option of a cookie without a name", 'ctx.resp:set_cookie("a", "b", { "secure" })',
+      "there is no option " },
     { "an error that is joined to a table", 'return select(2, tg.json.decode "{") .. {}',
       "attempt to concatenate a table value" },
   } do
@@ -46,7 +47,8 @@ describe("a slip in a plugin is told:", function()
 
   it("what body_filter returns", function()
     local p = t.plugin(t.source [[
-      return { name = "slip", version = "1.0.0", api = 1, stage = "guard", body_filter = function() return 5 end }]])
+      return { name = "slip", version = "1.0.0", api = 1, stage = "guard",
+               body_filter = function() return 5 end }]])
     assert.matches("something else than nothing", p:run { upstream = { 200, body = "x" } }.error, 1, true)
   end)
 end)
@@ -57,8 +59,8 @@ describe("an error of the API", function()
   it("reads as text where text is wanted", function()
     local r = plugin([[
       local _, err = tg.json.decode "{"
-      ctx:exit(400, tostring(err) .. "\n" .. "no: " .. err .. " / " .. err .. "\n" .. 7 .. err .. "\n" .. err.code)]])
-      :run()
+      local joined = "no: " .. err .. " / " .. err .. "\n" .. 7 .. err
+      ctx:exit(400, tostring(err) .. "\n" .. joined .. "\n" .. err.code)]]):run()
     local text = "not valid JSON at byte 2: expected a name in quotes (bad_input)"
     assert.response(r).has.body(text .. "\nno: " .. text .. " / " .. text .. "\n7" .. text .. "\nbad_input")
   end)

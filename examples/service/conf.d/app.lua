@@ -1,3 +1,4 @@
+-- /etc/tidegate/conf.d/app.lua: one application, with all that belongs to it.
 local tg = require "tidegate"
 
 tg.service "app" { builtin = "echo" }

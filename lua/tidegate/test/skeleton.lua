@@ -27,7 +27,8 @@ local CERTIFICATE_TEST = [[
 -- What each phase of a new plugin does, and what its spec looks at.
 local BODY = {
   certificate = { doc = "A TLS client's hello is here; there is no request yet.",
-    code = 'function P.certificate(conf, ctx)\n  ctx.log:debug("hello", { sni = ctx.tls.sni, value = conf.value })\nend',
+    code = 'function P.certificate(conf, ctx)\n  ctx.log:debug("hello", { sni = ctx.tls.sni })\n' ..
+           '  ctx.state.value = conf.value\nend',
     test = CERTIFICATE_TEST },
   rewrite = { doc = "The request is here, its route is not known yet.",
     code = 'function P.rewrite(conf, ctx)\n  ctx.upstream:set_header("x-@NAME@", conf.value)\nend',
