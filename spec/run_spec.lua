@@ -172,7 +172,7 @@ describe("the runner", function()
       return file and file:read("*n")
     end)
     runner:signal("TERM")
-    assert.same({ code = 130 }, runner:wait())
+    assert.same({ code = 130 }, runner:wait(20))
     assert.is_not.equal(0, signal.kill(pid, 0))
   end)
 

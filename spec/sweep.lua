@@ -10,7 +10,8 @@
 -- a slow one more thinly: as many runs as fit into SWEEP_SECONDS (40) by the time of the first, MIN_RUNS at
 -- least. Runs that fail end sooner than that one, so most sweeps stay well below.
 --
--- Prints TAP: one result, with the number of runs; the output of the first bad run in full.
+-- Prints TAP: one result, named after the program, with the number of runs; the output of the first bad run
+-- in full.
 
 package.path = "./spec/?.lua;" .. package.path
 
@@ -96,9 +97,9 @@ local summary, problem, output = sweep()
 os.remove(scratch)
 print("1..1")
 if summary then
-  print("ok 1 - " .. summary)
+  print(("ok 1 - %s: %s"):format(program, summary))
 else
-  print("not ok 1 - " .. problem)
+  print(("not ok 1 - %s: %s"):format(program, problem))
   io.write("# ", (output:gsub("\n", "\n# ")), "\n")
 end
 os.exit(summary and 0 or 1)

@@ -151,6 +151,12 @@ function socket.refusing_port()
   return port
 end
 
+--- An address of loopback of this process' own: for what takes its port by number and cannot share it.
+function socket.own_address()
+  local pid = unistd.getpid()
+  return ("127.77.%d.%d"):format(pid / 256 % 256, pid % 256)
+end
+
 --- Takes one connection from a listening descriptor. @return stream and peer address, or nil in time
 function socket.accept(listener, seconds, name)
   if not ready(listener, "IN", clock.deadline(seconds)) then

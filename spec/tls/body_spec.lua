@@ -61,8 +61,9 @@ describe("#slow a large body over TLS", function()
   setup(function()
     o = origin.listen()
     g = gateway.start({ config = CONFIG:format(""), files = FILES, vars = { ORIGIN = o.port } })
-    tls.curl(g, "-k", "--max-time", "1", "https://api.test:@PORT@/") -- what the first request costs
+    local p = begin(g, "https://api.test:@PORT@/") -- what the first request costs
     o:accept():close()
+    p:wait(20)
   end)
 
   teardown(function()

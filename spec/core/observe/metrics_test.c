@@ -108,14 +108,16 @@ static void test_reading_beside_writers_is_exact_in_the_end(void **state)
 {
     static struct tg_histogram sum;
     pthread_t threads[WRITERS];
+    uint64_t most = 0;
     (void)state;
     for (unsigned i = 0; i < WRITERS; i++)
         assert_int_equal(
             pthread_create(&threads[i], NULL, count_many, tg_metrics_cells(metrics, i)), 0);
     for (int i = 0; i < 20; i++)
-        assert_in_range(tg_metrics_read(metrics, TG_METRIC_REQUESTS_2XX), 0, WRITERS * UPDATES);
+        most = TG_MAX(most, (uint64_t)tg_metrics_read(metrics, TG_METRIC_REQUESTS_2XX));
     for (unsigned i = 0; i < WRITERS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_in_range(most, 0, WRITERS * UPDATES);
     assert_int_equal(tg_metrics_read(metrics, TG_METRIC_REQUESTS_2XX), WRITERS * UPDATES);
     tg_metrics_read_histogram(metrics, TG_METRIC_HISTOGRAM_REQUEST, &sum);
     assert_int_equal(tg_histogram_count(&sum), WRITERS * UPDATES);

@@ -55,8 +55,8 @@ static inline int teardown(void **state)
 {
     (void)state;
     support_pipe_close(&a_pipe); /* first: a sink that a failed test left behind stalls no more */
-    tg_sink_thread_stop(SECOND);
-    tg_sink_flush(SECOND);
+    tg_sink_thread_stop(10 * SECOND);
+    tg_sink_flush(10 * SECOND);
     tg_sink_on_trouble(NULL);
     support_remove(folder);
     return tg_mem_used(TG_MEM_OBSERVE) == 0 ? 0 : -1;

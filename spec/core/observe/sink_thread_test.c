@@ -256,7 +256,7 @@ static void test_thread_starts_again_after_stop(void **state)
     struct tg_sink *sink = opened(a_pipe.path);
     char text[64];
     (void)state;
-    assert_true(tg_sink_thread_stop(SECOND));
+    assert_true(tg_sink_thread_stop(10 * SECOND));
     assert_int_equal(tg_sink_thread_start(), TG_OK);
     assert_int_equal(tg_sink_thread_start(), TG_OK);
     assert_true(put(sink, "back\n"));
@@ -276,7 +276,7 @@ static void test_fork_beside_a_busy_thread(void **state)
         assert_true(child >= 0);
         if (child == 0) {
             alarm(SUPPORT_PATIENCE / 1000);
-            _exit(put(sink, "child\n") && tg_sink_flush(SECOND) ? 0 : 1);
+            _exit(put(sink, "child\n") && tg_sink_flush(10 * SECOND) ? 0 : 1);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
