@@ -440,8 +440,8 @@ static void note_read(struct tg_h2_call *c, size_t n)
     if (c->over)
         return;
     nghttp2_session_consume_stream(session_of(c), c->id, n); /* fails where the stream is gone */
-    if (c->window < c->client->window && c->read_run >= c->window)
-        set_window(c, c->client->window);
+    if (c->window < c->client->pace.window && c->read_run >= c->window)
+        set_window(c, c->client->pace.window);
 }
 
 /* Keeps what nobody wants yet: at most what the window let through. */

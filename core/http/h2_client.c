@@ -14,11 +14,9 @@
 #define READ_SIZE     ((size_t)65536)
 #define STREAMS_FIRST 100u /* until the origin's SETTINGS say more */
 #define LAST_STREAM   0x7ffffff0
-#define EMPTIES_MAX   1000u                   /* frames that bring nothing, in a second */
-#define PROBE_LEAST   (10 * TG_USEC_PER_MSEC) /* between two PINGs that measure */
+#define EMPTIES_MAX   1000u /* frames that bring nothing, in a second */
 #define FLOOD         "origin: a flood of frames that bring nothing"
 #define PING_ASKS     1u
-#define PING_MEASURES 2u
 
 static uint64_t now(const struct tg_h2_client *c)
 {
@@ -217,14 +215,12 @@ static void ping(struct tg_h2_client *c, uint8_t kind)
 /* What came within one round trip is what the path holds: the windows are to be twice that. */
 static void take_measure(struct tg_h2_client *c)
 {
-    uint64_t came = c->probed;
-    c->probe_at = 0;
-    if (came < c->window - c->window / 3 || c->window >= c->conf.max_window)
+    enum tg_h2_pace_step step = tg_h2_pace_measured(&c->pace);
+    if (step == TG_H2_PACE_KEPT)
         return;
-    if (2 * came > c->conf.max_window)
+    if (step == TG_H2_PACE_FULL)
         tg_limit_hit(upstream_window);
-    c->window = (uint32_t)TG_MIN(2 * came, c->conf.max_window);
-    int32_t whole = (int32_t)TG_MIN(2 * (uint64_t)c->window, INT32_MAX);
+    int32_t whole = (int32_t)TG_MIN(2 * (uint64_t)c->pace.window, INT32_MAX);
     if (nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, whole) == 0)
         tg_h2_client_flush_soon(c);
 }
@@ -234,16 +230,8 @@ void tg_h2_client_count(struct tg_h2_client *client, size_t n, bool large)
     client->empties = 0;
     if (nghttp2_session_consume_connection(client->session, n) != 0)
         client->reason = "origin: more data than there was room for";
-    if (client->window >= client->conf.max_window)
-        return;
-    if (client->probe_at > 0) {
-        client->probed += n;
-    } else if (large && now(client) >= client->probe_next) {
-        client->probe_at = now(client);
-        client->probe_next = client->probe_at + PROBE_LEAST;
-        client->probed = n;
-        ping(client, PING_MEASURES);
-    }
+    if (tg_h2_pace_count(&client->pace, n, large, now(client)))
+        ping(client, TG_H2_MEASURE);
 }
 
 /* ---- What nghttp2 tells ------------------------------------------------------------------------
@@ -303,7 +291,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 static void on_ping_ack(struct tg_h2_client *c, const nghttp2_ping *frame)
 {
-    if (frame->opaque_data[0] == PING_MEASURES && c->probe_at > 0)
+    if (frame->opaque_data[0] == TG_H2_MEASURE)
         take_measure(c);
 }
 
@@ -661,11 +649,9 @@ enum tg_err tg_h2_client_open(struct tg_h2_client *client, struct tg_conn *from,
                               const struct tg_h2_client_conf *conf,
                               const struct tg_h2_client_events *events, void *owner)
 {
-    *client = (struct tg_h2_client){.magic = CLIENT_MAGIC,
-                                    .events = events,
-                                    .owner = owner,
-                                    .conf = *conf,
-                                    .window = TG_H2_WINDOW};
+    *client = (struct tg_h2_client){
+        .magic = CLIENT_MAGIC, .events = events, .owner = owner, .conf = *conf};
+    tg_h2_pace_init(&client->pace, conf->max_window);
     tg_list_init(&client->calls);
     tg_list_init(&client->touched);
     tg_task_init(&client->flush, on_flush);

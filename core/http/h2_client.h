@@ -27,9 +27,8 @@
 #define TG_HTTP_H2_CLIENT_H
 
 #include "base/list.h"
+#include "http/h2_pace.h"
 #include "http/h2_session.h"
-
-#define TG_H2_WINDOW 65536u /* of a stream, at first */
 
 struct tg_h2_call;
 struct tg_h2_client;
@@ -76,11 +75,8 @@ struct tg_h2_client {
     uint64_t idle_until; /* us; 0: calls are open, or nobody said how long */
     uint64_t asked_at;   /* us: since when bytes of ours have found no word; 0: none have */
     uint64_t ping_at;    /* us: when the PING that asks went; 0: none is out */
-    uint64_t probe_at;   /* us: when the PING that measures went; 0: none is out */
-    uint64_t probe_next; /* us: before that none goes again */
-    uint64_t probed;     /* bytes that came since */
-    uint32_t window;     /* of a stream that is read without a pause */
-    uint32_t empties;    /* frames that brought nothing, since */
+    struct tg_h2_pace pace;
+    uint32_t empties; /* frames that brought nothing, since */
     uint64_t empties_since;
     const char *reason; /* what nghttp2 found wrong with the connection, static; NULL: nothing */
 };

@@ -10,7 +10,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 
-#define CONNECTION_WINDOW (128 * 1024)
+#define CONNECTION_WINDOW (2 * TG_H2_WINDOW)
 #define BOMB              4    /* times the size that a block may have: no mistake any more */
 #define ACKS_MORE         4096 /* that may be owed at once: those of one read */
 #define FIRST_UNKNOWN     (NGHTTP2_CONTINUATION + 1)
@@ -209,6 +209,14 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
+static void take_pong(struct tg_h2_server *s, const nghttp2_ping *ping)
+{
+    if (ping->opaque_data[0] == TG_H2_MEASURE)
+        tg_h2_stream_widen(s);
+    else if (s->state == TG_H2_SERVER_GOING)
+        tg_h2_server_close_door(s);
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct tg_h2_server *s = arg;
@@ -229,8 +237,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         s->greeted = true;
         break;
     case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && s->state == TG_H2_SERVER_GOING)
-            tg_h2_server_close_door(s);
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            take_pong(s, &frame->ping);
         break;
     default:
         break;

@@ -120,6 +120,14 @@ void tg_h2_server_wake(struct tg_h2_server *s)
         tg_loop_defer(&s->conn.worker->loop, &s->flush);
 }
 
+void tg_h2_server_measure(struct tg_h2_server *s)
+{
+    static const uint8_t opaque[8] = {TG_H2_MEASURE};
+    if (nghttp2_submit_ping(s->session, NGHTTP2_FLAG_NONE, opaque) == NGHTTP2_ERR_NOMEM)
+        s->failure = TG_E_NOMEM;
+    tg_h2_server_wake(s);
+}
+
 static void tell_drained(struct tg_h2_server *s)
 {
     while (!tg_list_is_empty(&s->drained)) {
@@ -476,6 +484,7 @@ enum tg_err tg_h2_server_adopt(struct tg_h2_server *s, struct tg_conn *from, str
     tg_list_init(&s->drained);
     tg_h2_region_init(&s->region);
     tg_task_init(&s->flush, on_flush);
+    tg_h2_pace_init(&s->pace, limits_of(s)->h2_window);
     enum tg_err err = tg_conn_adopt(&s->conn, from, &conn_handler);
     if (err == TG_OK)
         err = tg_h2_frames_open(s);
@@ -523,6 +532,8 @@ enum tg_h2_relief tg_h2_server_relieve(struct tg_h2_server *s, uint64_t at, uint
         finish(s, TG_E_TIMEOUT);
         return TG_H2_RELIEF_SLOW;
     }
+    if (is_serving(s))
+        tg_h2_stream_narrow(s);
     TG_LIST_FOREACH(&s->streams, it)
     {
         struct tg_h2_stream *st = TG_LIST_ENTRY(it, struct tg_h2_stream, link);

@@ -13,11 +13,13 @@
  *   LAST     it was told which stream is the last one that is served
  *   LINGER   our side has ended, the session is gone; what still comes is dropped for a while
  *
- * Back-pressure. What the gateway does not read waits in the stream, at most a window of it; the
- * window grows again only as the gateway takes bytes. What the client does not take waits in the
- * stream too, and pending() asks the gateway to stop its origin. nghttp2 asks for bytes of a body
- * when windows and priorities let them go, so nothing is queued in between but what the socket did
- * not take of one write.
+ * Back-pressure. What the gateway does not read waits in the stream, at most a window of it, which
+ * opens again only as the gateway takes bytes. It is 64 KiB, and as wide as the path asks for
+ * (h2_pace.h), up to h2.window, while the gateway takes all that comes and connections hold less
+ * than half of what memory they may; the connection's is 64 KiB wider. What the client does not
+ * take waits in the stream too, and pending() asks the gateway to stop its origin. nghttp2 asks for
+ * bytes of a body when windows and priorities let them go, so nothing is queued in between but what
+ * the socket did not take of one write.
  *
  * Floods. Frames that carry nothing, streams that are reset, header blocks without end: each kind
  * is counted over FLOOD_WINDOW against a bound of limits.def; above it the connection ends with
@@ -33,6 +35,7 @@
 #define TG_HTTP_H2_SERVER_H
 
 #include "base/limits.h"
+#include "http/h2_pace.h"
 #include "http/h2_session.h"
 #include "http/head.h"
 #include "http/stream.h"
@@ -92,6 +95,7 @@ struct tg_h2_server {
     uint64_t heading_at; /* us: when the header block began */
     uint64_t looked_at;  /* us: the last look at the streams' progress */
     uint64_t requests;
+    struct tg_h2_pace pace;
     uint64_t flood_at; /* us: since when it is counted */
     uint32_t floods[TG_H2_FLOODS];
     uint32_t useful;     /* frames since then that carried something */
@@ -117,8 +121,8 @@ void tg_h2_server_drain(struct tg_h2_server *server);
 /* Closes at once, whatever goes on; running exchanges see on_aborted. */
 void tg_h2_server_close(struct tg_h2_server *server);
 
-/* Memory is short: closes the connection when it was idle for `patience` us, or resets the streams
- * that kept the gateway waiting. */
+/* Memory is short: takes back what windows have grown by; closes the connection when it was idle
+ * for `patience` us, or resets the streams that kept the gateway waiting. */
 enum tg_h2_relief { TG_H2_RELIEF_NONE, TG_H2_RELIEF_IDLE, TG_H2_RELIEF_SLOW };
 enum tg_h2_relief tg_h2_server_relieve(struct tg_h2_server *server, uint64_t now,
                                        uint64_t patience);

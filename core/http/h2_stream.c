@@ -3,7 +3,7 @@
  * Windows. A byte that the gateway takes gives back both windows, the stream's and the
  * connection's. A byte that waits gives back the connection's at once as long as little waits in
  * the whole connection (HELD_MAX), so that a stream which nobody reads does not stop the others;
- * above that it keeps it. */
+ * above that it keeps it. So a connection holds at most HELD_MAX and its window. */
 #include "base/banned.h"
 #include "http/h2_stream.h"
 
@@ -131,12 +131,84 @@ static void fail_later(struct tg_h2_stream *st)
     reset(st, NGHTTP2_INTERNAL_ERROR); /* its end is told when it has gone */
 }
 
+/* ---- Windows -----------------------------------------------------------------------------------
+ */
+
+/* Whether there is memory for wider windows. */
+static bool has_memory(void)
+{
+    return tg_mem_used(TG_MEM_CONNECTION) < tg_mem_cap(TG_MEM_CONNECTION) / 2;
+}
+
+static void set_window(struct tg_h2_server *s, int32_t id, uint32_t window)
+{
+    if (nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, id, (int32_t)window) ==
+        NGHTTP2_ERR_NOMEM)
+        s->failure = TG_E_NOMEM;
+    tg_h2_server_wake(s);
+}
+
+static uint32_t window_of(const struct tg_h2_stream *st)
+{
+    return (uint32_t)TG_MAX(
+        nghttp2_session_get_stream_effective_local_window_size(st->server->session, st->id), 0);
+}
+
+/* Takes back what the stream's has grown by. */
+static void narrow(struct tg_h2_stream *st)
+{
+    if (window_of(st) > TG_H2_WINDOW)
+        set_window(st->server, st->id, TG_H2_WINDOW);
+}
+
+void tg_h2_stream_widen(struct tg_h2_server *s)
+{
+    enum tg_h2_pace_step step = tg_h2_pace_measured(&s->pace);
+    if (step == TG_H2_PACE_FULL)
+        tg_limit_hit(h2_window);
+    if (step != TG_H2_PACE_KEPT)
+        set_window(s, 0, s->pace.window + TG_H2_WINDOW);
+}
+
+void tg_h2_stream_narrow(struct tg_h2_server *s)
+{
+    if (s->pace.window == TG_H2_WINDOW)
+        return;
+    tg_h2_pace_init(&s->pace, s->pace.most);
+    set_window(s, 0, s->pace.window + TG_H2_WINDOW);
+    TG_LIST_FOREACH(&s->streams, it)
+    {
+        struct tg_h2_stream *st = TG_LIST_ENTRY(it, struct tg_h2_stream, link);
+        st->run = 0;
+        if (!st->dead)
+            narrow(st);
+    }
+}
+
+/* `n` bytes of the body were taken. */
+static void note_taken(struct tg_h2_stream *st, size_t n)
+{
+    struct tg_h2_server *s = st->server;
+    st->run = (uint32_t)TG_MIN((uint64_t)st->run + n, UINT32_MAX);
+    if (st->in_done || s->pace.most == TG_H2_WINDOW || !has_memory())
+        return;
+    if (tg_h2_pace_count(&s->pace, n, st->run >= TG_H2_WINDOW / 2, tg_h2_server_now(s)))
+        tg_h2_server_measure(s);
+    uint32_t wide = s->pace.window;
+    if (wide > TG_H2_WINDOW && st->run >= TG_H2_WINDOW) {
+        uint32_t window = window_of(st);
+        if (window < wide && st->run >= window)
+            set_window(s, st->id, wide);
+    }
+}
+
 /* ---- The body in -------------------------------------------------------------------------------
  */
 
 static void give_back(struct tg_h2_stream *st, size_t n)
 {
     nghttp2_session *session = st->server->session;
+    note_taken(st, n);
     if (nghttp2_session_consume_stream(session, st->id, n) == NGHTTP2_ERR_NOMEM)
         st->server->failure = TG_E_NOMEM;
     tg_h2_server_wake(st->server);
@@ -157,6 +229,9 @@ static void hold(struct tg_h2_stream *st, struct tg_str data)
         tg_h2_stream_break(st, TG_E_NOMEM, 503, NGHTTP2_INTERNAL_ERROR);
         return;
     }
+    st->run = 0;
+    if (st->in.size >= TG_H2_WINDOW)
+        narrow(st);
     if (s->held_bytes + data.n <= HELD_MAX) {
         s->held_bytes += (uint32_t)data.n;
         give_back_connection(st, data.n);

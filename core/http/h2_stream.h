@@ -37,6 +37,7 @@ struct tg_h2_stream {
     uint64_t moved_at;   /* us: a byte moved, or the wait began */
     uint64_t pace_at;    /* us: since when the rate is measured, */
     uint64_t pace_bytes; /* from how many bytes on */
+    uint32_t run;        /* bytes of the body that were taken since it had to wait */
     uint32_t in_held;    /* of `in`: connection window that is not given back yet */
     enum tg_method method;
     enum tg_h2_wait wait;
@@ -47,8 +48,8 @@ struct tg_h2_stream {
     bool out_done; /* send_end was called */
     bool deferred; /* nghttp2 waits for bytes */
     bool dead;     /* it is being reset */
-    bool tunnel;
-    bool merge_slashes;
+    bool tunnel : 1;
+    bool merge_slashes : 1;
 };
 
 _Static_assert(sizeof(struct tg_h2_stream) <= 256, "a stream is a block of 256 bytes");
@@ -71,6 +72,11 @@ void tg_h2_stream_take_end(struct tg_h2_stream *st);
  * out, the stream is reset with `code`. */
 void tg_h2_stream_break(struct tg_h2_stream *st, enum tg_err err, unsigned status, uint32_t code);
 
+/* A round trip was measured: the window of the connection follows. / Windows are as at first, as
+ * far as what is on its way lets them. */
+void tg_h2_stream_widen(struct tg_h2_server *s);
+void tg_h2_stream_narrow(struct tg_h2_server *s);
+
 /* What the stream waits for now, and bytes that have moved since it waits for that. */
 enum tg_h2_wait tg_h2_stream_waits(const struct tg_h2_stream *st);
 uint64_t tg_h2_stream_moved(const struct tg_h2_stream *st);
@@ -84,6 +90,9 @@ enum tg_err tg_h2_frames_open(struct tg_h2_server *s) TG_MUST_USE;
 
 /* There is something to send: it goes at the end of the round. */
 void tg_h2_server_wake(struct tg_h2_server *s);
+
+/* A PING that measures a round trip goes. */
+void tg_h2_server_measure(struct tg_h2_server *s);
 
 /* One more of a kind; false: that was one too many, and the connection is told to go. */
 bool tg_h2_server_count(struct tg_h2_server *s, enum tg_h2_flood kind);
