@@ -48,8 +48,10 @@ static int read_config(const struct tg_args *args, struct tg_ask *ask)
         fprintf(stderr, "tidegate %s: %s: the path of settings.admin.listen is too long\n",
                 ask->command, path);
     else
-        fprintf(stderr, "tidegate %s: with --admin ADDRESS no configuration is read\n",
-                ask->command);
+        fprintf(stderr,
+                "tidegate %s: %s cannot tell where the admin listener is; name it in place of the "
+                "file: --admin unix:PATH\n",
+                ask->command, path);
     return TG_EXIT_CONFIG;
 }
 

@@ -67,6 +67,11 @@ describe("the commands that ask a gateway", function()
     assert.contains("none.lua has no admin listener; add to its tg.settings:\n", err)
     assert.equal(0, (helper.run(g, "status", "--config", "none.lua", "--admin", "unix:admin.sock")))
     assert.equal(0, (helper.run(g, "status", "--config", g.dir .. "/gateway.lua")))
+    g:write("broken.lua", helper.CONFIG .. "broken(")
+    code, _, err = helper.run(g, "reload", "--config", "broken.lua")
+    assert.equal(1, code)
+    assert.contains("broken.lua cannot tell where the admin listener is; name it in place of the file: " ..
+      "--admin unix:PATH\n", err)
   end)
 
   it("say what is wrong where no gateway answers", function()
