@@ -122,7 +122,7 @@ override CC := clang
 endif
 
 # The folders that a request passes through are optimised together when the program is linked: a
-# request runs once through so much code that fetching it is half of what it costs, and calls that
+# request runs once through so much code that fetching it is much of what it costs, and calls that
 # are inlined across files leave less to fetch. Unit tests and micro benches are linked from the same
 # objects without. That link takes 20 s of CPU: LTO=0 is for who changes and links all day.
 LTO ?= 1
