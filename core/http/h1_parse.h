@@ -5,7 +5,8 @@
  * remembers where it stood, so a head that comes byte by byte is still looked at once. Then
  * tg_h1_parse_request() or tg_h1_parse_response() has llhttp read the first line, takes the
  * field lines apart, and checks what decides the framing and the target: names are tokens, Host is
- * one and valid, Content-Length and Transfer-Encoding agree with section 6 or the message is refused.
+ * one and valid, Content-Length and Transfer-Encoding agree with section 6 or the message is
+ * refused.
  *
  * All slices in the result point into the given bytes, or into the arena.
  */

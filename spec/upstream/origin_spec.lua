@@ -160,7 +160,7 @@ describe("an origin", function()
     ["whose framing is not known"] = { "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
                                        'origin: Transfer-Encoding is not a single' },
     ["whose length is ambiguous"] = { "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-                                      "origin: malformed head" },
+                                      "origin: Content-Length is repeated" },
     ["that speaks no HTTP"] = { "SSH-2.0-OpenSSH\r\n\r\n", "origin: malformed head" },
   }) do
     it(what .. " is answered with 502, loses its connection, and the log says why", function()
