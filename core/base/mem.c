@@ -1,4 +1,9 @@
-/* mem.c: malloc with accounts and with failures on demand. See mem.h. */
+/* mem.c: malloc with accounts and with failures on demand. See mem.h.
+ *
+ * OpenSSL takes and gives back some 230 small blocks for one handshake, and all workers do so on
+ * one account. So a thread keeps what it took and gave of TG_MEM_LIBRARY to itself (`untold`)
+ * until that comes to a step. A block may go back in another thread than it was taken in: what is
+ * told may then be less than nothing for a moment, and is read as nothing. */
 #define TG_MEM_ALLOWS_MALLOC
 #include "base/banned.h"
 #include "base/mem.h"
@@ -9,6 +14,8 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#define STEP ((ptrdiff_t)32 << 10)
+
 struct account {
     _Atomic size_t used;
     _Atomic size_t peak;
@@ -17,6 +24,7 @@ struct account {
 };
 
 static struct account accounts[TG_MEM_TAGS];
+static _Thread_local ptrdiff_t untold; /* to the account of libraries */
 static _Atomic uint64_t fail_at;
 static _Atomic uint64_t fail_seen;
 
@@ -29,12 +37,24 @@ static bool must_fail(void)
     return atomic_fetch_add_explicit(&fail_seen, 1, memory_order_relaxed) + 1 == at;
 }
 
+static size_t held(enum tg_mem_tag tag)
+{
+    size_t used = atomic_load_explicit(&accounts[tag].used, memory_order_relaxed);
+    if (tag != TG_MEM_LIBRARY)
+        return used;
+    ptrdiff_t all = (ptrdiff_t)used + untold;
+    return all > 0 ? (size_t)all : 0;
+}
+
 /* True when `more` bytes would pass the tag's cap, which is counted. */
 static bool passes_cap(enum tg_mem_tag tag, size_t more)
 {
     struct account *a = &accounts[tag];
-    size_t cap = SIZE_MAX - atomic_load_explicit(&a->room, memory_order_relaxed);
-    size_t used = atomic_load_explicit(&a->used, memory_order_relaxed);
+    size_t room = atomic_load_explicit(&a->room, memory_order_relaxed);
+    if (room == 0)
+        return false;
+    size_t cap = SIZE_MAX - room;
+    size_t used = held(tag);
     if (TG_LIKELY(used <= cap && more <= cap - used))
         return false;
     atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);
@@ -46,19 +66,45 @@ static bool is_refused(enum tg_mem_tag tag, size_t size)
     return must_fail() || passes_cap(tag, size);
 }
 
-static void charge(enum tg_mem_tag tag, size_t size)
+static void raise_peak(struct account *a, size_t now)
 {
-    struct account *a = &accounts[tag];
-    size_t now = atomic_fetch_add_explicit(&a->used, size, memory_order_relaxed) + size;
     size_t peak = atomic_load_explicit(&a->peak, memory_order_relaxed);
     while (now > peak && !atomic_compare_exchange_weak_explicit(
                              &a->peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 
+static void tell(void)
+{
+    struct account *a = &accounts[TG_MEM_LIBRARY];
+    atomic_fetch_add_explicit(&a->used, (size_t)untold, memory_order_relaxed);
+    untold = 0;
+    raise_peak(a, held(TG_MEM_LIBRARY));
+}
+
+/* This thread's blocks of libraries came to `change` bytes more, or less. */
+static void tally(ptrdiff_t change)
+{
+    untold += change;
+    if (TG_UNLIKELY(untold >= STEP || untold <= -STEP))
+        tell();
+}
+
+static void charge(enum tg_mem_tag tag, size_t size)
+{
+    struct account *a = &accounts[tag];
+    if (tag == TG_MEM_LIBRARY)
+        tally((ptrdiff_t)size);
+    else
+        raise_peak(a, atomic_fetch_add_explicit(&a->used, size, memory_order_relaxed) + size);
+}
+
 static void discharge(enum tg_mem_tag tag, size_t size)
 {
-    atomic_fetch_sub_explicit(&accounts[tag].used, size, memory_order_relaxed);
+    if (tag == TG_MEM_LIBRARY)
+        tally(-(ptrdiff_t)size);
+    else
+        atomic_fetch_sub_explicit(&accounts[tag].used, size, memory_order_relaxed);
 }
 
 static void *charged(enum tg_mem_tag tag, void *ptr)
@@ -185,7 +231,7 @@ void *tg_mem_alloc_or_die(enum tg_mem_tag tag, size_t size)
 
 size_t tg_mem_used(enum tg_mem_tag tag)
 {
-    return atomic_load_explicit(&accounts[tag].used, memory_order_relaxed);
+    return held(tag);
 }
 
 size_t tg_mem_peak(enum tg_mem_tag tag)

@@ -10,7 +10,9 @@
  * Failure: NULL, always; callers at boot may use the `_or_die` forms. Tests make the Nth
  * allocation fail with tg_mem_fail_at() and so run every failure path.
  *
- * Threads: all functions may be called from any thread. Cost: malloc plus one relaxed atomic add.
+ * Threads: all functions may be called from any thread. Cost: malloc plus one relaxed atomic add;
+ * for TG_MEM_LIBRARY, whose blocks are many and small, an add of the thread's own: that account,
+ * its peak and its cap are exact to 32 KiB for each thread that uses libraries.
  */
 #ifndef TG_BASE_MEM_H
 #define TG_BASE_MEM_H

@@ -20,7 +20,7 @@ static void *crypto_alloc(size_t size, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return resize(NULL, size);
+    return size != 0 ? tg_mem_alloc(TG_MEM_LIBRARY, size) : NULL;
 }
 
 static void *crypto_realloc(void *p, size_t size, const char *file, int line)

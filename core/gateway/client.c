@@ -56,6 +56,9 @@ struct tg_acceptor {
     struct tg_timer pause; /* descriptors are out: try again later */
     bool waits;            /* memory is short: until tg_acceptors_resume() */
     bool gone;             /* a reload has taken the listener away: nothing new begins */
+    int batch;             /* connections taken when it last was acceptable */
+    unsigned round;        /* of the loop, that was */
+    bool more;             /* and there may be more */
 };
 
 static struct tg_client *client_of(struct tg_h1_server *server)
@@ -483,12 +486,22 @@ static bool accept_some(struct tg_acceptor *a, int most)
     return true;
 }
 
+/* Mostly one connection waits, and a second accept4() would cost as much only to say so. A queue
+ * that is still there in the next round is a longer one: the double is taken then. */
+static void accept_batch(struct tg_acceptor *a, unsigned round)
+{
+    bool lasts = a->more && round == a->round + 1;
+    a->batch = lasts ? TG_MIN(2 * a->batch, ACCEPT_BATCH) : 1;
+    a->round = round;
+    a->more = accept_some(a, a->batch);
+}
+
 static void on_acceptable(struct ev_loop *ev, ev_io *w, int revents)
 {
     struct tg_acceptor *a = w->data;
     (void)revents;
     if (tg_overload_accepts(a->gate)) {
-        accept_some(a, ACCEPT_BATCH);
+        accept_batch(a, ev_iteration(ev));
         return;
     }
     a->waits = true;

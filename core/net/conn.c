@@ -225,13 +225,10 @@ static enum tg_err setup(struct tg_conn *conn, struct tg_worker *worker, int fd,
 enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
                          const struct tg_conn_handler *handler)
 {
-    int on = 1;
     enum tg_err err = setup(conn, worker, fd, handler);
-    if (err != TG_OK)
-        return err;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    update_interest(conn, EV_READ);
-    return TG_OK;
+    if (err == TG_OK)
+        update_interest(conn, EV_READ);
+    return err;
 }
 
 /* Of a unix socket: that there is none, or that its backlog is full, is what a port would refuse.

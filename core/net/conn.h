@@ -55,7 +55,8 @@ struct tg_conn {
     };
 };
 
-/* Takes ownership of the connected, non-blocking socket `fd` also on failure. */
+/* Takes ownership of the connected, non-blocking socket `fd` also on failure. That it sends at once
+ * (TCP_NODELAY) it has from the socket that it was accepted from (net/listen). */
 enum tg_err tg_conn_open(struct tg_conn *conn, struct tg_worker *worker, int fd,
                          const struct tg_conn_handler *handler) TG_MUST_USE;
 

@@ -39,6 +39,7 @@ struct tls {
     const char *problem;
     bool done;    /* the handshake is over */
     bool reading; /* SSL_read() is at work */
+    bool spoke;   /* this step of the handshake has queued something */
     bool heard;   /* the ClientHello was read */
     bool chosen;  /* a plugin chose the certificate */
     bool got_http;
@@ -68,9 +69,10 @@ static int bio_write(BIO *bio, const char *p, size_t n, size_t *written)
      */
     if (tls->reading && tg_conn_pending(tls->transport.conn) > ANSWERS_MAX)
         tls->raw = TG_E_LIMIT;
-    else if (!tls->done)
+    else if (!tls->done) {
         tls->raw = tg_conn_queue_raw(tls->transport.conn, p, n);
-    else
+        tls->spoke = true;
+    } else
         tls->raw = tg_conn_send_raw(tls->transport.conn, &iov, 1);
     *written = tls->raw == TG_OK ? n : 0;
     return tls->raw == TG_OK;
@@ -81,7 +83,8 @@ static int bio_read(BIO *bio, char *p, size_t cap, size_t *n)
     struct tls *tls = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     *n = 0;
-    tls->raw = tg_conn_recv_raw(tls->transport.conn, p, cap, n);
+    /* No answer can be there to what has not left yet: the kernel need not be asked. */
+    tls->raw = tls->spoke ? TG_E_AGAIN : tg_conn_recv_raw(tls->transport.conn, p, cap, n);
     if (tls->raw == TG_E_AGAIN)
         BIO_set_retry_read(bio);
     return tls->raw == TG_OK;
@@ -389,12 +392,22 @@ static enum tg_err explain(struct tls *tls)
     return tls->raw != TG_OK && tls->raw != TG_E_AGAIN ? tls->raw : TG_E_TLS;
 }
 
+/* Whether the last word of the handshake was the client's: what it wants mostly follows at once,
+ * or its end does, and is read without another wait. Where that word was ours, the client has yet
+ * to hear it. */
+static bool ends_with_client(const struct tls *tls)
+{
+    return tls->context->is_server &&
+           (tls->facts->resumed || SSL_version(tls->ssl) == TLS1_3_VERSION);
+}
+
 static enum tg_err greet(struct tg_transport *t)
 {
     struct tls *tls = tls_of(t);
     ERR_clear_error();
     int result = SSL_do_handshake(tls->ssl);
     int why = result == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, result);
+    tls->spoke = false;
     enum tg_err err = tg_conn_flush_raw(t->conn); /* alerts and tickets too */
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_CLIENT_HELLO_CB)
         return err == TG_OK ? TG_E_AGAIN : err;
@@ -407,8 +420,8 @@ static enum tg_err greet(struct tg_transport *t)
         return TG_E_UNTRUSTED;
     }
     tls->done = true;
-    t->more = SSL_has_pending(tls->ssl) == 1;
     note_facts(tls);
+    t->more = SSL_has_pending(tls->ssl) == 1 || ends_with_client(tls);
     if (!tls->context->is_server)
         tg_metric_inc(tls->worker->cells, tls->facts->resumed ? TG_METRIC_UPSTREAM_TLS_RESUMED
                                                               : TG_METRIC_UPSTREAM_TLS_FULL);

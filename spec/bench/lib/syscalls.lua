@@ -1,10 +1,10 @@
--- System calls per request, counted by strace over the whole process tree.
+-- System calls per request or handshake, counted by strace over the whole process tree.
 --
 -- Counted is every call besides the event loop's wait (epoll_wait, epoll_pwait, epoll_pwait2): how
 -- often a loop waits depends on how many events the load happens to give it at once, the rest on the
--- server. The connections are open and have done a request before strace attaches, so accept, connect
--- and close stay out; calls of other threads (timers, watchdogs) stay in. strace makes the server
--- several times slower, which changes its time but not its calls: no CPU figure is taken with it.
+-- server. Where requests are counted, the connections are open and have done one before strace attaches, so
+-- accept, connect and close stay out; calls of other threads (timers, watchdogs) stay in. strace makes the
+-- server several times slower, which changes its time but not its calls: no CPU figure is taken with it.
 
 local client = require "lib.client"
 local load = require "lib.load"
@@ -53,17 +53,22 @@ local function total(text)
   return sum, table.concat(lines, ", ")
 end
 
-local function trace(bench, server, fds, request)
+--- The number of system calls that a server makes for each of what `run()` does; run returns how many that
+-- were. `what`: their name, for the notes.
+function syscalls.per_run(bench, server, what, run)
   local table_path = bench.dir .. "/strace.out"
   local pid = attach(bench, server, table_path)
-  client.closed_loop(fds, request, REQUESTS)
+  local ok, count = pcall(run)
   process.stop(pid, signal.SIGINT)
+  if not ok then
+    error(count, 0)
+  end
   local sum, which = total(process.read(table_path) or "")
   if sum == 0 then
     error("strace counted no call of " .. server.name, 0)
   end
-  bench:note("%s: %d requests: %s", server.name, REQUESTS, which)
-  return sum / REQUESTS
+  bench:note("%s: %d %s: %s", server.name, count, what, which)
+  return sum / count
 end
 
 --- The number of system calls that a server makes for one request.
@@ -71,7 +76,10 @@ function syscalls.per_request(bench, server, headers)
   local request = client.request(server.port, "/", headers)
   local fds = client.open_idle(server.port, load.CONNECTIONS, headers)
   client.closed_loop(fds, request, 4 * load.CONNECTIONS)
-  local ok, result = pcall(trace, bench, server, fds, request)
+  local ok, result = pcall(syscalls.per_run, bench, server, "requests", function()
+    client.closed_loop(fds, request, REQUESTS)
+    return REQUESTS
+  end)
   client.close(fds)
   if not ok then
     error(result, 0)

@@ -7,13 +7,16 @@
 local load = require "lib.load"
 local process = require "lib.process"
 local stats = require "lib.stats"
+local syscalls = require "lib.syscalls"
 
 local HEADERS = { "User-Agent: bench", "Accept: */*" }
+local CALL_ROUNDS = 3
 
 local scenario = {
   figures = {
     "tls.handshake_cpu_us", "tls.nginx_handshake_cpu_us", "tls.handshake_cpu_vs_nginx",
     "tls.resumed_cpu_us", "tls.nginx_resumed_cpu_us", "tls.resumed_cpu_vs_nginx",
+    "tls.syscalls_per_resumed", "tls.nginx_syscalls_per_resumed",
     "tls.proxy_cpu_us", "tls.nginx_proxy_cpu_us", "tls.proxy_cpu_vs_nginx", "tls.resumption_percent",
   },
 }
@@ -59,6 +62,20 @@ local function handshakes(bench, servers, kind)
   return samples
 end
 
+-- System calls for one resumed handshake, its connection's beginning and end among them.
+local function count_calls(bench, servers)
+  for _, server in ipairs(servers) do
+    local samples = {}
+    for round = 1, CALL_ROUNDS do
+      samples[round] = syscalls.per_run(bench, server, "resumed handshakes", function()
+        return (s_time(bench, server, "resumed"))
+      end)
+    end
+    bench:report(server.name == "nginx" and "tls.nginx_syscalls_per_resumed" or "tls.syscalls_per_resumed",
+      "calls", samples)
+  end
+end
+
 local function report(bench, what, samples)
   bench:report(("tls.nginx_%s_cpu_us"):format(what), "us", samples.nginx)
   if samples.tidegate then
@@ -92,6 +109,7 @@ function scenario.run(bench)
   end
   report(bench, "handshake", handshakes(bench, servers, "full"))
   report(bench, "resumed", handshakes(bench, servers, "resumed"))
+  count_calls(bench, servers)
   report(bench, "proxy", load.interleave(bench, servers, HEADERS))
   resumption(bench, origin)
 end

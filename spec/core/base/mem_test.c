@@ -5,6 +5,12 @@
 
 #include "support.h"
 
+#include <pthread.h>
+
+#define BLOCKS 1000
+#define BLOCK  1000
+#define UNTOLD ((size_t)32 << 10) /* what a thread may keep to itself of libraries' blocks */
+
 static size_t used_before;
 
 static int setup(void **state)
@@ -143,6 +149,42 @@ static void test_failed_realloc_leaves_the_block(void **state)
     tg_mem_free(TG_MEM_OTHER, same);
 }
 
+/* Takes the blocks at `arg`. */
+static void *take_blocks(void *arg)
+{
+    void **blocks = arg;
+    size_t before = tg_mem_used(TG_MEM_LIBRARY);
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = tg_mem_alloc(TG_MEM_LIBRARY, BLOCK);
+    size_t taken = tg_mem_used(TG_MEM_LIBRARY) - before;
+    return taken >= BLOCKS * BLOCK ? NULL : arg; /* a thread knows its own to the byte */
+}
+
+/* Blocks of libraries that one thread takes and another gives back. */
+static void test_blocks_of_libraries_are_told_in_steps(void **state)
+{
+    static void *blocks[BLOCKS];
+    pthread_t thread;
+    void *failed = NULL;
+    (void)state;
+    size_t before = tg_mem_used(TG_MEM_LIBRARY);
+    assert_int_equal(pthread_create(&thread, NULL, take_blocks, blocks), 0);
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    size_t taken = tg_mem_used(TG_MEM_LIBRARY) - before;
+    assert_in_range(taken, BLOCKS * BLOCK - UNTOLD, BLOCKS * (BLOCK + 64));
+    assert_in_range(tg_mem_peak(TG_MEM_LIBRARY), taken, SIZE_MAX);
+    tg_mem_set_cap(TG_MEM_LIBRARY, taken + before + UNTOLD);
+    assert_null(tg_mem_alloc(TG_MEM_LIBRARY, 2 * UNTOLD));
+    tg_mem_set_cap(TG_MEM_LIBRARY, SIZE_MAX);
+    for (int i = 0; i < BLOCKS; i++)
+        tg_mem_free(TG_MEM_LIBRARY, blocks[i]);
+    assert_in_range(tg_mem_used(TG_MEM_LIBRARY), 0, before); /* never less than nothing */
+    void *p = tg_mem_alloc(TG_MEM_LIBRARY, 4 * UNTOLD);
+    assert_in_range(tg_mem_used(TG_MEM_LIBRARY), 3 * UNTOLD, 5 * UNTOLD);
+    tg_mem_free(TG_MEM_LIBRARY, p);
+}
+
 static void test_tags_have_names(void **state)
 {
     (void)state;
@@ -164,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strndup_terminates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_nth_allocation_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_realloc_leaves_the_block, setup, teardown),
+        cmocka_unit_test(test_blocks_of_libraries_are_told_in_steps),
         cmocka_unit_test(test_tags_have_names),
     };
 

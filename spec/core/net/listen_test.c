@@ -99,6 +99,7 @@ static void test_a_connection_waits_until_somebody_serves_it(void **state)
 
     (void)state;
     assert_true(client >= 0 && served >= 0);
+    assert_int_equal(option(served, IPPROTO_TCP, TCP_NODELAY), 1); /* as tg_conn_open() wants it */
     close(client);
     close(served);
 }

@@ -15,6 +15,7 @@ struct end {
     struct tg_conn conn;
     struct tg_transport *t; /* the connection's */
     int connected;
+    int readable;
     enum tg_err err;
     const char *problem;
     char in[65536];
@@ -29,6 +30,14 @@ static struct tg_metrics *metrics;
 static struct end server, client;
 static enum tg_tls_verdict verdict; /* of a plugin */
 static int asked;
+static int recvs;
+
+/* In the place of the C library's: how often the kernel is asked for bytes. */
+ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+    recvs++;
+    return recvfrom(fd, p, n, flags, NULL, NULL);
+}
 
 static void on_connected(struct tg_conn *conn, enum tg_err err)
 {
@@ -46,6 +55,7 @@ static void on_readable(struct tg_conn *conn)
 {
     struct end *e = TG_CONTAINER_OF(conn, struct end, conn);
     size_t n = 0;
+    e->readable++;
     enum tg_err err = tg_conn_read(conn, e->in + e->in_n, sizeof(e->in) - (size_t)e->in_n, &n);
     e->in_n += err == TG_OK ? (int)n : 0;
     if (err != TG_OK && err != TG_E_AGAIN) {
@@ -217,6 +227,31 @@ static void both_ends_agree_and_bytes_pass(void **state)
     assert_null(tg_tls_facts_of(NULL));
 }
 
+/* The server asks for the hello and for the client's last word, the client for what comes between:
+ * not for the answer to what was only just said. */
+static void no_answer_is_looked_for_too_early(void **state)
+{
+    (void)state;
+    open_contexts("a.test", false, 0);
+    connect_both();
+    recvs = 0;
+    wire_until(&server.connected);
+    assert_int_equal(recvs, 3);
+}
+
+/* The client had the last word, so its request is looked for without another event. */
+static void what_follows_the_last_word_is_read_at_once(void **state)
+{
+    (void)state;
+    open_contexts("a.test", false, 0);
+    shake_hands();
+    wire_until(&server.readable);
+    wire_rounds();
+    assert_int_equal(server.readable, 1);
+    assert_int_equal(server.in_n + server.ended, 0);
+    send_text(&client, &server, "and now");
+}
+
 static void a_proper_end_is_told_from_a_broken_one(void **state)
 {
     (void)state;
@@ -345,6 +380,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_wire(both_ends_agree_and_bytes_pass),
+        with_wire(no_answer_is_looked_for_too_early),
+        with_wire(what_follows_the_last_word_is_read_at_once),
         with_wire(a_proper_end_is_told_from_a_broken_one),
         with_wire(the_next_connection_is_resumed),
         with_wire(a_certificate_for_another_name_is_not_trusted),
