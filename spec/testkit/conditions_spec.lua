@@ -3,7 +3,19 @@
 
 local t = require "tidegate.test"
 
-local ROUNDS = 4000 -- of at least 16 bytes each: as much as limits.request.memory below
+local SETTINGS = { limits = { request = { memory = "64KiB" } } }
+local LONG = ("v"):rep(250) .. " "
+
+-- Sends so many messages that answers of `bytes` each would not fit into that memory.
+local function fill(s, bytes, expected)
+  local rounds = math.ceil(65536 / bytes)
+  for _ = 1, rounds do s:send "m" end
+  for i = 1, rounds do
+    local message = s.origin:receive()
+    assert(message and message.data == expected, ("message %d is another"):format(i))
+  end
+  s:finish()
+end
 
 describe("a condition that is asked for each message", function()
   before_each(t.reset)
@@ -13,21 +25,19 @@ describe("a condition that is asked for each message", function()
     function P.message(_, ctx, data) return data:upper() end
     return P]]
 
-  local function stays(when, path)
-    local p = t.plugin(t.source(SEES), {},
-      { when = when, settings = { limits = { request = { memory = "64KiB" } } } })
-    local s = p:websocket { path = path }
-    for _ = 1, ROUNDS do s:send "m" end
-    for i = 1, ROUNDS do
-      local message = s.origin:receive()
-      assert(message and message.data == "M", ("message %d got by"):format(i))
-    end
-    s:finish()
+  local function start(when, request)
+    return t.plugin(t.source(SEES), {}, { when = when, settings = SETTINGS }):websocket(request)
   end
 
-  it("by the client's address", function() stays('client.ip == "192.0.2.99" or client.ip', "/") end)
+  it("by the client's address", function()
+    local ip = "2001:db8:1111:2222:3333:4444:5555:6666"
+    fill(start(("client.ip == %q"):format(ip), { client = { ip = ip, port = 4000 } }), #ip, "M")
+  end)
 
-  it("by a query", function() stays('query["a b"] == "c d"', "/?x%20y=1&a%20b=c+d") end)
+  it("by a query", function()
+    local path = "/?x%20y=1&a%20b=" .. LONG:gsub(" ", "+")
+    fill(start(('query["a b"] == %q'):format(LONG), { path = path }), #LONG, "M")
+  end)
 end)
 
 describe("a look at the query from each message", function()
@@ -39,13 +49,7 @@ describe("a look at the query from each message", function()
       function P.message(_, ctx)
         return ctx.req:query "a b" .. ctx.req:query_all()["a b"][1]
       end
-      return P]], {}, { settings = { limits = { request = { memory = "64KiB" } } } })
-    local s = p:websocket { path = "/?x%20y=1&a%20b=c+d" }
-    for _ = 1, ROUNDS do s:send "m" end
-    for i = 1, ROUNDS do
-      local message = s.origin:receive()
-      assert(message and message.data == "c dc d", ("message %d is %s"):format(i, message and message.kind))
-    end
-    s:finish()
+      return P]], {}, { settings = SETTINGS })
+    fill(p:websocket { path = "/?x%20y=1&a%20b=" .. LONG:gsub(" ", "+") }, #LONG, LONG .. LONG)
   end)
 end)
