@@ -14,6 +14,7 @@
 --
 -- Needs the configuration in attack.config.
 
+local clock = require "support.clock"
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
 local h2 = require "support.h2"
@@ -26,7 +27,7 @@ local unistd = require "posix.unistd"
 local attack = {}
 
 local PACE = 0.05 -- seconds between two requests of the client that behaves
-local PATIENCE = 10 -- seconds that it waits for an answer before the request counts as lost
+local PATIENCE = 10 * clock.patience -- seconds that it waits for an answer before the request counts as lost
 local SOURCES = 64
 local OPEN_AT_ONCE = 200
 

@@ -65,8 +65,12 @@ describe("the importance of a consumer", function()
     return list
   end
 
+  local function ask(path)
+    return client.get({ unix = g.dir .. "/admin.sock" }, path).body
+  end
+
   local function metrics()
-    return client.get({ unix = g.dir .. "/admin.sock" }, "/metrics").body
+    return ask "/metrics"
   end
 
   -- A request ends just after its answer.
@@ -116,7 +120,9 @@ describe("the importance of a consumer", function()
     local conn = o:accept()
     local order = { conn:request().target }
     local waiting = { send("/bronze", "bronze"), send("/plain", "plain"), send("/gold", "gold") }
-    for _, c in ipairs(waiting) do c:silent(0.02) end -- each is in the queue before the first is answered
+    clock.wait_until(function() -- each is in the queue before the first is answered
+      return ask("/upstreams"):find('"waiting":3', 1, true)
+    end, 5, "three to wait")
     for i = 1, 4 do
       conn:reply({ status = 200, body = "ok" })
       if i < 4 then order[#order + 1] = conn:request().target end

@@ -36,7 +36,8 @@ describe("a plugin that is killed repeatedly", function()
         local tg = require "tidegate"
         tg.settings {
           workers = 1, log = { level = "debug" },
-          limits = { plugin = { cpu = "20ms", wall = "1m" }, plugin_vm = { kills = @KILLS@, pause = "@PAUSE@" } },
+          limits = { plugin = { cpu = "20ms", wall = "1m" },
+                     plugin_vm = { kills = @KILLS@, pause = "@PAUSE@" } },
         }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }

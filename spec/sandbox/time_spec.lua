@@ -9,7 +9,9 @@ local function spin(what, code, phase)
   return { what, (code:gsub("SPIN", SPIN)), killed = "cpu", prompt = true, phase = phase }
 end
 
-sandbox.suite("a loop that never ends", { limits = 'plugin = { cpu = "20ms", wall = "1m", churn = "64GiB" }' }, {
+local BRIEF = 'plugin = { cpu = "20ms", wall = "1m", churn = "64GiB" }'
+
+sandbox.suite("a loop that never ends", { limits = BRIEF }, {
   spin("in the open", "SPIN"),
   spin("in pcall", "pcall(function() SPIN end) return 'survived'"),
   spin("in pcall, over and over", "while true do pcall(function() SPIN end) end"),

@@ -159,10 +159,11 @@ describe("an OpenSSL server as origin", function()
   -- Starts it with TLS 1.2 alone, and a gateway with `settings` before it.
   local function with(settings, body)
     local host, port = socket.own_address(), 9902
-    local config = front_config(settings .. 'sni = "back.test",'):gsub("127%.0%.0%.1:@ORIGIN@", ("%s:%d"):format(host, port))
+    local target = ("%s:%d"):format(host, port)
+    local config = front_config(settings .. 'sni = "back.test",'):gsub("127%.0%.0%.1:@ORIGIN@", target)
     local g = gateway.start({ config = config, files = FILES })
     local server = process.spawn({ cwd = g.dir, argv = { "openssl", "s_server",
-      "-accept", ("%s:%d"):format(host, port), "-quiet", "-cert", "back.pem", "-key", "back.key",
+      "-accept", target, "-quiet", "-cert", "back.pem", "-key", "back.key",
       "-tls1_2", "-HTTP" } })
     g:write("page", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     require("support.clock").wait_until(function()
