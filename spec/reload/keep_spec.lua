@@ -79,8 +79,8 @@ describe("across a reload", function()
 
   it("idle connections outlive the configuration that they began with", function()
     local function timeout(idle)
-      return (with(COUNTER):gsub("workers = 1", ("workers = 1, limits = { connection = { idle_timeout = %q } }")
-        :format(idle)))
+      local limits = ("workers = 1, limits = { connection = { idle_timeout = %q } }"):format(idle)
+      return (with(COUNTER):gsub("workers = 1", limits))
     end
     start()
     helper.reload(g, timeout("1500ms"))
