@@ -1,11 +1,13 @@
 /* cache.c: tg.cache: a cache that computes each value once, whoever asks: store/cache.h for Lua.
  *
  * fetch() calls a function of the plugin, which may wait; C on LuaJIT cannot be yielded across. So
- * the loop of fetch is Lua (lua/tidegate/fetch.lua) around two functions here:
+ * the loop of fetch is Lua (lua/tidegate/fetch.lua) around these functions:
  *
  *     begin(cache, key, options, fn)   nil, value, err    there is an answer
- *                                      flight             compute, then finish() or give_up()
+ *                                      flight             look(); without a value compute, then
+ *                                                         finish() or give_up()
  *                                      false              call again
+ *     look(flight)                     true, value        it is there by now; the flight is over
  *     finish(flight, value, err)       what fetch returns
  *     give_up(flight)                  the function raised: whoever waits is next
  *
@@ -225,6 +227,23 @@ int tg_api_cache_fetch(lua_State *L)
     return 1;
 }
 
+/* The cache was looked at before the turn was taken: by now another, whose turn came in between or
+ * who has just handed it on, may have stored the value. */
+static int look(lua_State *L)
+{
+    struct flight *flight = lua_touserdata(L, 1);
+    struct tg_zone_value value;
+    if (!flight->held) /* handed on meanwhile, as in finish() */
+        return 0;
+    if (tg_cache_get(flight->zone, key_of(flight), now_of(L), &value) != TG_CACHE_FRESH) {
+        tg_zone_value_release(&value);
+        return 0;
+    }
+    end_flight(flight, true);
+    lua_pushboolean(L, 1);
+    return 1 + tg_bind_push_value(L, &value);
+}
+
 /* Stores what the function returned at index 2; true: all who wait find it. Raises when it cannot
  * be stored by nature. */
 static bool store(lua_State *L, struct flight *flight)
@@ -278,12 +297,13 @@ void tg_bind_wrap_fetch(lua_State *L)
     if (luaL_loadbuffer(L, file->data, file->size, "=" FETCH_FILE) != 0)
         lua_error(L);
     lua_getfield(L, names, "fetch");
+    lua_pushcfunction(L, look);
     lua_pushcfunction(L, finish);
     lua_pushcfunction(L, give_up);
     tg_sandbox_push_env(L);
     lua_getfield(L, -1, "pcall");
     lua_getfield(L, -2, "error");
     lua_remove(L, -3);
-    lua_call(L, 5, 1);
+    lua_call(L, 6, 1);
     lua_setfield(L, names, "fetch");
 }

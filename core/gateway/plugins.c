@@ -503,6 +503,31 @@ static enum tg_step begin_again(struct tg_request *r)
 
 /* ---- One plugin ---- */
 
+/* A value that the phase returned though no one takes it: `return 403`, or `return nil, err`, lets
+ * the request pass, which the author may not have meant. Told once for each VM and phase. Objects
+ * are no news: `return ctx.req:set_header(...)` is a way to write a last statement. */
+static void tell_ignored(const struct tg_plugin_run *p)
+{
+    bool is_value = false;
+    uint32_t bit = 1u << p->phase;
+    if (p->phase == TG_PHASE_LOG || p->deferred != NULL || (p->slot->entry->told & bit) != 0)
+        return;
+    for (int i = 1; i <= p->run.nresults; i++) {
+        int type = lua_type(p->run.L, -i);
+        is_value |= type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TSTRING ||
+                    type == LUA_TTABLE;
+    }
+    if (!is_value)
+        return;
+    p->slot->entry->told |= bit;
+    tg_log_kv(TG_LOG_WARN, "plugin",
+              "what the phase returned is ignored, the request goes on: ctx:exit() answers, "
+              "ctx:fail() and error() fail",
+              tg_log_str("plugin", p->instance->plugin->name),
+              tg_log_str("phase", tg_str_c(tg_phase_name(p->phase))),
+              tg_log_str("use", p->instance->where));
+}
+
 static enum tg_step settle_done(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
@@ -512,6 +537,9 @@ static enum tg_step settle_done(struct tg_request *r)
     enum tg_step step = TG_STEP_NEXT;
     if (wrong != NULL)
         step = fail(r, tg_str_c(wrong), 500, "plugin_error");
+    else if (TG_UNLIKELY(p->run.nresults > 0) && p->phase != TG_PHASE_BODY_FILTER &&
+             p->phase != TG_PHASE_MESSAGE)
+        tell_ignored(p);
     end_run(p);
     return step;
 }

@@ -69,6 +69,7 @@ struct tg_vm_entry {
     struct tg_task room;       /* tells them that an activation has ended */
     uint32_t background;       /* activations that run */
     uint32_t fetches;          /* exchanges of tg.http */
+    uint32_t told; /* phases, as bits, of which the log says that what they return is ignored */
 };
 
 struct tg_vm_set {

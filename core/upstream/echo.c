@@ -10,7 +10,11 @@
 #include <unistd.h>
 
 #define KEEP_MAX  ((size_t)65536)
-#define ARENA_MAX ((size_t)1 << 20)
+#define ARENA_MAX ((size_t)2 << 20) /* a head, a body of KEEP_MAX, and the record of both */
+
+#define RECORD_MAX  (TG_SLAB_MAX - 64) /* one allocation of an arena */
+#define ESCAPED_MAX ((size_t)6)        /* bytes of JSON for one of a text, as in \u0000 */
+#define FRAME_MAX   ((size_t)256)      /* names, quotes and numbers of a record */
 
 struct echo {
     struct tg_h1_server server;
@@ -38,6 +42,17 @@ static void write_headers(struct tg_json *j, const struct tg_fields *fields)
         tg_json_end_array(j);
     }
     tg_json_end_array(j);
+}
+
+/* Room for the record at its longest, so that it is never copied to grow: what growing leaves in
+ * the arena is twice the record. */
+static size_t record_room(const struct echo *e)
+{
+    const struct tg_fields *fields = &e->head.fields;
+    size_t text = e->head.method_name.n + e->head.target.n + e->body.size;
+    for (uint32_t i = 0; i < fields->n; i++)
+        text += fields->v[i].name.n + fields->v[i].value.n + 2;
+    return TG_MIN(FRAME_MAX + text * ESCAPED_MAX, RECORD_MAX);
 }
 
 static void write_record(struct echo *e, struct tg_fmt *f)
@@ -74,11 +89,14 @@ static void answer(struct echo *e, unsigned status)
     struct tg_response_head head = {.status = (uint16_t)status, .framing = TG_FRAMING_LENGTH};
     struct tg_fmt f;
     tg_fields_init(&head.fields, &e->arena);
-    tg_fmt_init_arena(&f, &e->arena, 4096);
+    tg_fmt_init_arena(&f, &e->arena, record_room(e));
     write_record(e, &f);
     struct tg_str text = tg_fmt_str(&f);
-    if (text.p == NULL ||
-        tg_fields_add(&head.fields, TG_STR("Content-Type"), TG_STR("application/json")) != TG_OK) {
+    if (text.p == NULL) { /* headers of some hundred KiB, where the limits let them through */
+        head.status = 431;
+        text = TG_STR("{\"error\":\"the headers are too large for the echo to show\"}\n");
+    }
+    if (tg_fields_add(&head.fields, TG_STR("Content-Type"), TG_STR("application/json")) != TG_OK) {
         stream->ops->abort(stream);
         return;
     }

@@ -8,7 +8,9 @@
  *   {"method":"GET","target":"/x?y=1","version":"HTTP/1.1","headers":[["Host","a"],...],
  *    "body":"...","body_bytes":3,"body_truncated":false}
  *
- * Bounded: 64 KiB of a body are kept, the rest is counted.
+ * Bounded: 64 KiB of a body are kept, whatever is in it, the rest is counted. The record has at
+ * most 1 MiB: headers so large that they alone exceed it, which limits above the standard let
+ * through, are answered with 431.
  */
 #ifndef TG_UPSTREAM_ECHO_H
 #define TG_UPSTREAM_ECHO_H

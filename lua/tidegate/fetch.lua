@@ -4,9 +4,11 @@
 -- Purpose    One caller of all workers computes a missing value, the others wait and find it.
 -- Invariants A flight that `begin` gave ends by `finish` or `give_up`, or, when the activation is killed or
 --            exits inside `compute`, by the host. `pcall` is the sandbox's: it lets kills pass.
+--            Whose turn it is looks into the cache once more: `begin` looked before it took the turn, and
+--            in between another may have stored the value.
 -- Cost       A hit is one call more than cache:get().
 
-local begin, finish, give_up, pcall, error = ...
+local begin, look, finish, give_up, pcall, error = ...
 
 local function settle(flight, ok, value, err)
   if ok then
@@ -21,8 +23,12 @@ return function(cache, key, options, compute)
   repeat
     flight, value, err = begin(cache, key, options, compute)
   until flight ~= false
-  if flight then
-    return settle(flight, pcall(compute))
+  if not flight then
+    return value, err
   end
-  return value, err
+  local found, stored = look(flight)
+  if found then
+    return stored
+  end
+  return settle(flight, pcall(compute))
 end

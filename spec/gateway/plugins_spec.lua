@@ -147,6 +147,30 @@ describe("plugins", function()
     assert.status(500, client.get(g.port, "/"))
   end)
 
+  it("are told, once for each phase, that what they return is ignored", function()
+    start([[
+      function P.access(_, ctx)
+        if ctx.req.path == "/object" then return ctx.upstream:set_header("x-a", "1") end
+        if ctx.req.path == "/error" then return nil, "no" end
+        if ctx.req.path == "/status" then return 403 end
+      end
+      function P.header_filter() return nil end
+      function P.body_filter(_, _, chunk) return chunk end
+      function P.log() return 1 end
+    ]])
+    local function warnings()
+      local _, count = g:stderr():gsub("what the phase returned is ignored", "%0")
+      return count
+    end
+    assert.status(200, client.get(g.port, "/object"))
+    assert.status(200, client.get(g.port, "/error"))
+    g:wait_for_log('plugin=probe phase=access use=')
+    assert.status(200, client.get(g.port, "/status"))
+    g:stop()
+    assert.equal(1, warnings())
+    assert.matches("returned is ignored, [^\n]*ctx:exit%(%) answers[^\n]*gateway.lua:%d+", g:stderr())
+  end)
+
   it("that fail are skipped when on_error says so", function()
     start("function P.access() error 'no' end", { use = '{ on_error = "skip" }' })
     assert.status(200, client.get(g.port, "/"))

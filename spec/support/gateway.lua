@@ -192,11 +192,19 @@ function Gateway:wait(seconds)
   return self.process:wait(seconds)
 end
 
---- Waits until a plain text stands in stderr.
-function Gateway:wait_for_log(text, seconds)
-  clock.wait_until(function()
-    return self:stderr():find(text, 1, true)
-  end, seconds, ("%q in the log"):format(text))
+--- Waits until a plain text stands in stderr, whole line and all, behind its first `from` bytes (default 0).
+-- The error shows how the log ended instead.
+function Gateway:wait_for_log(text, seconds, from)
+  local log
+  local function is_there()
+    log = self:stderr()
+    local _, last = log:find(text, (from or 0) + 1, true)
+    return last and log:find("\n", last, true)
+  end
+  local ok, why = pcall(clock.wait_until, is_there, seconds, ("%q in the log"):format(text))
+  if not ok then
+    error(("%s; the log ends:\n%s"):format(why, log:sub(-2000)), 2)
+  end
 end
 
 --- Writes a new config (text as in `start`) and sends SIGHUP.

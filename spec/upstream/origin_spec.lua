@@ -174,10 +174,9 @@ describe("an origin", function()
       assert.status(502, response)
       assert.contains("upstream_protocol_error", response.body)
       conn:wait_end()
-      clock.wait_until(function()
-        local line = g:stderr():sub(before + 1)
-        return line:find(case[2], 1, true) and line:find(('target="?127.0.0.1:%d'):format(o.port))
-      end, 5, "the reason in the log")
+      g:wait_for_log(case[2], 30, before)
+      local line = g:stderr():sub(before + 1):match("[^\n]*" .. case[2]:gsub("%p", "%%%0") .. "[^\n]*\n")
+      assert.contains(("target=127.0.0.1:%d "):format(o.port), line)
     end)
   end
 

@@ -68,6 +68,27 @@ describe("tg.cache", function()
     assert.equal("value-1", second.finish().body)
   end)
 
+  it("looks once more when the turn has come: what was stored meanwhile is not computed again", function()
+    local z = start("{}", FETCH .. [[
+      function ops.set_and_fail(ctx)
+        return tg.cache("pages"):fetch("a", {}, function()
+          note("begun-a")
+          wait_for(ctx, "a")
+          tg.cache("pages"):set("a", "set-aside")
+          return nil, { code = "refused", message = "no" }
+        end)
+      end
+    ]])
+    local first = z:begin("set_and_fail")
+    z:await("noted?key=begun-a", "1")
+    local others = {}
+    for i = 1, 4 do others[i] = z:begin("fetch?key=a") end
+    z:call("open?key=a")
+    first.finish()
+    for i = 1, 4 do assert.equal("set-aside", others[i].finish().body) end
+    assert.equal("1", z:call("noted?key=begun-a"))
+  end)
+
   it("gives each its own error when computing fails, and keeps none", function()
     local z = start("{}", FETCH)
     local first = z:begin("fetch?key=a&how=fail")
