@@ -174,8 +174,8 @@ describe("a plugin file", function()
     assert.contains('limits.heap = "1GiB", and gets the "32MiB" of settings.limits.plugin_vm.heap', shown)
     assert.contains("raise settings.limits.plugin_vm.heap", shown)
     assert.contains("gateway.lua:4", shown)
-    tree, reports = host.load(GATEWAY:gsub('tg.use "./p.lua"', 'tg.use("./p.lua", { limits = { cpu = "1s" } })'),
-      { files = { ["p.lua"] = text } })
+    local raised = GATEWAY:gsub('tg.use "./p.lua"', 'tg.use("./p.lua", { limits = { cpu = "1s" } })')
+    tree, reports = host.load(raised, { files = { ["p.lua"] = text } })
     assert.equal(1, tree.instances[1].limits.cpu) -- the operator may raise it
     assert.equal(1, reports.warnings)
   end)
