@@ -5,8 +5,8 @@
  *
  * write_record() formats the record straight from the request into a buffer on the C stack. Its
  * members are those that the plugin names, in that order, then what ctx.log:field() added. A value
- * that is not known is left out. Where the whole does not fit, every value is cut, and `cut` says
- * so.
+ * that is not known is left out. Where the whole does not fit, every value is cut, members
+ * that do not fit even so are left out, and `cut` says so: each request has its record.
  */
 #include "base/banned.h"
 #include "bind/object.h"
@@ -22,6 +22,8 @@
 #define LINE_ROOM  8192  /* of write(), its newline included */
 #define RECORD_MAX 16384 /* of an access record */
 #define VALUE_CUT  128   /* of a value in a record that would be longer */
+#define END_ROOM   2     /* of the brace and the newline */
+#define CUT_ROOM   11    /* of `,"cut":true` */
 
 struct sink {
     uint32_t magic;
@@ -344,11 +346,63 @@ static void put_member(lua_State *L, struct record *to, const struct tg_request 
     tg_bind_arg_error(L, 2, what);
 }
 
-/* Writes the members that the list at index 3 names, and what plugins added. */
+/* In a record that is cut, a member that does not fit is left out. */
+static void put_if_it_fits(lua_State *L, struct record *to, const struct tg_request *r,
+                           struct tg_str name)
+{
+    size_t n = to->text.n;
+    bool comma = to->json.comma;
+    put_member(L, to, r, name);
+    if (!to->text.failed)
+        return;
+    to->text.n = n;
+    to->text.failed = false;
+    to->json.comma = comma;
+}
+
+/* The first members of what plugins added that take at most `room` bytes. */
+static struct tg_str fields_that_fit(struct tg_str fields, size_t room)
+{
+    size_t end = 0;
+    unsigned depth = 0;
+    bool in_string = false;
+    if (fields.n <= room)
+        return fields;
+    for (size_t i = 0; i <= room; i++) {
+        char c = fields.p[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            depth++;
+        else if (!in_string && (c == '}' || c == ']'))
+            depth--;
+        else if (!in_string && c == ',' && depth == 0)
+            end = i;
+    }
+    return tg_str_sub(fields, 0, end);
+}
+
+static void put_plugin_fields(struct record *to, const struct tg_request *r)
+{
+    struct tg_str fields = r->log_fields;
+    if (to->longest < SIZE_MAX && fields.n > 0)
+        fields = fields_that_fit(fields, to->text.cap - to->text.n - 1); /* behind a comma */
+    if (fields.n == 0)
+        return;
+    if (to->json.comma)
+        tg_fmt_char(&to->text, ',');
+    tg_fmt_add(&to->text, fields);
+}
+
+/* Writes the members that the list at index 3 names, and what plugins added. False: they do not fit
+ * whole; what is cut always does. */
 static bool write_members(lua_State *L, struct record *to, const struct tg_request *r)
 {
     bool cut = to->longest < SIZE_MAX;
-    tg_fmt_init(&to->text, to->room, sizeof(to->room) - 2);
+    size_t cap = sizeof(to->room) - END_ROOM;
+    tg_fmt_init(&to->text, to->room, cut ? cap - CUT_ROOM - 1 : cap);
     tg_json_init(&to->json, &to->text);
     tg_json_begin_object(&to->json);
     for (int i = 1;; i++) {
@@ -357,19 +411,19 @@ static bool write_members(lua_State *L, struct record *to, const struct tg_reque
             break;
         size_t n;
         const char *name = lua_tolstring(L, -1, &n);
-        put_member(L, to, r, tg_str(name, n));
+        if (cut)
+            put_if_it_fits(L, to, r, tg_str(name, n));
+        else
+            put_member(L, to, r, tg_str(name, n));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    to->text.cap = cap;
     if (cut) {
         tg_json_key(&to->json, TG_STR("cut"));
         tg_json_bool(&to->json, true);
     }
-    if (r->log_fields.n > 0) {
-        if (to->json.comma)
-            tg_fmt_char(&to->text, ',');
-        tg_fmt_add(&to->text, r->log_fields);
-    }
+    put_plugin_fields(to, r);
     return !to->text.failed;
 }
 

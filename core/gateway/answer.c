@@ -9,8 +9,8 @@
 #include "config/traffic.h"
 #include "http/head.h"
 
-static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code,
-                                  const char *detail)
+struct tg_str tg_answer_problem(struct tg_request *r, unsigned status, const char *code,
+                                struct tg_str detail, struct tg_str plugin)
 {
     struct tg_fmt f;
     struct tg_json j;
@@ -20,9 +20,11 @@ static struct tg_str problem_body(struct tg_request *r, unsigned status, const c
     tg_json_field_str(&j, "title", tg_str_c(tg_status_reason(status)));
     tg_json_field_u64(&j, "status", status);
     tg_json_field_str(&j, "code", tg_str_c(code));
-    if (detail != NULL)
-        tg_json_field_str(&j, "detail", tg_str_c(detail));
+    if (detail.n > 0)
+        tg_json_field_str(&j, "detail", detail);
     tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
+    if (plugin.n > 0)
+        tg_json_field_str(&j, "plugin", plugin);
     tg_json_end_object(&j);
     tg_fmt_char(&f, '\n');
     return tg_fmt_str(&f);
@@ -105,7 +107,7 @@ static bool prepare_failure(struct tg_request *r, unsigned status, const char *d
     if (own != NULL && prepare_own(r, own, status, detail))
         return true;
     return prepare(r, status, TG_STR("application/problem+json"),
-                   problem_body(r, status, r->error, detail));
+                   tg_answer_problem(r, status, r->error, tg_str_c(detail), TG_STR("")));
 }
 
 bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail)

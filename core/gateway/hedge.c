@@ -3,6 +3,7 @@
 #include "gateway/hedge.h"
 
 #include "base/assert.h"
+#include "gateway/mirror.h"
 #include "gateway/target.h"
 #include "gateway/vm_set.h"
 #include "observe/metrics.h"
@@ -178,6 +179,27 @@ static void send_kept(struct tg_call *client, const struct tg_buf *buf)
     }
 }
 
+static void mirror_kept(struct tg_request *r, const struct tg_buf *buf)
+{
+    for (size_t at = 0; at < buf->size && r->mirror != NULL;) {
+        struct tg_str piece = tg_buf_piece(buf, at);
+        tg_mirror_body(r, piece);
+        at += piece.n;
+    }
+}
+
+/* The copy leaves with the first of the two that goes out; what went before has been copied. */
+static void send_mirror(struct tg_request *r)
+{
+    tg_mirror_begin(r);
+    if (r->mirror != NULL && r->out.body_set)
+        tg_mirror_body(r, r->out.body);
+    else
+        mirror_kept(r, &r->body.buf);
+    if (r->mirror != NULL)
+        tg_mirror_end(r);
+}
+
 static void send_request(struct tg_hedge *h)
 {
     struct tg_request *r = h->r;
@@ -195,6 +217,8 @@ static void send_request(struct tg_hedge *h)
         send_kept(h->client, &r->body.buf);
     }
     tg_call_send_end(h->client, NULL);
+    if (r->route->mirror != NULL)
+        send_mirror(r);
 }
 
 /* A connection to the target that was chosen, and the record of the attempt. */

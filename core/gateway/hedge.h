@@ -15,7 +15,7 @@
  * A second request goes when the method is one of those listed, the body is whole and kept (or
  * there is none), another target may be used where nobody waits for a connection, and the budget of
  * retries has a place. It never waits for a connection. There is one for a request. Plugins and
- * mirrors see the request once.
+ * mirrors see the request once: the copy leaves with the first of the two that goes out.
  *
  * Ownership: in the request's arena. Cost where it is not configured: a look. One thread.
  */

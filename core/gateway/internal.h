@@ -76,6 +76,12 @@ void tg_request_take_body_end(struct tg_request *r, const struct tg_fields *trai
 
 /* ---- answer.c ---- */
 
+/* The body of a problem (RFC 9457), in the request's arena: it names the kind of failure and the
+ * request, nothing from inside. `detail` and the plugin's name may be empty. {NULL, 0}: no memory.
+ */
+struct tg_str tg_answer_problem(struct tg_request *r, unsigned status, const char *code,
+                                struct tg_str detail, struct tg_str plugin);
+
 /* Prepares the answer for a failure, and says no more: the phase that runs ends with it. False: no
  * memory. */
 bool tg_answer_prepare(struct tg_request *r, unsigned status, const char *code, const char *detail);

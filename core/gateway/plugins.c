@@ -32,8 +32,8 @@
 #include "gateway/plugins_internal.h"
 
 #include "base/assert.h"
-#include "base/json.h"
 #include "gateway/accounting.h"
+#include "gateway/internal.h"
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
 #include "http/ws.h"
@@ -142,26 +142,6 @@ static void log_failure(const struct tg_request *r, struct tg_str what)
     tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 6 : 5);
 }
 
-/* RFC 9457; the body names the kind of failure and the request, nothing from inside. */
-static struct tg_str problem_body(struct tg_request *r, unsigned status, const char *code)
-{
-    struct tg_fmt f;
-    struct tg_json j;
-    tg_fmt_init_arena(&f, &r->arena, 192);
-    tg_json_init(&j, &f);
-    tg_json_begin_object(&j);
-    tg_json_field_str(&j, "title", tg_str_c(tg_status_reason(status)));
-    tg_json_field_u64(&j, "status", status);
-    tg_json_field_str(&j, "code", tg_str_c(code));
-    tg_json_field_str(&j, "request_id", tg_str(r->id, sizeof(r->id)));
-    if (r->plugins.shown.p != NULL) {
-        tg_json_field_str(&j, "plugin", r->plugins.instance->plugin->name);
-        tg_json_field_str(&j, "detail", r->plugins.shown);
-    }
-    tg_json_end_object(&j);
-    return tg_fmt_str(&f);
-}
-
 enum tg_step tg_plugins_break_off(struct tg_request *r)
 {
     tg_request_abort(r);
@@ -177,9 +157,11 @@ static enum tg_step answered(const struct tg_request *r)
 
 static enum tg_step answer_failure(struct tg_request *r, unsigned status, const char *code)
 {
+    const struct tg_plugin_run *p = &r->plugins;
+    struct tg_str who = p->shown.p != NULL ? p->instance->plugin->name : TG_STR("");
     r->error = code;
     tg_request_make_room(r);
-    struct tg_str body = problem_body(r, status, code);
+    struct tg_str body = tg_answer_problem(r, status, code, p->shown, who);
     if (body.p == NULL || tg_request_answer(r, TG_SOURCE_GATEWAY, status, body) != TG_OK)
         return tg_plugins_break_off(r);
     if (tg_fields_add_id(&r->resp.fields, TG_FIELD_CONTENT_TYPE,

@@ -146,6 +146,30 @@ static enum tg_err add_own_fields(struct tg_request *r)
     return err;
 }
 
+static void log_too_large(const struct tg_request *r)
+{
+    tg_log_kv(TG_LOG_WARN, "plugin", "response larger than ctx.resp:buffer allows",
+              tg_log_str("request", tg_str(r->id, sizeof(r->id))));
+}
+
+/* Whether the origin says beforehand that its answer is longer than what a plugin will buffer. */
+static bool is_too_large(const struct tg_request *r)
+{
+    return r->filter_buffers && r->source == TG_SOURCE_UPSTREAM && r->resp.has_length &&
+           r->resp.length > r->filter_max && has_filters(r) && !is_bodiless(r) &&
+           !tg_decode_is_on(r);
+}
+
+/* An error in its place, which the filters get whole. False: no memory. */
+static bool refuse_too_large(struct tg_request *r)
+{
+    log_too_large(r);
+    if (!tg_answer_prepare(r, 502, "response_too_large", NULL))
+        return false;
+    r->filter_max = TG_MAX(r->filter_max, r->resp_body.n);
+    return true;
+}
+
 void tg_relay_send(struct tg_request *r)
 {
     struct tg_stream *stream = r->stream;
@@ -155,6 +179,10 @@ void tg_relay_send(struct tg_request *r)
     }
     if (r->resp.status == 101) {
         tg_tunnel_start(r);
+        return;
+    }
+    if (is_too_large(r) && !refuse_too_large(r)) {
+        tg_request_break(r, "no_memory");
         return;
     }
     bool from_origin = r->source == TG_SOURCE_UPSTREAM;
@@ -266,8 +294,7 @@ static void filter(struct tg_request *r, struct tg_str data, bool eof)
         }
         r->held_eof = eof;
         if (r->filter_buffers && r->held.size > r->filter_max) {
-            tg_log_kv(TG_LOG_WARN, "plugin", "response larger than ctx.resp:buffer allows",
-                      tg_log_str("request", tg_str(r->id, sizeof(r->id))));
+            log_too_large(r);
             tg_request_break(r, "response_too_large");
             return;
         }

@@ -72,8 +72,8 @@ static void detach(struct tg_h2_call *c, uint32_t code)
 {
     struct tg_h2_client *client = c->client;
     if (client->state != TG_H2_CLIENT_CLOSED && c->id > 0 && !c->over) {
-        client->orphans |= !c->sent;
-        nghttp2_session_set_stream_user_data(client->session, c->id, NULL); /* may not be open */
+        if (nghttp2_session_set_stream_user_data(client->session, c->id, NULL) != 0 && !c->sent)
+            client->orphans++; /* its stream will open, and close, under the name of who is gone */
         if (nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, c->id, code) == 0)
             tg_h2_client_flush_soon(client);
     }

@@ -241,7 +241,7 @@ struct tg_h2_call *tg_h2_client_find(const struct tg_h2_client *client, int32_t 
 {
     struct tg_h2_call *call =
         id > 0 ? nghttp2_session_get_stream_user_data(client->session, id) : NULL;
-    if (call == NULL || TG_LIKELY(!client->orphans))
+    if (call == NULL || TG_LIKELY(client->orphans == 0))
         return call;
     TG_LIST_FOREACH(&client->calls, it)
     {
@@ -380,11 +380,12 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
-    struct tg_h2_call *call = tg_h2_client_find(arg, id);
-    (void)session;
-    (void)arg;
+    struct tg_h2_client *c = arg;
+    struct tg_h2_call *call = tg_h2_client_find(c, id);
     if (call != NULL)
         tg_h2_call_over(call, code);
+    else if (c->orphans > 0 && nghttp2_session_get_stream_user_data(session, id) != NULL)
+        c->orphans--; /* nothing names it any more */
     return 0;
 }
 

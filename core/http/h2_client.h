@@ -67,10 +67,10 @@ struct tg_h2_client {
     struct tg_task flush;
     struct tg_h2_out out;
     struct tg_h2_region region; /* the session's memory */
-    bool orphans; /* a call ended between its submission and its leaving: nghttp2 knows it yet */
-    bool busy;    /* inside nghttp2: the session must stay */
-    bool proven;  /* an answer has come on it */
-    bool greeted; /* the origin's SETTINGS have */
+    uint32_t orphans;    /* calls that ended before they left, and that nghttp2 still names */
+    bool busy;           /* inside nghttp2: the session must stay */
+    bool proven;         /* an answer has come on it */
+    bool greeted;        /* the origin's SETTINGS have */
     bool room_changed;   /* on_room is due */
     uint64_t idle_until; /* us; 0: calls are open, or nobody said how long */
     uint64_t asked_at;   /* us: since when bytes of ours have found no word; 0: none have */

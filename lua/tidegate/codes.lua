@@ -146,6 +146,11 @@ Its init() or configure() raised an error, was killed at a limit, or what it dec
     title = "a configuration that cannot cross to its plugin", text = [[
 Plugins live in VMs of their own, and what crosses is plain data of bounded size: strings, numbers,
 booleans and tables of these.]] },
+  { name = "plugin_limits", number = "TG1409", title = "a plugin asks for more than it gets", text = [[
+The table of a plugin lowers limits and never raises them: what it asks for above settings.limits is not
+granted, and the smaller value holds. Only the operator raises a limit, for one use of the plugin or for all
+plugins.]],
+    right = 'tg.use("./p.lua", { limits = { cpu = "50ms" } }) { … }' },
 
   { name = "bad_order", number = "TG1501", title = "before and after cannot be met", text = [[
 The constraints go round in a circle, or demand that a plugin of an earlier stage runs after one of a

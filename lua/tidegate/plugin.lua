@@ -433,6 +433,7 @@ local function record(found, value, modules)
     modules = modules, stage = value.stage, rank = plugin.rank(value.stage),
     priority = value.priority, schema = value.schema, phases = phases_of(value), when = value.when,
     needs = value.needs, limits = value.limits, exports = value.exports,
+    told = {},
   }
 end
 

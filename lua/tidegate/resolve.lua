@@ -23,6 +23,7 @@ local suggest = require "tidegate.suggest"
 local targets = require "tidegate.targets"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
+local units = require "tidegate.units"
 local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
 
@@ -207,6 +208,37 @@ local function effective_limits(all, given, loaded, operator)
   return limits
 end
 
+local function limit_text(limit, value)
+  if limit.unit == "bytes" then return quote(units.format_bytes(value)) end
+  return limit.unit == "seconds" and quote(units.format_duration(value)) or ("%.0f"):format(value)
+end
+
+local function warn_of_limit(self, instance, limit, name)
+  local asked = limit_text(limit, instance.plugin.limits[name])
+  self.session:warn(instance.where, {
+    code = "plugin_limits", path = instance.path,
+    message = ("the plugin asks for limits.%s = %s, and gets the %s of settings.limits.%s"):format(
+      name, asked, limit_text(limit, self.operator[limit.path]), limit.path),
+    hint = limit.path:find "^plugin%." and
+      ("a plugin only lowers limits; raise it for this use: tg.use(%s, { limits = { %s = %s } })"):format(
+        quote(instance.name), name, asked) or
+      ("a plugin only lowers limits; raise settings.limits.%s"):format(limit.path),
+  })
+end
+
+-- What a plugin asks for above the operator's limits it does not get; told once for each plugin.
+local function warn_of_limits(self, instance, given, limits)
+  local loaded = instance.plugin
+  for _, limit in ipairs(limits) do
+    local name = limit.path:match "^plugin%.(.+)$" or limit.path:match "^plugin_vm%.(heap)$"
+    local asked = name and loaded.limits[name]
+    if asked and asked > self.operator[limit.path] and not given[name] and not loaded.told[name] then
+      loaded.told[name] = true
+      warn_of_limit(self, instance, limit, name)
+    end
+  end
+end
+
 -- What a plugin's configuration lacks is shown with the place in the plugin that asks for it.
 local function cite_schema(self, problems, loaded)
   local source = self.session.diagnostics:source(loaded.chunkname)
@@ -220,7 +252,7 @@ local function cite_schema(self, problems, loaded)
   end
 end
 
-local function check_instance(self, instance, options_type, limits, operator)
+local function check_instance(self, instance, options_type, limits)
   local session = self.session
   local options, problems = S.validate(options_type, instance.options, self.host)
   session:report_problems(instance.where, instance.path, problems, true)
@@ -235,7 +267,8 @@ local function check_instance(self, instance, options_type, limits, operator)
   instance.plugin, instance.checked, instance.id = loaded, conf, options.id
   instance.before, instance.after, instance.when = options.before, options.after, options.when
   instance.on_error = options.on_error or (loaded.stage == "observe" and "skip" or "fail")
-  instance.limits = effective_limits(limits, options.limits, loaded, operator)
+  instance.limits = effective_limits(limits, options.limits, loaded, self.operator)
+  warn_of_limits(self, instance, options.limits, limits)
 end
 
 -- Equal plugins of consumers become one; numbers those that are left.
@@ -255,9 +288,10 @@ end
 --- Loads the plugins of all attached instances and checks their configurations.
 function resolve:instances(limits, operator)
   local options_type = objects.options(limits)
+  self.operator = operator
   for index, instance in ipairs(self.attached) do
     instance.index = index
-    check_instance(self, instance, options_type, limits, operator)
+    check_instance(self, instance, options_type, limits)
   end
   share_instances(self)
 end

@@ -273,6 +273,29 @@ describe("plugins", function()
     assert.matches("^true%d+$", client.get(g.port, "/").body)
   end)
 
+  it("are spared a body that is longer than they buffer: 502 where its length is told", function()
+    local o = origin.listen()
+    start([[
+      function P.header_filter(_, ctx) ctx.resp:buffer { max = "10B" } end
+      function P.body_filter(_, _, chunk, eof) return { chunk, tostring(eof) } end
+    ]], { origin = o })
+    local c = client.connect(g.port)
+    c:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    local conn = o:accept()
+    conn:request()
+    conn:send("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello")
+    local response = c:response()
+    assert.status(502, response)
+    assert.matches('"code":"response_too_large".*}\ntrue$', response.body)
+    conn:wait_end()
+    c:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    conn = o:accept()
+    conn:request()
+    conn:send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhelloworld")
+    assert.equal("helloworldtrue", c:response().body)
+    g:wait_for_log("response larger than ctx.resp:buffer allows")
+  end)
+
   it("show each other what they export", function()
     local other = plugin([[
       function P.header_filter(_, ctx) ctx.shared:set("user", { name = "ann" }) end

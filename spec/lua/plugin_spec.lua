@@ -161,4 +161,22 @@ describe("a plugin file", function()
     assert.same({ memory = 65536, cpu = 0.02 }, tree.instances[1].limits)
     assert.equal(2 ^ 20, tree.plugins[1].heap)
   end)
+
+  it("is told which value holds where it asks for more than the operator's", function()
+    local text = HEAD .. 'P.limits = { memory = "64KiB", cpu = "1s", heap = "1GiB" }\n' ..
+                 "function P.log() end\nreturn P"
+    local tree, reports = load(text)
+    assert.is_table(tree)
+    assert.equal(2, reports.warnings)
+    local shown = reports:render "checked"
+    assert.contains('limits.cpu = "1s", and gets the "20ms" of settings.limits.plugin.cpu', shown)
+    assert.contains('tg.use("./p.lua", { limits = { cpu = "1s" } })', shown)
+    assert.contains('limits.heap = "1GiB", and gets the "32MiB" of settings.limits.plugin_vm.heap', shown)
+    assert.contains("raise settings.limits.plugin_vm.heap", shown)
+    assert.contains("gateway.lua:4", shown)
+    local raised = GATEWAY:gsub('tg.use "./p.lua"', 'tg.use("./p.lua", { limits = { cpu = "1s" } })')
+    tree, reports = host.load(raised, { files = { ["p.lua"] = text } })
+    assert.equal(1, tree.instances[1].limits.cpu) -- the operator may raise it
+    assert.equal(1, reports.warnings)
+  end)
 end)

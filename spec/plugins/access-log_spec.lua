@@ -68,6 +68,49 @@ describe("access-log", function()
     assert.equal("mine", line.request_id)
   end)
 
+  it("writes a line of whatever length its members have, and leaves out what does not fit", function()
+    local probe = [[
+      local tg = require "tidegate"
+      local P = { name = "probe", version = "1.0.0", api = 1, stage = "observe", needs = { sink = true } }
+      function P.configure() return { sink = tg.sink "stdout" } end
+      function P.log(conf, ctx)
+        ctx.log:field("first", 1)
+        for i = 1, 16 do ctx.log:field("k" .. i, ('a"b],{'):rep(60) .. "\\") end
+        local fields = { "status" }
+        for i = 2, 70 do fields[i] = "user_agent" end
+        fields[#fields + 1] = "path"
+        assert(conf.compiled.sink:write_record(ctx, fields))
+        for i = 1, 400 do fields[i] = "user_agent" end
+        fields[#fields + 1] = "path"
+        assert(conf.compiled.sink:write_record(ctx, fields))
+      end
+      return P
+    ]]
+    start('{ fields = { "path" } }', { files = { ["probe.lua"] = probe },
+                                       extra = 'tg.use("./probe.lua", { on_error = "fail" }) {},' })
+    client.get(g.port, "/ok", { ["User-Agent"] = ("u"):rep(4000) })
+    local found = lines(stdout, 3)
+    local some, none = 0, 0
+    for _, text in ipairs(found) do
+      assert.is_true(#text < 16384)
+      local line = cjson.decode(text)
+      if line.status then -- room for some of what plugins added
+        some = some + 1
+        assert.equal("/ok", line.path)
+        assert.is_true(line.cut)
+        assert.equal(1, line.first)
+        assert.equal(('a"b],{'):rep(60) .. "\\", line.k1)
+        assert.is_nil(line.k16)
+      elseif line.user_agent then -- not even for all members
+        none = none + 1
+        assert.is_true(line.cut)
+        assert.is_nil(line.k16)
+      end
+    end
+    assert.equal(1, some)
+    assert.equal(1, none)
+  end)
+
   it("writes one line of JSON for each request to stdout", function()
     start("{}")
     client.request(g.port, { method = "POST", target = "/echo/a?b=1", body = "12345",

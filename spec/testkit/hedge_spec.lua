@@ -203,6 +203,55 @@ tg.route "all" { service = "orders", %s }
     second:close()
   end)
 
+  it("has its mirror copied once, whichever of the two is the first to go out", function()
+    local path = "hedge-mirror.lua"
+    gw = t.gateway(path, { files = { [path] = [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:8080" }
+tg.service "orders" { targets = { { "10.0.0.11:9000" }, { "10.0.0.12:9000" } }, timeout = { connect = "1s" },
+                      hedge = { after = "50ms", methods = { "GET", "PUT" } } }
+tg.service "copy" { targets = { { "10.0.0.13:9000" } } }
+tg.route "kept" { service = "orders", mirror = { service = "copy" }, plugins = { tg.use "./read.lua" {} } }
+tg.route "made" { service = "orders", mirror = { service = "copy" }, paths = { "/made" },
+                  plugins = { tg.use "./make.lua" {} } }
+]], ["read.lua"] = [[
+return { name = "read", version = "1.0.0", api = 1, stage = "guard", needs = { body = "request" },
+         access = function(_, ctx) ctx.req:body() end }
+]], ["make.lua"] = [[
+return { name = "make", version = "1.0.0", api = 1, stage = "guard", needs = { body = "request" },
+         access = function(_, ctx) ctx.req:body() ctx.upstream:set_body("made") end }
+]] } })
+    gw:upstream("copy", { 200 })
+    local messages = {
+      { { method = "GET", path = "/" }, "" },
+      { { method = "PUT", path = "/", chunks = { "one", "two" } }, "onetwo" },
+      { { method = "PUT", path = "/made", body = "sent" }, "made" },
+    }
+    local cases = { -- the first, the second, the story; none goes out as long as no connection is kept
+      { t.hang "connect", t.hang "connect", "none" },
+      { t.hang "connect", { 200 }, "cancelled +200" },
+      { t.hang "connect", t.slow("2s", { 200 }), "connect +200" },
+      { t.slow("1s", { 200 }), { 200 }, "cancelled +200" },
+    }
+    for i, case in ipairs(cases) do
+      for n, message in ipairs(messages) do
+        local what = ("case %d, message %d"):format(i, n)
+        gw:upstream("orders", { [A] = case[1], [B] = case[2] })
+        local before = #gw:calls "copy"
+        local told = story(gw:request(message[1]))
+        local calls = gw:calls "copy"
+        if case[3] == "none" then
+          assert.equal(before, #calls, what)
+        else
+          assert.equal(case[3], told, what)
+          assert.equal(before + 1, #calls, what)
+          assert.equal(message[2], calls[#calls].body or "", what)
+        end
+        gw:reload() -- the turn is the first target's again
+      end
+    end
+  end)
+
   it("runs each phase of each plugin once", function()
     local path = "hedge-once.lua"
     gw = t.gateway(path, { files = { [path] = [[

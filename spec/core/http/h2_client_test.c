@@ -41,6 +41,27 @@ static void test_many_at_a_time(void **state)
     assert_seen("request 1|end|request 3|end|");
 }
 
+/* Nothing is left of it that would make the look-ups of later calls long. */
+static void test_a_call_that_ends_before_it_leaves(void **state)
+{
+    (void)state;
+    open_client(100);
+    begin(&call, TG_METHOD_GET, GET, TG_FRAMING_NONE);
+    tg_call_send_end(&call.call, NULL);
+    assert_true(call.id > 0);
+    tg_h2_call_close(&call);
+    begin(&call, TG_METHOD_GET, GET, TG_FRAMING_NONE); /* at the same place in memory */
+    tg_call_send_end(&call.call, NULL);
+    int32_t id = call.id;
+    origin_flush();
+    assert_int_equal(client.orphans, 0);
+    assert_ptr_equal(tg_h2_client_find(&client, id), &call);
+    origin_answer(id, "200", "x");
+    assert_trace("head 200|body:x|end|");
+    tg_h2_call_close(&call);
+    assert_int_equal(client.call_count, 0);
+}
+
 static void test_room(void **state)
 {
     (void)state;
@@ -240,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_after_the_other),
         TEST(test_many_at_a_time),
+        TEST(test_a_call_that_ends_before_it_leaves),
         TEST(test_room),
         TEST(test_bodies_and_trailers),
         TEST(test_an_answer_before_the_request_is_whole),
