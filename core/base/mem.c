@@ -150,8 +150,8 @@ void tg_mem_give(enum tg_mem_tag tag, size_t size)
 
 void *tg_mem_reserve(size_t align, size_t size)
 {
-    char *raw =
-        mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
         return NULL;
     char *at = (char *)(((uintptr_t)raw + align - 1) & ~(uintptr_t)(align - 1));
