@@ -348,16 +348,6 @@ static unsigned write_limits(const struct tg_admin *admin, struct tg_fmt *f)
 /* ---- Plugins -----------------------------------------------------------------------------------
  */
 
-static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_CERTIFICATE] = "certificate",
-    [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",
-    [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter",
-    [TG_PHASE_MESSAGE] = "message",
-    [TG_PHASE_LOG] = "log",
-};
-
 /* The rows of one plugin together: counts are sums, the quarantine is the worst. */
 static struct tg_census_row add_up(const struct tg_census *census, uint32_t plugin)
 {
@@ -380,7 +370,7 @@ static void write_phases(struct tg_json *j, unsigned phases)
     begin_list(j, "phases");
     for (unsigned phase = 0; phase < TG_PHASES; phase++) {
         if (phases & 1u << phase)
-            tg_json_str(j, tg_str_c(phase_names[phase]));
+            tg_json_str(j, tg_str_c(tg_phase_name((enum tg_phase)phase)));
     }
     tg_json_end_array(j);
 }

@@ -12,12 +12,6 @@ void tg_bind_anchor(lua_State *L, int index)
     luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_ACCESS] = "access",
-    [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_LOG] = "log",
-};
-
 enum tg_phase tg_bind_arg_phase(lua_State *L, unsigned allowed, const char *why)
 {
     const struct tg_vm_entry *entry = tg_bind_vm_entry(L);
@@ -25,8 +19,7 @@ enum tg_phase tg_bind_arg_phase(lua_State *L, unsigned allowed, const char *why)
     if (entry->configuring == NULL || tg_run_is_hosted(tg_run_current(L)))
         tg_bind_call_error(L, "is for configure: it belongs to the instance that is configured");
     unsigned phase = 0;
-    while (phase < TG_PHASES &&
-           (phase_names[phase] == NULL || !tg_str_eq(name, tg_str_c(phase_names[phase]))))
+    while (phase < TG_PHASES && !tg_str_eq(name, tg_str_c(tg_phase_name((enum tg_phase)phase))))
         phase++;
     if (phase == TG_PHASES || (allowed & 1u << phase) == 0)
         tg_bind_arg_error(L, 1, why);

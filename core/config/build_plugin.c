@@ -25,23 +25,13 @@ struct build {
 
 /* ---- Plugins --------------------------------------------------------------------------------- */
 
-static const char *const phase_names[TG_PHASES] = {
-    [TG_PHASE_CERTIFICATE] = "certificate",
-    [TG_PHASE_REWRITE] = "rewrite",
-    [TG_PHASE_ACCESS] = "access",
-    [TG_PHASE_HEADER_FILTER] = "header_filter",
-    [TG_PHASE_BODY_FILTER] = "body_filter",
-    [TG_PHASE_MESSAGE] = "message",
-    [TG_PHASE_LOG] = "log",
-};
-
 static unsigned phase_mask(lua_State *L, int table)
 {
     unsigned mask = 0;
 
     lua_getfield(L, table, "phases");
     for (unsigned phase = 0; phase < TG_PHASES; phase++) {
-        if (tg_reader_bool(L, lua_gettop(L), phase_names[phase]))
+        if (tg_reader_bool(L, lua_gettop(L), tg_phase_name((enum tg_phase)phase)))
             mask |= 1u << phase;
     }
     lua_pop(L, 1);
@@ -105,7 +95,8 @@ static void build_conditions(lua_State *L, int table, struct tg_plugin_conf *plu
 {
     lua_getfield(L, table, "when");
     for (unsigned phase = 0; phase < TG_PHASES; phase++)
-        plugin->when[phase] = build_condition(L, lua_gettop(L), phase_names[phase]);
+        plugin->when[phase] =
+            build_condition(L, lua_gettop(L), tg_phase_name((enum tg_phase)phase));
     lua_pop(L, 1);
 }
 
@@ -276,7 +267,8 @@ static void build_chains(lua_State *L, struct build *b, int tree)
     for (uint32_t i = 0; i < b->chain_count; i++) {
         int item = tg_reader_item(L, list, i);
         for (unsigned phase = 0; phase < TG_PHASES; phase++)
-            b->chains[i].phase[phase] = build_chain(L, b, item, phase_names[phase]);
+            b->chains[i].phase[phase] =
+                build_chain(L, b, item, tg_phase_name((enum tg_phase)phase));
         b->chains[i].decodes = chain_decodes(&b->chains[i].phase[TG_PHASE_BODY_FILTER]);
         lua_pop(L, 1);
     }

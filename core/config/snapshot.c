@@ -188,3 +188,17 @@ void tg_snapshot_unref(struct tg_snapshot **snapshot)
     else
         free_snapshot(mine);
 }
+
+const char *tg_phase_name(enum tg_phase phase)
+{
+    static const char *const names[TG_PHASES] = {
+        [TG_PHASE_CERTIFICATE] = "certificate",
+        [TG_PHASE_REWRITE] = "rewrite",
+        [TG_PHASE_ACCESS] = "access",
+        [TG_PHASE_HEADER_FILTER] = "header_filter",
+        [TG_PHASE_BODY_FILTER] = "body_filter",
+        [TG_PHASE_MESSAGE] = "message",
+        [TG_PHASE_LOG] = "log",
+    };
+    return names[phase];
+}

@@ -49,6 +49,9 @@ enum tg_phase {
     TG_PHASES
 };
 
+/* What plugins call it: "access". Static storage. */
+const char *tg_phase_name(enum tg_phase phase);
+
 /* What becomes of a request when a plugin fails. */
 enum tg_on_error { TG_ON_ERROR_FAIL, TG_ON_ERROR_SKIP, TG_ON_ERROR_CLOSE };
 

@@ -65,13 +65,6 @@ const char *tg_source_name(enum tg_source source)
     return names[source];
 }
 
-const char *tg_phase_name(enum tg_phase phase)
-{
-    static const char *const names[TG_PHASES] = {
-        "certificate", "rewrite", "access", "header_filter", "body_filter", "message", "log"};
-    return names[phase];
-}
-
 /* ---- Birth -------------------------------------------------------------------------------------
  */
 

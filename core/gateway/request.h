@@ -493,6 +493,5 @@ const char *tg_attempt_label(const struct tg_attempt *attempt);
 
 const char *tg_request_state_name(enum tg_request_state state);
 const char *tg_source_name(enum tg_source source);
-const char *tg_phase_name(enum tg_phase phase);
 
 #endif
