@@ -155,36 +155,40 @@ describe("examples/consumers", function()
   end)
 end)
 
-describe("examples/recipes", function()
-  local ADDRESS = "127.0.0.1:8080"
-  local text = read("examples/recipes/gateway.lua")
-  local g
+-- An example whose opening comment has lines such as `curl URL   200`: what is said behind a line stands
+-- in the answer to it.
+local function serves(name, count, files)
+  describe("examples/" .. name, function()
+    local ADDRESS = "127.0.0.1:8080"
+    local text = read("examples/" .. name .. "/gateway.lua")
+    local g
 
-  setup(function()
-    g = gateway.start({
-      config = text:gsub(ADDRESS, "127.0.0.1:@PORT@"),
-      files = { ["maintenance.html"] = read("examples/recipes/maintenance.html") },
-    })
-  end)
-
-  teardown(function()
-    g:stop()
-  end)
-
-  local lines = 0
-  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
-    lines = lines + 1
-    it(("answers with %s: %s"):format(answer, line), function()
-      local address = ADDRESS:gsub("%p", "%%%0")
-      local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
-      assert.contains(answer, head .. body)
+    setup(function()
+      g = gateway.start({ config = text:gsub(ADDRESS, "127.0.0.1:@PORT@"), files = files })
     end)
-  end
 
-  it("has its lines", function()
-    assert.equal(10, lines)
+    teardown(function()
+      g:stop()
+    end)
+
+    local lines = 0
+    for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
+      lines = lines + 1
+      it(("answers with %s: %s"):format(answer, line), function()
+        local address = ADDRESS:gsub("%p", "%%%0")
+        local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
+        assert.contains(answer, head .. body)
+      end)
+    end
+
+    it("has its lines", function()
+      assert.equal(count, lines)
+    end)
   end)
-end)
+end
+
+serves("recipes", 10, { ["maintenance.html"] = read("examples/recipes/maintenance.html") })
+serves("traffic", 8)
 
 describe("examples/service", function()
   local g
@@ -218,33 +222,5 @@ describe("examples/service", function()
       :gsub("/etc/tidegate/gateway.lua", g.dir .. "/gateway.lua")
     assert.equal(0, os.execute(("PARTNER_KEY=0123456789abcdef '%s' %s >/dev/null"):format(program, reload)))
     assert.is_true(tonumber(unit:match("TimeoutStopSec=(%d+)")) > 30)
-  end)
-end)
-
-describe("examples/traffic", function()
-  local ADDRESS = "127.0.0.1:8080"
-  local text = read("examples/traffic/gateway.lua")
-  local g
-
-  setup(function()
-    g = gateway.start({ config = text:gsub(ADDRESS, "127.0.0.1:@PORT@") })
-  end)
-
-  teardown(function()
-    g:stop()
-  end)
-
-  local lines = 0
-  for line, answer in text:gmatch("\n%-%- (curl [^\n]-)   +([^\n]+)") do
-    lines = lines + 1
-    it(("answers with %s: %s"):format(answer, line), function()
-      local address = ADDRESS:gsub("%p", "%%%0")
-      local _, head, body = curl((line:gsub("^curl", "curl -i"):gsub(address, "127.0.0.1:" .. g.port)))
-      assert.contains(answer, head .. body)
-    end)
-  end
-
-  it("has its lines", function()
-    assert.equal(8, lines)
   end)
 end)
