@@ -9,6 +9,7 @@
 -- Commands run in the gateway's folder; every name resolves to 127.0.0.1. Keys are P-256 unless
 -- `rsa = true`. What was made once for a list of wishes is kept for the spec file.
 
+local busted = require("busted")
 local process = require("support.process")
 local stdlib = require("posix.stdlib")
 local unistd = require("posix.unistd")
@@ -97,6 +98,28 @@ local function arguments(g, argv, ...)
     table.insert(argv, (argument:gsub("@PORT@", g.port)))
   end
   return argv
+end
+
+--- Writes some of such files where programs that take paths find them, until the block has ended.
+-- @tparam table files as tls.files() has them
+-- @tparam {string,...} names of those to write
+-- @treturn {string,...} their paths, in that order, from the block's setup on
+function tls.on_disk(files, names)
+  local paths = {}
+  busted.setup(function()
+    for i, name in ipairs(names) do
+      paths[i] = os.tmpname()
+      local file = assert(io.open(paths[i], "wb"))
+      file:write(files[name])
+      file:close()
+    end
+  end)
+  busted.teardown(function()
+    for _, path in ipairs(paths) do
+      os.remove(path)
+    end
+  end)
+  return paths
 end
 
 --- Runs curl in the gateway's folder.

@@ -158,22 +158,7 @@ describe("HTTP/2 to an origin in clear text", function()
 end)
 
 describe("HTTP/2 to an origin over TLS", function()
-  local paths = {}
-
-  setup(function()
-    for i, name in ipairs({ "back.pem", "back.key" }) do
-      paths[i] = os.tmpname()
-      local file = assert(io.open(paths[i], "wb"))
-      file:write(FILES[name])
-      file:close()
-    end
-  end)
-
-  teardown(function()
-    for _, path in ipairs(paths) do
-      os.remove(path)
-    end
-  end)
+  local paths = tls.on_disk(FILES, { "back.pem", "back.key" })
 
   local function with(mode, service, body)
     local origin = peer.start("http2_origin.js", mode, unpack(paths))

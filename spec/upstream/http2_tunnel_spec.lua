@@ -43,22 +43,7 @@ local function start(port, service, settings)
 end
 
 describe("a WebSocket to an origin of HTTP/2", function()
-  local paths = {}
-
-  setup(function()
-    for i, name in ipairs({ "back.pem", "back.key" }) do
-      paths[i] = os.tmpname()
-      local file = assert(io.open(paths[i], "wb"))
-      file:write(FILES[name])
-      file:close()
-    end
-  end)
-
-  teardown(function()
-    for _, path in ipairs(paths) do
-      os.remove(path)
-    end
-  end)
+  local paths = tls.on_disk(FILES, { "back.pem", "back.key" })
 
   local function node(...)
     local o = peer.start("http2_origin.js", ...)
