@@ -136,7 +136,8 @@ static struct tg_hash_128 hash_128_by_sip(uint64_t domain, const void *p, size_t
 }
 
 #ifdef __x86_64__
-#define BY_AES __attribute__((target("aes")))
+#define BY_AES      __attribute__((target("aes")))
+#define NOT_INLINED __attribute__((noinline))
 
 typedef long long block __attribute__((vector_size(16)));
 
@@ -147,6 +148,13 @@ static inline BY_AES block load(const void *p)
     return b;
 }
 
+static inline BY_AES long long load_half(const void *p)
+{
+    long long half;
+    memcpy(&half, p, sizeof(half));
+    return half;
+}
+
 static inline BY_AES block mix(block state, block next, block first_key)
 {
     state = __builtin_ia32_aesenc128(state ^ next, first_key);
@@ -155,26 +163,23 @@ static inline BY_AES block mix(block state, block next, block first_key)
     return __builtin_ia32_aesenc128(state, load(keys.aes[4]));
 }
 
-/* Up to 16 bytes: two halves that overlap, or fewer than 8 and zeroes. */
-static inline BY_AES block short_block(const unsigned char *p, size_t n)
+/* Of all lengths but the usual ones. Not inlined, so that those need not make room for it. */
+static NOT_INLINED BY_AES block mix_any(block state, const unsigned char *p, size_t n,
+                                        block first_key)
 {
-    long long half[2] = {0, 0};
-    if (n >= 8) {
-        memcpy(&half[0], p, 8);
-        memcpy(&half[1], p + n - 8, 8);
-    } else {
-        half[0] = (long long)tail_of(p, n);
-    }
-    return (block){half[0], half[1]};
-}
-
-static inline BY_AES block mix_all(block state, const unsigned char *p, size_t n, block first_key)
-{
-    if (n <= 16)
-        return mix(state, short_block(p, n), first_key);
+    if (n < 8)
+        return mix(state, (block){(long long)tail_of(p, n), 0}, first_key);
     for (size_t i = 0; i + 16 < n; i += 16)
         state = mix(state, load(p + i), first_key);
     return mix(state, load(p + n - 16), first_key);
+}
+
+/* 8 to 16 bytes, as most keys have, are two halves that overlap. */
+static inline BY_AES block mix_all(block state, const unsigned char *p, size_t n, block first_key)
+{
+    if (TG_LIKELY(n - 8 <= 8))
+        return mix(state, (block){load_half(p), load_half(p + n - 8)}, first_key);
+    return mix_any(state, p, n, first_key);
 }
 
 static BY_AES uint64_t hash_by_aes(const unsigned char *p, size_t n)

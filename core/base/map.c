@@ -77,7 +77,7 @@ struct tg_map {
     uint32_t uses_most; /* that are counted */
     uint32_t stride;
     uint32_t value_at; /* offset of the value in an entry */
-    char *entries;     /* number 0 is not used */
+    char *entries;     /* number 0 is not used and stays zeroes */
     size_t reserved;
     size_t taken;   /* bytes of that, from its start, that are charged */
     uint32_t ready; /* entries from here on have no memory yet */
@@ -323,7 +323,8 @@ static inline bool key_is_usual(const struct entry *e, const void *p, size_t n)
 }
 
 /* The same for a key that has a usual size and is that of the first slot with its tag, as nearly
- * all have and are; NULL may mean another. */
+ * all have and are; NULL may mean another. Whatever number is found: that its key is the one asked
+ * for decides, and number 0 has none. */
 static inline struct entry *find_usual(const struct tg_map *map, const void *p, size_t n,
                                        uint64_t full_hash)
 {
@@ -335,7 +336,7 @@ static inline struct entry *find_usual(const struct tg_map *map, const void *p, 
     uint32_t number = bucket->slots[__builtin_ctz(found)] & ~map->tag_mask;
     struct entry *e = entry_at(map, number);
     __builtin_prefetch((char *)e + map->stride - 1); /* a value is often in the next line */
-    return number != 0 && key_is_usual(e, p, n) ? e : NULL;
+    return key_is_usual(e, p, n) ? e : NULL;
 }
 
 static void index_add(struct tg_map *map, uint32_t hash, uint32_t number)

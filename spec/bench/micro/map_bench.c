@@ -4,9 +4,9 @@
  * as a counter has. Prints `bench <name> <value> <unit>` lines: CPU time of this thread, the least
  * of three rounds, the hashing of the key included.
  *
- * What it costs and why: a look-up is two misses, one known by the other, and some 110
- * instructions, so a processor that looks 320 instructions ahead has not quite three look-ups under
- * way at once. limit_bench.c measures the two misses by themselves.
+ * What it costs and why: a look-up is two misses, one known by the other, and some 95 instructions,
+ * so a processor that looks 320 instructions ahead has not much more than three look-ups under way
+ * at once. limit_bench.c measures the two misses by themselves.
  */
 #include "base/banned.h"
 #include "base/map.h"
