@@ -1,9 +1,10 @@
-/* h1_parse.c: the scan, llhttp for the first line, the field lines, and the rules of framing.
+/* h1_parse.c: the scan, the first line, the field lines, and the rules of framing.
  *
- * llhttp reads first lines only. It takes fields byte by byte, 8,000 instructions for the two heads
- * of a usual request; behind the scan, which has seen to line ends and controls, what is left to do
- * is to find a colon behind a token, and that takes less than half of it.
- * spec/fuzz/framing_diff_fuzz.c holds the whole against llhttp. */
+ * llhttp is the judge of first lines: of all but the usual ones, which it would take as they are.
+ * It reads byte by byte through code that is large beside the rest of a request's, and behind the
+ * scan, which has seen to line ends and controls, what is left to do for a usual line is to find
+ * two spaces, and for a field a colon behind a token. spec/fuzz/framing_diff_fuzz.c holds the whole
+ * against llhttp. */
 #include "base/banned.h"
 #include "http/h1_parse.h"
 
@@ -137,25 +138,96 @@ static int on_target(llhttp_t *parser, const char *p, size_t n)
 
 static const llhttp_settings_t first_line_settings = {.on_url = on_target, .on_status = on_target};
 
-/* Has llhttp read the first line of the head p[0, n), end of line included; `parser` then holds
- * what it says and `target` its target, or reason. Returns the length of the line, 0: refused. */
-static size_t read_first_line(llhttp_t *parser, llhttp_type_t type, const char *p, size_t n,
-                              struct tg_str *target, struct tg_refusal *refusal)
+/* What llhttp makes of a first line, its end included: `parser` holds what it says, `*target` its
+ * target, or reason. */
+static bool judge_first_line(llhttp_t *parser, llhttp_type_t type, struct tg_str line,
+                             struct tg_str *target, struct tg_refusal *refusal)
 {
-    size_t line_n = TG_MIN(tg_str_find(tg_str(p, n), '\n', 0) + 1, n);
     *target = tg_str("", 0);
     llhttp_init(parser, type, &first_line_settings);
     parser->data = target;
-    enum llhttp_errno code = llhttp_execute(parser, p, line_n);
+    enum llhttp_errno code = llhttp_execute(parser, line.p, line.n);
     if (code == HPE_OK)
-        return line_n;
+        return true;
     if (code == HPE_INVALID_METHOD)
-        tg_head_refuse(refusal, 501, "method not known");
-    else if (code == HPE_INVALID_VERSION)
-        tg_head_refuse(refusal, 505, "HTTP version not supported");
-    else
-        tg_head_refuse(refusal, 400, "malformed head");
-    return 0;
+        return tg_head_refuse(refusal, 501, "method not known");
+    if (code == HPE_INVALID_VERSION)
+        return tg_head_refuse(refusal, 505, "HTTP version not supported");
+    return tg_head_refuse(refusal, 400, "malformed head");
+}
+
+/* "HTTP/1.0" or "HTTP/1.1" and nothing else. */
+static bool read_version(struct tg_str s, uint8_t *minor)
+{
+    bool good = s.n == 8 && memcmp(s.p, "HTTP/1.", 7) == 0 && (s.p[7] == '0' || s.p[7] == '1');
+    *minor = good && s.p[7] == '1';
+    return good;
+}
+
+/* A method, a target and a version with single spaces between them (RFC 9112, 3): llhttp lets more
+ * spaces pass, and RTSP. */
+static bool split_request_line(struct tg_str line, struct tg_request_head *h)
+{
+    size_t first = tg_str_find(line, ' ', 0);
+    size_t second = tg_str_find(line, ' ', first + 1);
+    h->method_name = tg_str_sub(line, 0, first);
+    h->target = tg_str_sub(line, first + 1, second);
+    h->major = 1;
+    h->method = tg_method_from_name(h->method_name);
+    return h->target.n > 0 && line.n >= 2 &&
+           read_version(tg_str_sub(line, second + 1, line.n - 2), &h->minor);
+}
+
+static bool read_request_line(struct tg_str line, struct tg_request_head *h,
+                              struct tg_refusal *refusal)
+{
+    llhttp_t parser;
+    struct tg_str target;
+    bool good = split_request_line(line, h);
+    if (TG_LIKELY(good && h->method != TG_METHOD_OTHER && h->target.p[0] == '/'))
+        return true;
+    if (!judge_first_line(&parser, HTTP_REQUEST, line, &target, refusal))
+        return false;
+    if (parser.http_major != 1 || parser.http_minor > 1)
+        return tg_head_refuse(refusal, 505, "HTTP version not supported");
+    return (good && tg_str_eq(target, h->target)) ||
+           tg_head_refuse(refusal, 400, "malformed request line");
+}
+
+/* A version, three digits and a reason. */
+static bool split_status_line(struct tg_str line, struct tg_response_head *h)
+{
+    if (line.n < sizeof("HTTP/1.1 200 -\r\n") - 1 || line.p[8] != ' ' || line.p[12] != ' ' ||
+        line.p[13] == ' ' || !read_version(tg_str_sub(line, 0, 8), &h->minor))
+        return false;
+    for (size_t i = 9; i < 12; i++) {
+        if (line.p[i] < '0' || line.p[i] > '9')
+            return false;
+        h->status = 10 * h->status + (unsigned)(line.p[i] - '0');
+    }
+    h->reason = tg_str_sub(line, 13, line.n - 2);
+    return true;
+}
+
+static bool read_status_line(struct tg_str line, struct tg_response_head *h,
+                             struct tg_refusal *refusal)
+{
+    llhttp_t parser;
+    if (TG_LIKELY(split_status_line(line, h)))
+        return true;
+    if (!judge_first_line(&parser, HTTP_RESPONSE, line, &h->reason, refusal))
+        return tg_head_refuse(refusal, 502, "origin: malformed head");
+    if (parser.http_major != 1 || parser.http_minor > 1)
+        return tg_head_refuse(refusal, 502, "origin: HTTP version not supported");
+    h->minor = parser.http_minor;
+    h->status = parser.status_code;
+    return true;
+}
+
+/* The first line of a head, its end included. */
+static struct tg_str first_line_of(struct tg_str head)
+{
+    return tg_str_sub(head, 0, tg_str_find(head, '\n', 0) + 1);
 }
 
 /* ---- Field lines -------------------------------------------------------------------------------
@@ -252,39 +324,17 @@ static void read_wishes(struct tg_request_head *h)
                  tg_fields_list_has(&h->fields, TG_FIELD_CONNECTION, TG_STR("upgrade"));
 }
 
-/* The method's name, or an empty slice unless the line is method, target and "HTTP/1.x" with single
- * spaces between them (RFC 9112, 3): llhttp lets more spaces pass, and RTSP. */
-static struct tg_str read_method(struct tg_str line, struct tg_str target)
-{
-    size_t space = tg_str_find(line, ' ', 0);
-    struct tg_str rest = tg_str_sub(line, space + 1 + target.n, line.n);
-    bool good = target.p == line.p + space + 1 && rest.n == sizeof(" HTTP/1.1\r\n") - 1 &&
-                tg_str_starts(rest, TG_STR(" HTTP/1."));
-    return good ? tg_str_sub(line, 0, space) : tg_str("", 0);
-}
-
 bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *limits,
                          struct tg_arena *arena, struct tg_request_head *out,
                          struct tg_refusal *refusal)
 {
-    llhttp_t parser;
-    struct tg_str target;
+    struct tg_str head = tg_str(p, n);
+    struct tg_str line = first_line_of(head);
     *out = (struct tg_request_head){0};
     tg_fields_init(&out->fields, arena);
-    size_t line_n = read_first_line(&parser, HTTP_REQUEST, p, n, &target, refusal);
-    if (line_n == 0)
+    if (!read_request_line(line, out, refusal) ||
+        !read_fields(tg_str_sub(head, line.n, n), limits->fields, &out->fields, refusal))
         return false;
-    if (parser.http_major != 1 || parser.http_minor > 1)
-        return tg_head_refuse(refusal, 505, "HTTP version not supported");
-    out->major = 1;
-    out->minor = parser.http_minor;
-    out->target = target;
-    out->method_name = read_method(tg_str(p, line_n), target);
-    if (out->method_name.n == 0)
-        return tg_head_refuse(refusal, 400, "malformed request line");
-    if (!read_fields(tg_str(p + line_n, n - line_n), limits->fields, &out->fields, refusal))
-        return false;
-    out->method = tg_method_from_name(out->method_name);
     if (!tg_head_read_target(limits, arena, out, refusal) || !tg_head_read_host(out, refusal) ||
         !read_request_framing(out, refusal))
         return false;
@@ -329,22 +379,19 @@ bool tg_h1_parse_response(const char *p, size_t n, const struct tg_head_limits *
                           enum tg_method method, struct tg_arena *arena,
                           struct tg_response_head *out, struct tg_refusal *refusal)
 {
-    llhttp_t parser;
+    struct tg_str head = tg_str(p, n);
+    struct tg_str line = first_line_of(head);
     *out = (struct tg_response_head){0};
     tg_fields_init(&out->fields, arena);
-    size_t line_n = read_first_line(&parser, HTTP_RESPONSE, p, n, &out->reason, refusal);
-    if (line_n == 0 ||
-        !read_fields(tg_str(p + line_n, n - line_n), limits->fields, &out->fields, refusal)) {
+    if (!read_status_line(line, out, refusal))
+        return false;
+    if (!read_fields(tg_str_sub(head, line.n, n), limits->fields, &out->fields, refusal)) {
         if (refusal->status != 503)
             *refusal = (struct tg_refusal){502, "origin: malformed head or too many fields"};
         return false;
     }
-    if (parser.http_major != 1 || parser.http_minor > 1)
-        return tg_head_refuse(refusal, 502, "origin: HTTP version not supported");
-    if (parser.status_code < 100 || parser.status_code > 599)
+    if (out->status < 100 || out->status > 599)
         return tg_head_refuse(refusal, 502, "origin: status code out of range");
-    out->minor = parser.http_minor;
-    out->status = parser.status_code;
     if (!read_response_framing(out, method, refusal))
         return false;
     out->keep_alive = out->framing != TG_FRAMING_CLOSE && read_keep_alive(&out->fields, out->minor);

@@ -3,8 +3,9 @@
  * Two steps, both pure. tg_head_scan() looks at bytes as they arrive and finds the end of the head;
  * it refuses what no honest peer sends: bare CR or LF, NUL and other controls, folded lines. It
  * remembers where it stood, so a head that comes byte by byte is still looked at once. Then
- * tg_h1_parse_request() or tg_h1_parse_response() has llhttp read the first line, takes the
- * field lines apart, and checks what decides the framing and the target: names are tokens, Host is
+ * tg_h1_parse_request() or tg_h1_parse_response() takes the first line and the field lines apart,
+ * has llhttp judge a first line that is not a usual one, and checks what decides the framing and
+ * the target: names are tokens, Host is
  * one and valid, Content-Length and Transfer-Encoding agree with section 6 or the message is
  * refused.
  *
