@@ -285,13 +285,15 @@ static int on_kept_session(SSL *ssl, SSL_SESSION *session)
 static int on_status(SSL *ssl, void *arg)
 {
     struct tg_tls_context *context = arg;
+    const struct tls *tls = SSL_get_app_data(ssl);
+    int64_t now_s = (int64_t)(tls->worker->loop.clock.real / TG_USEC_PER_SEC);
     const X509 *shown = SSL_get_certificate(ssl);
     size_t n = 0;
     for (uint32_t i = 0; shown != NULL && i < context->leaf_count; i++) {
         struct tg_tls_leaf *leaf = &context->leaves[i];
         if (!leaf->staples || X509_cmp(leaf->cert, shown) != 0)
             continue;
-        unsigned char *copy = tg_tls_leaf_copy(leaf, &n);
+        unsigned char *copy = tg_tls_leaf_copy(leaf, now_s, &n);
         if (copy == NULL)
             break;
         SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)n); /* takes it over */
