@@ -9,7 +9,7 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
-#include "net/tls_conn.h"
+#include "net/tls_hello.h"
 
 #define PEM_MAX ((size_t)256 << 10)
 
@@ -79,13 +79,16 @@ static struct tg_transport *transport_of(lua_State *L)
     return r->handshake->transport;
 }
 
-/* The text in field `name` of the table at 2; empty where it has none. */
+/* The text in field `name` of the table at 2; empty where it has none. What is no text is an error:
+ * a client would be measured by other roots than were meant. */
 static struct tg_str option(lua_State *L, const char *name)
 {
     struct tg_str text = {"", 0};
     lua_getfield(L, 2, name); /* stays on the stack, and so does the text */
     if (lua_type(L, -1) == LUA_TSTRING)
         text.p = lua_tolstring(L, -1, &text.n);
+    else if (!lua_isnil(L, -1))
+        tg_bind_arg_error(L, 1, "cert, key and ca are PEM, as text");
     if (text.n > PEM_MAX)
         tg_bind_arg_error(L, 1, "PEM of at most 256 KiB");
     return text;
@@ -128,7 +131,7 @@ int tg_api_tls_request_client_cert(lua_State *L)
         ca = option(L, "ca");
         lua_getfield(L, 2, "depth");
         depth = lua_tointeger(L, -1);
-        if (depth < 0 || depth > 10)
+        if (depth < 0 || depth > 10 || !(lua_isnil(L, -1) || lua_type(L, -1) == LUA_TNUMBER))
             tg_bind_arg_error(L, 1, "depth is 1 to 10");
     }
     check_pem(L, tg_tls_ask(t, ca, (unsigned)depth, &why), &why);

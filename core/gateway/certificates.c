@@ -37,9 +37,6 @@ struct entry {
     struct tg_lookup lookup;        /* of the responder's name, before asking */
     bool asking;
     uint64_t pause; /* us: after the next failure */
-    int64_t until;  /* seconds since 1970: the answer that is stapled ends; 0: there is none */
-    unsigned char *answer; /* that one, for the next context; owned */
-    size_t answer_n;
     struct tg_timer timer;
     struct tg_h1_client client; /* open while asking */
     struct tg_arena arena;      /* of the exchange */
@@ -81,26 +78,14 @@ static void stop_asking(struct entry *e)
     tg_loop_defer(&e->owner->worker->loop, &e->clean);
 }
 
-/* The old answer stays while it is good; then there is none. */
-static void drop_old_answer(struct entry *e)
-{
-    if (e->answer == NULL || e->until == 0 || real_now(e->owner->worker) < e->until)
-        return;
-    enum tg_err err = tg_tls_leaf_staple(e->leaf, TG_STR(""));
-    tg_assert(err == TG_OK); /* it takes no memory */
-    tg_mem_free(TG_MEM_CONFIG, e->answer);
-    e->answer = NULL;
-    e->answer_n = 0;
-}
-
 static void fail(struct entry *e, const char *why)
 {
+    bool good = tg_tls_leaf_is_stapled(e->leaf, real_now(e->owner->worker));
     stop_asking(e);
-    drop_old_answer(e);
     tg_metric_inc(e->owner->worker->cells, TG_METRIC_OCSP_FAILED);
     tg_log_kv(TG_LOG_WARN, "tls",
-              e->answer != NULL ? "no new OCSP response; the old one is still good"
-                                : "no OCSP response to staple",
+              good ? "no new OCSP response; the old one is still good"
+                   : "no OCSP response to staple",
               tg_log_str("listener", e->listener), tg_log_str("name", tg_str_c(e->leaf->name)),
               tg_log_str("responder", tg_str_c(e->leaf->url)), tg_log_str("reason", tg_str_c(why)));
     tg_timer_set(&e->timer, now_of(e) + e->pause);
@@ -125,17 +110,10 @@ static void take(struct entry *e, struct tg_str der)
         fail(e, why);
         return;
     }
-    unsigned char *copy = tg_mem_alloc(TG_MEM_CONFIG, der.n);
-    if (copy == NULL || tg_tls_leaf_staple(e->leaf, der) != TG_OK) {
-        tg_mem_free(TG_MEM_CONFIG, copy);
+    if (tg_tls_leaf_staple(e->leaf, der, answer.until) != TG_OK) {
         fail(e, tg_err_text(TG_E_NOMEM));
         return;
     }
-    memcpy(copy, der.p, der.n);
-    tg_mem_free(TG_MEM_CONFIG, e->answer);
-    e->answer = copy;
-    e->answer_n = der.n;
-    e->until = answer.until;
     e->pause = RETRY_FIRST;
     stop_asking(e);
     tg_metric_inc(e->owner->worker->cells, TG_METRIC_OCSP_GOOD);
@@ -324,7 +302,6 @@ static void free_entry(struct entry *e)
     tg_buf_release(&e->body);
     tg_tls_context_unref(&e->context);
     tg_mem_free(TG_MEM_CONFIG, (void *)e->listener.p);
-    tg_mem_free(TG_MEM_CONFIG, e->answer);
     e->magic = 0;
     tg_mem_free(TG_MEM_CONFIG, e);
 }
@@ -385,20 +362,18 @@ static void want(struct tg_certificates *c, const struct tg_listener_conf *liste
     }
     e->wanted = true;
     struct tg_tls_context *old = e->context;
+    if (old != NULL && e->leaf != leaf && tg_tls_leaf_inherit(leaf, e->leaf) != TG_OK)
+        tg_log(TG_LOG_ERROR, "tls", "no memory for the OCSP response for %s", leaf->name);
     e->context = tg_tls_context_ref(listener->tls);
     e->leaf = leaf;
     tg_tls_context_unref(&old);
-    drop_old_answer(e);
-    if (e->answer != NULL &&
-        tg_tls_leaf_staple(leaf, tg_str((const char *)e->answer, e->answer_n)) != TG_OK)
-        tg_log(TG_LOG_ERROR, "tls", "no memory for the OCSP response for %s", leaf->name);
 }
 
 /* ---- Warnings ----------------------------------------------------------------------------------
  */
 
 static void look_at(const struct tg_certificates *c, const struct tg_listener_conf *listener,
-                    const struct tg_tls_leaf *leaf)
+                    struct tg_tls_leaf *leaf)
 {
     int64_t left = leaf->not_after - real_now(c->worker);
     if (leaf->must_staple && !leaf->staples)
@@ -407,6 +382,9 @@ static void look_at(const struct tg_certificates *c, const struct tg_listener_co
             "a certificate asks for stapled OCSP responses (must-staple), and there are none: "
             "set ocsp",
             tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
+    if (leaf->staples && leaf->url == NULL && !tg_tls_leaf_is_stapled(leaf, real_now(c->worker)))
+        tg_log_kv(TG_LOG_WARN, "tls", "the OCSP response of the file has expired; none is stapled",
+                  tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
     if (left <= 0)
         tg_log_kv(TG_LOG_ERROR, "tls", "a certificate has expired",
                   tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));

@@ -154,6 +154,8 @@ const char *tg_ws_check_answer(struct tg_request *r, const struct tg_response_he
         return "origin: Sec-WebSocket-Accept does not fit the key";
     if (tg_fields_find(&head->fields, NAME_EXTENSIONS) != NULL)
         return "origin: a WebSocket extension that nobody offered";
+    if (protocol != NULL && tg_fields_next(&head->fields, NAME_PROTOCOL, protocol) != NULL)
+        return "origin: more than one WebSocket protocol";
     if (protocol != NULL && !is_offered(r, protocol->value))
         return "origin: a WebSocket protocol that nobody offered";
     if (ws->state == TG_WS_STATE_REOPENING)

@@ -1,5 +1,5 @@
-/* client_hello.c: see client_hello.h. Lists in a ClientHello are of 16-bit numbers in network
- * order, behind their length in bytes. */
+/* client_hello.c: see client_hello.h. Numbers in a ClientHello are in network order; lists stand
+ * behind their length in bytes. */
 #include "base/banned.h"
 #include "net/client_hello.h"
 
@@ -18,6 +18,45 @@ struct tg_str tg_client_hello_name(const unsigned char *p, size_t n)
     return tg_str((const char *)p + 5, length);
 }
 
+/* ---- Reading -----------------------------------------------------------------------------------
+ */
+
+struct bytes {
+    const unsigned char *p;
+    size_t n;
+};
+
+/* Takes `n` bytes off the front; where there are fewer, nothing, and nothing is left. */
+static struct bytes take(struct bytes *from, size_t n)
+{
+    struct bytes taken = {from->p, n};
+    if (n > from->n) {
+        from->n = 0;
+        taken.n = 0;
+        return taken;
+    }
+    from->p += n;
+    from->n -= n;
+    return taken;
+}
+
+/* A number of `size` bytes; 0 where they are not there. */
+static unsigned take_number(struct bytes *from, size_t size)
+{
+    struct bytes digits = take(from, size);
+    unsigned value = 0;
+    for (size_t i = 0; i < digits.n; i++)
+        value = value << 8 | digits.p[i];
+    return value;
+}
+
+/* What stands behind a length of `size` bytes. */
+static struct bytes take_list(struct bytes *from, size_t size)
+{
+    size_t n = take_number(from, size);
+    return take(from, n);
+}
+
 /* 0a0a, 1a1a, ... fafa */
 static bool is_grease(unsigned value)
 {
@@ -30,37 +69,20 @@ static void add(uint16_t *list, size_t *count, unsigned value)
         list[(*count)++] = (uint16_t)value;
 }
 
-/* The numbers of `n` bytes at `p`. */
-static void add_all(uint16_t *list, size_t *count, const unsigned char *p, size_t n)
+static void add_all(uint16_t *list, size_t *count, struct bytes numbers)
 {
-    for (size_t i = 0; i + 1 < n; i += 2)
-        add(list, count, (unsigned)p[i] << 8 | p[i + 1]);
+    while (numbers.n >= 2)
+        add(list, count, take_number(&numbers, 2));
 }
 
-static void read_extensions(SSL *ssl, struct tg_client_hello *out)
+static void read_versions(struct bytes versions, struct tg_client_hello *out)
 {
-    int *present = NULL;
-    size_t n = 0;
-    if (SSL_client_hello_get1_extensions_present(ssl, &present, &n) != 1)
-        return;
-    for (size_t i = 0; i < n; i++)
-        add(out->extensions, &out->extension_count, (unsigned)present[i]);
-    OPENSSL_free(present);
-}
-
-static void read_version(SSL *ssl, struct tg_client_hello *out)
-{
-    const unsigned char *p;
-    size_t n;
-    uint16_t versions[TG_CLIENT_HELLO_LIST];
-    size_t count = 0;
-    out->version = (uint16_t)SSL_client_hello_get0_legacy_version(ssl);
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &p, &n) != 1 || n < 1)
-        return;
-    add_all(versions, &count, p + 1, n - 1);
     out->version = 0;
-    for (size_t i = 0; i < count; i++)
-        out->version = TG_MAX(out->version, versions[i]);
+    while (versions.n >= 2) {
+        unsigned version = take_number(&versions, 2);
+        if (!is_grease(version))
+            out->version = TG_MAX(out->version, (uint16_t)version);
+    }
 }
 
 static char hex_of(const unsigned char *p, size_t n, bool last)
@@ -74,35 +96,55 @@ static bool is_alnum(unsigned char c)
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-static void read_alpn(SSL *ssl, struct tg_client_hello *out)
+static void read_protocol(struct bytes name, struct tg_client_hello *out)
 {
-    const unsigned char *p;
-    size_t n;
-    memcpy(out->alpn, "00", 2);
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p,
-                                  &n) != 1 ||
-        n < 4 || p[2] == 0 || (size_t)p[2] + 3 > n)
+    if (name.n == 0)
         return;
-    size_t length = p[2];
-    p += 3;
-    bool plain = is_alnum(p[0]) && is_alnum(p[length - 1]);
-    out->alpn[0] = plain ? (char)p[0] : hex_of(p, length, false);
-    out->alpn[1] = plain ? (char)p[length - 1] : hex_of(p, length, true);
+    bool plain = is_alnum(name.p[0]) && is_alnum(name.p[name.n - 1]);
+    out->alpn[0] = plain ? (char)name.p[0] : hex_of(name.p, name.n, false);
+    out->alpn[1] = plain ? (char)name.p[name.n - 1] : hex_of(name.p, name.n, true);
 }
 
-void tg_client_hello_read(SSL *ssl, struct tg_client_hello *out)
+static void read_extension(unsigned type, struct bytes body, struct tg_client_hello *out)
 {
-    const unsigned char *p;
-    size_t n;
-    *out = (struct tg_client_hello){0};
-    read_version(ssl, out);
-    read_extensions(ssl, out);
-    read_alpn(ssl, out);
-    out->has_name = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) == 1;
-    n = SSL_client_hello_get0_ciphers(ssl, &p);
-    add_all(out->ciphers, &out->cipher_count, p, n);
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_signature_algorithms, &p, &n) == 1 && n > 2)
-        add_all(out->signatures, &out->signature_count, p + 2, n - 2);
+    struct bytes list;
+    add(out->extensions, &out->extension_count, type);
+    switch (type) {
+    case TLSEXT_TYPE_server_name:
+        out->has_name = true;
+        break;
+    case TLSEXT_TYPE_supported_versions:
+        read_versions(take_list(&body, 1), out);
+        break;
+    case TLSEXT_TYPE_application_layer_protocol_negotiation:
+        list = take_list(&body, 2);
+        read_protocol(take_list(&list, 1), out);
+        break;
+    case TLSEXT_TYPE_signature_algorithms:
+        add_all(out->signatures, &out->signature_count, take_list(&body, 2));
+        break;
+    default:
+        break;
+    }
+}
+
+bool tg_client_hello_read(const unsigned char *message, size_t n, struct tg_client_hello *out)
+{
+    struct bytes rest = {message, n};
+    *out = (struct tg_client_hello){.alpn = {'0', '0'}};
+    if (take_number(&rest, 1) != SSL3_MT_CLIENT_HELLO)
+        return false;
+    rest = take_list(&rest, 3);
+    out->version = (uint16_t)take_number(&rest, 2);
+    (void)take(&rest, SSL3_RANDOM_SIZE);
+    (void)take_list(&rest, 1); /* the session */
+    add_all(out->ciphers, &out->cipher_count, take_list(&rest, 2));
+    (void)take_list(&rest, 1); /* compression */
+    for (struct bytes list = take_list(&rest, 2); list.n >= 4;) {
+        unsigned type = take_number(&list, 2);
+        read_extension(type, take_list(&list, 2), out);
+    }
+    return true;
 }
 
 /* ---- JA4 ---------------------------------------------------------------------------------------

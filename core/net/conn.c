@@ -45,6 +45,8 @@ static enum tg_err send_queued(struct tg_conn *conn)
         tg_buf_consume(&conn->out, (size_t)sent);
     }
     update_interest(conn, interest(conn) & ~EV_WRITE);
+    if (conn->ending)
+        shutdown(conn->fd, SHUT_WR);
     return TG_OK;
 }
 
@@ -146,18 +148,28 @@ void tg_conn_end_race(struct tg_conn *conn, int fd, enum tg_err err)
     stand(conn);
 }
 
-/* Bytes or an end arrived that nobody asked for: look without taking, and stop watching. */
-static void unwanted_read(struct tg_conn *conn)
+/* As a transport's peek(). */
+static enum tg_err peek_raw(const struct tg_conn *conn)
 {
     char byte;
     ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (n > 0)
+        return TG_OK;
+    return n == 0 ? TG_E_CLOSED : errno == EINTR ? TG_E_AGAIN : tg_err_from_errno(errno);
+}
+
+/* Bytes or an end arrived that nobody asked for: look without taking, and stop watching. */
+static void unwanted_read(struct tg_conn *conn)
+{
+    struct tg_transport *t = conn->transport;
+    enum tg_err err = t != NULL ? t->ops->peek(t) : peek_raw(conn);
+    if (err == TG_E_AGAIN)
         return;
     update_interest(conn, interest(conn) & ~EV_READ);
-    if (n > 0)
+    if (err == TG_OK)
         return;
     conn->eof = true;
-    conn->handler->on_gone(conn, n == 0 ? TG_E_CLOSED : tg_err_from_errno(errno));
+    conn->handler->on_gone(conn, err);
 }
 
 static void on_io(struct ev_loop *ev, ev_io *w, int events)
@@ -209,7 +221,7 @@ static enum tg_err setup(struct tg_conn *conn, struct tg_worker *worker, int fd,
     conn->handler = handler;
     conn->transport = NULL;
     conn->sent_at = 0;
-    conn->want_read = conn->connecting = conn->greeting = conn->eof = false;
+    conn->want_read = conn->connecting = conn->greeting = conn->eof = conn->ending = false;
     tg_buf_init(&conn->out, worker->slab);
     ev_io_init(&conn->io, on_io, fd, 0);
     conn->io.data = conn;
@@ -483,7 +495,9 @@ void tg_conn_shutdown(struct tg_conn *conn)
 {
     if (conn->transport != NULL)
         conn->transport->ops->shutdown(conn->transport);
-    shutdown(conn->fd, SHUT_WR);
+    conn->ending = conn->out.size > 0; /* the transport's last word: the kernel is full */
+    if (!conn->ending)
+        shutdown(conn->fd, SHUT_WR);
 }
 
 void tg_conn_set_deadline(struct tg_conn *conn, uint64_t deadline)

@@ -49,6 +49,7 @@ struct tg_conn {
     bool connecting;
     bool greeting; /* connected, and the transport is not ready */
     bool eof;      /* the peer has ended its side */
+    bool ending;   /* our side ends when the queue is empty */
     union {
         struct tg_race *race; /* while `connecting`: NULL, or a second attempt; owned */
         uint64_t sent_at;     /* us of the loop's clock: when the kernel last took queued bytes */
@@ -121,7 +122,8 @@ static inline size_t tg_conn_pending(const struct tg_conn *conn)
     return conn->out.size;
 }
 
-/* Ends our side: the peer sees the end after all that was written. Only when nothing is pending. */
+/* Ends our side: the peer sees the end after all that was written. Only when nothing is pending;
+ * what the transport then says may wait, and on_drained follows. */
 void tg_conn_shutdown(struct tg_conn *conn);
 
 /* on_timeout at `deadline` (us of the loop's clock); 0: never. */

@@ -64,15 +64,16 @@ static enum tg_err read_status(OCSP_BASICRESP *basic, X509 *cert, X509 *issuer,
     OCSP_CERTID_free(id);
     if (!found)
         return refuse(why, "the answer says nothing of this certificate");
-    if (OCSP_check_validity(since, until, SKEW, -1) != 1)
-        return refuse(why, "the answer is of another time: it has expired, or a clock is wrong");
     if (status != V_OCSP_CERTSTATUS_GOOD)
         return refuse(why, status == V_OCSP_CERTSTATUS_REVOKED
                                ? "the certificate is revoked"
                                : "the responder does not know the certificate");
     out->since = seconds_of(since);
     out->until = seconds_of(until);
-    return TG_OK;
+    if (OCSP_check_validity(since, until, SKEW, -1) == 1)
+        return TG_OK;
+    out->over = out->until != 0 && out->until < (int64_t)time(NULL);
+    return refuse(why, "the answer is of another time: it has expired, or a clock is wrong");
 }
 
 static enum tg_err check(OCSP_RESPONSE *response, X509 *cert, STACK_OF(X509) * chain,
@@ -105,6 +106,7 @@ enum tg_err tg_ocsp_check(struct tg_str der, X509 *cert, STACK_OF(X509) * chain,
     OCSP_RESPONSE *response =
         der.n <= TG_OCSP_MAX ? d2i_OCSP_RESPONSE(NULL, &at, (long)der.n) : NULL;
     enum tg_err err = TG_E_INVALID;
+    *out = (struct tg_ocsp_answer){0};
     if (response == NULL || at != (const unsigned char *)der.p + der.n)
         err = refuse(why, "this is no OCSP response (in DER)");
     else

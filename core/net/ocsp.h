@@ -16,6 +16,7 @@
 struct tg_ocsp_answer {
     int64_t since; /* seconds since 1970 */
     int64_t until; /* 0: it does not say */
+    bool over;     /* it was good, and is refused because its time is over */
 };
 
 /* The question whether `cert`, issued by `issuer`, is good: DER by OPENSSL_malloc(), the caller's.
@@ -24,7 +25,7 @@ unsigned char *tg_ocsp_question(X509 *cert, X509 *issuer, size_t *n);
 
 /* Checks the answer `der`, at most TG_OCSP_MAX bytes, of a responder that the issuer, which is the
  * first of `chain`, or a certificate of the issuer's answers for. TG_OK: good, *out tells for how
- * long. TG_E_INVALID: anything else, and `why` tells what. */
+ * long. TG_E_INVALID: anything else, and `why` tells what; *out is set then too. */
 enum tg_err tg_ocsp_check(struct tg_str der, X509 *cert, STACK_OF(X509) * chain,
                           struct tg_ocsp_answer *out, char why[TG_TLS_REASON_MAX]) TG_MUST_USE;
 

@@ -35,15 +35,20 @@ static bool read_port(struct tg_str text, uint16_t *out)
     return true;
 }
 
-static bool set_port(struct tg_addr *addr, uint16_t port, sa_family_t family)
+/* An address as the protocol writes it: "TCP4" has no colons, "TCP6" has, and no brackets. */
+static bool read_ip(struct tg_str text, bool v4, struct tg_addr *out)
 {
-    if (family == AF_INET6 && addr->u.any.sa_family == AF_INET6)
+    bool colons = tg_str_find(text, ':', 0) < text.n;
+    return colons != v4 && tg_str_find(text, '[', 0) == text.n &&
+           tg_addr_parse_ip(text, out) == TG_OK;
+}
+
+static void set_port(struct tg_addr *addr, uint16_t port)
+{
+    if (addr->u.any.sa_family == AF_INET6)
         addr->u.v6.sin6_port = port;
-    else if (addr->u.any.sa_family == AF_INET) /* also an IPv4-mapped one */
+    else /* also an IPv4-mapped one */
         addr->u.v4.sin_port = port;
-    else
-        return false;
-    return true;
 }
 
 static enum tg_err read_v1_line(struct tg_str line, struct tg_proxy_header *out)
@@ -56,16 +61,14 @@ static enum tg_err read_v1_line(struct tg_str line, struct tg_proxy_header *out)
     bool v4 = tg_str_eq(protocol, TG_STR("TCP4"));
     if (!v4 && !tg_str_eq(protocol, TG_STR("TCP6")))
         return TG_E_PROTOCOL;
-    sa_family_t family = v4 ? AF_INET : AF_INET6;
     struct tg_str from = word(&line);
     struct tg_str to = word(&line);
     struct tg_str from_digits = word(&line);
-    if (tg_str_find(from, '[', 0) < from.n || tg_str_find(to, '[', 0) < to.n ||
-        tg_addr_parse_ip(from, &out->client) != TG_OK ||
-        tg_addr_parse_ip(to, &out->local) != TG_OK || !read_port(from_digits, &from_port) ||
-        !read_port(line, &to_port) || !set_port(&out->client, from_port, family) ||
-        !set_port(&out->local, to_port, family))
+    if (!read_ip(from, v4, &out->client) || !read_ip(to, v4, &out->local) ||
+        !read_port(from_digits, &from_port) || !read_port(line, &to_port))
         return TG_E_PROTOCOL;
+    set_port(&out->client, from_port);
+    set_port(&out->local, to_port);
     return TG_OK;
 }
 

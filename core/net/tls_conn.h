@@ -41,7 +41,8 @@ enum tg_tls_verdict { TG_TLS_GO_ON, TG_TLS_WAIT, TG_TLS_REFUSE };
 
 /* What a server asks of its owner. */
 struct tg_tls_hooks {
-    /* The ClientHello is read. WAIT: asked again after tg_conn_resume(). REFUSE: *alert goes. */
+    /* The ClientHello is read; what may be changed of the answer is in tls_hello.h. WAIT: asked
+     * again after tg_conn_resume(). REFUSE: *alert goes. */
     enum tg_tls_verdict (*on_hello)(void *owner, struct tg_transport *t, int *alert);
     void *owner;
 };
@@ -65,19 +66,5 @@ struct tg_tls_facts *tg_tls_facts_of(const struct tg_transport *t);
 
 /* The peer spoke HTTP instead of TLS. */
 bool tg_tls_got_http(const struct tg_transport *t);
-
-/* In on_hello: the certificate to show. TG_E_NOT_FOUND: no set of the listener is for `name`;
- * TG_E_INVALID with `why`. */
-enum tg_err tg_tls_choose(struct tg_transport *t, struct tg_str name) TG_MUST_USE;
-enum tg_err tg_tls_show(struct tg_transport *t, struct tg_str cert, struct tg_str key,
-                        struct tg_tls_problem *why) TG_MUST_USE;
-
-/* In on_hello: the client is asked for a certificate signed by those of `ca` (PEM; empty: the
- * listener's), of at most `depth` intermediates (0: as ever); who shows none may go on. */
-enum tg_err tg_tls_ask(struct tg_transport *t, struct tg_str ca, unsigned depth,
-                       struct tg_tls_problem *why) TG_MUST_USE;
-
-/* The number of an alert's name, "access_denied" or "unrecognized_name"; -1: there is none. */
-int tg_tls_alert(struct tg_str name);
 
 #endif

@@ -14,8 +14,6 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 
-#define NAME_MAX_BYTES 255 /* of a host */
-
 static const char intermediate_ciphers[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
@@ -29,6 +27,24 @@ static enum tg_err refuse(struct tg_tls_problem *why, const char *field, const c
     snprintf(why->text, sizeof(why->text), "%s", text);
     ERR_clear_error();
     return TG_E_INVALID;
+}
+
+enum tg_err tg_tls_refuse_weak(struct tg_tls_problem *why)
+{
+    return refuse(why, "cert",
+                  "OpenSSL does not take it (a key too short, or a signature too weak)");
+}
+
+bool tg_tls_digest(const struct tg_str *pieces, size_t count, unsigned char out[32])
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; i < count; i++)
+        good = good && EVP_DigestUpdate(md, &pieces[i].n, sizeof(pieces[i].n)) == 1 &&
+               (pieces[i].n == 0 || EVP_DigestUpdate(md, pieces[i].p, pieces[i].n) == 1);
+    good = good && EVP_DigestFinal_ex(md, out, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    return good;
 }
 
 /* ---- What servers and clients have in common ---------------------------------------------------
@@ -102,6 +118,7 @@ static SSL_CTX *new_ctx(const SSL_METHOD *method, enum tg_tls_profile profile, i
                                  SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(ctx, 1); /* head and body of a record in one system call */
+    tg_tls_hook(ctx);
     if (SSL_CTX_set_min_proto_version(ctx, TG_MAX(least, min_version)) != 1 ||
         SSL_CTX_set_cipher_list(ctx, intermediate_ciphers) != 1 ||
         SSL_CTX_set_ciphersuites(ctx, modern_ciphers) != 1 ||
@@ -110,21 +127,6 @@ static SSL_CTX *new_ctx(const SSL_METHOD *method, enum tg_tls_profile profile, i
         return NULL;
     }
     return ctx;
-}
-
-static enum tg_err use_credentials(SSL_CTX *ctx, struct tg_str cert, struct tg_str key,
-                                   struct tg_tls_problem *why)
-{
-    struct tg_tls_credentials c;
-    enum tg_err err = tg_tls_credentials_read(cert, key, &c, why);
-    if (err != TG_OK)
-        return err;
-    bool used = SSL_CTX_use_cert_and_key(ctx, c.leaf, c.key, c.chain, 1) == 1;
-    tg_tls_credentials_release(&c);
-    return used ? TG_OK
-                : refuse(why, "cert",
-                         "OpenSSL does not take it (a key too short, or a signature "
-                         "too weak)");
 }
 
 /* The certificates of `text` become those that `ctx` trusts; *list is the caller's. */
@@ -166,7 +168,7 @@ struct claims {
 static void add_claim(void *arg, struct tg_str name)
 {
     struct claims *claims = arg;
-    if (name.n == 0 || name.n > NAME_MAX_BYTES || memchr(name.p, '\0', name.n) != NULL)
+    if (name.n == 0 || name.n > TG_TLS_NAME_MAX || memchr(name.p, '\0', name.n) != NULL)
         return;
     if (claims->count == claims->cap) {
         uint32_t cap = TG_MAX(claims->cap * 2, 16u);
@@ -251,7 +253,7 @@ struct sets {
     uint32_t *length;
 };
 
-static int pass_anybody(int verified, X509_STORE_CTX *store)
+int tg_tls_pass_anybody(int verified, X509_STORE_CTX *store)
 {
     (void)verified;
     (void)store;
@@ -272,31 +274,26 @@ static enum tg_err ask_clients(SSL_CTX *ctx, const struct tg_tls_server_options 
     }
     sk_X509_pop_free(list, X509_free);
     if (o->client_auth == TG_TLS_AUTH_OPTIONAL)
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, pass_anybody);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tg_tls_pass_anybody);
     else if (o->client_auth == TG_TLS_AUTH_REQUIRED)
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     return err;
 }
 
 /* Sessions count only where the same clients are trusted: listener, mode and roots name them. */
-static enum tg_err name_sessions(SSL_CTX *ctx, const struct tg_tls_server_options *o)
+static enum tg_err name_sessions(struct tg_tls_context *context,
+                                 const struct tg_tls_server_options *o)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-                EVP_DigestUpdate(md, o->name.p, o->name.n) == 1 &&
-                EVP_DigestUpdate(md, &o->client_auth, sizeof(o->client_auth)) == 1 &&
-                EVP_DigestUpdate(md, o->ca.p, o->ca.n) == 1 &&
-                EVP_DigestFinal_ex(md, digest, NULL) == 1 &&
-                SSL_CTX_set_session_id_context(ctx, digest, 32) == 1;
-    EVP_MD_CTX_free(md);
-    return good ? TG_OK : TG_E_NOMEM;
+    const struct tg_str pieces[] = {
+        o->name, {(const char *)&o->client_auth, sizeof(o->client_auth)}, o->ca};
+    return tg_tls_digest(pieces, TG_COUNT_OF(pieces), context->session_name) ? TG_OK : TG_E_NOMEM;
 }
 
 static enum tg_err new_set(struct sets *sets, const struct claim *first, uint32_t n, SSL_CTX **out,
                            struct tg_tls_problem *why)
 {
     const struct tg_tls_server_options *o = sets->options;
+    const struct tg_tls_context *context = sets->context;
     SSL_CTX *ctx = new_ctx(TLS_server_method(), o->profile, o->min_version);
     if (ctx == NULL)
         return TG_E_NOMEM;
@@ -308,13 +305,15 @@ static enum tg_err new_set(struct sets *sets, const struct claim *first, uint32_
     if (!o->tickets)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     tg_tls_hook_server(ctx, sets->context);
-    enum tg_err err = name_sessions(ctx, o);
-    if (err == TG_OK)
-        err = ask_clients(ctx, o, why);
+    enum tg_err err = ask_clients(ctx, o, why);
+    if (err == TG_OK && SSL_CTX_set_session_id_context(ctx, context->session_name,
+                                                       sizeof(context->session_name)) != 1)
+        err = TG_E_NOMEM;
     for (uint32_t i = 0; i < n && err == TG_OK; i++) {
-        const struct tg_tls_certificate *c = &o->certificates[first[i].certificate];
+        const struct tg_tls_leaf *leaf = &context->leaves[first[i].certificate];
         why->certificate = first[i].certificate + 1;
-        err = use_credentials(ctx, c->cert, c->key, why);
+        if (SSL_CTX_use_cert_and_key(ctx, leaf->cert, leaf->key, leaf->chain, 1) != 1)
+            err = tg_tls_refuse_weak(why);
     }
     if (err != TG_OK)
         SSL_CTX_free(ctx);
@@ -433,7 +432,9 @@ enum tg_err tg_tls_server_new(const struct tg_tls_server_options *options,
     context->fingerprint = options->fingerprint;
     context->asks_plugins = options->asks_plugins;
     context->http2 = options->http2;
-    enum tg_err err = build_server(context, options, &claims, why);
+    enum tg_err err = name_sessions(context, options);
+    if (err == TG_OK)
+        err = build_server(context, options, &claims, why);
     free_claims(&claims);
     if (err != TG_OK)
         tg_tls_context_unref(&context);
@@ -462,10 +463,10 @@ static SSL_CTX *find_host(const struct tg_tls_context *context, struct tg_str na
 
 SSL_CTX *tg_tls_context_find(const struct tg_tls_context *context, struct tg_str name)
 {
-    char pattern[NAME_MAX_BYTES + 3];
-    SSL_CTX *set = name.n > 0 && name.n <= NAME_MAX_BYTES ? find_host(context, name) : NULL;
+    char pattern[TG_TLS_NAME_MAX + 3];
+    SSL_CTX *set = name.n > 0 && name.n <= TG_TLS_NAME_MAX ? find_host(context, name) : NULL;
     for (size_t dot = tg_str_find(name, '.', 0);
-         set == NULL && dot < name.n && name.n <= NAME_MAX_BYTES;
+         set == NULL && dot < name.n && name.n <= TG_TLS_NAME_MAX;
          dot = tg_str_find(name, '.', dot + 1)) {
         pattern[0] = '*';
         memcpy(pattern + 1, name.p + dot, name.n - dot);
@@ -477,25 +478,20 @@ SSL_CTX *tg_tls_context_find(const struct tg_tls_context *context, struct tg_str
 /* ---- Clients -----------------------------------------------------------------------------------
  */
 
-static bool digest_text(EVP_MD_CTX *md, struct tg_str text)
-{
-    return EVP_DigestUpdate(md, &text.n, sizeof(text.n)) == 1 &&
-           (text.n == 0 || EVP_DigestUpdate(md, text.p, text.n) == 1);
-}
-
 /* A number for all that makes connections of one kind; not 0, which is clear text. */
 static enum tg_err identify(const struct tg_tls_client_options *o, uint64_t *out)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    int numbers[2] = {o->verify, o->min_version};
-    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-                EVP_DigestUpdate(md, numbers, sizeof(numbers)) == 1 && digest_text(md, o->ca) &&
-                digest_text(md, o->name) && digest_text(md, o->cert) && digest_text(md, o->key) &&
-                digest_text(md, tg_str((const char *)o->pins, o->pin_count * sizeof(*o->pins))) &&
-                EVP_DigestFinal_ex(md, digest, NULL) == 1;
-    EVP_MD_CTX_free(md);
-    if (!good)
+    const int numbers[2] = {o->verify, o->min_version};
+    const struct tg_str pieces[] = {
+        {(const char *)numbers, sizeof(numbers)},
+        o->ca,
+        o->name,
+        o->cert,
+        o->key,
+        {(const char *)o->pins, o->pin_count * sizeof(*o->pins)},
+    };
+    unsigned char digest[32];
+    if (!tg_tls_digest(pieces, TG_COUNT_OF(pieces), digest))
         return TG_E_NOMEM;
     memcpy(out, digest, sizeof(*out));
     *out |= 1;
@@ -518,6 +514,19 @@ static enum tg_err set_trust(struct tg_tls_context *context, const struct tg_tls
         err = refuse(why, "ca", "the system's roots cannot be read (the package ca-certificates)");
     sk_X509_pop_free(list, X509_free);
     return err;
+}
+
+/* Our own certificate, for origins that ask. */
+static enum tg_err use_credentials(SSL_CTX *ctx, struct tg_str cert, struct tg_str key,
+                                   struct tg_tls_problem *why)
+{
+    struct tg_tls_credentials c;
+    enum tg_err err = tg_tls_credentials_read(cert, key, &c, why);
+    if (err != TG_OK)
+        return err;
+    bool used = SSL_CTX_use_cert_and_key(ctx, c.leaf, c.key, c.chain, 1) == 1;
+    tg_tls_credentials_release(&c);
+    return used ? TG_OK : tg_tls_refuse_weak(why);
 }
 
 static enum tg_err build_client(struct tg_tls_context *context,

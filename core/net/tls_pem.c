@@ -87,6 +87,12 @@ static enum tg_err check_pair(const struct tg_tls_credentials *c, struct tg_tls_
 {
     if (X509_check_private_key(c->leaf, c->key) == 1)
         return TG_OK;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        if (X509_check_private_key(sk_X509_value(c->chain, i), c->key) == 1)
+            return refuse(why, "cert",
+                          "the certificate that the key belongs to has to stand first, before "
+                          "those that signed it");
+    }
     return refuse(why, "key", "the key does not belong to the certificate");
 }
 

@@ -30,7 +30,10 @@ struct tg_transport_ops {
     /* As tg_conn_read() and tg_conn_write(). */
     enum tg_err (*read)(struct tg_transport *t, char *p, size_t cap, size_t *n);
     enum tg_err (*write)(struct tg_transport *t, struct iovec *iov, int count);
-    /* Tells the peer that nothing more comes. */
+    /* Whether there is something to read() (TG_OK), nothing now (TG_E_AGAIN), or the peer has gone:
+     * TG_E_CLOSED (in which way, read() tells), or the error of the connection. */
+    enum tg_err (*peek)(struct tg_transport *t);
+    /* Tells the peer that nothing more comes; what it says may be queued. */
     void (*shutdown)(struct tg_transport *t);
     /* What went wrong, in words, static text; NULL: nothing, or nothing is known. */
     const char *(*problem)(const struct tg_transport *t);

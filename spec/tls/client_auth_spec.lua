@@ -110,6 +110,7 @@ local PLUGIN = [[
       local res = assert(tg.http.get("authority", "/may"))
       if res.body ~= "yes" then ctx.tls:reject() end
     end
+    if name == "mistaken.test" then ctx.tls:request_client_cert { ca = { conf.cert } } end
     if name == "bad.test" then ctx.tls:certificate { cert = conf.cert, key = "nonsense" } end
   end
   function P.access(_, ctx) ctx:exit(200, ctx.tls.ja4 .. " " .. (ctx.client.cert and "with" or "without")) end
@@ -175,6 +176,8 @@ describe("the certificate phase", function()
     g:wait_for_log("broken")
     assert.equal(80, visit("bad.test").alert)
     g:wait_for_log("it holds no private key in PEM")
+    assert.equal(80, visit("mistaken.test").alert)
+    g:wait_for_log("cert, key and ca are PEM, as text")
     if (os.getenv("TIDEGATE_BUILD") or "release") == "release" then
       assert.equal(80, visit("spin.test").alert)
     end

@@ -3,7 +3,10 @@
 local client = require("support.client")
 local clock = require("support.clock")
 local gateway = require("support.gateway")
+local origin = require("support.origin")
+local process = require("support.process")
 local socket = require("support.socket")
+local stat = require("posix.sys.stat")
 local tls = require("support.tls")
 
 local FILES = tls.files({ api = { names = { "api.test" } } })
@@ -131,6 +134,31 @@ describe("a TLS port", function()
     local silent = socket.connect({ port = hasty.port })
     silent:wait_end()
     hasty:stop()
+  end)
+end)
+
+describe("a client over TLS that says goodbye", function()
+  it("before its answer is there has left: nobody works for it any more", function()
+    local o = origin.listen()
+    local g = gateway.start({ files = FILES, vars = { ORIGIN = o.port }, config = [[
+      local tg = require "tidegate"
+      tg.settings { workers = 1 }
+      tg.listener "https" { address = "127.0.0.1:@PORT@", tls = { certificates = {
+        { cert = tg.file "api.pem", key = tg.file "api.key" } } } }
+      tg.route "all" { service = tg.service "back" { targets = { { "127.0.0.1:@ORIGIN@" } } } }
+    ]] })
+    finally(function() g:stop() end)
+    local sh = "mkfifo in && exec openssl s_client -connect 127.0.0.1:%d <in >/dev/null 2>&1"
+    local p = process.spawn({ argv = { "sh", "-c", sh:format(g.port) }, cwd = g.dir })
+    clock.wait_until(function() return stat.stat(g.dir .. "/in") end, 5, "the pipe to s_client")
+    local pipe = assert(io.open(g.dir .. "/in", "w")) -- opens when s_client has it open too
+    pipe:write("GET / HTTP/1.1\r\nHost: api.test\r\n\r\n")
+    pipe:flush()
+    local conn = o:accept()
+    conn:request_head()
+    pipe:close() -- s_client ends TLS as it should be ended
+    assert.is_truthy(p:wait(10))
+    conn:wait_end()
   end)
 end)
 

@@ -61,9 +61,10 @@ describe("an inspected WebSocket", function()
       function() return ws.answer({ headers = { ["sec-websocket-key"] = "other" } }) end,
       function(request) return ws.answer(request, "Sec-WebSocket-Extensions: permessage-deflate\r\n") end,
       function(request) return ws.answer(request, "Sec-WebSocket-Protocol: chat\r\n") end,
+      function(request) return ws.answer(request, ("Sec-WebSocket-Protocol: a\r\n"):rep(2)) end,
       function(request) return (ws.answer(request):gsub("Upgrade: websocket", "Upgrade: tail")) end,
     }) do
-      local c, conn, request = p:exchange(ws.request())
+      local c, conn, request = p:exchange(ws.request("Sec-WebSocket-Protocol: a, b\r\n"))
       conn:send(answer(request))
       assert.status(502, c:response())
       conn:receive_rest()

@@ -91,6 +91,62 @@ static void test_shutdown_shows_the_end_behind_the_bytes(void **state)
     assert_memory_equal(o.in, "heard", 5);
 }
 
+/* ---- A transport that has a last word ----------------------------------------------------------
+ */
+
+static enum tg_err greet_at_once(struct tg_transport *t)
+{
+    (void)t;
+    return TG_OK;
+}
+
+static void say_bye(struct tg_transport *t)
+{
+    struct iovec iov = {"bye", 3};
+    assert_int_equal(tg_conn_send_raw(t->conn, &iov, 1), TG_OK);
+}
+
+static void forget(struct tg_transport **t, bool quietly)
+{
+    (void)quietly;
+    *t = NULL;
+}
+
+static const struct tg_transport_ops polite_ops = {
+    .greet = greet_at_once, .shutdown = say_bye, .free = forget};
+
+/* The kernel's room for what we send is used up, though nothing of it waits with us. */
+static void fill_kernel(void)
+{
+    static const char block[65536];
+    for (size_t n = sizeof(block); n > 0; n = n > 1 ? 1 : 0) {
+        while (send(o.conn.fd, block, n, MSG_NOSIGNAL) > 0) {
+        }
+        assert_int_equal(errno, EAGAIN);
+    }
+}
+
+static void test_shutdown_waits_for_the_last_word(void **state)
+{
+    static struct tg_transport polite = {.ops = &polite_ops};
+    char block[65536];
+    char last[3] = {0};
+    ssize_t n;
+    (void)state;
+    open_pair(wire_local_pair);
+    tg_conn_secure(&o.conn, &polite);
+    fill_kernel();
+    tg_conn_shutdown(&o.conn);
+    assert_int_equal(tg_conn_pending(&o.conn), 3);
+    while ((n = wire_recv(far, block, sizeof(block))) > 0) {
+        if (n >= 3)
+            memcpy(last, block + n - 3, 3);
+    }
+    assert_int_equal(n, 0);
+    assert_memory_equal(last, "bye", 3);
+    assert_int_equal(o.failed, 0);
+}
+
 static void test_reset_is_seen_as_one(void **state)
 {
     (void)state;
@@ -120,6 +176,7 @@ int main(void)
         TEST(test_writing_to_a_peer_that_reset),
         TEST(test_queued_bytes_that_cannot_be_sent),
         TEST(test_shutdown_shows_the_end_behind_the_bytes),
+        TEST(test_shutdown_waits_for_the_last_word),
         TEST(test_reset_is_seen_as_one),
         TEST(test_close_is_seen_as_an_end),
     };

@@ -25,6 +25,8 @@ static void version_1_is_read(void **state)
     assert_int_equal(tg_addr_port(&h.local), 443);
     assert_int_equal(read_text("PROXY TCP6 2001:db8::1 ::1 0 65535\r\n"), TG_OK);
     assert_string_equal(client_text(), "[2001:db8::1]:0");
+    assert_int_equal(read_text("PROXY TCP6 ::ffff:192.0.2.7 ::1 80 443\r\n"), TG_OK);
+    assert_string_equal(client_text(), "192.0.2.7:80");
     assert_int_equal(read_text("PROXY UNKNOWN whatever it is\r\n"), TG_OK);
     assert_int_equal(h.client.len, 0);
 }
@@ -42,6 +44,9 @@ static void version_1_is_read_strictly(void **state)
         "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n",
         "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n",
         "PROXY TCP4 ::1 ::1 1 2\r\n",
+        "PROXY TCP4 ::ffff:1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP6 ::1 1.2.3.4 1 2\r\n",
         "PROXY TCP6 [::1] ::1 1 2\r\n",
     };
     (void)state;

@@ -4,32 +4,8 @@
  */
 #include "net/tls_conn.h"
 
-#include "wire.h"
+#include "tls_pair.h"
 
-#include "net/conn.h"
-#include "observe/metrics.h"
-#include "tls_fixture.h"
-
-/* One end. */
-struct end {
-    struct tg_conn conn;
-    struct tg_transport *t; /* the connection's */
-    int connected;
-    int readable;
-    enum tg_err err;
-    const char *problem;
-    char in[65536];
-    int in_n;
-    int ended;
-};
-
-static struct identity root, leaf;
-static struct tg_tls_context *server_context, *client_context;
-static struct tg_tls_shared *server_shared, *client_shared;
-static struct tg_metrics *metrics;
-static struct end server, client;
-static enum tg_tls_verdict verdict; /* of a plugin */
-static int asked;
 static int recvs;
 
 /* In the place of the C library's: how often the kernel is asked for bytes. */
@@ -39,181 +15,11 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
     return recvfrom(fd, p, n, flags, NULL, NULL);
 }
 
-static void on_connected(struct tg_conn *conn, enum tg_err err)
-{
-    struct end *e = TG_CONTAINER_OF(conn, struct end, conn);
-    e->connected++;
-    e->err = err;
-    if (err == TG_OK) {
-        tg_conn_set_reading(conn, true);
-        return;
-    }
-    e->problem = e->t->ops->problem(e->t);
-}
-
-static void on_readable(struct tg_conn *conn)
-{
-    struct end *e = TG_CONTAINER_OF(conn, struct end, conn);
-    size_t n = 0;
-    e->readable++;
-    enum tg_err err = tg_conn_read(conn, e->in + e->in_n, sizeof(e->in) - (size_t)e->in_n, &n);
-    e->in_n += err == TG_OK ? (int)n : 0;
-    if (err != TG_OK && err != TG_E_AGAIN) {
-        e->ended++;
-        e->err = err;
-        tg_conn_close(conn);
-    }
-}
-
-static void on_nothing(struct tg_conn *conn)
-{
-    (void)conn;
-}
-
-static void on_end(struct tg_conn *conn, enum tg_err err)
-{
-    struct end *e = TG_CONTAINER_OF(conn, struct end, conn);
-    e->ended++;
-    e->err = err;
-}
-
-static const struct tg_conn_handler handler = {
-    .on_readable = on_readable,
-    .on_drained = on_nothing,
-    .on_gone = on_end,
-    .on_failed = on_end,
-    .on_timeout = on_nothing,
-    .on_connected = on_connected,
-};
-
-static enum tg_tls_verdict on_hello(void *owner, struct tg_transport *t, int *alert)
-{
-    (void)owner;
-    (void)t;
-    asked++;
-    *alert = tg_tls_alert(TG_STR("access_denied"));
-    return verdict;
-}
-
-static const struct tg_tls_hooks hooks = {.on_hello = on_hello};
-
-static int make(void **state)
-{
-    (void)state;
-    identity_make(&root, NULL, false, 30, NULL, 0, NULL);
-    identity_make(&leaf, "DNS:a.test", false, 30, &root, 0, NULL);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    identity_free(&root);
-    identity_free(&leaf);
-    return 0;
-}
-
-/* The server's context, and one that trusts its issuer and wants `name`. */
-static void open_contexts(const char *name, bool asks, int min_version)
-{
-    struct tg_tls_certificate one = {.cert = tg_str_c(leaf.cert_pem),
-                                     .key = tg_str_c(leaf.key_pem)};
-    struct tg_tls_server_options so = {.name = TG_STR("https"),
-                                       .profile = TG_TLS_INTERMEDIATE,
-                                       .certificates = &one,
-                                       .certificate_count = 1,
-                                       .tickets = true,
-                                       .ticket_life = 3600 * TG_USEC_PER_SEC,
-                                       .sessions = 10,
-                                       .fingerprint = true,
-                                       .asks_plugins = asks,
-                                       .min_version = min_version};
-    struct tg_tls_client_options co = {
-        .verify = true, .ca = tg_str_c(root.cert_pem), .name = tg_str_c(name)};
-    struct tg_tls_problem why = {0};
-    assert_int_equal(tg_tls_server_new(&so, &server_context, &why), TG_OK);
-    assert_int_equal(tg_tls_client_new(&co, &client_context, &why), TG_OK);
-}
-
-static int setup(void **state)
-{
-    server = client = (struct end){0};
-    asked = 0;
-    verdict = TG_TLS_GO_ON;
-    server_shared = tg_tls_shared_new();
-    client_shared = tg_tls_shared_new();
-    metrics = tg_metrics_new(1);
-    if (wire_init(state) != 0 || server_shared == NULL || client_shared == NULL || metrics == NULL)
-        return -1;
-    worker.cells = tg_metrics_cells(metrics, 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    tg_conn_close(&server.conn);
-    tg_conn_close(&client.conn);
-    tg_tls_context_unref(&server_context);
-    tg_tls_context_unref(&client_context);
-    tg_tls_shared_free(&server_shared);
-    tg_tls_shared_free(&client_shared);
-    int left = wire_release(state);
-    tg_metrics_free(&metrics);
-    return left;
-}
-
-static void accept_on(int fd)
-{
-    server = (struct end){0};
-    assert_int_equal(tg_conn_open(&server.conn, &worker, fd, &handler), TG_OK);
-    server.t = tg_tls_accept(server_context, server_shared, &worker, &hooks);
-    assert_non_null(server.t);
-    tg_conn_secure(&server.conn, server.t);
-}
-
-/* Both ends begin; `addr` is where the client thinks that it is. */
-static void connect_both(void)
-{
-    int fds[2];
-    struct tg_addr addr;
-    wire_local_pair(fds);
-    assert_int_equal(tg_addr_parse(TG_STR("127.0.0.1:443"), &addr), TG_OK);
-    accept_on(fds[0]);
-    client = (struct end){0};
-    assert_int_equal(tg_conn_open(&client.conn, &worker, fds[1], &handler), TG_OK);
-    client.t = tg_tls_connect(client_context, client_shared, &worker, &addr, TG_STR(""),
-                              TG_TLS_OFFER_HTTP1);
-    assert_non_null(client.t);
-    tg_conn_secure(&client.conn, client.t);
-}
-
-static void shake_hands(void)
-{
-    connect_both();
-    wire_until(&server.connected);
-    wire_until(&client.connected);
-    assert_int_equal(server.err, TG_OK);
-    assert_int_equal(client.err, TG_OK);
-}
-
-static void send_text(struct end *from, struct end *to, const char *text)
-{
-    struct iovec iov[2] = {{(void *)(uintptr_t)text, 1},
-                           {(void *)(uintptr_t)(text + 1), strlen(text) - 1}};
-    int before = to->in_n;
-    assert_int_equal(tg_conn_write(&from->conn, iov, 2), TG_OK);
-    uint64_t end = tg_clock_mono_now() + SUPPORT_PATIENCE * MS;
-    while (to->in_n < before + (int)strlen(text) && tg_clock_mono_now() < end)
-        wire_rounds();
-    assert_int_equal(to->in_n, before + (int)strlen(text));
-    assert_memory_equal(to->in + before, text, strlen(text));
-}
-
 static void both_ends_agree_and_bytes_pass(void **state)
 {
     static char large[40000];
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     shake_hands();
     const struct tg_tls_facts *facts = tg_tls_facts_of(server.t);
     assert_string_equal(facts->version, "1.3");
@@ -232,7 +38,7 @@ static void both_ends_agree_and_bytes_pass(void **state)
 static void no_answer_is_looked_for_too_early(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     connect_both();
     recvs = 0;
     wire_until(&server.connected);
@@ -243,7 +49,7 @@ static void no_answer_is_looked_for_too_early(void **state)
 static void what_follows_the_last_word_is_read_at_once(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     shake_hands();
     wire_until(&server.readable);
     wire_rounds();
@@ -255,7 +61,7 @@ static void what_follows_the_last_word_is_read_at_once(void **state)
 static void a_proper_end_is_told_from_a_broken_one(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     shake_hands();
     tg_conn_close(&client.conn);
     wire_until(&server.ended);
@@ -265,7 +71,7 @@ static void a_proper_end_is_told_from_a_broken_one(void **state)
 static void the_next_connection_is_resumed(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     shake_hands();
     send_text(&server, &client, "with the tickets");
     tg_conn_close(&client.conn);
@@ -279,7 +85,8 @@ static void the_next_connection_is_resumed(void **state)
 static void a_certificate_for_another_name_is_not_trusted(void **state)
 {
     (void)state;
-    open_contexts("b.test", false, 0);
+    client_options.name = TG_STR("b.test");
+    open_contexts();
     connect_both();
     wire_until(&client.connected);
     wire_until(&server.connected);
@@ -291,7 +98,8 @@ static void a_certificate_for_another_name_is_not_trusted(void **state)
 static void a_plugin_may_refuse(void **state)
 {
     (void)state;
-    open_contexts("a.test", true, 0);
+    server_options.asks_plugins = true;
+    open_contexts();
     verdict = TG_TLS_REFUSE;
     connect_both();
     wire_until(&client.connected);
@@ -304,7 +112,8 @@ static void a_plugin_may_refuse(void **state)
 static void a_plugin_may_wait(void **state)
 {
     (void)state;
-    open_contexts("a.test", true, 0);
+    server_options.asks_plugins = true;
+    open_contexts();
     verdict = TG_TLS_WAIT;
     connect_both();
     wire_rounds();
@@ -332,7 +141,7 @@ static void told(const char *bytes, size_t n)
 static void http_is_noticed(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     told("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27);
     assert_true(tg_tls_got_http(server.t));
     tg_conn_close(&server.conn);
@@ -341,7 +150,7 @@ static void http_is_noticed(void **state)
 static void rubbish_fails(void **state)
 {
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     told("\x16\x03\x01\x00\x05rubbish", 12);
     assert_false(tg_tls_got_http(server.t));
     tg_conn_close(&server.conn);
@@ -355,7 +164,7 @@ static void half_a_hello_fails_when_the_client_goes(void **state)
 {
     int fds[2];
     (void)state;
-    open_contexts("a.test", false, 0);
+    open_contexts();
     wire_local_pair(fds);
     accept_on(fds[0]);
     wire_send_bytes(fds[1], "\x16\x03\x01\x02\x00\x01", 6);
@@ -364,14 +173,6 @@ static void half_a_hello_fails_when_the_client_goes(void **state)
     close(fds[1]);
     wire_until(&server.connected);
     assert_int_not_equal(server.err, TG_OK);
-}
-
-static void alerts_have_names(void **state)
-{
-    (void)state;
-    assert_int_equal(tg_tls_alert(TG_STR("unrecognized_name")), 112);
-    assert_int_equal(tg_tls_alert(TG_STR("internal_error")), 80);
-    assert_int_equal(tg_tls_alert(TG_STR("nonsense")), -1);
 }
 
 #define with_wire(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -390,7 +191,6 @@ int main(void)
         with_wire(http_is_noticed),
         with_wire(rubbish_fails),
         with_wire(half_a_hello_fails_when_the_client_goes),
-        cmocka_unit_test(alerts_have_names),
     };
     return cmocka_run_group_tests_name("tls_conn", tests, make, drop);
 }

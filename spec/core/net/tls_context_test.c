@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "net/tls_internal.h"
 
-static struct identity ec, rsa, wide, deep, must, old;
+static struct identity ec, rsa, wide, deep, must, old, root, signed_one;
 
 static int make(void **state)
 {
@@ -20,12 +20,14 @@ static int make(void **state)
     identity_make(&deep, "DNS:*.d.w.test", false, 30, NULL, 0, NULL);
     identity_make(&must, "DNS:m.test", false, 30, NULL, NID_tlsfeature, "status_request");
     identity_make(&old, "DNS:o.test", false, -1, NULL, 0, NULL);
+    identity_make(&root, NULL, false, 30, NULL, 0, NULL);
+    identity_make(&signed_one, "DNS:l.test", false, 30, &root, 0, NULL);
     return 0;
 }
 
 static int drop(void **state)
 {
-    struct identity *all[] = {&ec, &rsa, &wide, &deep, &must, &old};
+    struct identity *all[] = {&ec, &rsa, &wide, &deep, &must, &old, &root, &signed_one};
     (void)state;
     for (size_t i = 0; i < TG_COUNT_OF(all); i++)
         identity_free(all[i]);
@@ -103,7 +105,6 @@ static void leaves_tell_what_is_known(void **state)
     struct tg_tls_context *context = NULL;
     struct tg_tls_problem why = {0};
     struct tg_tls_leaf *leaves;
-    size_t n;
     (void)state;
     assert_int_equal(tg_tls_server_new(&o, &context, &why), TG_OK);
     assert_int_equal(tg_tls_context_leaves(context, &leaves), 4);
@@ -113,15 +114,64 @@ static void leaves_tell_what_is_known(void **state)
     assert_true(!leaves[0].must_staple && leaves[1].must_staple);
     assert_true(leaves[2].not_after < time(NULL) && leaves[0].not_after > time(NULL) + 86400 * 29);
     assert_true(!leaves[1].staples && leaves[1].url == NULL);
-    assert_null(tg_tls_leaf_copy(&leaves[0], &n));
-    assert_int_equal(tg_tls_leaf_staple(&leaves[0], TG_STR("bytes")), TG_OK);
-    unsigned char *copy = tg_tls_leaf_copy(&leaves[0], &n);
-    assert_int_equal(n, 5);
-    assert_memory_equal(copy, "bytes", 5);
-    OPENSSL_free(copy);
-    assert_int_equal(tg_tls_leaf_staple(&leaves[0], TG_STR("")), TG_OK);
-    assert_null(tg_tls_leaf_copy(&leaves[0], &n));
     tg_tls_context_unref(&context);
+}
+
+static void expect_staple(struct tg_tls_leaf *leaf, int64_t now, const char *bytes)
+{
+    size_t n;
+    unsigned char *copy = tg_tls_leaf_copy(leaf, now, &n);
+    assert_int_equal(tg_tls_leaf_is_stapled(leaf, now), copy != NULL);
+    assert_int_equal(n, strlen(bytes));
+    assert_memory_equal(copy != NULL ? (const char *)copy : "", bytes, n);
+    OPENSSL_free(copy);
+}
+
+/* Clients turn away from one that has ended, so it is shown no more, whoever fails to renew it. */
+static void a_staple_is_shown_until_it_ends(void **state)
+{
+    struct tg_tls_certificate list[] = {of(&ec), of(&must)};
+    struct tg_tls_server_options o = options(list, 2);
+    struct tg_tls_context *context = NULL;
+    struct tg_tls_problem why = {0};
+    struct tg_tls_leaf *leaves;
+    (void)state;
+    assert_int_equal(tg_tls_server_new(&o, &context, &why), TG_OK);
+    tg_tls_context_leaves(context, &leaves);
+    expect_staple(&leaves[0], 1, "");
+    assert_int_equal(tg_tls_leaf_inherit(&leaves[0], &leaves[1]), TG_OK); /* of who has none */
+    expect_staple(&leaves[0], 1, "");
+    assert_int_equal(tg_tls_leaf_staple(&leaves[1], TG_STR("bytes"), 1000), TG_OK);
+    assert_int_equal(tg_tls_leaf_inherit(&leaves[0], &leaves[1]), TG_OK);
+    for (int i = 0; i < 2; i++) {
+        expect_staple(&leaves[i], 999, "bytes");
+        expect_staple(&leaves[i], 1000, "");
+    }
+    assert_int_equal(tg_tls_leaf_staple(&leaves[0], TG_STR("more"), 0), TG_OK);
+    expect_staple(&leaves[0], INT64_MAX, "more"); /* it does not say */
+    tg_tls_context_unref(&context);
+}
+
+/* A gateway that starts anew with what it was told a week ago does start. */
+static void a_response_of_a_file_may_have_expired(void **state)
+{
+    static unsigned char der[4096];
+    (void)state;
+    for (long until = -3600; until <= 3600; until += 7200) {
+        struct tg_tls_certificate one = of(&signed_one);
+        struct tg_tls_server_options o = options(&one, 1);
+        struct tg_tls_context *context = NULL;
+        struct tg_tls_problem why = {0};
+        struct tg_tls_leaf *leaves;
+        size_t n = identity_answer(signed_one.cert, &root, &root, V_OCSP_CERTSTATUS_GOOD, -7200,
+                                   until, der, sizeof(der));
+        one.staple.wanted = true;
+        one.staple.response = tg_str((const char *)der, n);
+        assert_int_equal(tg_tls_server_new(&o, &context, &why), TG_OK);
+        tg_tls_context_leaves(context, &leaves);
+        assert_int_equal(tg_tls_leaf_is_stapled(&leaves[0], time(NULL)), until > 0);
+        tg_tls_context_unref(&context);
+    }
 }
 
 /* What is wrong with a listener of these certificates. */
@@ -153,6 +203,24 @@ static void what_does_not_fit_is_refused(void **state)
     assert_non_null(strstr(why.text, "are both ECDSA and for a.test"));
 }
 
+/* Two certificates in one text, in this order, with the key of `ec`. */
+static struct tg_tls_certificate chain_of(const struct identity *first,
+                                          const struct identity *second, char room[16384])
+{
+    snprintf(room, 16384, "%s%s", first->cert_pem, second->cert_pem);
+    return (struct tg_tls_certificate){.cert = tg_str_c(room), .key = tg_str_c(ec.key_pem)};
+}
+
+static void a_chain_in_the_wrong_order_is_told_so(void **state)
+{
+    char room[16384];
+    (void)state;
+    struct tg_tls_certificate one = chain_of(&wide, &ec, room);
+    struct tg_tls_problem why = refused(&one, 1);
+    assert_string_equal(why.field, "cert");
+    assert_non_null(strstr(why.text, "has to stand first"));
+}
+
 static void a_staple_needs_somebody_to_ask(void **state)
 {
     (void)state;
@@ -161,6 +229,11 @@ static void a_staple_needs_somebody_to_ask(void **state)
     struct tg_tls_problem why = refused(&one, 1);
     assert_string_equal(why.field, "ocsp");
     assert_non_null(strstr(why.text, "the certificate of the issuer has to stand behind"));
+    char room[16384];
+    one = chain_of(&ec, &wide, room);
+    one.staple.wanted = true;
+    why = refused(&one, 1);
+    assert_non_null(strstr(why.text, "that stands second has not issued the first"));
 }
 
 static struct tg_tls_context *client(struct tg_tls_client_options o)
@@ -199,7 +272,10 @@ int main(void)
         cmocka_unit_test_teardown(names_find_their_certificates, nothing_is_left),
         cmocka_unit_test_teardown(hosts_of_the_configuration_go_before_names, nothing_is_left),
         cmocka_unit_test_teardown(leaves_tell_what_is_known, nothing_is_left),
+        cmocka_unit_test_teardown(a_staple_is_shown_until_it_ends, nothing_is_left),
+        cmocka_unit_test_teardown(a_response_of_a_file_may_have_expired, nothing_is_left),
         cmocka_unit_test_teardown(what_does_not_fit_is_refused, nothing_is_left),
+        cmocka_unit_test_teardown(a_chain_in_the_wrong_order_is_told_so, nothing_is_left),
         cmocka_unit_test_teardown(a_staple_needs_somebody_to_ask, nothing_is_left),
         cmocka_unit_test_teardown(equal_clients_have_equal_numbers, nothing_is_left),
     };
