@@ -30,6 +30,7 @@
 
 #define CONFLICTS_SHOWN 32 /* the rest is found again when these are gone */
 #define PLUGIN_ROOT     "plugins/"
+#define PRINTED_MAX     ((size_t)1 << 20) /* a reload keeps it in memory, for who asked for it */
 
 static struct tg_scratch_host *host_of(lua_State *L)
 {
@@ -87,13 +88,15 @@ static int read_file(lua_State *L)
     return 1;
 }
 
-/* glob(pattern) -> list of paths. */
+/* glob(pattern) -> list of paths, or nil and why. */
 static int glob_paths(lua_State *L)
 {
     const struct tg_source_item *source = ask(L, TG_SOURCE_GLOB);
-    struct tg_str rest = source->absent ? TG_STR("") : source->text;
+    struct tg_str rest = source->text;
     int count = 0;
 
+    if (source->absent)
+        return fail(L, source->text.p);
     lua_newtable(L);
     while (rest.n > 0) {
         struct tg_str path = tg_str_c(rest.p);
@@ -151,13 +154,19 @@ static int bundled_names(lua_State *L)
     return 1;
 }
 
-/* print(text): what the script prints goes where the diagnostics go. */
+/* print(text): what the script prints goes where the diagnostics go, as far as PRINTED_MAX. */
 static int print_line(lua_State *L)
 {
+    struct tg_scratch_host *host = host_of(L);
     struct tg_str text = checked_str(L, 1);
 
-    (void)fwrite(text.p, 1, text.n, host_of(L)->out);
-    (void)fputc('\n', host_of(L)->out);
+    if (host->printed > PRINTED_MAX)
+        return 0;
+    host->printed += text.n + 1;
+    if (host->printed > PRINTED_MAX)
+        text = TG_STR("(the configuration prints more than 1 MiB: the rest is left out)");
+    (void)fwrite(text.p, 1, text.n, host->out);
+    (void)fputc('\n', host->out);
     return 0;
 }
 

@@ -408,7 +408,9 @@ function script:include(pattern)
   end
   local files = { self:locate(pattern) }
   if pattern:find "[*?%[]" then
-    files = self.host.glob(files[1])
+    local listed, why = self.host.glob(files[1])
+    if not listed then refuse(("cannot list %s: %s"):format(files[1], why)) end
+    files = listed
     table.sort(files)
   end
   for _, file in ipairs(files) do
