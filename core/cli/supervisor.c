@@ -129,6 +129,7 @@ static int be_gateway(struct supervisor *sup, pid_t parent)
 {
     close_fd(&sup->signal_fd);
     tg_watch_files_free(&sup->files);
+    tg_revisions_forget_sources(&sup->revisions);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) /* it died before the line above */
         return TG_EXIT_SYSTEM;

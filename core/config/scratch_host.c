@@ -45,6 +45,13 @@ static struct tg_str checked_str(lua_State *L, int index)
     return tg_str(p, n);
 }
 
+/* The error of Lua's own. The script may catch it, so it is noted too. */
+static int no_memory(lua_State *L)
+{
+    host_of(L)->starved = true;
+    return luaL_error(L, "not enough memory");
+}
+
 /* nil and why not. */
 static int fail(lua_State *L, const char *why)
 {
@@ -66,7 +73,7 @@ static const struct tg_source_item *ask(lua_State *L, enum tg_source_kind kind)
         luaL_error(L, "the configuration reads more than 64 MiB, or more than 65536 files and "
                       "variables");
     if (err != TG_OK)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     return source;
 }
 
@@ -277,7 +284,7 @@ static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_pro
     if (err == TG_OK)
         return 0;
     if (err == TG_E_NOMEM)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_pushstring(L, problem->text);
     lua_pushstring(L, problem->hint);
     return 2;
@@ -349,7 +356,7 @@ static int check_expr(lua_State *L)
     if (err == TG_OK)
         return 0;
     if (err != TG_E_INVALID)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_pushfstring(L, "%s (at byte %d)", error.text, (int)error.column);
     lua_pushstring(L, error.hint);
     return 2;
@@ -373,7 +380,7 @@ static void append_groups(lua_State *L, struct tg_str pattern)
 
     enum tg_err err = tg_route_regex_new(pattern, true, &regex, &problem);
     if (err == TG_E_NOMEM)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     if (err != TG_OK)
         return; /* told where paths are checked */
     for (unsigned group = 1; group <= tg_route_regex_groups(regex); group++) {
@@ -455,7 +462,7 @@ static bool add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t inde
     tg_scratch_read_match(L, table, &spec);
     enum tg_err err = tg_route_builder_add(host->builder, &spec, &refusal);
     if (err == TG_E_NOMEM)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     lua_settop(L, table);
     *problem = refusal.what;
     if (problem->text == NULL)
@@ -494,7 +501,7 @@ static int build_routes(lua_State *L)
     tg_route_table_free(&host->table);
     host->builder = tg_route_builder_new();
     if (host->builder == NULL)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     size_t count = lua_objlen(L, 1);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, 1, (int)i + 1);
@@ -510,7 +517,7 @@ static int build_routes(lua_State *L)
     }
     enum tg_err err = tg_route_table_build(host->builder, on_conflict, &found, &host->table);
     if (err != TG_OK && err != TG_E_EXISTS)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_createtable(L, (int)found.count, 0);
     for (unsigned i = 0; i < found.count; i++) {
         lua_createtable(L, 0, 4);
@@ -554,10 +561,10 @@ static int route_order(lua_State *L)
     if (host->builder == NULL)
         return 0;
     if (tg_route_order(host->builder, count_listing, &count) != TG_OK)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     all.list = lua_newuserdata(L, (count + 1) * sizeof(*all.list));
     if (tg_route_order(host->builder, on_listing, &all) != TG_OK)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
         lua_createtable(L, 0, 5);

@@ -269,6 +269,7 @@ static void another_process_gets_the_same(void **state)
 static void revisions_are_bounded_and_found(void **state)
 {
     struct tg_revisions revisions;
+    size_t before = tg_mem_used(TG_MEM_CONFIG);
     struct tg_sources *made = reading("x", false);
 
     (void)state;
@@ -282,6 +283,14 @@ static void revisions_are_bounded_and_found(void **state)
     assert_int_equal(3, tg_revisions_find(&revisions, 3)->number);
     assert_int_equal(TG_REVISIONS_MAX + 2, tg_revisions_newest(&revisions)->number);
     assert_int_equal(TG_REVISIONS_MAX + 1, tg_revisions_previous(&revisions)->number);
+    tg_sources_unref(&made);
+    tg_revisions_forget_sources(&revisions);
+    assert_int_equal(before, tg_mem_used(TG_MEM_CONFIG));
+    assert_int_equal(TG_REVISIONS_MAX, revisions.count);
+    const struct tg_revision *newest = tg_revisions_newest(&revisions);
+    assert_int_equal(TG_SOURCES_DIGEST_LEN, strlen(newest->digest));
+    made = reading("y", false);
+    tg_revisions_add(&revisions, newest->number + 1, 0, made);
     tg_sources_unref(&made);
     tg_revisions_release(&revisions);
 }
