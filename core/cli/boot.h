@@ -36,7 +36,8 @@
 struct tg_boot {
     const char *config_path;        /* for reloads; borrowed */
     struct tg_snapshot *snapshot;   /* to start with; borrowed, take a reference */
-    struct tg_revisions *revisions; /* the first one is `snapshot`; borrowed */
+    struct tg_revisions *revisions; /* the newest one is `snapshot`; borrowed. With their sources
+                                       under --single alone */
     struct tg_listen_set *sockets;  /* borrowed; one socket per worker: worker w serves fds[w] */
     int control_fd;                 /* borrowed, non-blocking */
     uint32_t workers;               /* settled for the life of the supervisor */

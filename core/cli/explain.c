@@ -245,7 +245,7 @@ static void on_candidate(void *arg, const struct tg_route_candidate *candidate)
 static enum tg_err match(struct explanation *e)
 {
     const struct tg_route_query query = {.host = e->host,
-                                         .port = e->port,
+                                         .port = tg_route_port(e->port, e->scheme),
                                          .path = e->path,
                                          .method = tg_str_c(e->question->method),
                                          .fetch = fetch,

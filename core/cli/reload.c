@@ -2,7 +2,7 @@
  *
  * Under a supervisor the same sources have just been evaluated there without a mistake, and what
  * people should know has been printed. So this evaluation is silent; it fails only when memory is
- * out.
+ * out, or what settings.memory grants.
  */
 #include "base/banned.h"
 #include "cli/reload.h"
@@ -32,7 +32,23 @@ static enum tg_err evaluate_again(struct tg_candidate *c, const char *path, int 
     return err;
 }
 
-static void take_over(struct tg_candidate *c, const char *path, struct tg_control_message *message)
+/* It cannot be loaded here, where `now` is in force and its budget holds. */
+static void refuse(struct tg_candidate *c, enum tg_err err, const struct tg_snapshot *now)
+{
+    char reason[TG_ORDER_REASON_MAX];
+    const struct tg_budget *budget = &now->settings.budget;
+    if (err == TG_E_NOMEM && budget->total != 0)
+        snprintf(reason, sizeof(reason),
+                 "it takes more than what settings.memory leaves for configurations (%llu KiB with "
+                 "the one in force): enlarge it or shares.config, and start anew",
+                 (unsigned long long)tg_budget_bytes(budget, TG_BUDGET_CONFIG) >> 10);
+    else
+        snprintf(reason, sizeof(reason), "%s", tg_err_text(err));
+    tg_candidate_refuse(c, err, reason);
+}
+
+static void take_over(struct tg_candidate *c, const char *path, struct tg_control_message *message,
+                      const struct tg_snapshot *now)
 {
     enum tg_err err = TG_E_PROTOCOL;
     *c = (struct tg_candidate){
@@ -50,7 +66,7 @@ static void take_over(struct tg_candidate *c, const char *path, struct tg_contro
         return;
     }
     c->snapshot = NULL;
-    tg_candidate_refuse(c, err, tg_err_text(err));
+    refuse(c, err, now);
 }
 
 /* Names the listeners; --single opens them. */
@@ -77,11 +93,11 @@ void tg_reload_prepare(struct tg_reload *reload, struct tg_boot *boot,
         if (c->order.kind != TG_ORDER_DRY_RUN)
             tg_candidate_tell(c);
     } else {
-        take_over(c, boot->config_path, message);
+        take_over(c, boot->config_path, message, now);
     }
     enum tg_err err = c->decided ? TG_OK : tg_snapshot_follow(c->snapshot, now);
     if (err != TG_OK)
-        tg_candidate_refuse(c, err, tg_err_text(err));
+        refuse(c, err, now);
     if (!c->decided)
         fit_sockets(c, boot);
 }
@@ -93,6 +109,8 @@ void tg_reload_commit(struct tg_reload *reload, struct tg_boot *boot)
     c->outcome = TG_OUTCOME_TAKEN;
     tg_listen_set_commit(boot->sockets);
     tg_revisions_add(boot->revisions, c->number, c->origin, c->sources);
+    if (!boot->single)
+        tg_revisions_forget_sources(boot->revisions);
     tg_log_set_level(c->snapshot->settings.log_level);
 }
 

@@ -129,6 +129,7 @@ static int be_gateway(struct supervisor *sup, pid_t parent)
 {
     close_fd(&sup->signal_fd);
     tg_watch_files_free(&sup->files);
+    tg_revisions_forget_sources(&sup->revisions);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) /* it died before the line above */
         return TG_EXIT_SYSTEM;
@@ -371,15 +372,30 @@ static void accept_candidate(struct supervisor *sup)
                tg_sockets_workers(sup->good), sup->workers);
 }
 
+static void watch(struct supervisor *sup, struct tg_sources *sources)
+{
+    if (sup->files != NULL && sources != NULL)
+        tg_watch_files_set(sup->files, sources);
+}
+
+/* Does nothing but a change of its files mend a candidate that is refused? Else SIGHUP tells. */
+static bool waits_for_files(const struct supervisor *sup)
+{
+    return sup->dev || sup->candidate.order.kind == TG_ORDER_CERTIFICATES;
+}
+
 /* The gateway process has taken the candidate, or would; or it has not, for `reason`. */
 static void settle_candidate(struct supervisor *sup, enum tg_err err, const char *reason)
 {
     struct tg_candidate *c = &sup->candidate;
     bool dry = c->order.kind == TG_ORDER_DRY_RUN;
-    if (err == TG_OK && !dry)
+    if (err == TG_OK && !dry) {
         accept_candidate(sup);
-    else if (!dry)
+    } else if (!dry) {
         tg_listen_set_rollback(&sup->sockets);
+        if (!waits_for_files(sup)) /* those of what is in force count again */
+            watch(sup, tg_revisions_newest(&sup->revisions)->sources);
+    }
     c->outcome = dry ? TG_OUTCOME_CHECKED : TG_OUTCOME_TAKEN;
     snprintf(c->reason, sizeof(c->reason), TG_CANDIDATE_VALID);
     if (err != TG_OK)
@@ -417,17 +433,16 @@ static void make_candidate(struct supervisor *sup, const struct tg_order *order)
 {
     struct tg_candidate *c = &sup->candidate;
     tg_candidate_make(c, sup->path, &sup->revisions, order);
-    /* Of a refused reload only --dev waits for what mends it: else SIGHUP tells. */
-    if (sup->files != NULL && c->sources != NULL &&
-        (sup->dev || !c->decided || order->kind == TG_ORDER_CERTIFICATES))
-        tg_watch_files_set(sup->files, c->sources);
-    if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
+    if (order->kind == TG_ORDER_DRY_RUN)
+        return;
+    if (!c->decided) {
         enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
         if (err != TG_OK)
             tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
     }
-    if (order->kind != TG_ORDER_DRY_RUN)
-        tg_candidate_tell(c);
+    if (!c->decided || waits_for_files(sup))
+        watch(sup, c->sources);
+    tg_candidate_tell(c);
 }
 
 /* Sees to an order, of which there may be one at a time. */
@@ -585,8 +600,7 @@ static int load_first(struct supervisor *sup)
     c->snapshot = NULL;
     tg_revisions_add(&sup->revisions, c->number, 0, c->sources);
     enum tg_err err = tg_watch_files_new(sup->dev ? TG_SOURCES_ALL : TG_SOURCES_PEM, &sup->files);
-    if (err == TG_OK)
-        tg_watch_files_set(sup->files, c->sources);
+    watch(sup, c->sources);
     tg_candidate_release(c);
     if (err == TG_OK)
         return TG_EXIT_OK;

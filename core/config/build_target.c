@@ -35,13 +35,18 @@ static void read_address(lua_State *L, struct tg_snapshot *snapshot, const char 
     }
     size_t below = path.p[0] != '/' && slash != NULL ? (size_t)(slash + 1 - config) : 0;
     if (below + path.n > TG_ADDR_PATH_MAX)
-        luaL_error(L, "%s%s: the path of a unix socket has at most %d bytes", config, path.p,
-                   (int)TG_ADDR_PATH_MAX);
+        luaL_error(L, "unix:%s: below the folder of %s this path has more than %d bytes", path.p,
+                   config, (int)TG_ADDR_PATH_MAX);
     memcpy(text, config, below);
     memcpy(text + below, path.p, path.n);
     enum tg_err err = tg_addr_from_path(tg_str(text, below + path.n), &target->addr);
+    if (err == TG_E_LIMIT)
+        luaL_error(L,
+                   "unix:%s: more than %d different unix sockets were targets since the start: "
+                   "start anew",
+                   path.p, (int)TG_ADDR_PATHS_MAX);
     if (err != TG_OK)
-        luaL_error(L, err == TG_E_LIMIT ? "too many unix sockets" : TG_READER_NO_MEMORY);
+        luaL_error(L, TG_READER_NO_MEMORY);
     target->name = copy(L, snapshot, tg_addr_text(&target->addr, text));
 }
 

@@ -54,10 +54,8 @@ struct verdict {
     const struct tg_check *check;
     enum tg_err load;
     enum tg_err rehearsal;
-    char *said; /* freed with free() */
+    char *said; /* owned */
     size_t said_n;
-    size_t
-        skip; /* bytes of it that are the warnings of a load that succeeded: they are found again */
     uint32_t counts[5]; /* listeners, services, routes, plugins, consumers */
 };
 

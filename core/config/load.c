@@ -106,6 +106,7 @@ struct finding {
     const char *path;
     char *out;
     size_t size;
+    bool loaded; /* there is a tree */
     bool found;
     bool fits;
 };
@@ -115,7 +116,13 @@ static int read_admin(lua_State *L)
 {
     struct finding *finding = lua_touserdata(L, 1);
 
-    tg_scratch_push_admin(L);
+    if (finding->loaded) {
+        tg_scratch_push_tree(L);
+        lua_getfield(L, -1, "settings");
+        lua_getfield(L, -1, "admin");
+    } else {
+        tg_scratch_push_admin(L);
+    }
     finding->found = lua_istable(L, -1);
     if (!finding->found)
         return 0;
@@ -125,13 +132,14 @@ static int read_admin(lua_State *L)
     return 0;
 }
 
-/* What a load that failed with `err` left. */
-static enum tg_err find_in_failed(struct tg_scratch *scratch, struct finding *finding,
-                                  enum tg_err err)
+/* In what a load that ended with `err` left. */
+static enum tg_err find_in(struct tg_scratch *scratch, struct finding *finding, enum tg_err err)
 {
-    lua_State *L = tg_scratch_state(scratch);
-
-    if (err != TG_E_CONFIG || lua_cpcall(L, read_admin, finding) != 0 || !finding->found)
+    finding->loaded = err == TG_OK;
+    finding->out[0] = '\0';
+    if (lua_cpcall(tg_scratch_state(scratch), read_admin, finding) != 0)
+        return TG_E_NOMEM;
+    if (!finding->found)
         return err;
     return finding->fits ? TG_OK : TG_E_LIMIT;
 }
@@ -139,7 +147,6 @@ static enum tg_err find_in_failed(struct tg_scratch *scratch, struct finding *fi
 enum tg_err tg_config_find_admin(const char *path, FILE *diagnostics, char *out, size_t size)
 {
     struct tg_scratch *scratch = NULL;
-    struct tg_snapshot *snapshot = NULL;
     struct tg_scratch_bounds bounds;
     struct finding finding = {.path = path, .out = out, .size = size};
     enum tg_err err = find_bounds(&bounds, diagnostics);
@@ -148,17 +155,11 @@ enum tg_err tg_config_find_admin(const char *path, FILE *diagnostics, char *out,
         err = tg_scratch_new(&bounds, &scratch);
     if (err == TG_OK)
         err = tg_scratch_load(scratch, path, diagnostics);
-    if (err == TG_OK)
-        err = tg_snapshot_build(scratch, path, diagnostics, &snapshot);
-    else if (scratch != NULL)
-        err = find_in_failed(scratch, &finding, err);
+    if (err == TG_E_LIMIT) /* which says something else here, and has been told */
+        err = TG_E_CONFIG;
+    if (scratch != NULL && (err == TG_OK || err == TG_E_CONFIG))
+        err = find_in(scratch, &finding, err);
     explain(err, path, diagnostics);
     tg_scratch_free(&scratch);
-    if (snapshot != NULL) {
-        struct tg_str listen = snapshot->settings.admin_listen;
-        int n = snprintf(out, size, "%.*s", TG_STR_ARG(listen));
-        err = (size_t)n < size ? TG_OK : TG_E_LIMIT;
-    }
-    tg_snapshot_unref(&snapshot);
     return err;
 }

@@ -22,10 +22,11 @@ static size_t bytes_of(const struct tg_revisions *revisions)
     size_t sum = 0;
 
     for (uint32_t i = 0; i < revisions->count; i++) {
-        bool shared = false;
-        for (uint32_t j = 0; j < i && !shared; j++)
-            shared = revisions->v[j].sources == revisions->v[i].sources;
-        sum += shared ? 0 : tg_sources_size(revisions->v[i].sources);
+        const struct tg_sources *sources = revisions->v[i].sources;
+        bool counted = sources == NULL;
+        for (uint32_t j = 0; j < i && !counted; j++)
+            counted = revisions->v[j].sources == sources;
+        sum += counted ? 0 : tg_sources_size(sources);
     }
     return sum;
 }
@@ -56,6 +57,12 @@ void tg_revisions_add(struct tg_revisions *revisions, uint32_t number, uint32_t 
     tg_sources_digest(sources, revision->digest);
     while (revisions->count > 1 && bytes_of(revisions) > TG_REVISIONS_BYTES)
         drop_oldest(revisions);
+}
+
+void tg_revisions_forget_sources(struct tg_revisions *revisions)
+{
+    for (uint32_t i = 0; i < revisions->count; i++)
+        tg_sources_unref(&revisions->v[i].sources);
 }
 
 const struct tg_revision *tg_revisions_newest(const struct tg_revisions *revisions)

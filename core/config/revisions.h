@@ -21,7 +21,7 @@ struct tg_revision {
     uint32_t number;
     uint32_t origin;            /* the revision that it restores; 0: it was read from the files */
     uint64_t since;             /* us since 1970: it came into force */
-    struct tg_sources *sources; /* sealed; one reference */
+    struct tg_sources *sources; /* sealed; one reference. NULL: forgotten */
     char digest[TG_SOURCES_DIGEST_LEN + 1];
 };
 
@@ -37,6 +37,10 @@ void tg_revisions_release(struct tg_revisions *revisions);
  * before. */
 void tg_revisions_add(struct tg_revisions *revisions, uint32_t number, uint32_t origin,
                       struct tg_sources *sources);
+
+/* Drops the sources of all, for who tells of revisions and never restores one: a gateway process
+ * under a supervisor, whose budget they would take. */
+void tg_revisions_forget_sources(struct tg_revisions *revisions);
 
 /* In force; NULL before the first. The one before it; NULL: there is none. The one of that number,
  * or NULL. Borrowed until the next add. */

@@ -1,9 +1,12 @@
 /* scratch.c: a Lua state with two bounds, memory and time.
  *
- * Memory. The state sits on the allocator of plugin VMs, which bounds its heap. LuaJIT has no
- * emergency collection: a refusal is an error even when most of the heap is garbage. So the
- * allocator tells when three quarters are used, the count hook then comes at the next instruction,
- * and it collects.
+ * Memory. The state sits on the allocator of plugin VMs, which bounds its heap; it is charged to
+ * configurations, so that a reload takes nothing from plugins. LuaJIT has no emergency collection:
+ * a refusal is an error even when most of the heap is garbage. So the allocator tells when three
+ * quarters are used, the count hook then comes at the next instruction, and it collects. Where
+ * settings.memory leaves less than the bound, the heap has three quarters of that: the rest is for
+ * what is made of the script. A script can catch the error, and what it makes of it then depends
+ * on the machine; so once memory was refused, nothing is loaded, whatever the script did.
  *
  * Time. The count hook looks at the thread's CPU clock, so that a busy machine refuses nothing that
  * an idle one takes. Once time is up the hook is set to every instruction and raises at each, so
@@ -49,7 +52,8 @@ struct tg_scratch {
     struct tg_scratch_host host;
     const char *path;  /* of the file being loaded; borrowed */
     uint64_t deadline; /* us of the thread's CPU clock */
-    bool refused;      /* the bound on memory was hit */
+    bool capped;       /* settings.memory leaves less than the bound on memory */
+    bool refused;      /* the bound on memory was hit, or what is left */
     bool late;         /* time is up */
     bool loaded;       /* there is a tree */
     char place[256];   /* "gateway.lua:12", where time or memory ran out; may be empty */
@@ -267,14 +271,23 @@ static enum tg_err explain_large(struct tg_scratch *scratch)
     return TG_E_LIMIT;
 }
 
+/* Was a bound passed, or memory refused? Whatever came out then does not count. */
+static bool is_spoilt(const struct tg_scratch *scratch)
+{
+    return scratch->late || scratch->refused || scratch->host.starved ||
+           tg_alloc_has_starved(scratch->alloc);
+}
+
 static enum tg_err explain_failure(struct tg_scratch *scratch, int status)
 {
     if (scratch->late)
         return explain_late(scratch);
+    if (scratch->refused && !scratch->capped)
+        return explain_large(scratch);
+    if (is_spoilt(scratch))
+        return TG_E_NOMEM;
     if (scratch->host.wrote)
         return TG_E_CONFIG;
-    if (scratch->refused)
-        return explain_large(scratch);
     /* A script that ran out of memory ends without a message of its own. */
     const char *message = status == LUA_ERRRUN ? lua_tostring(scratch->L, -1) : NULL;
     if (message == NULL || strcmp(message, "not enough memory") == 0)
@@ -304,7 +317,7 @@ enum tg_err tg_scratch_load(struct tg_scratch *scratch, const char *path, FILE *
     scratch->path = path;
     scratch->host.out = diagnostics;
     int status = run_bounded(scratch, evaluate, scratch);
-    if (status != 0 || !scratch->loaded || scratch->late)
+    if (status != 0 || !scratch->loaded || is_spoilt(scratch))
         err = explain_failure(scratch, status);
     lua_settop(scratch->L, 0);
     return err;
@@ -358,7 +371,7 @@ enum tg_err tg_scratch_ask(struct tg_scratch *scratch, const struct tg_scratch_c
     scratch->host.out = call->err;
     scratch->host.keeps_builder = true;
     int failed = run_bounded(scratch, ask, &asking);
-    if (failed != 0 || scratch->late)
+    if (failed != 0 || is_spoilt(scratch))
         err = explain_failure(scratch, failed);
     lua_settop(scratch->L, 0);
     *status = asking.status;
@@ -381,8 +394,11 @@ void tg_scratch_push_admin(lua_State *L)
 static enum tg_err open_state(struct tg_scratch *scratch)
 {
     const struct tg_alloc_events events = {on_pressure, on_refused, scratch};
+    size_t cap = tg_mem_cap(TG_MEM_CONFIG);
+    size_t left = (cap - TG_MIN(tg_mem_used(TG_MEM_CONFIG), cap)) / 4 * 3;
 
-    scratch->alloc = tg_alloc_new(scratch->bounds.memory, &events);
+    scratch->capped = left < scratch->bounds.memory;
+    scratch->alloc = tg_alloc_new(TG_MEM_CONFIG, TG_MIN(left, scratch->bounds.memory), &events);
     if (scratch->alloc == NULL)
         return TG_E_NOMEM;
     scratch->L = tg_alloc_new_state(scratch->alloc);

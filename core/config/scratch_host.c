@@ -30,6 +30,7 @@
 
 #define CONFLICTS_SHOWN 32 /* the rest is found again when these are gone */
 #define PLUGIN_ROOT     "plugins/"
+#define PRINTED_MAX     ((size_t)1 << 20) /* a reload keeps it in memory, for who asked for it */
 
 static struct tg_scratch_host *host_of(lua_State *L)
 {
@@ -42,6 +43,13 @@ static struct tg_str checked_str(lua_State *L, int index)
     const char *p = luaL_checklstring(L, index, &n);
 
     return tg_str(p, n);
+}
+
+/* The error of Lua's own. The script may catch it, so it is noted too. */
+static int no_memory(lua_State *L)
+{
+    host_of(L)->starved = true;
+    return luaL_error(L, "not enough memory");
 }
 
 /* nil and why not. */
@@ -65,7 +73,7 @@ static const struct tg_source_item *ask(lua_State *L, enum tg_source_kind kind)
         luaL_error(L, "the configuration reads more than 64 MiB, or more than 65536 files and "
                       "variables");
     if (err != TG_OK)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     return source;
 }
 
@@ -87,13 +95,15 @@ static int read_file(lua_State *L)
     return 1;
 }
 
-/* glob(pattern) -> list of paths. */
+/* glob(pattern) -> list of paths, or nil and why. */
 static int glob_paths(lua_State *L)
 {
     const struct tg_source_item *source = ask(L, TG_SOURCE_GLOB);
-    struct tg_str rest = source->absent ? TG_STR("") : source->text;
+    struct tg_str rest = source->text;
     int count = 0;
 
+    if (source->absent)
+        return fail(L, source->text.p);
     lua_newtable(L);
     while (rest.n > 0) {
         struct tg_str path = tg_str_c(rest.p);
@@ -151,13 +161,19 @@ static int bundled_names(lua_State *L)
     return 1;
 }
 
-/* print(text): what the script prints goes where the diagnostics go. */
+/* print(text): what the script prints goes where the diagnostics go, as far as PRINTED_MAX. */
 static int print_line(lua_State *L)
 {
+    struct tg_scratch_host *host = host_of(L);
     struct tg_str text = checked_str(L, 1);
 
-    (void)fwrite(text.p, 1, text.n, host_of(L)->out);
-    (void)fputc('\n', host_of(L)->out);
+    if (host->printed > PRINTED_MAX)
+        return 0;
+    host->printed += text.n + 1;
+    if (host->printed > PRINTED_MAX)
+        text = TG_STR("(the configuration prints more than 1 MiB: the rest is left out)");
+    (void)fwrite(text.p, 1, text.n, host->out);
+    (void)fputc('\n', host->out);
     return 0;
 }
 
@@ -268,7 +284,7 @@ static int push_problem(lua_State *L, enum tg_err err, const struct tg_route_pro
     if (err == TG_OK)
         return 0;
     if (err == TG_E_NOMEM)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_pushstring(L, problem->text);
     lua_pushstring(L, problem->hint);
     return 2;
@@ -340,7 +356,7 @@ static int check_expr(lua_State *L)
     if (err == TG_OK)
         return 0;
     if (err != TG_E_INVALID)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_pushfstring(L, "%s (at byte %d)", error.text, (int)error.column);
     lua_pushstring(L, error.hint);
     return 2;
@@ -364,7 +380,7 @@ static void append_groups(lua_State *L, struct tg_str pattern)
 
     enum tg_err err = tg_route_regex_new(pattern, true, &regex, &problem);
     if (err == TG_E_NOMEM)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     if (err != TG_OK)
         return; /* told where paths are checked */
     for (unsigned group = 1; group <= tg_route_regex_groups(regex); group++) {
@@ -446,7 +462,7 @@ static bool add_route(lua_State *L, struct tg_scratch_host *host, uintptr_t inde
     tg_scratch_read_match(L, table, &spec);
     enum tg_err err = tg_route_builder_add(host->builder, &spec, &refusal);
     if (err == TG_E_NOMEM)
-        luaL_error(L, "not enough memory");
+        (void)no_memory(L);
     lua_settop(L, table);
     *problem = refusal.what;
     if (problem->text == NULL)
@@ -485,7 +501,7 @@ static int build_routes(lua_State *L)
     tg_route_table_free(&host->table);
     host->builder = tg_route_builder_new();
     if (host->builder == NULL)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     size_t count = lua_objlen(L, 1);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, 1, (int)i + 1);
@@ -501,7 +517,7 @@ static int build_routes(lua_State *L)
     }
     enum tg_err err = tg_route_table_build(host->builder, on_conflict, &found, &host->table);
     if (err != TG_OK && err != TG_E_EXISTS)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_createtable(L, (int)found.count, 0);
     for (unsigned i = 0; i < found.count; i++) {
         lua_createtable(L, 0, 4);
@@ -545,10 +561,10 @@ static int route_order(lua_State *L)
     if (host->builder == NULL)
         return 0;
     if (tg_route_order(host->builder, count_listing, &count) != TG_OK)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     all.list = lua_newuserdata(L, (count + 1) * sizeof(*all.list));
     if (tg_route_order(host->builder, on_listing, &all) != TG_OK)
-        return luaL_error(L, "not enough memory");
+        return no_memory(L);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
         lua_createtable(L, 0, 5);

@@ -29,7 +29,9 @@ struct tg_config_files {
 struct tg_scratch_host {
     const struct tg_config_files *files; /* borrowed; NULL: none */
     FILE *out;                           /* where the script's print goes; borrowed */
+    size_t printed;                      /* bytes that it printed */
     bool wrote;                          /* mistakes were written to it */
+    bool starved;                        /* a function had no memory for what it was asked */
     struct tg_sources *sources;          /* what is read and was read; one reference */
     struct tg_route_builder *builder;    /* of the last build_routes */
     bool keeps_builder;                  /* route_order will be asked */

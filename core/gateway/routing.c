@@ -145,7 +145,7 @@ enum tg_err tg_routing_match(struct tg_request *r, enum tg_route_verdict *verdic
 {
     struct facts facts;
     struct tg_route_query query = {.host = r->in.host,
-                                   .port = r->in.port,
+                                   .port = tg_route_port(r->in.port, r->scheme),
                                    .path = r->in.path,
                                    .method = r->in.method_name,
                                    .fetch = fetch,

@@ -234,9 +234,13 @@ bool tg_rate_step_log(const struct tg_rate_rule *rule, struct tg_rate_state *sta
     out->retry = TG_RATE_NEVER;
     if (cost > rule->limit)
         return true;
-    /* As many of the oldest must go as are missing. */
-    if (!time_of(rule, state, times, (uint32_t)(cost - room - 1), &time))
-        return false;
+    /* As many of the oldest must go as are missing. One whose time is not known any more goes with
+     * the one before it; that of the oldest is known, or it would have been forgotten. */
+    uint32_t n = (uint32_t)(cost - room);
+    do {
+        if (!time_of(rule, state, times, --n, &time))
+            return false;
+    } while (n > 0 && time + rule->per <= now);
     out->retry = time + rule->per - now;
     return true;
 }

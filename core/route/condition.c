@@ -89,6 +89,13 @@ static uint32_t keep(struct compile *c, struct tg_str s, bool lower)
     return at;
 }
 
+/* Without the dot at the end of a host's name, which is the root of the DNS. */
+static struct tg_str without_root(struct tg_str host)
+{
+    host.n -= host.n > 1 && host.p[host.n - 1] == '.';
+    return host;
+}
+
 /* Appends the values, in order and without doubles. */
 static void keep_values(struct compile *c, struct tg_route_test *test, const struct tg_str *values,
                         size_t count)
@@ -101,8 +108,8 @@ static void keep_values(struct compile *c, struct tg_route_test *test, const str
         refuse(c, TG_E_NOMEM, out_of_memory);
         return;
     }
-    if (count > 0)
-        memcpy(sorted, values, count * sizeof(*sorted));
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = test->kind == TG_ROUTE_TEST_HOST ? without_root(values[i]) : values[i];
     qsort(sorted, count, sizeof(*sorted), compare_values);
     for (size_t i = 0; i < count && c->err == TG_OK; i++) {
         if (i > 0 && tg_str_eq(sorted[i], sorted[i - 1]))
@@ -240,6 +247,28 @@ static struct tg_route_range range_of(const struct tg_route_network *network)
     return range;
 }
 
+/* Where the addresses of IPv4 stand among those of IPv6, and what is right below and above. */
+static const struct tg_route_range four = {
+    .low = {[10] = 0xff, [11] = 0xff},
+    .high = {[10] = 0xff, [11] = 0xff, [12] = 0xff, [13] = 0xff, [14] = 0xff, [15] = 0xff}};
+static const unsigned char below_four[16] = {
+    [10] = 0xff, [11] = 0xfe, [12] = 0xff, [13] = 0xff, [14] = 0xff, [15] = 0xff};
+static const unsigned char above_four[16] = {[9] = 1};
+
+/* The addresses of a network into `out`; how many ranges: a network of IPv6 that is as wide as to
+ * lie on both sides of IPv4 has two. */
+static size_t ranges_of(const struct tg_route_network *network, struct tg_route_range *out)
+{
+    out[0] = range_of(network);
+    if (network->bits >= TG_ROUTE_FOUR_BITS || memcmp(out[0].low, four.low, 16) > 0 ||
+        memcmp(out[0].high, four.high, 16) < 0)
+        return 1;
+    memcpy(out[1].low, above_four, 16);
+    memcpy(out[1].high, out[0].high, 16);
+    memcpy(out[0].high, below_four, 16);
+    return memcmp(out[1].low, out[1].high, 16) <= 0 ? 2 : 1;
+}
+
 static int compare_ranges(const void *xp, const void *yp)
 {
     const struct tg_route_range *x = xp, *y = yp;
@@ -277,7 +306,7 @@ static void add_networks(struct compile *c, const struct tg_route_spec *spec)
 {
     struct tg_route_problem many = {"more than 1024 networks on one route", "merge some", 0};
     struct tg_route_pool *pool = &c->b->ranges;
-    size_t count = spec->network_count, before = pool->n;
+    size_t count = spec->network_count, before = pool->n, n = 0;
     unsigned widest = 128;
     c->field = TG_ROUTE_FIELD_NETWORKS;
     c->index = 0;
@@ -288,18 +317,18 @@ static void add_networks(struct compile *c, const struct tg_route_spec *spec)
         return;
     }
     struct tg_route_test test = begin_test(c, TG_ROUTE_NETWORK, TG_ROUTE_TEST_NETWORK);
-    struct tg_route_range *ranges = tg_route_pool_add(pool, count * sizeof(*ranges));
+    struct tg_route_range *ranges = tg_route_pool_add(pool, 2 * count * sizeof(*ranges));
     if (ranges == NULL) {
         refuse(c, TG_E_NOMEM, out_of_memory);
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        ranges[i] = range_of(&spec->networks[i]);
+        n += ranges_of(&spec->networks[i], ranges + n);
         widest = TG_MIN(widest, spec->networks[i].bits);
     }
-    qsort(ranges, count, sizeof(*ranges), compare_ranges);
+    qsort(ranges, n, sizeof(*ranges), compare_ranges);
     test.at = (uint32_t)(before / sizeof(*ranges));
-    test.count = merge(ranges, count);
+    test.count = merge(ranges, n);
     pool->n = before + test.count * sizeof(*ranges);
     identify(c, ranges, test.count * sizeof(*ranges));
     c->program.criteria[TG_ROUTE_BY_NETWORKS] = (unsigned char)(128 - widest);
@@ -442,6 +471,7 @@ static bool is_within(const struct tg_route_table *t, const struct tg_route_test
 static bool is_named(const struct tg_route_table *t, const struct tg_route_test *test,
                      struct tg_str name)
 {
+    name = without_root(name);
     for (uint32_t i = 0; i < test->count; i++) {
         struct tg_str pattern = value_at(t, test->at + i);
         bool wild = tg_str_starts(pattern, TG_STR("*."));

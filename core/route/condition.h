@@ -53,9 +53,13 @@ struct tg_route_condition {
     size_t value_count;
 };
 
+/* IPv4 as ::ffff:a.b.c.d: what has fewer bits than all of it is a network of IPv6, and no address
+ * of IPv4 is in that. */
+#define TG_ROUTE_FOUR_BITS 96
+
 struct tg_route_network {
-    unsigned char bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
-    uint8_t bits;            /* 0..128: that count */
+    unsigned char bytes[16];
+    uint8_t bits; /* 0..128: that count */
 };
 
 /* How much a route asks for, most significant first; less is more. */

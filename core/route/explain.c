@@ -342,16 +342,45 @@ static int compare_routes(const void *xp, const void *yp)
     return a != b ? (a > b) - (a < b) : compare_progress(xp, yp);
 }
 
-/* Leaves one row of each route, in the order in which they are told. */
+static bool takes_method(const struct visit *v, const struct row *row)
+{
+    return (row->entry->methods & v->method) != 0;
+}
+
+/* The first row that gave up and might have won; NULL: one that matches is before all of those. */
+static const struct row *find_undecided(const struct visit *v)
+{
+    const struct row *found = NULL;
+    uint32_t best = TG_ROUTE_NO_RANK;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct row *row = &v->rows[i];
+        if (row->entry->rank >= best)
+            continue;
+        if (row->check != TG_ROUTE_CHECK_COUNT && !(row->gave_up && takes_method(v, row)))
+            continue;
+        best = row->entry->rank;
+        found = row->gave_up ? row : NULL;
+    }
+    return found;
+}
+
+/* Leaves one row of each route, in the order in which they are told: the one that came closest, but
+ * the one that keeps the whole undecided. */
 static void sort_rows(struct visit *v)
 {
     size_t n = 0;
+    const struct row *found = find_undecided(v);
+    const struct row undecided = found != NULL ? *found : (struct row){.entry = NULL};
     qsort(v->rows, v->count, sizeof(*v->rows), compare_routes);
     for (size_t i = 0; i < v->count; i++) {
         if (n == 0 || v->rows[i].entry->handle != v->rows[n - 1].entry->handle)
             v->rows[n++] = v->rows[i];
     }
     v->count = n;
+    for (size_t i = 0; i < n && found != NULL; i++) {
+        if (v->rows[i].entry->handle == undecided.entry->handle)
+            v->rows[i] = undecided;
+    }
     qsort(v->rows, v->count, sizeof(*v->rows), compare_progress);
 }
 
@@ -405,8 +434,8 @@ static const struct row *find_first(const struct visit *v, enum tg_route_verdict
         *verdict = TG_ROUTE_WRONG_METHOD;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *row = &v->rows[i];
-        bool takes = (row->entry->methods & v->method) != 0;
-        if (!row->gave_up || !takes || (first != NULL && first->entry->rank < row->entry->rank))
+        if (!row->gave_up || !takes_method(v, row) ||
+            (first != NULL && first->entry->rank < row->entry->rank))
             continue;
         first = row;
         *verdict = TG_ROUTE_UNDECIDED;

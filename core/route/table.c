@@ -50,8 +50,9 @@ static void accept(struct search *s, const struct tg_route_entry *entry, size_t 
         s->won[entry->captures - 1] = (struct tg_route_span){(uint32_t)at, (uint32_t)(s->n - at)};
 }
 
-/* The expression and the conditions of an entry that has any: may it be taken? */
-static bool holds(struct search *s, const struct tg_route_entry *entry)
+/* The expression and the conditions of an entry that has any: may it be taken? One whose method is
+ * not `allowed` wins in no case: that it gives up decides nothing. */
+static bool holds(struct search *s, const struct tg_route_entry *entry, bool allowed)
 {
     const struct tg_route_table *t = s->table;
     enum tg_route_regex_verdict verdict = TG_ROUTE_REGEX_YES;
@@ -60,7 +61,7 @@ static bool holds(struct search *s, const struct tg_route_entry *entry)
         verdict = tg_route_regex_match(t->regexes[entry->regex], tg_str(s->path, s->n), s->groups);
     if (verdict == TG_ROUTE_REGEX_YES && entry->program != 0)
         verdict = tg_route_program_test(t, &t->programs[entry->program - 1], s->query, &failed);
-    if (verdict > TG_ROUTE_REGEX_YES)
+    if (verdict > TG_ROUTE_REGEX_YES && allowed)
         s->undecided = TG_MIN(s->undecided, entry->rank);
     return verdict == TG_ROUTE_REGEX_YES;
 }
@@ -74,7 +75,7 @@ static void consider(struct search *s, const struct tg_route_entry *entry, uint3
         bool allowed = (entry->methods & s->method) != 0;
         if ((entry->end == TG_ROUTE_KEY_PREFIX && !at_bound) || (!allowed && s->found != NULL))
             continue;
-        if ((entry->program != 0 || entry->end == TG_ROUTE_KEY_REGEX) && !holds(s, entry))
+        if ((entry->program != 0 || entry->end == TG_ROUTE_KEY_REGEX) && !holds(s, entry, allowed))
             continue;
         if (allowed) {
             accept(s, entry, at);

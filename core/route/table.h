@@ -38,7 +38,8 @@ struct tg_route_table;
 
 struct tg_route_query {
     struct tg_str host;   /* without port, in any case; a dot at its end is ignored; may be empty */
-    uint16_t port;        /* that the client addressed; 0 matches no pattern with a port */
+    uint16_t port;        /* that the client addressed, tg_route_port(); 0 matches no pattern with a
+                             port */
     struct tg_str path;   /* normalised, without query */
     struct tg_str method; /* as in the request line */
     tg_route_fetch *fetch; /* what conditions ask; NULL: the request has nothing of it */
@@ -65,6 +66,13 @@ enum tg_route_verdict {
     TG_ROUTE_WRONG_METHOD, /* only the method keeps some route from matching */
     TG_ROUTE_UNDECIDED     /* an expression reached its bounds (or memory), its route might win */
 };
+
+/* The port that a client addresses: the one that it names, or (0: none) that of the scheme "http"
+ * or "https". */
+static inline uint16_t tg_route_port(uint16_t named, struct tg_str scheme)
+{
+    return named != 0 ? named : scheme.n == 5 ? 443 : 80;
+}
 
 /* Looks `query` up and fills `out`. Any thread. */
 enum tg_route_verdict tg_route_match(const struct tg_route_table *table,

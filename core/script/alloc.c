@@ -35,7 +35,9 @@ struct slot {
 
 struct tg_alloc {
     struct tg_account *current;
+    enum tg_mem_tag tag;
     bool enforced;
+    bool starved;     /* growth failed that no bound refused */
     size_t small_max; /* larger blocks come one by one; 0 under AddressSanitizer */
     size_t used;      /* live bytes of all accounts */
     size_t heap_mark; /* soft bound of `used` */
@@ -58,7 +60,7 @@ static bool grow_slots(struct tg_alloc *a)
     uint32_t count = a->slot_count != 0 ? a->slot_count * 2 : FIRST_SLOTS;
     if (count > SLOTS_MAX)
         return false;
-    struct slot *slots = tg_mem_realloc(TG_MEM_PLUGIN, a->slots, count * sizeof(*slots));
+    struct slot *slots = tg_mem_realloc(a->tag, a->slots, count * sizeof(*slots));
     if (slots == NULL)
         return false;
     for (uint32_t i = a->slot_count; i < count; i++)
@@ -69,13 +71,15 @@ static bool grow_slots(struct tg_alloc *a)
     return true;
 }
 
-struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events)
+struct tg_alloc *tg_alloc_new(enum tg_mem_tag tag, size_t heap,
+                              const struct tg_alloc_events *events)
 {
-    struct tg_alloc *a = tg_mem_zalloc(TG_MEM_PLUGIN, 1, sizeof(*a));
+    struct tg_alloc *a = tg_mem_zalloc(tag, 1, sizeof(*a));
     if (a == NULL)
         return NULL;
+    a->tag = tag;
     if (!grow_slots(a)) {
-        tg_mem_free(TG_MEM_PLUGIN, a);
+        tg_mem_free(tag, a);
         return NULL;
     }
     a->free_slot = 1;
@@ -88,7 +92,7 @@ struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events)
     a->heap_mark = heap - heap / 4;
     a->events = *events;
     a->small_max = TG_ASAN ? 0 : TG_HEAP_MAX;
-    tg_heap_init(&a->heap, TG_MEM_PLUGIN);
+    tg_heap_init(&a->heap, tag);
     return a;
 }
 
@@ -109,8 +113,8 @@ void tg_alloc_free(struct tg_alloc **alloc)
     /* `used` and `large` need not be 0: after a refusal in its parser LuaJIT gives blocks back with
      * sizes that they do not have. All blocks are back nevertheless. */
     tg_heap_release(&a->heap);
-    tg_mem_free(TG_MEM_PLUGIN, a->slots);
-    tg_mem_free(TG_MEM_PLUGIN, a);
+    tg_mem_free(a->tag, a->slots);
+    tg_mem_free(a->tag, a);
     *alloc = NULL;
 }
 
@@ -214,6 +218,11 @@ void tg_alloc_fail_at(struct tg_alloc *a, uint64_t nth)
     a->fail_at = nth;
 }
 
+bool tg_alloc_has_starved(const struct tg_alloc *a)
+{
+    return a->starved;
+}
+
 uint64_t tg_alloc_growths(const struct tg_alloc *a)
 {
     return a->growths;
@@ -244,8 +253,10 @@ static bool admit_slow(struct tg_alloc *a, size_t live, uint64_t churn, size_t u
 static inline bool admit(struct tg_alloc *a, size_t live, size_t delta)
 {
     const struct tg_account *account = a->current;
-    if (++a->growths == a->fail_at)
+    if (++a->growths == a->fail_at) {
+        a->starved = true;
         return false;
+    }
     if (!a->enforced)
         return true;
     size_t new_live = account->live + live;
@@ -302,7 +313,7 @@ static void *take_large(struct tg_alloc *a, void *old, size_t size, uint64_t own
     uint64_t *head = old != NULL ? (uint64_t *)old - 2 : NULL;
     if (size >= SIZE_MAX / 2)
         return NULL;
-    head = tg_mem_realloc(TG_MEM_PLUGIN, head, size + LARGE_HEAD);
+    head = tg_mem_realloc(a->tag, head, size + LARGE_HEAD);
     if (head == NULL)
         return NULL;
     a->large = a->large - old_size + size + LARGE_HEAD;
@@ -331,7 +342,7 @@ static inline void give_block(struct tg_alloc *a, void *ptr)
         return;
     }
     a->large -= size_of(ptr) + LARGE_HEAD;
-    tg_mem_free(TG_MEM_PLUGIN, tag - 1);
+    tg_mem_free(a->tag, tag - 1);
 }
 
 /* The block with another size and owner, wherever it stands then. NULL when memory is out, and only
@@ -362,13 +373,20 @@ static void *move_block(struct tg_alloc *a, void *ptr, size_t size, uint64_t own
     return ptr;
 }
 
+/* There is no memory for what the bounds allow. */
+static void *starve(struct tg_alloc *a)
+{
+    a->starved = true;
+    return NULL;
+}
+
 static void *allocate(struct tg_alloc *a, size_t size)
 {
     if (!admit(a, size, size))
         return NULL;
     void *ptr = take_block(a, size, a->current->tag);
     if (TG_UNLIKELY(ptr == NULL))
-        return NULL;
+        return starve(a);
     charge(a, size, size);
     a->used += size;
     return ptr;
@@ -383,7 +401,7 @@ static void *grow(struct tg_alloc *a, void *ptr, size_t size)
         return NULL;
     void *moved = move_block(a, ptr, size, a->current->tag);
     if (moved == NULL)
-        return NULL;
+        return starve(a);
     owner->live -= old_size;
     charge(a, size, delta);
     a->used += delta;

@@ -1,4 +1,4 @@
-/* alloc.h: the allocator under a plugin's Lua VM, and the accounts that its blocks are charged to.
+/* alloc.h: the allocator under a Lua VM, and the accounts that its blocks are charged to.
  *
  * Every block that LuaJIT asks for carries a tag of 8 bytes that names the account which was
  * current when the block was made. There is one account per plugin and request, and one for the VM
@@ -32,6 +32,7 @@
 #define TG_SCRIPT_ALLOC_H
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "script/kill.h"
 
 #include <lua.h>
@@ -63,8 +64,10 @@ struct tg_alloc_events {
     void *arg; /* borrowed */
 };
 
-/* An allocator whose VM may hold `heap` bytes. Owned by the caller; NULL when memory is out. */
-struct tg_alloc *tg_alloc_new(size_t heap, const struct tg_alloc_events *events) TG_MUST_USE;
+/* An allocator whose VM may hold `heap` bytes, with the memory of `tag`. Owned by the caller; NULL
+ * when memory is out. */
+struct tg_alloc *tg_alloc_new(enum tg_mem_tag tag, size_t heap,
+                              const struct tg_alloc_events *events) TG_MUST_USE;
 
 /* All blocks must have been freed (lua_close) and all accounts released. */
 void tg_alloc_free(struct tg_alloc **alloc);
@@ -112,6 +115,10 @@ void *tg_alloc_arg(const struct tg_alloc *alloc);
 
 /* The VM's own account: what no open request holds. Borrowed. */
 const struct tg_account *tg_alloc_vm_account(const struct tg_alloc *alloc);
+
+/* True once there was no memory for growth that all bounds allowed: Lua code may have caught the
+ * error and gone on. */
+bool tg_alloc_has_starved(const struct tg_alloc *alloc);
 
 /* Live bytes in all accounts together; bytes held from the system; both in bytes. */
 size_t tg_alloc_used(const struct tg_alloc *alloc);

@@ -230,7 +230,7 @@ static enum tg_err load_plugin(struct tg_vm *vm, struct tg_vm_error *error)
 static enum tg_err open_state(struct tg_vm *vm, struct tg_vm_error *error)
 {
     const struct tg_alloc_events events = {tg_hook_on_pressure, tg_hook_on_refused, vm};
-    vm->alloc = tg_alloc_new(vm->options.limits->plugin_heap, &events);
+    vm->alloc = tg_alloc_new(TG_MEM_PLUGIN, vm->options.limits->plugin_heap, &events);
     if (vm->alloc == NULL)
         return fail(error, TG_E_NOMEM, "%s: out of memory", vm->file);
     vm->L = tg_alloc_new_state(vm->alloc);

@@ -3,7 +3,7 @@
 -- Purpose    From a path to plain data that C freezes, or to the list of all mistakes.
 -- Host       What the script's world is made of, so that tests and `check` can bring their own:
 --              read_file(path, secret) -> text, or nil, why
---              glob(pattern) -> list of paths
+--              glob(pattern) -> list of paths, or nil, why
 --              getenv(name, secret) -> string or nil
 --              bundled(name) -> text, chunkname of a bundled plugin ("cors") or its module ("cors/origin")
 --              limits: list of { path, unit ("bytes", "seconds" or "count"), default, min, max, doc }

@@ -205,10 +205,9 @@ local function module_reader(self, found)
       local text, file = self.host.bundled(found.bundled .. "/" .. below)
       return text and file, text
     end
-    for _, file in ipairs { found.dir .. below .. ".lua", found.dir .. below .. "/init.lua" } do
-      local text = self.host.read_file(file)
-      if text then return file, text end
-    end
+    local text, file = self.session:read_first { found.dir .. below .. ".lua",
+                                                 found.dir .. below .. "/init.lua" }
+    return text and file, text
   end
 end
 
@@ -375,27 +374,27 @@ function plugin:run(found)
   return normal, loading.modules
 end
 
--- Where a plugin's file is: a bare name is bundled, a path is a file or a folder with init.lua.
+-- Where a plugin's file is: a bare name is bundled, a path is a file or a folder with init.lua. Without one:
+-- nil, and what is there and cannot be read, or "".
 function plugin:find(name)
   if not name:find "^%.?%.?/" and not name:find "%.lua$" then
-    if not name:find "^[%w_-]+$" then return nil end
+    if not name:find "^[%w_-]+$" then return nil, "" end
     local text, file = self.host.bundled(name)
-    return text and { file = file, text = text, bundled = name }
+    return text and { file = file, text = text, bundled = name }, ""
   end
   local path = self.session:locate(name)
   local files = name:find "%.lua$" and { path } or { path .. ".lua", path .. "/init.lua" }
-  for _, file in ipairs(files) do
-    local text = self.host.read_file(file)
-    if text then return { file = file, text = text, dir = file:match "^(.*/)" or "" } end
-  end
+  local text, file = self.session:read_first(files)
+  if not text then return nil, file end
+  return { file = file, text = text, dir = file:match "^(.*/)" or "" }
 end
 
-local function not_found(self, instance)
+local function not_found(self, instance, problem)
   local near = self.host.bundled_names and suggest.nearest(instance.name, self.host.bundled_names())
   local is_path = instance.name:find("/", 1, true) or instance.name:find "%.lua$"
   self.session:report(instance.where, {
     code = "unknown_plugin", path = instance.path,
-    message = is_path and ("cannot read the plugin %s"):format(quote(instance.name)) or
+    message = is_path and ("cannot read the plugin %s%s"):format(quote(instance.name), problem) or
               ("no bundled plugin is called %s"):format(quote(instance.name)),
     hint = near and ("did you mean %s?"):format(quote(near)) or not is_path and
            "a plugin of your own is named by its file: \"./plugins/name.lua\"" or nil,
@@ -440,9 +439,9 @@ end
 --- The plugin that an instance uses, loaded once.
 -- @treturn table|nil nil when it cannot be used (reported)
 function plugin:load(instance)
-  local found = self:find(instance.name)
+  local found, problem = self:find(instance.name)
   if not found then
-    not_found(self, instance)
+    not_found(self, instance, problem)
     return nil
   end
   local known = self.by_file[found.file]

@@ -377,6 +377,24 @@ function script:enter(file, text)
   return value
 end
 
+-- Does the system say that there is no such file?
+local function is_absent(why)
+  return why:find "^[Nn]o such file" ~= nil or why == "Not a directory"
+end
+
+--- Reads the first of `files` that can be read.
+-- @treturn string|nil its text
+-- @treturn string its path; without a text: which one is there and why it cannot be read, or ""
+function script:read_first(files)
+  local problem = ""
+  for _, file in ipairs(files) do
+    local text, why = self.host.read_file(file)
+    if text then return text, file end
+    if problem == "" and not is_absent(why) then problem = ("; %s: %s"):format(file, why) end
+  end
+  return nil, problem
+end
+
 --- `require` of the config: the language, the schema, or a file below the config's folder.
 function script:require(name)
   if name == "tidegate" then return self.language end
@@ -386,15 +404,13 @@ function script:require(name)
   end
   if self.modules[name] ~= nil then return self.modules[name] end
   local base = self:locate((name:gsub("%.", "/")))
-  for _, file in ipairs { base .. ".lua", base .. "/init.lua" } do
-    local text = self.host.read_file(file)
-    if text then
-      local value = self:enter(file, text)
-      self.modules[name] = value == nil and true or value
-      return self.modules[name]
-    end
+  local text, file = self:read_first { base .. ".lua", base .. "/init.lua" }
+  if not text then
+    error(("no module %q: neither %s.lua nor %s/init.lua can be read%s"):format(name, base, base, file), 3)
   end
-  error(("no module %q: neither %s.lua nor %s/init.lua can be read"):format(name, base, base), 3)
+  local value = self:enter(file, text)
+  self.modules[name] = value == nil and true or value
+  return self.modules[name]
 end
 
 --- `tg.include`: runs the files that a pattern below the config's folder names, in alphabetical order.
@@ -408,7 +424,9 @@ function script:include(pattern)
   end
   local files = { self:locate(pattern) }
   if pattern:find "[*?%[]" then
-    files = self.host.glob(files[1])
+    local listed, why = self.host.glob(files[1])
+    if not listed then refuse(("cannot list %s: %s"):format(files[1], why)) end
+    files = listed
     table.sort(files)
   end
   for _, file in ipairs(files) do

@@ -18,6 +18,10 @@ local BAD = {
     'cannot require "../outside": a module is a file below the config\'s folder' },
   ["requires a module that is not there"] = { 'require "absent"', "gateway.lua:5",
                                               'no module "absent": neither absent.lua nor absent/init.lua' },
+  ["requires a module that cannot be read"] = { 'require "folder"', "gateway.lua:5",
+    'no module "folder": neither folder.lua nor folder/init.lua can be read; folder.lua: not a regular file' },
+  ["uses a plugin that cannot be read"] = { 'tg.global { tg.use "./folder" {} }', "gateway.lua:5",
+    'cannot read the plugin "./folder"; folder.lua: not a regular file' },
   ["includes from outside its folder"] = { 'tg.include "../*.lua"', "gateway.lua:5",
                                            "tg.include takes a path below the config's folder" },
   ["names a file that cannot be read"] = {
@@ -42,7 +46,7 @@ describe("a configuration that", function()
     g = gateway.start({
       config = GOOD,
       env = { TIDEGATE_CONFIG_SECONDS = "1", TIDEGATE_CONFIG_MIB = "32" },
-      files = { ["inner/none.txt"] = "" },
+      files = { ["inner/none.txt"] = "", ["folder.lua/none.txt"] = "" },
     })
     g:wait_for_log(" serves after ")
   end)

@@ -212,6 +212,19 @@ describe("where doubled slashes are merged", function()
   end)
 end)
 
+describe("the port of a host", function()
+  it("is that of the scheme where the request names none", function()
+    local g = start({
+      { "any", 'hosts = { "a.test" }' },
+      { "clear", 'hosts = { "a.test:80" }' },
+      { "tls", 'hosts = { "a.test:443" }' },
+    }, 'trusted = { "127.0.0.1" }')
+    assert.equal("clear", (ask(g, "/")))
+    assert.equal("tls", (ask(g, "/", "X-Forwarded-Proto: https\r\n")))
+    g:stop()
+  end)
+end)
+
 describe("methods", function()
   local ROUTES = {
     { "get", 'paths = { "/m" }, methods = { "GET" }' },

@@ -1,6 +1,7 @@
 -- Certificates that are renewed: their files change, and the next handshake shows the new ones, without an
 -- order. What does not fit together is refused with a reason, and what is in force stays.
 
+local admin = require("admin.helper")
 local gateway = require("support.gateway")
 local tls = require("support.tls")
 
@@ -78,6 +79,29 @@ describe("a certificate's files", function()
     g:wait_for_log("new certificates are in force (revision 2)")
     assert.equal("new.test", subject())
   end)
+
+  -- Reads other certificates than those in force and does not come into force.
+  local OTHER = CONFIG:gsub("main%.", "other.")
+  local BAD = "local P = { name = 'bad', version = '1.0.0', api = 1, stage = 'edge' }\n" ..
+              "function P.init() error('never') end\nfunction P.rewrite() end\nreturn P\n"
+  for what, try in pairs {
+    ["a dry run"] = { config = OTHER, order = { "reload", "--dry-run" }, code = 0 },
+    ["a reload that a plugin refused"] = { config = OTHER .. '  tg.global { tg.use "./bad.lua" {} }\n',
+                                           order = { "reload" }, code = 1 },
+  } do
+    it("are those of what is in force, whatever " .. what .. " has read", function()
+      g:wait_for_log(" serves after ")
+      g:write("tls/other.pem", FILES["third.pem"])
+      g:write("tls/other.key", FILES["third.key"])
+      g:write("bad.lua", BAD)
+      g:write("gateway.lua", try.config)
+      assert.equal(try.code, (admin.run(g, unpack(try.order))))
+      replace("tls/main.pem", FILES["new.pem"])
+      replace("tls/main.key", FILES["new.key"])
+      g:wait_for_log("new certificates are in force (revision 2)")
+      assert.equal("new.test", subject())
+    end)
+  end
 
   it("may be links whose target changes", function()
     os.execute(("cd '%s/tls' && mkdir one two && mv main.* one/ && ln -s one now && "

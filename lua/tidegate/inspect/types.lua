@@ -101,7 +101,9 @@ local HEAD = [[
 local function plugins_of(host)
   local names = host.bundled_names()
   for _, pattern in ipairs { "plugins/*.lua", "plugins/*/init.lua" } do
-    for _, path in ipairs(host.glob(pattern)) do names[#names + 1] = "./" .. path:gsub("/init%.lua$", "") end
+    for _, path in ipairs(host.glob(pattern) or {}) do
+      names[#names + 1] = "./" .. path:gsub("/init%.lua$", "")
+    end
   end
   table.sort(names)
   return names

@@ -72,6 +72,57 @@ static void check_tells_by_its_exit_status(void **state)
     free(said);
 }
 
+/* ---- Where the admin listener is ------------------------------------------------------------- */
+
+static enum tg_err find_admin(const char *config, char *out, size_t size)
+{
+    write_file("gateway.lua", config);
+    FILE *diagnostics = open_text();
+    enum tg_err err = tg_config_find_admin(path, diagnostics, out, size);
+    fclose(diagnostics);
+    return err;
+}
+
+#define ADMIN "tg.settings { admin = { listen = '127.0.0.1:9901' } }\n"
+
+static void the_admin_listener_is_found_whatever_else_is_wrong(void **state)
+{
+    static const char *const configs[] = {
+        HEAD ADMIN,
+        HEAD ADMIN "tg.route 'r' { service = 'absent' }\n",
+        HEAD ADMIN "tg.consumer 'c' { metadata = { a = ('x'):rep(100000) } }\n",
+    };
+    char out[64];
+
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(configs); i++) {
+        assert_int_equal(TG_OK, find_admin(configs[i], out, sizeof(out)));
+        assert_string_equal("127.0.0.1:9901", out);
+        assert_int_equal(TG_E_LIMIT, find_admin(configs[i], out, 14));
+    }
+    assert_int_equal(TG_E_CONFIG, load());
+    assert_non_null(strstr(text, "consumers.c.metadata"));
+    assert_int_equal(TG_OK, find_admin(HEAD, out, sizeof(out)));
+    assert_string_equal("", out);
+    assert_int_equal(TG_E_CONFIG, find_admin(HEAD "tg.nothing()\n", out, sizeof(out)));
+}
+
+/* TG_E_LIMIT is said of the address alone. */
+static void what_is_too_large_to_evaluate_is_a_mistake_like_another(void **state)
+{
+    char out[64];
+
+    (void)state;
+    assert_int_equal(0, setenv("TIDEGATE_CONFIG_MIB", "8", 1));
+    enum tg_err early = find_admin(HEAD "local s = ('x'):rep(2 ^ 24)\n" ADMIN, out, sizeof(out));
+    enum tg_err late = find_admin(HEAD ADMIN "local s = ('x'):rep(2 ^ 24)\n", out, sizeof(out));
+    unsetenv("TIDEGATE_CONFIG_MIB");
+    assert_int_equal(TG_E_CONFIG, early);
+    assert_int_equal(TG_OK, late);
+    assert_string_equal("127.0.0.1:9901", out);
+    assert_non_null(strstr(text, "needs more than 8 MiB"));
+}
+
 /* ---- When memory runs out -------------------------------------------------------------------- */
 
 /* Every allocation of a load fails once: densely at first, where each is a different one, then at
@@ -107,9 +158,14 @@ static void running_out_of_memory_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(revisions_count_what_was_loaded), TEST(the_last_reference_frees),
-        TEST(mistakes_are_all_written),        TEST(routes_that_take_the_same_requests_are_told),
-        TEST(check_tells_by_its_exit_status),  TEST(running_out_of_memory_leaves_nothing),
+        TEST(revisions_count_what_was_loaded),
+        TEST(the_last_reference_frees),
+        TEST(mistakes_are_all_written),
+        TEST(routes_that_take_the_same_requests_are_told),
+        TEST(check_tells_by_its_exit_status),
+        TEST(the_admin_listener_is_found_whatever_else_is_wrong),
+        TEST(what_is_too_large_to_evaluate_is_a_mistake_like_another),
+        TEST(running_out_of_memory_leaves_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,68 @@ static void memory_is_bounded(void **state)
     assert_int_equal(TG_E_LIMIT, load_within(8, 5000));
 }
 
+static void what_caught_a_refusal_is_not_loaded(void **state)
+{
+    (void)state;
+    write_file(
+        "gateway.lua",
+        "local ok = pcall(function() local t = {} for i = 1, 1e9 do t[i] = { i } end end)\n" HEAD
+        "if ok then tg.route 'r' { service = 'echo' } end\n");
+    assert_int_equal(TG_E_LIMIT, load_within(8, 5000));
+    assert_non_null(strstr(text, "gateway.lua:1: the configuration needs more than 8 MiB"));
+}
+
+/* What settings.memory leaves is less than a load needs: it fails, and does not do without what
+ * the script could do without. */
+static void what_a_full_budget_refuses_is_not_left_out(void **state)
+{
+    enum tg_err err = TG_E_NOMEM;
+    unsigned refused = 0;
+
+    (void)state;
+    write_file("more.lua", "local t = {}\nfor i = 1, 500 do t[i] = { ('x'):rep(100) .. i } end\n");
+    write_file("gateway.lua", HEAD "if pcall(require, 'more') then\n"
+                                   "tg.route 'r' { service = 'echo' } end\n");
+    for (size_t kib = 512; err != TG_OK && kib < 65536; kib += kib / 32) {
+        tg_mem_set_cap(TG_MEM_CONFIG, kib << 10);
+        err = load();
+        tg_mem_set_cap(TG_MEM_CONFIG, SIZE_MAX);
+        refused += err == TG_E_NOMEM;
+        if (err != TG_OK && err != TG_E_NOMEM)
+            fail_msg("%zu KiB: %s: %s", kib, tg_err_text(err), text);
+    }
+    assert_int_equal(TG_OK, err);
+    assert_true(refused > 0);
+    assert_int_equal(1, snapshot->route_count);
+}
+
+static void what_it_prints_is_bounded(void **state)
+{
+    (void)state;
+    write_file("gateway.lua", HEAD "for i = 1, 40000 do print(('x'):rep(99)) end\n");
+    assert_int_equal(TG_OK, load_within(64, 5000));
+    assert_true(text_size > 1000000);
+    assert_true(text_size < 1100000);
+    assert_non_null(
+        strstr(text, "(the configuration prints more than 1 MiB: the rest is left out)"));
+}
+
+static void a_folder_that_cannot_be_listed_is_not_empty(void **state)
+{
+    char link[256];
+
+    (void)state;
+    snprintf(link, sizeof(link), "%s/loop", folder);
+    assert_int_equal(0, symlink("loop", link));
+    write_file("gateway.lua", HEAD "tg.include 'loop/*.lua'\n");
+    assert_int_equal(TG_E_CONFIG, load_within(64, 5000));
+    assert_non_null(strstr(text, "gateway.lua:4:"));
+    assert_non_null(strstr(text, "cannot list "));
+    assert_non_null(strstr(text, "loop/*.lua: Too many levels of symbolic links"));
+    write_file("gateway.lua", HEAD "tg.include 'absent/*.lua'\n");
+    assert_int_equal(TG_OK, load_within(64, 5000));
+}
+
 static void garbage_does_not_count(void **state)
 {
     (void)state;
@@ -72,8 +134,15 @@ static void only_regular_files_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_endless_loop_ends), TEST(memory_is_bounded),           TEST(garbage_does_not_count),
-        TEST(endless_patterns_end), TEST(only_regular_files_are_read),
+        TEST(an_endless_loop_ends),
+        TEST(memory_is_bounded),
+        TEST(what_caught_a_refusal_is_not_loaded),
+        TEST(what_a_full_budget_refuses_is_not_left_out),
+        TEST(garbage_does_not_count),
+        TEST(endless_patterns_end),
+        TEST(what_it_prints_is_bounded),
+        TEST(only_regular_files_are_read),
+        TEST(a_folder_that_cannot_be_listed_is_not_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

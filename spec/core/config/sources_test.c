@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,6 +166,50 @@ static void only_regular_files_are_read(void **state)
     assert_string_equal("not a regular file", get(sources, TG_SOURCE_FILE, folder, false)->text.p);
 }
 
+/* What the system makes up when it is read tells no size beforehand. */
+static void files_of_no_size_are_read_to_their_end(void **state)
+{
+    (void)state;
+    assert_text("Linux\n", get(sources, TG_SOURCE_FILE, "/proc/sys/kernel/ostype", false));
+}
+
+static void files_have_a_largest_size(void **state)
+{
+    size_t most = (size_t)16 << 20;
+    char path[256];
+
+    (void)state;
+    write_file("large", "");
+    snprintf(path, sizeof(path), "%s", path_of("large"));
+    assert_int_equal(0, truncate(path, (off_t)most));
+    assert_int_equal(most, get(sources, TG_SOURCE_FILE, path, false)->text.n);
+    tg_sources_unref(&sources);
+    sources = tg_sources_new();
+    assert_non_null(sources);
+    assert_int_equal(0, truncate(path, (off_t)most + 1));
+    assert_string_equal("larger than 16 MiB", get(sources, TG_SOURCE_FILE, path, false)->text.p);
+    unlink(path);
+}
+
+static void a_list_that_cannot_be_made_is_not_empty(void **state)
+{
+    const struct tg_source_item *list = NULL;
+    struct tg_str pattern = tg_str_c(path_of("*"));
+    struct rlimit limit, none;
+
+    (void)state;
+    assert_int_equal(0, getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(0, setrlimit(RLIMIT_NOFILE, &none));
+    enum tg_err err = tg_sources_get(sources, TG_SOURCE_GLOB, pattern, false, &list);
+    assert_int_equal(0, setrlimit(RLIMIT_NOFILE, &limit));
+    assert_int_equal(TG_OK, err);
+    assert_true(list->absent);
+    assert_string_equal("Too many open files", list->text.p);
+    assert_false(get(sources, TG_SOURCE_GLOB, path_of("absent/*"), false)->absent);
+}
+
 /* Sources of their own that read the file "s" with that text. */
 static struct tg_sources *reading(const char *text, bool secret)
 {
@@ -224,6 +269,7 @@ static void another_process_gets_the_same(void **state)
 static void revisions_are_bounded_and_found(void **state)
 {
     struct tg_revisions revisions;
+    size_t before = tg_mem_used(TG_MEM_CONFIG);
     struct tg_sources *made = reading("x", false);
 
     (void)state;
@@ -237,6 +283,14 @@ static void revisions_are_bounded_and_found(void **state)
     assert_int_equal(3, tg_revisions_find(&revisions, 3)->number);
     assert_int_equal(TG_REVISIONS_MAX + 2, tg_revisions_newest(&revisions)->number);
     assert_int_equal(TG_REVISIONS_MAX + 1, tg_revisions_previous(&revisions)->number);
+    tg_sources_unref(&made);
+    tg_revisions_forget_sources(&revisions);
+    assert_int_equal(before, tg_mem_used(TG_MEM_CONFIG));
+    assert_int_equal(TG_REVISIONS_MAX, revisions.count);
+    const struct tg_revision *newest = tg_revisions_newest(&revisions);
+    assert_int_equal(TG_SOURCES_DIGEST_LEN, strlen(newest->digest));
+    made = reading("y", false);
+    tg_revisions_add(&revisions, newest->number + 1, 0, made);
     tg_sources_unref(&made);
     tg_revisions_release(&revisions);
 }
@@ -277,6 +331,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(sealed_ones_read_nothing, begin, end),
         cmocka_unit_test_setup_teardown(environment_and_lists_are_noted, begin, end),
         cmocka_unit_test_setup_teardown(only_regular_files_are_read, begin, end),
+        cmocka_unit_test_setup_teardown(files_of_no_size_are_read_to_their_end, begin, end),
+        cmocka_unit_test_setup_teardown(files_have_a_largest_size, begin, end),
+        cmocka_unit_test_setup_teardown(a_list_that_cannot_be_made_is_not_empty, begin, end),
         cmocka_unit_test_setup_teardown(digests_leave_secrets_out, begin, end),
         cmocka_unit_test_setup_teardown(another_process_gets_the_same, begin, end),
         cmocka_unit_test_setup_teardown(revisions_are_bounded_and_found, begin, end),

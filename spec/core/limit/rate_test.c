@@ -292,12 +292,34 @@ static void test_bad_rules_are_named(void **state)
         assert_non_null(tg_rate_rule_check(&bad[i]));
 }
 
+/* limit/table loses times under pressure, and reads 0 for them. */
+static void test_a_log_without_some_of_its_times_promises_what_it_keeps(void **state)
+{
+    struct run run = {.rule = {.kind = TG_RATE_LOG, .limit = 4, .per = 10 * SEC}};
+    struct tg_rate_verdict verdict;
+    (void)state;
+    for (uint64_t second = 100; second < 104; second++) {
+        run.now = second * SEC;
+        step(&run, 1, &verdict);
+        assert_true(verdict.allowed);
+    }
+    run.times[1] = run.times[2] = 0;
+    run.now = 104 * SEC;
+    step(&run, 3, &verdict);
+    assert_false(verdict.allowed);
+    assert_int_equal(verdict.retry, 6 * SEC); /* when that of the hundredth second goes */
+    run.now += verdict.retry;
+    step(&run, 3, &verdict);
+    assert_true(verdict.allowed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_windows_grant_what_the_model_does),
         cmocka_unit_test(test_sliding_windows_grant_what_the_model_does),
         cmocka_unit_test(test_logs_grant_what_the_model_does),
+        cmocka_unit_test(test_a_log_without_some_of_its_times_promises_what_it_keeps),
         cmocka_unit_test(test_buckets_grant_what_the_model_does),
         cmocka_unit_test(test_cells_are_granted_as_tokens_are),
         cmocka_unit_test(test_the_largest_rules_do_not_overflow),

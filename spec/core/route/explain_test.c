@@ -241,6 +241,69 @@ static void test_every_failed_allocation_is_told(void **state)
     tg_route_table_free(&table);
 }
 
+/* An expression that gives up on a path of many letters. */
+#define SLOW "~^/(.+)[^x]\\1$"
+
+static void test_what_gave_up_decides_only_where_it_could_win(void **state)
+{
+    static char path[8192];
+    static const struct row get[] = {{"get", "a.test", SLOW, "GET", NULL, 0, false}};
+    static const struct row one[] = {{"slow", "a.test", SLOW, NULL, "x-v=3", 0, false},
+                                     {"fast", "a.test", "/*", NULL, NULL, -1, false}};
+    static const struct row before[] = {{"slow", "a.test", SLOW, NULL, NULL, 0, false},
+                                        {"fast", "a.test", "/*", NULL, NULL, 1, false}};
+    struct told told;
+    size_t left_out;
+    (void)state;
+    memset(path, 'a', sizeof(path) - 1);
+    path[0] = '/';
+    path[sizeof(path) - 2] = 'b';
+    struct tg_route_table *table = table_of(get, 1);
+    assert_int_equal(explain(table, "GET", path, 9, &told, &left_out), TG_ROUTE_UNDECIDED);
+    assert_string_equal(told.text, "get fails path gave up\n");
+    assert_int_equal(explain(table, "HEAD", path, 9, &told, &left_out), TG_ROUTE_UNDECIDED);
+    assert_string_equal(told.text, "get fails path gave up\n");
+    assert_int_equal(explain(table, "POST", path, 9, &told, &left_out), TG_ROUTE_NOT_FOUND);
+    tg_route_table_free(&table);
+    table = table_of(one, 2);
+    assert_int_equal(explain(table, "GET", path, 9, &told, &left_out), TG_ROUTE_UNDECIDED);
+    tg_route_table_free(&table);
+    table = table_of(before, 2);
+    assert_int_equal(explain(table, "GET", path, 9, &told, &left_out), TG_ROUTE_FOUND);
+    assert_string_equal(told.text, "fast wins \nslow fails path gave up\n");
+    tg_route_table_free(&table);
+}
+
+static void test_a_route_that_gave_up_on_one_path_is_told_by_that(void **state)
+{
+    static char path[8192];
+    struct tg_str paths[] = {TG_STR(SLOW), TG_STR("/{rest...}")}, three = TG_STR("3");
+    struct tg_route_condition condition = {TG_ROUTE_HEADER, TG_ROUTE_TEST_VALUE, TG_STR("x-v"),
+                                           &three, 1};
+    struct tg_route_spec spec = {.name = TG_STR("slow"),
+                                 .handle = (void *)(uintptr_t) "slow",
+                                 .paths = paths,
+                                 .path_count = 2,
+                                 .conditions = &condition,
+                                 .condition_count = 1};
+    struct tg_route_builder *b = tg_route_builder_new();
+    struct tg_route_refusal refusal;
+    struct tg_route_table *table = NULL;
+    struct told told;
+    size_t left_out;
+    (void)state;
+    assert_non_null(b);
+    assert_int_equal(tg_route_builder_add(b, &spec, &refusal), TG_OK);
+    assert_int_equal(tg_route_table_build(b, NULL, NULL, &table), TG_OK);
+    tg_route_builder_free(&b);
+    memset(path, 'a', sizeof(path) - 1);
+    path[0] = '/';
+    path[sizeof(path) - 2] = 'b';
+    assert_int_equal(explain(table, "GET", path, 9, &told, &left_out), TG_ROUTE_UNDECIDED);
+    assert_string_equal(told.text, "slow fails path gave up\n"); /* though the other came further */
+    tg_route_table_free(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_no_routes_at_all),
         cmocka_unit_test(test_patterns_are_told_in_normal_form),
         cmocka_unit_test(test_every_failed_allocation_is_told),
+        cmocka_unit_test(test_what_gave_up_decides_only_where_it_could_win),
+        cmocka_unit_test(test_a_route_that_gave_up_on_one_path_is_told_by_that),
     };
     return cmocka_run_group_tests_name("route explain", tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static struct tg_alloc *open_alloc(struct seen *seen, size_t heap)
 {
     struct tg_alloc_events events = {on_pressure, on_refused, seen};
     *seen = (struct seen){0};
-    struct tg_alloc *a = tg_alloc_new(heap, &events);
+    struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, heap, &events);
     assert_non_null(a);
     return a;
 }
