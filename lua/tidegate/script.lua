@@ -365,8 +365,10 @@ end
 
 -- Enters a file on behalf of require or include; guards against cycles and depth.
 function script:enter(file, text)
-  if self.loading[file] or self.depth >= INCLUDE_DEPTH then
-    error(("%s is being loaded already"):format(file), 3)
+  if self.loading[file] then error(("%s is being loaded already"):format(file), 3) end
+  if self.depth >= INCLUDE_DEPTH then
+    error(("%s is loaded by the last of %d files, each loaded by the one before; so many are too deep")
+      :format(file, INCLUDE_DEPTH), 3)
   end
   local chunk = self:compile(file, text)
   if not chunk then error(REPORTED, 0) end
