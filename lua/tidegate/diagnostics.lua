@@ -10,6 +10,7 @@
 -- Cost       Nothing until something is wrong. At most LIMIT messages are kept; the rest are counted.
 
 local codes = require "tidegate.codes"
+local width_of = require("tidegate.report.columns").width
 local source = require "tidegate.source"
 
 local diagnostics = {}
@@ -80,11 +81,6 @@ end
 local function printable(text)
   if #text > LONGEST_MESSAGE then text = text:sub(1, LONGEST_MESSAGE) .. "…" end
   return (text:gsub("[%z\1-\8\11-\31\127]", "?"))
-end
-
--- How many columns a text takes: continuation bytes of UTF-8 take none.
-local function width_of(text)
-  return #text:gsub("[\128-\191]", "")
 end
 
 -- Cuts a long line so that the caret stays visible.

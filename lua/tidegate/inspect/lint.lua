@@ -7,7 +7,8 @@
 -- anything refers
 --            to it, or when a plugin's text or configuration holds its name as a string, since plugins may
 --            name both at run time.
--- Cost       One walk over the routes (shadow.lua), one search of each plugin's text for each unused name.
+-- Cost       One walk over the routes (shadow.lua); where a name is not referred to, one over the texts of all
+--            plugins and the configurations of all instances.
 
 local model = require "tidegate.inspect.model"
 local shadow = require "tidegate.inspect.shadow"
@@ -117,29 +118,37 @@ end
 
 -- ---- Names -----------------------------------------------------------------------------------
 
-local function holds_string(value, text, depth)
-  if value == text then return true end
-  if type(value) ~= "table" or depth > 64 then return false end
-  for _, item in pairs(value) do
-    if holds_string(item, text, depth + 1) then return true end
+-- Adds what a text of Lua could mean as a name: single words between quotes or long brackets.
+local function add_words(found, text)
+  for word in text:gmatch "%[%[([%w_][%w_.-]*)%]%]" do found[word] = true end
+  local at = 1
+  while true do
+    -- The quote that ends one word may begin the next: more than is meant does no harm here.
+    local _, stop, word = text:find("[\"']([%w_][%w_.-]*)[\"']", at)
+    if not stop then return end
+    found[word], at = true, stop
   end
-  return false
 end
 
-local function names_it(source, name)
-  return source:find('"' .. name .. '"', 1, true) or source:find("'" .. name .. "'", 1, true) or
-         source:find("[[" .. name .. "]]", 1, true)
+local function add_strings(found, value, depth)
+  if type(value) == "string" then found[value] = true end
+  if type(value) ~= "table" or depth > 64 then return end
+  for _, item in pairs(value) do add_strings(found, item, depth + 1) end
 end
 
--- Whether a plugin could ask for something of this name at run time.
-local function is_named_by_plugin(self, name)
+-- Set of all names by which a plugin could ask for something at run time.
+local function names_of_plugins(self)
+  local found, seen = {}, {}
   for _, instance in ipairs(self.instances) do
-    if holds_string(instance.conf, name, 0) or names_it(instance.plugin.source, name) then return true end
-    for _, module in ipairs(instance.plugin.modules) do
-      if names_it(module.source, name) then return true end
+    add_strings(found, instance.conf, 0)
+    local plugin = instance.plugin
+    if not seen[plugin] then
+      seen[plugin] = true
+      add_words(found, plugin.source)
+      for _, module in ipairs(plugin.modules) do add_words(found, module.source) end
     end
   end
-  return false
+  return found
 end
 
 local HINTS = {
@@ -151,10 +160,12 @@ local ROOTS = { service = "services.", ["zone.dict"] = "zones.", ["zone.cache"] 
                 ["zone.limit"] = "zones." }
 
 local function unused_names(self, session)
+  local known
   for _, kind in ipairs(model.KINDS) do
     for _, object in ipairs(HINTS[kind] and model.list(self, kind) or {}) do
       local used = self.used[kind] and self.used[kind][object.name]
-      if not used and not is_named_by_plugin(self, object.name) then
+      known = known or not used and names_of_plugins(self)
+      if not used and not known[object.name] then
         object.is_unused = true
         session:warn(object.declaration.where, {
           code = "unused", path = ROOTS[kind] .. object.name,
