@@ -114,7 +114,8 @@ access phase.]] },
   { name = "shadowed", number = "TG1305", title = "a route that no request reaches", text = [[
 Every request that the route matches is taken by routes which come before it, so it never answers. Usually
 a route of higher priority has a path or host that is too broad. `tidegate routes` lists the routes in the
-order in which they are tried. Narrow the other route, raise the priority of this one, or remove it.]],
+order in which they are tried. Narrow the other route, raise the priority of this one, or remove it.
+A route may also ask what no listener has: a scheme, or a name in TLS handshakes.]],
     wrong = 'tg.route "all" { paths = { "/*" }, priority = 10, … }\ntg.route "a" { paths = { "/a" }, … }',
     right = 'tg.route "all" { paths = { "/*" }, … }' },
   { name = "unused", number = "TG1306", title = "something that nothing uses", text = [[

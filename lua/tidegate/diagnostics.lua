@@ -61,15 +61,20 @@ local function add(self, severity, report)
   report.order = #self.list
   local key = prefix(report) .. report.message
   if self.seen[key] then return end
-  self.seen[key] = true
   self[severity .. "s"] = self[severity .. "s"] + 1
   if #self.list < LIMIT then self.list[#self.list + 1] = report end
+  self.seen[key] = true -- the last of all: where the stack overflows on the way, it is told again
 end
 
 --- Adds a mistake.
 -- @tparam table report code (a name in CODES), message; optional file, line, column, width, path, hint
 function diagnostics:error(report)
   add(self, "error", report)
+end
+
+--- Whether what is added from now on is only counted: where it stands and what was meant need not be found.
+function diagnostics:is_full()
+  return #self.list >= LIMIT
 end
 
 --- Adds something that loads but is probably not meant.

@@ -59,10 +59,6 @@ local function declared_text(self, kind)
   return "declared: " .. table.concat(names, ", ")
 end
 
--- So many names that nothing bears are told with the nearest that something does: looking for it costs a walk
--- over all, and more messages than that are not shown (diagnostics.lua).
-local GUESSES = 100
-
 local function use_name(self, kind, name)
   self.used[kind] = self.used[kind] or {}
   self.used[kind][name] = true
@@ -77,9 +73,8 @@ local function resolve_name(self, kind, value)
   if session.by_name[kind] and session.by_name[kind][value] then return use_name(self, kind, value) end
   -- Nobody knows which groups a consumer with mistakes would be in.
   if kind == "group" and self.has_broken_consumers then return value end
-  local near = self.guesses < GUESSES and suggest.nearest(value, declared_names(self, kind))
+  local near = not session.diagnostics:is_full() and suggest.nearest(value, declared_names(self, kind))
   local why = ("no %s is called %s"):format(kind, quote(value))
-  self.guesses = self.guesses + 1
   if near then
     local where = session.cite(session.by_name[kind][near].where)
     return nil, why, ("did you mean %s? (%s)"):format(quote(near), where), near
@@ -129,7 +124,7 @@ end
 -- afterwards.
 function resolve.new(session)
   local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
-                              route_chains = {}, used = {}, names = {}, guesses = 0 }, resolve)
+                              route_chains = {}, used = {}, names = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self

@@ -1,5 +1,5 @@
--- What loads and is probably not meant: routes that nothing reaches, names that nothing uses, plugins that
--- never run.
+-- What loads and is probably not meant: routes that nothing reaches, or that ask of connections what none has,
+-- names that nothing uses, plugins that never run.
 --
 -- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for
 --            people, and cost more than a load.
@@ -116,6 +116,68 @@ local function refused_methods(self, session)
   end
 end
 
+-- ---- Connections -----------------------------------------------------------------------------
+
+-- What connections there are: of which schemes requests are (both, where a proxy may say so), and whether a
+-- client may show a certificate.
+local function connections_of(self)
+  local found = {}
+  for _, listener in ipairs(model.list(self, "listener")) do
+    local value = listener.value
+    local auth = value.tls and value.tls.client_auth
+    local is_trusting = #value.trusted > 0
+    found.tls = found.tls or value.tls ~= nil
+    found.https = found.https or value.tls ~= nil or is_trusting
+    found.http = found.http or value.tls == nil or is_trusting
+    found.certificates = found.certificates or auth ~= nil and auth.mode ~= "none"
+    found.standard = found.standard or value.tls ~= nil and value.address.port == 443
+  end
+  for _, instance in ipairs(self.instances) do
+    found.certificates = found.certificates or instance.phases.certificate
+  end
+  return found
+end
+
+-- Whether a redirect says nothing but a scheme, which the request may have come by: with its own port.
+local function leads_back(route, found)
+  local redirect = route.value.redirect
+  if not redirect or redirect.scheme ~= "https" or route.value.scheme == "http" or not found.standard then
+    return false
+  end
+  for _, field in ipairs { "host", "port", "path", "prefix", "query" } do
+    if redirect[field] ~= nil then return false end
+  end
+  return true
+end
+
+local UNMET = {
+  { "sni", "shadowed", function(route, found) return route.value.sni and not found.tls end,
+    "no request reaches it: no listener speaks TLS", "a name is asked for in TLS handshakes alone" },
+  { "scheme", "shadowed", function(route, found) return route.value.scheme and not found[route.value.scheme] end,
+    "no request reaches it: none comes by this scheme",
+    "https is what a listener with tls is asked by, or what a trusted proxy tells" },
+  { "client_cert", "conflict", function(route, found)
+    return route.value.client_cert == "required" and not found.certificates
+  end, "every request gets a 403: no listener asks clients for certificates",
+    'write tls = { client_auth = { mode = "optional", ca = … } } in a listener' },
+  { "redirect", "conflict", leads_back, "requests that come by https are sent to where they came from",
+    'give the route scheme = "http"' },
+}
+
+-- What routes ask of connections, and no connection has.
+local function unmet_by_connections(self, session)
+  local found = connections_of(self)
+  for _, route in ipairs(model.list(self, "route")) do
+    for _, case in ipairs(UNMET) do
+      local field, code, is_unmet, message, hint = unpack(case)
+      if is_unmet(route, found) then
+        session:warn(route.declaration.where, { code = code, path = ("routes.%s.%s"):format(route.name, field),
+                                                message = message, hint = hint }, { field })
+      end
+    end
+  end
+end
+
 -- ---- Names -----------------------------------------------------------------------------------
 
 -- Adds what a text of Lua could mean as a name: single words between quotes or long brackets.
@@ -213,6 +275,7 @@ end
 function lint.run(self, session)
   shadowed_routes(self, session)
   refused_methods(self, session)
+  unmet_by_connections(self, session)
   unused_names(self, session)
   instances_that_never_run(self, session)
 end
