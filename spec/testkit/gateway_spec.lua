@@ -113,6 +113,8 @@ describe("a gateway under test", function()
                          'the configuration has no route "tetx"')
     assert.error_matches(function() gw:attach("listener:none", "plugins/none.lua") end, 'no listener "none"')
     assert.error_matches(function() gw:upstream("back", { 200, boddy = "x" }) end, 'no field "boddy"')
+    assert.error_matches(function() gw:open { ip = "10.0.0.1" } end, 'no option "ip"')
+    assert.error_matches(function() t.chunks { "a", dealy = "1s" } end, 'no field "dealy"')
     local response = require("tidegate.test.behaviour").response -- what functions return
     assert.error_matches(function() response { 200, header = {} } end, 'no field "header"')
   end)

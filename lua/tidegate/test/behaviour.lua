@@ -42,8 +42,15 @@ function behaviour.slow(delay, response)
   return make("slow", { delay = duration.read(delay), response = response or { 200 } })
 end
 
+local OF_CHUNKS = { status = true, headers = true, delay = true }
+
 --- Answers a body in these pieces, one chunk each; fields status, headers, delay (before each piece).
 function behaviour.chunks(list)
+  for name in pairs(list) do
+    if type(name) ~= "number" and not OF_CHUNKS[name] then
+      error(("t.chunks has no field %q; there are status, headers and delay"):format(tostring(name)), 2)
+    end
+  end
   return make("chunks", { list = list, status = list.status or 200, headers = list.headers,
                           delay = list.delay and duration.read(list.delay) })
 end

@@ -244,6 +244,7 @@ function gateway:post(path, options) return self:request(with(path, options, "PO
 -- @treturn table see websocket.lua
 function gateway:websocket(request)
   if type(request) == "string" then request = { path = request } end
+  http.check_request(request, "listener", 2)
   return websocket.open(self.world, connect(self, request, 2), request)
 end
 
@@ -254,6 +255,11 @@ connection.__index = connection
 -- meanwhile.
 -- @tparam[opt] table options listener, client
 function gateway:open(options)
+  for name in pairs(options or {}) do
+    if name ~= "listener" and name ~= "client" then
+      error(("gw:open has no option %q; there are listener and client"):format(tostring(name)), 2)
+    end
+  end
   local at = debug.getinfo(2, "Sl")
   local client = connect(self, options or {}, 2)
   client.opened_at = ("%s:%d"):format(at.short_src, at.currentline)
