@@ -69,7 +69,7 @@ describe("an HTTP archive", function()
     assert.equal("a%20b=1%262&c=", t.replay(path, t.plugin(STAMP))[1].result.upstream.body)
     write_post '{"mimeType":"multipart/form-data","params":[{"name":"a","value":"1"}]}'
     assert.error_matches(function() t.replay(path, t.plugin(STAMP)) end,
-                         "entry 1: a body of the type multipart/form-data is there in parts only")
+                         "entry 1: a body of the type multipart/form%-data is there in parts only")
   end)
 
   it("is JSON that other programs read", function()

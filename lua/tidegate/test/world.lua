@@ -154,19 +154,22 @@ function handlers.line(self, event)
   if id then table.insert(record_of(self, id).lines, event) end
 end
 
+-- Whether the path that an origin saw can be that of the client: a prefix may have been taken off or put on.
+local function is_alike(seen, sent)
+  return seen == sent or seen:sub(-#sent) == sent or sent:sub(-#seen) == seen
+end
+
 -- Takes what an origin saw of a request that is over out of the latest calls: the last one that looks like it,
 -- since plugins ask services too, and others may be under way.
 local function take_call(self, event)
   local calls, best, likeness = self.latest_calls, nil, 0
   for i, call in ipairs(calls) do
     local at_target = call.address == event.upstream.address
-    local alike = at_target and call.method == event.method and call.path == event.path and 3 or
-                  at_target and 2 or call.service == event.service and 1 or 0
+    local alike = at_target and is_alike(call.path, event.path) and 3 or at_target and 2 or
+                  call.service == event.service and 1 or 0
     if alike > 0 and alike >= likeness then best, likeness = i, alike end
   end
-  local call = best and table.remove(calls, best)
-  if #self.core:open() == 0 then self.latest_calls = {} end
-  return call
+  return best and table.remove(calls, best)
 end
 
 handlers["end"] = function(self, event)
@@ -279,6 +282,7 @@ end
 -- @tparam table client
 -- @tparam table request see http.request
 function world:send(client, request)
+  if #self.core:open() == 0 then self.latest_calls = {} end
   local waiting = result.new(request, self:time(), metrics.now(), self.snapshot)
   client.reader:expect(request.method or "GET")
   client.pending[#client.pending + 1] = waiting
