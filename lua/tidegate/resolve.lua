@@ -445,13 +445,11 @@ local function check_route_conflicts(self, routes)
   for _, conflict in ipairs(conflicts or {}) do
     local first, second = by_name[conflict.first], by_name[conflict.second]
     if second.position < first.position then first, second = second, first end
-    local is_own = first == second
-    local who = is_own and "it names the same requests twice" or
-                ("route %s takes the same requests"):format(quote(first.name))
     self.session:report(second.where, {
       code = "conflict", path = root_of(second),
-      message = ("%s (%s %s)"):format(who, conflict.host, conflict.path),
-      hint = is_own and "remove one of its hosts or paths" or "declared at " .. self.session.cite(first.where),
+      message = ("route %s takes the same requests (%s %s)"):format(quote(first.name), conflict.host,
+                                                                    conflict.path),
+      hint = "declared at " .. self.session.cite(first.where),
     })
   end
 end

@@ -84,16 +84,6 @@ tg.route "d" { service = "echo", paths = { "~^/v\\d" }, networks = { "10.128.0.0
     assert.contains("declared at gateway.lua:6", printed)
   end)
 
-  it("are told when they are one", function()
-    local printed = check [[
-tg.route "a" { service = "echo", paths = { "/x", "/%78" } }
-tg.route "b" { service = "echo", hosts = { "A.test", "a.test" } }
-]]
-    assert.contains("gateway.lua:4:1: routes.a: it names the same requests twice (* /x)", printed)
-    assert.contains("gateway.lua:5:1: routes.b: it names the same requests twice (a.test /*)", printed)
-    assert.contains("= remove one of its hosts or paths", printed)
-  end)
-
   it("are none when a priority or a condition tells them apart", function()
     assert.contains("is valid", check([[
 tg.route "a" { service = "echo", headers = { ["x-a"] = "1" } }
