@@ -28,6 +28,7 @@ struct loading {
     FILE *out;
     lua_State *L;
     int files; /* stack index of the table */
+    int read;  /* and of that with what was asked for: path -> true */
 };
 
 int tg_module_push_failure(lua_State *L, enum tg_err err)
@@ -134,6 +135,9 @@ static bool find_file(void *arg, struct tg_str path, struct tg_str *text)
 {
     struct loading *l = arg;
     lua_pushlstring(l->L, path.p, path.n);
+    lua_pushvalue(l->L, -1);
+    lua_pushboolean(l->L, 1);
+    lua_rawset(l->L, l->read);
     lua_rawget(l->L, l->files);
     text->p = lua_type(l->L, -1) == LUA_TSTRING ? lua_tolstring(l->L, -1, &text->n) : NULL;
     lua_pop(l->L, 1); /* the table keeps it */
@@ -164,7 +168,7 @@ static int loading_gc(lua_State *L)
     return 0;
 }
 
-/* load(path, files) -> snapshot, text; or nil, text */
+/* load(path, files) -> snapshot or nil, text, read */
 static int load(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
@@ -174,8 +178,9 @@ static int load(lua_State *L)
     *snapshot = NULL;
     luaL_getmetatable(L, SNAPSHOT_TYPE);
     lua_setmetatable(L, -2);
+    lua_newtable(L);
     struct loading *l = lua_newuserdata(L, sizeof(*l));
-    *l = (struct loading){.L = L, .files = 2};
+    *l = (struct loading){.L = L, .files = 2, .read = 4};
     lua_newtable(L);
     lua_pushcfunction(L, loading_gc);
     lua_setfield(L, -2, "__gc");
@@ -191,7 +196,8 @@ static int load(lua_State *L)
     else
         lua_pushnil(L);
     lua_pushlstring(L, l->n > 0 ? l->text : "", l->n);
-    return 2;
+    lua_pushvalue(L, l->read);
+    return 3;
 }
 
 static int snapshot_gc(lua_State *L)
@@ -214,6 +220,19 @@ static int snapshot_services(lua_State *L)
             lua_rawseti(L, -2, (int)k + 1);
         }
         lua_setfield(L, -2, "targets");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* routes() -> { { name }... } */
+static int snapshot_routes(lua_State *L)
+{
+    const struct tg_snapshot *s = tg_module_check_snapshot(L, 1);
+    lua_createtable(L, (int)s->route_count, 0);
+    for (uint32_t i = 0; i < s->route_count; i++) {
+        lua_createtable(L, 0, 1);
+        tg_module_set_str(L, "name", s->routes[i].name);
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;
@@ -264,9 +283,10 @@ static int snapshot_files(lua_State *L)
 }
 
 static const luaL_Reg snapshot_methods[] = {
-    {"services", snapshot_services}, {"listeners", snapshot_listeners},
-    {"plugins", snapshot_plugins},   {"files", snapshot_files},
-    {"__gc", snapshot_gc},           {NULL, NULL},
+    {"services", snapshot_services},   {"routes", snapshot_routes},
+    {"listeners", snapshot_listeners}, {"plugins", snapshot_plugins},
+    {"files", snapshot_files},         {"__gc", snapshot_gc},
+    {NULL, NULL},
 };
 
 /* ---- The module --------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
  *
  * Functions of the module:
  *   new(real, seed) -> harness               real: seconds since 1970 at which its clock stands
- *   load(path, files) -> snapshot, text      files: path -> text, before those of the disk; text:
- *                        nil, text           what `check` would print
+ *   load(path, files) -> snapshot, text, read   files: path -> text, before those of the disk; nil for
+ *                                            snapshot: it does not load; text: what `check` would
+ *                                            print; read: the set of paths that were looked for
  *   hmac(name, key, text) -> bytes           of a digest that OpenSSL knows
  *   metrics() -> text                        what plugins count, as it is scraped
  *   cover(), covered() -> table              see coverage.h
@@ -25,7 +26,7 @@
  *   open() -> list, background() -> list     what is not over
  *
  * Methods of a snapshot:
- *   services(), listeners(), plugins(), files() -> path -> text
+ *   services(), routes(), listeners(), plugins(), files() -> path -> text
  *
  * Methods of a pipe (see pipe.h):
  *   send(text) -> count or nil, why; receive() -> text or nil, why

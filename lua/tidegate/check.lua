@@ -188,8 +188,16 @@ function checkers.enum(t, value, cx, keys)
   return NOTHING
 end
 
+-- A variable that is set to nothing, or an empty file: whoever knows that would know the secret.
+local function empty_secret(cx, keys)
+  problem(cx, keys, { code = "bad_value", message = "the value is empty", sensitive = true,
+                      hint = "look at the variable or the file that tg.secret names" })
+  return NOTHING
+end
+
 function checkers.secret(t, value, cx, keys)
   local text = cx.reveal and cx.reveal(value)
+  if text == "" then return empty_secret(cx, keys) end
   return text or wrong_type(cx, t, value, keys)
 end
 
@@ -292,15 +300,16 @@ local function sorted_keys(value)
   return keys
 end
 
--- Stands for a normalised value in a set: equal values have equal identities, tables too.
-local function identity(value)
-  if type(value) ~= "table" then return value end
-  local parts = {}
-  for i, key in ipairs(sorted_keys(value)) do
-    parts[i] = ("%s %s=%s %s;"):format(type(key), tostring(key), type(value[key]),
-      tostring(identity(value[key])))
+--- Plain data as text: the same for equal values, and for no others.
+function check.identity(value)
+  if type(value) ~= "table" then
+    local text = type(value) == "number" and ("%.17g"):format(value) or tostring(value)
+    return ("%s%d:%s"):format(type(value):sub(1, 1), #text, text)
   end
-  return "{" .. table.concat(parts) .. "}"
+  local parts = {}
+  for key, item in pairs(value) do parts[#parts + 1] = check.identity(key) .. "=" .. check.identity(item) end
+  table.sort(parts)
+  return "{" .. table.concat(parts, ",") .. "}"
 end
 
 function checkers.list(t, value, cx, keys)
@@ -313,7 +322,7 @@ function checkers.list(t, value, cx, keys)
     local item = validate_at(t.item, value[i], cx, keys, i)
     if item ~= NOTHING then
       if t.unique then
-        local same = identity(item)
+        local same = type(item) == "table" and check.identity(item) or item
         if seen[same] then
           local message = ("same as item %d"):format(seen[same])
           problem(cx, extended(keys, i), { code = "bad_value", message = message })
@@ -356,9 +365,18 @@ local function field_candidates(t, value)
   return names
 end
 
+-- Which items without a name a record takes.
+local function positions_text(t)
+  local count = 0
+  for _, name in ipairs(t.names) do
+    if type(name) == "number" then count = math.max(count, name) end
+  end
+  return count < 2 and "fields have names here" or ("at most %d have no name here"):format(count)
+end
+
 local function unknown_field(t, value, key, cx, keys)
   if type(key) ~= "string" then
-    local fields = { code = "unknown_field", message = "unexpected item; fields have names here" }
+    local fields = { code = "unknown_field", message = "unexpected item; " .. positions_text(t) }
     -- { "http" } for { http = true }
     local meant = not is_hidden(t, cx) and type(value[key]) == "string" and t.fields[value[key]]
     if meant then fields.hint = ("write %s = … (%s)"):format(value[key], check.describe(meant)) end

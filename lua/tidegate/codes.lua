@@ -114,7 +114,8 @@ access phase.]] },
   { name = "shadowed", number = "TG1305", title = "a route that no request reaches", text = [[
 Every request that the route matches is taken by routes which come before it, so it never answers. Usually
 a route of higher priority has a path or host that is too broad. `tidegate routes` lists the routes in the
-order in which they are tried. Narrow the other route, raise the priority of this one, or remove it.]],
+order in which they are tried. Narrow the other route, raise the priority of this one, or remove it.
+A route may also ask what no listener has: a scheme, or a name in TLS handshakes.]],
     wrong = 'tg.route "all" { paths = { "/*" }, priority = 10, … }\ntg.route "a" { paths = { "/a" }, … }',
     right = 'tg.route "all" { paths = { "/*" }, … }' },
   { name = "unused", number = "TG1306", title = "something that nothing uses", text = [[
@@ -136,9 +137,10 @@ Found in the compiled file without running it, so branches that no test takes ar
 mostly a misspelt name; a write would be shared by all requests of a worker. Declare it with local.]] },
   { name = "plugin_require", number = "TG1405", title = "a plugin requires what it cannot", text = [[
 A plugin may require tidegate, tidegate.schema and the files of its own folder.]] },
-  { name = "duplicate_plugin", number = "TG1406", title = "two plugin files of one name", text = [[
-Logs, metrics and kept state go by a plugin's name, so two files cannot share it.
-Rename one in its table.]] },
+  { name = "duplicate_plugin", number = "TG1406", title = "two plugin files, or metrics, of one name", text = [[
+Logs, metrics and kept state go by a plugin's name, so two files cannot share it. Rename one in its table.
+A metric is exposed under both names, its plugin's and its own, with "-" as "_": the plugins "a-b" with the
+metric c and "a" with b_c would count as one. Rename a metric, or a plugin.]] },
   { name = "plugin_start", number = "TG1407", title = "a plugin cannot start", text = [[
 Its init() or configure() raised an error, was killed at a limit, or what it declares cannot be granted.
 `check` loads plugins as a worker does, with the limits of the configuration.]] },

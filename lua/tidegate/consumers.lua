@@ -16,6 +16,7 @@ local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
 local plugin = require "tidegate.plugin"
 local quote = require("tidegate.scalars").quote
+local written = require("tidegate.check").identity
 
 local consumers = {}
 
@@ -120,20 +121,6 @@ local function lists_of(declaration)
   table.sort(names)
   for _, name in ipairs(names) do lists[#lists + 1] = declaration.checked.routes[name] end
   return lists, names
-end
-
-local written
-
--- Plain data as text, equal for equal values.
-function written(value)
-  if type(value) ~= "table" then
-    local text = tostring(value)
-    return ("%s%d:%s"):format(type(value):sub(1, 1), #text, text)
-  end
-  local parts = {}
-  for key, item in pairs(value) do parts[#parts + 1] = written(key) .. "=" .. written(item) end
-  table.sort(parts)
-  return "{" .. table.concat(parts, ",") .. "}"
 end
 
 -- What two instances have to have in common to be one. Limits are a table that most share.

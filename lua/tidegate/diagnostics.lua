@@ -10,6 +10,7 @@
 -- Cost       Nothing until something is wrong. At most LIMIT messages are kept; the rest are counted.
 
 local codes = require "tidegate.codes"
+local width_of = require("tidegate.report.columns").width
 local source = require "tidegate.source"
 
 local diagnostics = {}
@@ -60,15 +61,20 @@ local function add(self, severity, report)
   report.order = #self.list
   local key = prefix(report) .. report.message
   if self.seen[key] then return end
-  self.seen[key] = true
   self[severity .. "s"] = self[severity .. "s"] + 1
   if #self.list < LIMIT then self.list[#self.list + 1] = report end
+  self.seen[key] = true -- the last of all: where the stack overflows on the way, it is told again
 end
 
 --- Adds a mistake.
 -- @tparam table report code (a name in CODES), message; optional file, line, column, width, path, hint
 function diagnostics:error(report)
   add(self, "error", report)
+end
+
+--- Whether what is added from now on is only counted: where it stands and what was meant need not be found.
+function diagnostics:is_full()
+  return #self.list >= LIMIT
 end
 
 --- Adds something that loads but is probably not meant.
@@ -80,11 +86,6 @@ end
 local function printable(text)
   if #text > LONGEST_MESSAGE then text = text:sub(1, LONGEST_MESSAGE) .. "…" end
   return (text:gsub("[%z\1-\8\11-\31\127]", "?"))
-end
-
--- How many columns a text takes: continuation bytes of UTF-8 take none.
-local function width_of(text)
-  return #text:gsub("[\128-\191]", "")
 end
 
 -- Cuts a long line so that the caret stays visible.

@@ -10,6 +10,7 @@
 -- Cost       One compile and one run for each file, whatever number of instances uses it.
 
 local S = require "tidegate.schema"
+local families = require "tidegate.families"
 local globals = require "tidegate.globals"
 local objects = require "tidegate.objects"
 local suggest = require "tidegate.suggest"
@@ -31,7 +32,7 @@ if not has_table_new then table_new = function() return {} end end
 -- @tparam table session see script.lua
 function plugin.loader(session)
   return setmetatable({ session = session, host = session.host, diagnostics = session.diagnostics,
-                        by_file = {}, by_name = {}, list = {} }, plugin)
+                        by_file = {}, by_name = {}, families = {}, list = {} }, plugin)
 end
 
 local function fn_type()
@@ -223,11 +224,11 @@ local function requirer(self, loading, env)
     if type(name) == "string" and name:find "^[%w_-]+[%w_.-]*$" and not name:find("..", 1, true) then
       file, text = read(name)
     end
-    if not file or depth >= MODULE_DEPTH or loading.open[name] then
-      local why = file and "modules that require each other" or
-                  "a plugin may require its own files, tidegate and tidegate.schema"
-      error(("cannot require %s: %s"):format(quote(tostring(name)), why), 2)
-    end
+    local why = not file and "a plugin may require its own files, tidegate and tidegate.schema" or
+                loading.open[name] and "modules that require each other" or
+                depth >= MODULE_DEPTH and ("more than %d modules, each required by the one before")
+                  :format(MODULE_DEPTH) or nil
+    if why then error(("cannot require %s: %s"):format(quote(tostring(name)), why), 2) end
     local chunk = self:compile(file, text, env)
     if not chunk then error(REPORTED, 0) end
     self:check_globals(file, chunk)
@@ -413,6 +414,17 @@ local function is_unique(self, instance, loaded)
   return false
 end
 
+-- Nor must two instruments be one family.
+local function counts_apart(self, instance, value)
+  local why = families.claim(self.families, value.name, value.metrics)
+  if not why then return true end
+  self.session:report(instance.where, {
+    code = "duplicate_plugin", path = instance.path, message = why,
+    hint = 'rename one: the name of the plugin, "-" as "_", and that of the metric make the family',
+  })
+  return false
+end
+
 --- Place of a stage in their order, from 1.
 function plugin.rank(stage)
   for rank, name in ipairs(plugin.STAGES) do
@@ -448,7 +460,9 @@ function plugin:load(instance)
   if known ~= nil then return known or nil end
   local value, modules = self:run(found)
   local loaded = value and record(found, value, modules)
-  if loaded and not is_unique(self, instance, loaded) then loaded = nil end
+  if loaded and not (is_unique(self, instance, loaded) and counts_apart(self, instance, value)) then
+    loaded = nil
+  end
   self.by_file[found.file] = loaded or false
   if not loaded then return nil end
   self.by_name[loaded.name] = loaded

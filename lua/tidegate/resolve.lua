@@ -12,6 +12,7 @@
 --            of once they are checked.
 
 local S = require "tidegate.schema"
+local addresses = require "tidegate.addresses"
 local chain = require "tidegate.chain"
 local consumers = require "tidegate.consumers"
 local matching = require "tidegate.matching"
@@ -24,6 +25,7 @@ local targets = require "tidegate.targets"
 local tls = require "tidegate.tls"
 local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
+local upstream = require "tidegate.upstream"
 local websocket = require "tidegate.websocket"
 local quote = require("tidegate.scalars").quote
 
@@ -35,17 +37,23 @@ local ROOTS = { listener = "listeners", service = "services", route = "routes", 
 local ORDER = { "zone.dict", "zone.cache", "zone.limit",
                 "global", "listener", "service", "route", "consumer" }
 
--- Names of one kind in order of the alphabet, for hints.
-local function declared_names(session, kind)
-  local names = {}
-  for name in pairs(session.by_name[kind] or {}) do names[#names + 1] = name end
-  table.sort(names)
-  return names
+-- Names of one kind in order of the alphabet, for hints. Sorted once: the script has ended, and only groups
+-- become known later, by all of them at once.
+local function declared_names(self, kind)
+  local known = self.session.by_name[kind]
+  if not known then return {} end
+  if not self.names[known] then
+    local names = {}
+    for name in pairs(known) do names[#names + 1] = name end
+    table.sort(names)
+    self.names[known] = names
+  end
+  return self.names[known]
 end
 
 -- Which names of a kind there are, in words.
-local function declared_text(session, kind)
-  local names = declared_names(session, kind)
+local function declared_text(self, kind)
+  local names = declared_names(self, kind)
   if #names == 0 then return "none is declared" end
   if #names > 8 then return ("%d are declared"):format(#names) end
   return "declared: " .. table.concat(names, ", ")
@@ -65,14 +73,13 @@ local function resolve_name(self, kind, value)
   if session.by_name[kind] and session.by_name[kind][value] then return use_name(self, kind, value) end
   -- Nobody knows which groups a consumer with mistakes would be in.
   if kind == "group" and self.has_broken_consumers then return value end
-  local names = declared_names(session, kind)
-  local near = suggest.nearest(value, names)
+  local near = not session.diagnostics:is_full() and suggest.nearest(value, declared_names(self, kind))
   local why = ("no %s is called %s"):format(kind, quote(value))
   if near then
     local where = session.cite(session.by_name[kind][near].where)
     return nil, why, ("did you mean %s? (%s)"):format(quote(near), where), near
   end
-  return nil, why, declared_text(session, kind)
+  return nil, why, declared_text(self, kind)
 end
 
 -- What the schema asks its host; see check.lua.
@@ -80,7 +87,7 @@ local function schema_host(self)
   local session = self.session
   return {
     resolve = function(kind, value) return resolve_name(self, kind, value) end,
-    declared = function(kind) return declared_text(session, kind) end,
+    declared = function(kind) return declared_text(self, kind) end,
     opaque = function(value)
       local object = session:object(value)
       return object and object.noun
@@ -117,7 +124,7 @@ end
 -- afterwards.
 function resolve.new(session)
   local self = setmetatable({ session = session, attached = {}, chains = {}, chain_by_key = {},
-                              route_chains = {}, used = {} }, resolve)
+                              route_chains = {}, used = {}, names = {} }, resolve)
   self.host = schema_host(self)
   self.loader = plugin.loader(session)
   return self
@@ -188,7 +195,7 @@ end
 --- What is a group: S.ref "group" names one that a consumer is in.
 function resolve:groups()
   local list = each_checked(self, "consumer")
-  self.has_broken_consumers = #list < #declared_names(self.session, "consumer")
+  self.has_broken_consumers = #list < #declared_names(self, "consumer")
   self.session.by_name.group = consumers.groups(list)
 end
 
@@ -252,9 +259,9 @@ local function cite_schema(self, problems, loaded)
   end
 end
 
-local function check_instance(self, instance, options_type, limits)
+local function check_instance(self, instance, limits)
   local session = self.session
-  local options, problems = S.validate(options_type, instance.options, self.host)
+  local options, problems = S.validate(self.options_type, instance.options, self.host)
   session:report_problems(instance.where, instance.path, problems, true)
   local loaded = self.loader:load(instance)
   if not loaded then return end
@@ -284,28 +291,32 @@ local function share_instances(self)
   self.attached = attached
 end
 
-
 --- Loads the plugins of all attached instances and checks their configurations.
 function resolve:instances(limits, operator)
-  local options_type = objects.options(limits)
+  self.options_type = objects.options(limits)
   self.operator = operator
   for index, instance in ipairs(self.attached) do
     instance.index = index
-    check_instance(self, instance, options_type, limits)
+    check_instance(self, instance, limits)
   end
   share_instances(self)
 end
 
+-- All that before and after may name: a list without repetition, and its set.
+local function names_for_order(self)
+  local names, known = {}, {}
+  for _, instance in ipairs(self.attached) do
+    for _, name in ipairs { instance.plugin and instance.plugin.name or instance.name, instance.name,
+                            instance.id } do
+      if not known[name] then names[#names + 1], known[name] = name, true end
+    end
+  end
+  return names, known
+end
+
 -- before and after must name something that exists somewhere.
 function resolve:ordering_names()
-  local names = {}
-  for _, instance in ipairs(self.attached) do
-    names[#names + 1] = instance.plugin and instance.plugin.name or instance.name
-    names[#names + 1] = instance.name
-    names[#names + 1] = instance.id
-  end
-  local known = {}
-  for _, name in ipairs(names) do known[name] = true end
+  local names, known = names_for_order(self)
   for _, instance in ipairs(self.attached) do
     for _, field in ipairs { "before", "after" } do
       if instance[field] and not known[instance[field]] then
@@ -443,22 +454,6 @@ local function check_route_conflicts(self, routes)
   end
 end
 
-local function check_addresses(self, listeners)
-  local taken = {}
-  for _, declaration in ipairs(listeners) do
-    local text = declaration.checked.address.text
-    local first = declaration.checked.address.port ~= 0 and taken[text]
-    if first then
-      self.session:report(declaration.where, {
-        code = "conflict", path = root_of(declaration) .. ".address",
-        message = ("listener %s has the address %s already"):format(quote(first.name), text),
-        hint = "declared at " .. self.session.cite(first.where),
-      }, { "address" })
-    end
-    taken[text] = declaration
-  end
-end
-
 --- What contradicts itself or serves nothing.
 function resolve:consistency()
   local listeners, routes = each_checked(self, "listener"), each_checked(self, "route")
@@ -478,10 +473,10 @@ function resolve:consistency()
     check_traffic(self, declaration)
     check_websocket(self, declaration)
   end
-  check_addresses(self, listeners)
+  addresses.check(self.session, self.checked_settings, listeners, root_of)
   tls.check(self.session, listeners, each_checked(self, "service"), root_of)
   check_route_conflicts(self, routes)
-  if #declared_names(self.session, "listener") == 0 then
+  if #declared_names(self, "listener") == 0 then
     self.session.diagnostics:error {
       code = "nothing_to_serve", file = self.session.path, message = "no listener is declared",
       hint = 'write tg.listener "http" { address = "127.0.0.1:8080" }',
@@ -572,7 +567,8 @@ function resolve:services()
       name = declaration.name, path = value.path ~= "/" and value.path or nil, builtin = value.builtin,
       targets = resolved, timeout = value.timeout,
       pool = value.pool, tags = value.tags, plugins = value.plugins, balance = value.balance,
-      health = value.health, breaker = value.breaker, retry = value.retry, hedge = value.hedge,
+      health = value.health, breaker = value.breaker, retry = upstream.freeze_retry(value.retry),
+      hedge = value.hedge,
       tls = value.tls, http = value.http,
       proxy_protocol = value.proxy_protocol and tonumber(value.proxy_protocol:sub(2)),
     }

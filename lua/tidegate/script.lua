@@ -154,7 +154,7 @@ end
 local function place(self, report, where, keys, in_options)
   local source = self.diagnostics:source(where.file)
   report.file, report.line = where.file, where.line
-  if not source or not where.line then return report end
+  if not source or not where.line or self.diagnostics:is_full() then return report end
   local call = source:call(where)
   local open = call and (in_options and call.options or not in_options and call.open)
   local token = open and keys and source:locate(open, keys) or nil
@@ -301,7 +301,7 @@ end
 
 -- Runs in the failing stack: keeps the message and the line of the script, whatever was thrown.
 function script:failure(thrown)
-  if rawequal(thrown, REPORTED) then return thrown end
+  if rawequal(thrown, REPORTED) then return end
   local message = type(thrown) == "string" and thrown or ("error object: a " .. type(thrown))
   local file, line, rest = split_message(self, message)
   if not file then file, line = self:current_line() end
@@ -314,7 +314,6 @@ function script:failure(thrown)
     message = near and message:gsub("; did you mean.*$", "") or message,
     hint = near and ("did you mean %q?"):format(near) or nil,
   }
-  return REPORTED
 end
 
 --- Path of a file that the config names: absolute, or below the config's folder.
@@ -343,7 +342,19 @@ end
 
 -- Runs a compiled chunk; true and its value, or false when it failed (reported).
 local function run(self, chunk)
-  return xpcall(chunk, function(thrown) return self:failure(thrown) end)
+  local told, last
+  local ran, value = xpcall(chunk, function(thrown)
+    last = last or thrown
+    self:failure(thrown)
+    told = true
+    return REPORTED
+  end)
+  if not ran and not told and value ~= "not enough memory" then
+    -- The stack had overflowed and left the handler no room: once more, with all that there is. (When memory is
+    -- out, the host tells.)
+    self:failure(last or value)
+  end
+  return ran, value
 end
 
 --- Runs the config file itself.
@@ -365,8 +376,10 @@ end
 
 -- Enters a file on behalf of require or include; guards against cycles and depth.
 function script:enter(file, text)
-  if self.loading[file] or self.depth >= INCLUDE_DEPTH then
-    error(("%s is being loaded already"):format(file), 3)
+  if self.loading[file] then error(("%s is being loaded already"):format(file), 3) end
+  if self.depth >= INCLUDE_DEPTH then
+    error(("%s is loaded by the last of %d files, each loaded by the one before; so many are too deep")
+      :format(file, INCLUDE_DEPTH), 3)
   end
   local chunk = self:compile(file, text)
   if not chunk then error(REPORTED, 0) end

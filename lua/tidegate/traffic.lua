@@ -122,6 +122,7 @@ local status_key = S.custom {
                                                           tostring(value)),
       '[404], ["4xx"] or ["5xx"]'
   end,
+  write = function(status) return status < 10 and status .. "xx" or status end,
 }
 
 local function responses_type()

@@ -16,6 +16,9 @@ local BYTE_STEPS = { "TiB", "GiB", "MiB", "KiB" }
 -- The largest integer that a double holds exactly; sizes beyond it would lose bytes.
 local EXACT = 2 ^ 53
 
+-- What adding up parts of a duration may cost in precision; anything more is another duration.
+local ROUNDING = 1e-13
+
 --- Reads a duration such as "20ms", "1.5s" or "1h30m".
 -- @tparam string text
 -- @treturn number|nil seconds, or nil when the text is not a duration
@@ -49,9 +52,11 @@ function units.format_duration(seconds)
   for _, unit in ipairs(DURATION_STEPS) do
     local count = seconds / SECONDS[unit]
     local whole = math.floor(count + 0.5)
-    if whole >= 1 and math.abs(count - whole) < 1e-6 * count then return ("%.0f%s"):format(whole, unit) end
+    if whole >= 1 and math.abs(count - whole) < ROUNDING * count then
+      return ("%.0f%s"):format(whole, unit)
+    end
   end
-  return ("%gs"):format(seconds)
+  return ("%.14gus"):format(seconds / SECONDS.us)
 end
 
 --- Writes bytes in the largest unit that divides them.

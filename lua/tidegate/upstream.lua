@@ -33,6 +33,7 @@ local hash_source = S.custom {
     end
     return { from = from, name = name }
   end,
+  write = function(source) return source.name and source.from .. ":" .. source.name or source.from end,
 }
 
 local function check_balance(balance)
@@ -135,16 +136,6 @@ local backoff = S.record {
   return true
 end):default {}
 
--- Words and statuses of retry.on, apart.
-local function split_on(retry)
-  local on, statuses = {}, {}
-  for _, item in ipairs(retry.on) do
-    if type(item) == "string" then on[item] = true else statuses[#statuses + 1] = item end
-  end
-  retry.on, retry.statuses = on, statuses
-  return retry
-end
-
 upstream.retry = S.record {
   attempts = S.int { min = 0, max = 10 }:default(1):doc "requests beyond the first",
   on = S.list(S.one_of { class = S.enum { "connect", "reset", "timeout" },
@@ -159,7 +150,18 @@ upstream.retry = S.record {
   backoff = backoff:doc "pauses, with full jitter",
   per_try = S.duration { min = "1ms", max = DAY }:optional():doc "time of one attempt to the answer's head",
   buffer = S.bytes { max = "64MiB" }:default "64KiB":doc "body that is kept for a repetition",
-}:check(split_on):optional()
+}:optional()
+
+--- A checked retry as the tree has it, words and statuses of `on` apart; nil for nil. Changes it in place.
+function upstream.freeze_retry(retry)
+  if not retry then return nil end
+  local on, statuses = {}, {}
+  for _, item in ipairs(retry.on) do
+    if type(item) == "string" then on[item] = true else statuses[#statuses + 1] = item end
+  end
+  retry.on, retry.statuses = on, statuses
+  return retry
+end
 
 local DELAY_HINT = 'a time ("50ms") or a percentile of the service\'s latency, "p50" to "p99.9"'
 
@@ -180,6 +182,9 @@ local delay = S.custom {
       return nil, quote(value) .. " is not from 1ms to 1h", DELAY_HINT
     end
     return { seconds = seconds }
+  end,
+  write = function(value)
+    return value.share and ("p%.14g"):format(value.share * 100) or units.format_duration(value.seconds)
   end,
 }
 

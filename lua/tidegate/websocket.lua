@@ -29,7 +29,10 @@ local reconnect_type = S.record {
   backoff = S.duration { min = "1ms", max = "1m" }:default "100ms"
     :doc "pause after an attempt that failed, half of it by chance; doubles up to max_backoff",
   max_backoff = S.duration { min = "1ms", max = "10m" }:default "2s":doc "longest pause between two attempts",
-}
+}:check(function(value)
+  if value.max_backoff < value.backoff then return nil, "max_backoff is shorter than backoff" end
+  return true
+end)
 
 --- The field of a route.
 websocket.route_field = S.record {

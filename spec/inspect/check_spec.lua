@@ -61,6 +61,14 @@ describe("tidegate check", function()
         'tg.route "one" { headers = { a = "1", b = "2" }, service = echo }',
         'gateway.lua:5:1: warning: routes.one: ' ..
         'no request reaches it: route "all" (/*) comes before it' },
+      { "a name of handshakes where there is no TLS",
+        'tg.route "t" { sni = { "a.test" }, service = echo }',
+        "gateway.lua:4:16: warning: routes.t.sni: no request reaches it: no listener speaks TLS [TG1305]" },
+      { "a scheme that nobody comes by", 'tg.route "t" { scheme = "https", service = echo }',
+        "gateway.lua:4:16: warning: routes.t.scheme: no request reaches it: none comes by this scheme [TG1305]" },
+      { "a certificate that nobody is asked for", 'tg.route "t" { client_cert = "required", service = echo }',
+        "gateway.lua:4:16: warning: routes.t.client_cert: every request gets a 403: " ..
+        "no listener asks clients for certificates [TG1303]", "client_auth" },
       { "a method that no listener allows", 'tg.route "t" { methods = { "TRACE", "GET" }, service = echo }',
         "gateway.lua:4:28: warning: routes.t.methods[1]: no request with TRACE reaches a route",
         "set allow_trace = true on a listener" },

@@ -124,6 +124,54 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
     assert.not_matches("hunter", out)
   end)
 
+  it("tells of what is retried, and of what is false by default", function()
+    local text = 'tg.service "back" { targets = { { "10.0.0.1:80" } }, retry = { on = { "connect", %s } } }\n' ..
+                 'tg.route "r" { service = "back"%s }'
+    assert.contains([[
+~ service back (gateway.lua:4)
+    retry.on: { "connect", 502 } -> { "connect", 503 }
+~ route r (gateway.lua:5)
+    preserve_host: false -> true
+
+0 added, 0 removed, 2 changed from old.lua
+]], told(text:format("502", ""), text:format("503", ", preserve_host = true")))
+  end)
+
+  it("writes values as a configuration does", function()
+    local text = 'tg.service "back" { targets = { { "10.0.0.1:80" } }, balance = { "hash", by = "%s" }, ' ..
+      'hedge = { after = "%s" } }\ntg.route "r" { service = "back", responses = { ["5xx"] = { body = "%s" } }, ' ..
+      'plugins = { tg.use("respond", { limits = { memory = "%s", cpu = "%s" } }) { status = 204 } } }'
+    assert.contains([[
+~ service back (gateway.lua:4)
+    balance.by: "header:x-a" -> "ip"
+    hedge.after: "p99.5" -> "50ms"
+~ route r (gateway.lua:5)
+    responses.5xx.body: "a" -> "b"
+    ~ plugin respond (gateway.lua:5)
+        limits.cpu: "5ms" -> "10ms"
+        limits.memory: "64KiB" -> "1MiB"
+
+0 added, 0 removed, 2 changed from old.lua
+]], told(text:format("header:x-a", "p99.5", "a", "64KiB", "5ms"),
+         text:format("ip", "50ms", "b", "1MiB", "10ms")))
+  end)
+
+  it("tells of a consumer's plugins on a route, without a secret of theirs", function()
+    c:write("p.lua", 'local S = require "tidegate.schema"\nreturn { name = "p", version = "1", api = 1, ' ..
+      'stage = "guard", schema = S.record { token = S.secret(), n = S.int() }, access = function() end }')
+    c:write("token", "hunter1")
+    local text = 'tg.route "r" { service = "echo" }\ntg.consumer "acme" { metadata = { a = { text = "t", n = %d } }, ' ..
+      'routes = { r = { tg.use "./p.lua" { token = tg.secret "file:token", n = %d } } } }'
+    assert.equal("nothing changes from old.lua\n", told(text:format(1, 1), "\n\n" .. text:format(1, 1)))
+    local out = told(text:format(1, 1), text:format(2, 3))
+    assert.contains('~ consumer acme (gateway.lua:5)\n' ..
+      '    metadata.a: { n = 1, text = "t" } -> { n = 2, text = "t" }\n' ..
+      '    ~ plugin p on route r (gateway.lua:5)\n        n: 1 -> 3\n', out)
+    out = told('tg.route "r" { service = "echo" }', text:format(1, 1))
+    assert.contains('    + plugin p on route r { n = 1, token = "***" } (gateway.lua:5)\n', out)
+    assert.not_matches("hunter", out)
+  end)
+
   it("prints JSON", function()
     local code, out = diff('tg.route "r" { service = "echo" }',
                            'tg.route "r" { service = "echo", priority = 3 }\ntg.settings { workers = 2 }',

@@ -146,10 +146,39 @@ plugins that run
       }, reasons(found))
       assert.equal("second comes first: more query conditions",
                    reasons(answer("GET", "/x?q=a&p=1", "-H", "cookie: c=1", "--client", "10.0.0.1")).third)
-      assert.equal("client network does not match",
+      assert.equal('client network does not match: it asks for { "10.0.0.0/8" }',
         reasons(answer("GET", "/x", "--client", "192.0.2.1")).third)
       assert.equal('cookie c does not match: it asks for { "1", "2" }',
                    reasons(answer("GET", "/x?q=a&p=1", "-H", "cookie: c=3")).second)
+    end)
+
+    it("tells what a condition asks for, though another kind has one of the same name", function()
+      c:write("same.lua", [[
+local tg = require "tidegate"
+tg.listener "http" { address = "127.0.0.1:0" }
+local e = tg.service "e" { builtin = "echo" }
+tg.route "a" { paths = { "/a" }, headers = { v = "h" }, query = { v = "q" }, cookies = { v = "c" },
+  scheme = "https", service = e }
+]])
+      local function reason(...) return reasons(answer("GET", ...)).a end
+      assert.equal('header v does not match: it asks for "h"', reason("http://a.test/a", "same.lua"))
+      assert.equal('query parameter v does not match: it asks for "q"',
+                   reason("http://a.test/a", "-H", "v: h", "same.lua"))
+      assert.equal('cookie v does not match: it asks for "c"',
+                   reason("http://a.test/a?v=q", "-H", "v: h", "same.lua"))
+      assert.equal('scheme does not match: it asks for "https"',
+                   reason("http://a.test/a?v=q", "-H", "v: h", "-H", "cookie: v=c", "same.lua"))
+    end)
+
+    it("tells of plugins that run in the handshake", function()
+      c:write("early.lua", [[
+return { name = "early", version = "1", api = 1, stage = "edge",
+         certificate = function() end, rewrite = function() end, access = function() end }]])
+      c:write("tls.lua", 'local tg = require "tidegate"\ntg.listener "l" { address = "127.0.0.1:0" }\n' ..
+        'tg.global { tg.use "./early.lua" {} }\ntg.route "r" { service = tg.service "e" { builtin = "echo" } }')
+      local phases = {}
+      for i, plugin in ipairs(answer("GET", "/", "tls.lua").chains[1].plugins) do phases[i] = plugin.phase end
+      assert.same({ "certificate", "rewrite", "access" }, phases)
     end)
 
     it("tells of a method that no route takes", function()
@@ -223,6 +252,13 @@ tg.route "split" { split = { { one }, { two } } }
         assert.contains("plugins that run on listener http, to two\n", explain("GET", "/", "ways.lua"))
         local code, out = c:run("check", "--strict", "ways.lua")
         assert.equal(0, code, out)
+      end)
+
+      it("lists all services that may get its requests", function()
+        local _, out = c:run("routes", "shape.lua")
+        assert.matches("\n *%d+ +users .- one,two +shape", out)
+        assert.matches("\n *%d+ +split .- one,two +shape", out)
+        assert.matches("\n *%d+ +old .- %- +shape", out)
       end)
 
       it("tells where a redirect leads", function()

@@ -126,7 +126,9 @@ describe("tidegate types", function()
       "---@class tidegate.config.route\n",
       "---@field hosts? (string)[] all hosts when absent\n",
       "---@field service? string|tidegate.config.Handle ",
-      "---@field route fun(name: string): fun(fields: tidegate.config.route): tidegate.config.Handle\n",
+      "---@field route fun(name: string): fun(fields: tidegate.config.route)\n",
+      "---@field service fun(name: string): fun(fields: tidegate.config.service): tidegate.config.Handle\n",
+      "---@field secret fun(origin: string, name?: string): tidegate.config.Secret\n",
       "---@class tidegate.config.service_targets\n---@field [1] (string)? where the origin listens: ",
       '---@overload fun(name: "./plugins/mine.lua", options?: tidegate.config.use): ' ..
         'fun(conf: tidegate.plugin.mine)',

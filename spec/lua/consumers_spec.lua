@@ -121,6 +121,16 @@ tg.route "r" { paths = { "/r" },
     assert.same({ groups = { "gold" }, one = "a" }, conf)
   end)
 
+  it("share a plugin only where its configuration is the same to the last digit", function()
+    local tree = load([==[
+tg.consumer "a" { plugins = { tg.use "limit" { max = 9007199254740992 } } }
+tg.consumer "b" { plugins = { tg.use "limit" { max = 9007199254740991 } } }
+]==])
+    local most = {}
+    for _, instance in ipairs(tree.instances) do most[#most + 1] = instance.conf.max end
+    assert.same({ 9007199254740992, 9007199254740991 }, most)
+  end)
+
   local CASES = {
     { "an unknown group", 'tg.consumer "a" { groups = { "gold" } }\n' ..
       'tg.global { tg.use "allow" { groups = { "goold" } } }',
@@ -136,6 +146,8 @@ tg.route "r" { paths = { "/r" },
         "= declared at gateway.lua:4" } },
     { "the same key twice at one", 'tg.consumer "a" { credentials = { key = { tg.secret "env:K1", ' ..
       'tg.secret "env:K1" } } }', { "consumers.a.credentials.key[2]: the same value twice" } },
+    { "an empty key among several", 'tg.consumer "a" { credentials = { key = { tg.secret "env:K1", ' ..
+      'tg.secret "env:EMPTY" } } }', { "consumers.a.credentials.key[2]: the value is empty" } },
     { "an empty key", 'tg.consumer "a" { credentials = { key = tg.secret "env:EMPTY" } }',
       { "consumers.a.credentials.key: the value is empty" } },
     { "a key that begins with a space", 'tg.consumer "a" { credentials = { key = tg.secret "env:SPACES" } }',

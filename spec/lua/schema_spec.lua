@@ -76,6 +76,11 @@ describe("simple types", function()
     { S.string():sensitive(), 12345, "expected a string, got a number" },
     { S.string { pattern = "^k" }:sensitive(), "hunter2", "not a string" },
   }
+  it("secret refuses an empty one, which everybody knows", function()
+    assert.same({ "key: the value is empty" },
+                problems(S.record { key = S.secret() }, { key = {} }, { reveal = function() return "" end }))
+  end)
+
   for _, case in ipairs(bad) do
     it(("%s refuses %s"):format(case[1].kind, tostring(case[2])), function()
       assert.same({ ": " .. case[3] }, problems(case[1], case[2]))
@@ -131,6 +136,9 @@ describe("lists and maps", function()
     assert.same({ "[2]: same as item 1" }, problems(t,
       { { host = "A.test" }, { port = 80, host = "a.test" } }))
     assert.same({}, problems(t, { { host = "a.test" }, { host = "a.test", port = 81 } }))
+    local map = S.list(S.map(S.string(), S.any()), { unique = true })
+    assert.same({}, problems(map, { { a = "1;string b=string 2" }, { a = "1", b = "2" } }))
+    assert.same({}, problems(map, { { a = 2 ^ 53 }, { a = 2 ^ 53 - 1 } }))
   end)
 
   it("refuse keys that spell one name", function()
@@ -183,6 +191,8 @@ describe("records", function()
       weight = 2 }))
     assert.same({ "[2]: unexpected item; fields have names here" }, problems(S.record { [1] = S.string() },
       { "a", "b" }))
+    assert.same({ "[3]: unexpected item; at most 2 have no name here" },
+                problems(S.record { S.string(), S.string() }, { "a", "b", "c" }))
   end)
 
   it("say how a field is written that stands there as an item", function()

@@ -41,9 +41,26 @@ describe("a checked value", function()
     assert.same({ key = "***", more = { list = "***" }, secret = "***", map = { ["***"] = 1 } }, shown)
   end)
 
-  it("may have any shape after a check of its own", function()
+  it("may have any shape after a check of its own, and is hidden if a secret may be in it", function()
     local t = S.duration():check(function() return { odd = true } end)
     assert.same({ odd = true }, there_and_back(t, "1s"))
+    local function reshaped(fields)
+      return S.record(fields):check(function(value) return { all = value } end)
+    end
+    local host = { reveal = function() return "hunter2" end }
+    assert.same({ all = { a = 1 } }, there_and_back(reshaped { a = S.int() }, { a = 1 }))
+    assert.equal("***", there_and_back(reshaped { a = S.int(), list = S.list(S.secret()) },
+                                       { a = 1, list = { "x" } }, host))
+  end)
+
+  it("is hidden where one of several types hides it", function()
+    local t = S.one_of { plain = S.string(), secret = S.secret() }
+    local hidden = S.validate(t, "x", { reveal = function() return "hunter2" end })
+    assert.equal("***", show.plain(t, hidden))
+  end)
+
+  it("is whole where it is anybody's data", function()
+    assert.same({ text = "t", n = 1 }, there_and_back(S.any(), { text = "t", n = 1 }))
   end)
 end)
 

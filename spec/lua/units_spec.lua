@@ -19,6 +19,14 @@ describe("durations", function()
                                [86400] = "1d", [0.00025] = "250us", [1.5] = "1500ms" } do
     it("writes " .. text, function() assert.equal(text, units.format_duration(seconds)) end)
   end
+
+  it("are written so that another one is not read", function()
+    for text, written in pairs { ["24h50ms"] = "86400050ms", ["365d30s"] = "31536030s", ["1.5us"] = "1.5us",
+                                 ["1d1us"] = "86400000001us" } do
+      assert.equal(written, units.format_duration(units.parse_duration(text)))
+      assert.equal(units.parse_duration(text), units.parse_duration(written))
+    end
+  end)
 end)
 
 describe("sizes", function()

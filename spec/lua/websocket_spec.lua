@@ -38,6 +38,8 @@ local CASES = {
     "routes.x.websocket.from_origin.max_message: 65MiB is above the maximum 64MiB" },
   { 'service = "a", websocket = { from_client = { max_message = 100 } }',
     "routes.x.websocket.from_client.max_message: expected a size, got number 100" },
+  { 'service = "a", websocket = { reconnect = { backoff = "5s" } }',
+    "routes.x.websocket.reconnect: max_backoff is shorter than backoff" },
   { 'service = "a", websocket = { pings = "1s" }', 'did you mean "ping"?' },
   { 'service = "a", methods = { "POST" }, websocket = {}',
     "routes.x.websocket: no WebSocket can begin: the route does not take GET" },

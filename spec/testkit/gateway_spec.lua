@@ -107,6 +107,28 @@ describe("a gateway under test", function()
     assert.response(gw:get "/text").has.status(200)
   end)
 
+  it("takes no field, scope or response that there is not", function()
+    assert.error_matches(function() gw:get("/text", { header = { a = "b" } }) end, 'no field "header"')
+    assert.error_matches(function() gw:attach("route:tetx", "plugins/none.lua") end,
+                         'the configuration has no route "tetx"')
+    assert.error_matches(function() gw:attach("listener:none", "plugins/none.lua") end, 'no listener "none"')
+    assert.error_matches(function() gw:upstream("back", { 200, boddy = "x" }) end, 'no field "boddy"')
+    assert.error_matches(function() gw:open { ip = "10.0.0.1" } end, 'no option "ip"')
+    assert.error_matches(function() t.chunks { "a", dealy = "1s" } end, 'no field "dealy"')
+    local response = require("tidegate.test.behaviour").response -- what functions return
+    assert.error_matches(function() response { 200, header = {} } end, 'no field "header"')
+  end)
+
+  it("tells of each request what its own origin saw", function()
+    local one, two = gw:open(), gw:open()
+    gw:upstream("back", t.slow("1s", { 200, body = "late" }))
+    local first, second = one:request { path = "/v1/first" }, two:request { path = "/v1/second" }
+    gw.clock:advance "1s"
+    assert.same({ "/first", "/second" }, { first.upstream.path, second.upstream.path })
+    one:close()
+    two:close()
+  end)
+
   it("is left by clients in the middle of things", function()
     gw:upstream("back", t.hang())
     local c = gw:open()
@@ -139,6 +161,21 @@ describe("a configuration that cannot be served", function()
     assert.equal(4, messages[1].line)
   end)
 
+  it("is loaded again when a file that it read has changed", function()
+    local path = os.tmpname()
+    local function body(text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+      local config = CONFIG:gsub('body = "text"', ("body = tg.file %q"):format(path))
+      local gw = t.gateway("z.lua", { files = { ["z.lua"] = config }, env = { KEY = "" } })
+      return gw:get("/text").body
+    end
+    local first, second = body "one", body "two"
+    os.remove(path)
+    assert.same({ "one", "two" }, { first, second })
+  end)
+
   it("says which plugin fails in configure", function()
     local files = { ["y.lua"] = CONFIG .. 'tg.global { tg.use "./bad.lua" {} }', ["bad.lua"] = [[
       return { name = "bad", version = "1", api = 1, stage = "edge", log = function() end,
@@ -162,6 +199,25 @@ describe("the clock", function()
     assert.equal("1704067261", one:run().body)
     assert.equal("1704067261", two:run().body)
     assert.response(two:run()).has.header("date", "Mon, 01 Jan 2024 00:01:01 GMT")
+  end)
+
+  it("is turned further by what happens while it is turned", function()
+    local p = t.plugin(t.source [[
+      local tg = require "tidegate"
+      return { name = "late", version = "1", api = 1, stage = "guard",
+        access = function(_, ctx) ctx:sleep "1s" end,
+        header_filter = function(_, ctx) ctx.resp:set_header("x-now", ("%.0f"):format(tg.time.now())) end }]])
+    t.clock:freeze()
+    local r = p:run { upstream = function()
+      t.clock:advance "5s"
+      return { 200 }
+    end }
+    t.clock:advance "10s"
+    assert.response(r).has.header("x-now", "1704067206")
+    assert.equal(1704067215, t.clock:now())
+    t.clock:freeze(false)
+    assert.response(p:run()).has.header("x-now", "1704067216")
+    assert.equal(1704067216, t.clock:now())
   end)
 
   it("begins where a gateway wants it", function()

@@ -112,6 +112,33 @@ describe("a plugin under test", function()
     assert.error_matches(function() assert.metric(r, "rejected").equals(5) end, "got 1")
   end)
 
+  it("tells instruments apart whose names end alike, and knows what there is", function()
+    local p = t.plugin(t.source [[
+      return { name = "counts-hits", version = "1", api = 1, stage = "guard",
+        metrics = { hits = { type = "counter" }, cache_hits = { type = "counter" },
+                    sent_bytes = { type = "counter" } },
+        access = function(conf, ctx)
+          ctx.metrics:inc "cache_hits"
+          ctx.metrics:inc("sent_bytes", {}, 7)
+        end }]])
+    local r = p:run()
+    assert.metric(r, "cache_hits").equals(1)
+    assert.metric(r, "hits").equals(0)
+    assert.metric(r, "sent_bytes").equals(7)
+    assert.error_matches(function() assert.metric(r, "htis").equals(0) end, "no plugin declares metrics.htis")
+  end)
+
+  it("asks its origin and others, and each request is the one that it is", function()
+    local mock = t.mock_service("notes", 204)
+    local p = t.plugin(t.source [[
+      local tg = require "tidegate"
+      return { name = "notes", version = "1", api = 1, stage = "observe", needs = { http = true },
+        log = function() tg.http.get("notes", "/seen") end }]])
+    local r = p:run { path = "/asked" }
+    assert.equal("/asked", r.upstream.path)
+    assert.equal("/seen", mock.calls[1].path)
+  end)
+
   it("takes the client's address and fields of the route", function()
     local p = t.plugin(probe [[function P.access(conf, ctx)
       ctx:exit(200, ctx.client.ip .. " " .. ctx.route.name .. " " .. ctx.route.captures.id) end]], {},

@@ -41,6 +41,37 @@ describe("an HTTP archive", function()
     assert.equal("sent", entries[1].result.upstream.body)
   end)
 
+  it("says again which host was asked, and what bodies are coded by", function()
+    local p = t.plugin(STAMP)
+    local one = { method = "POST", path = "/", headers = { host = "api.test", ["content-encoding"] = "gzip" },
+                  body = "\31\139", version = "1.0",
+                  upstream = t.chunks { "a", "b", headers = { ["content-encoding"] = "x-own" } } }
+    recorder:add(t.clock:now(), one, p:run(one))
+    assert.is_true(recorder:write(path))
+    local entry = t.replay(path, p)[1]
+    assert.same({ "api.test", "1.0" }, { entry.request.host, entry.request.version })
+    assert.request(entry.result.upstream).has.header("content-encoding", "gzip")
+    assert.request(entry.result.upstream).has.body("\31\139")
+    assert.response(entry.result).has.header("content-encoding", "x-own")
+    assert.response(entry.result).has.body "ab"
+  end)
+
+  -- An archive with one POST, whose body is `data` (JSON).
+  local function write_post(data)
+    local file = assert(io.open(path, "w"))
+    file:write(('{"log":{"entries":[{"request":{"method":"POST","url":"http://a.test/","headers":[],' ..
+                '"postData":%s},"response":{"status":200,"headers":[],"content":{}}}]}}'):format(data))
+    file:close()
+  end
+
+  it("sends a form that is there by names and values", function()
+    write_post '{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"a b","value":"1&2"},{"name":"c"}]}'
+    assert.equal("a%20b=1%262&c=", t.replay(path, t.plugin(STAMP))[1].result.upstream.body)
+    write_post '{"mimeType":"multipart/form-data","params":[{"name":"a","value":"1"}]}'
+    assert.error_matches(function() t.replay(path, t.plugin(STAMP)) end,
+                         "entry 1: a body of the type multipart/form%-data is there in parts only")
+  end)
+
   it("is JSON that other programs read", function()
     local p = t.plugin(STAMP)
     recorder:add(t.clock:now(), {}, p:run())

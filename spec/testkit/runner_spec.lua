@@ -182,6 +182,33 @@ describe("the program", function()
     assert.matches('plugin probe: "seen" was written by both requests: GET /a', out)
   end)
 
+  it("leaves the spec's own run as it is without the pair", function()
+    spec_with([[
+      it("goes through its steps", function()
+        t.mock_service("steps", t.sequence { 201, 202, 203, 204 })
+        local p = t.plugin(t.source(table.concat({
+          'local tg, seen = require "tidegate", {}',
+          'return { name = "probe", version = "1", api = 1, stage = "guard", needs = { http = true },',
+          '  access = function(_, ctx)',
+          '    ctx:sleep "1s"',
+          '    ctx.state.step = tg.http.get("steps", "/").status',
+          '  end,',
+          '  header_filter = function(_, ctx)',
+          '    if ctx.resp.status == 503 then seen.bad = ctx.id end',
+          '    ctx:sleep "1s"',
+          '    ctx.resp:set_header("x-step", ctx.state.step)',
+          '  end }' }, "\n")))
+        local before = t.clock:now()
+        assert.response(p:run { path = "/good" }).has.header("x-step", "201")
+        assert.equal(before + 2, t.clock:now())
+        assert.response(p:run { path = "/bad", upstream = { 503 } }).has.header("x-step", "202")
+        assert.equal(before + 4, t.clock:now())
+      end)]])
+    local code, out = test("--interleave", "bad_spec.lua")
+    assert.equal(0, code, out)
+    assert.matches('"seen" was written by both requests: GET /bad\n', out)
+  end)
+
   it("records an archive", function()
     spec_with(PROBE)
     assert.equal(0, (test("--record=all.har", "bad_spec.lua")))

@@ -37,23 +37,41 @@ end
 
 local add_changes
 
-local function add_fields(found, path, old, new, type_of)
+-- The type of a field of a record, or of the entries of a map; nil: there is no such field.
+local function inner(t, name)
+  return t.kind == "map" and t.value or t.fields[name]
+end
+
+local function add_fields(found, path, types, old, new)
   for _, name in ipairs(union(old, new)) do
-    add_changes(found, extended(path, name), type_of(name), old[name], new[name])
+    local key = types.new.kind == "map" and show.key(types.new, name) or name
+    add_changes(found, extended(path, key), { old = inner(types.old, name), new = inner(types.new, name) },
+                old[name], new[name])
   end
 end
 
--- Adds { field, old, new } for each innermost field that differs.
-function add_changes(found, path, t, old, new)
-  if show.equal(old, new) or not t then return end
-  local nested = type(old) == "table" and type(new) == "table" and not t.is_sensitive
-  if nested and t.kind == "record" then
-    return add_fields(found, path, old, new, function(name) return t.fields[name] end)
-  elseif nested and t.kind == "map" and not t.key.is_sensitive then
-    return add_fields(found, path, old, new, function() return t.value end)
-  end
-  found[#found + 1] = { field = path, old = old ~= nil and show.plain(t, old) or nil,
-                        new = new ~= nil and show.plain(t, new) or nil }
+local function shown(t, value)
+  if value == nil then return nil end
+  return show.plain(t, value)
+end
+
+-- Whether two values are compared by their parts. A secret is not, nor a record that a check of its own
+-- reshaped.
+local function has_parts(types, old, new)
+  local one, two = types.old, types.new
+  if type(old) ~= "table" or type(new) ~= "table" or one.kind ~= two.kind then return false end
+  if one.is_sensitive or two.is_sensitive then return false end
+  if two.kind == "map" then return not (one.key.is_sensitive or two.key.is_sensitive) end
+  return two.kind == "record" and show.fits(one, old) and show.fits(two, new)
+end
+
+-- Adds { field, old, new } for each innermost field that differs. `types`: { old, new }, each the type that
+-- the value was checked by.
+function add_changes(found, path, types, old, new)
+  if show.equal(old, new) then return end
+  if has_parts(types, old, new) then return add_fields(found, path, types, old, new) end
+  found[#found + 1] = { field = path == "" and "conf" or path, old = shown(types.old, old),
+                        new = shown(types.new, new) }
 end
 
 -- ---- Plugin instances ------------------------------------------------------------------------
@@ -73,41 +91,49 @@ end
 
 local OPTIONS = { "when", "on_error" }
 
-local function instance_changes(old, new)
+local function instance_changes(old, new, limits)
   local found = {}
-  add_changes(found, "", new.type, old.conf, new.conf)
+  add_changes(found, "", { old = old.type, new = new.type }, old.conf, new.conf)
   for _, name in ipairs(OPTIONS) do
     if old[name] ~= new[name] then found[#found + 1] = { field = name, old = old[name], new = new[name] } end
   end
   for _, name in ipairs(union(old.limits, new.limits)) do
-    if old.limits[name] ~= new.limits[name] then
-      found[#found + 1] = { field = "limits." .. name, old = old.limits[name], new = new.limits[name] }
+    add_changes(found, "limits." .. name, { old = limits[name], new = limits[name] }, old.limits[name],
+                new.limits[name])
+  end
+  return found
+end
+
+-- Adds what became of the plugins of one place: added, removed, changed field by field. `route`: of a
+-- consumer's plugins, the one that they are for.
+local function add_plugins(found, old_model, old, new_model, new, route)
+  local before, old_order = by_key(old_model, old)
+  local after, new_order = by_key(new_model, new)
+  local function add(key, change, where, more)
+    more.plugin, more.change, more.where, more.route = key, change, where, route
+    found[#found + 1] = more
+  end
+  for _, key in ipairs(old_order) do
+    if not after[key] then add(key, "removed", before[key].where, {}) end
+  end
+  for _, key in ipairs(new_order) do
+    local one, two = before[key], after[key]
+    local fields = one and instance_changes(one, two, new_model.limits)
+    if not one then
+      add(key, "added", two.where, { conf = show.plain(two.type, two.conf) })
+    elseif #fields > 0 then
+      add(key, "changed", two.where, { fields = fields })
     end
   end
   return found
 end
 
--- Plugins of one place: added, removed, changed field by field.
-local function compare_plugins(old_model, old, new_model, new)
-  local before, old_order = by_key(old_model, old)
-  local after, new_order = by_key(new_model, new)
-  local found = {}
-  for _, key in ipairs(old_order) do
-    if not after[key] then
-      found[#found + 1] = { plugin = key, change = "removed", where = before[key].where }
-    end
-  end
-  for _, key in ipairs(new_order) do
-    local one, two = before[key], after[key]
-    if not one then
-      found[#found + 1] = { plugin = key, change = "added", where = two.where,
-        conf = show.plain(two.type, two.conf) }
-    else
-      local fields = instance_changes(one, two)
-      if #fields > 0 then
-        found[#found + 1] = { plugin = key, change = "changed", where = two.where, fields = fields }
-      end
-    end
+-- The same for an object; `old` is nil where it is new.
+local function object_plugins(old_model, old, new_model, new)
+  local before, after = old and old.routes or {}, new.routes or {}
+  local found = add_plugins({}, old_model, old and old.plugins or {}, new_model, new.plugins)
+  for _, route in ipairs(union(before, after)) do
+    add_plugins(found, old_model, before[route] or {}, new_model, after[route] or {}, route)
   end
   return found
 end
@@ -121,11 +147,8 @@ local function by_name(list)
 end
 
 local function compare_object(old_model, old, new_model, new)
-  local fields = {}
-  add_fields(fields, "", old.value, new.value, function(name)
-    return name ~= "plugins" and new.type.fields[name] or nil
-  end)
-  local plugins = compare_plugins(old_model, old.plugins, new_model, new.plugins)
+  local fields, plugins = {}, object_plugins(old_model, old, new_model, new)
+  add_fields(fields, "", { old = old.type, new = new.type }, old.value, new.value)
   if #fields == 0 and #plugins == 0 then return nil end
   return { change = "changed", kind = new.kind, name = new.name, where = new.where, fields = fields,
            plugins = plugins }
@@ -143,8 +166,8 @@ local function compare_kind(found, kind, old_model, new_model)
     local old = old_names[object.name]
     found[#found + 1] = old and compare_object(old_model, old, new_model, object) or not old and
       { change = "added", kind = kind, name = object.name, where = object.where,
-        value = show.fields(object.type, object.value, { plugins = true }),
-        plugins = compare_plugins(old_model, {}, new_model, object.plugins) } or nil
+        value = show.fields(object.type, object.value),
+        plugins = object_plugins(old_model, nil, new_model, object) } or nil
   end
 end
 
@@ -229,9 +252,10 @@ end
 -- @treturn table settings (changed fields), global (plugins), objects, chains, files; each a list
 function diff.compare(old, new)
   local settings, objects = {}, {}
-  add_changes(settings, "settings", new.settings.type, old.settings.value, new.settings.value)
+  add_changes(settings, "settings", { old = old.settings.type, new = new.settings.type }, old.settings.value,
+              new.settings.value)
   for _, kind in ipairs(model.KINDS) do compare_kind(objects, kind, old, new) end
-  return { settings = settings, global = compare_plugins(old, old.global, new, new.global), objects = objects,
+  return { settings = settings, global = add_plugins({}, old, old.global, new, new.global), objects = objects,
            chains = compare_chains(old, new), files = compare_files(old, new) }
 end
 
@@ -255,8 +279,9 @@ local SIGNS = { added = "+", removed = "-", changed = "~" }
 local function plugin_lines(lines, plugins, indent)
   for _, plugin in ipairs(plugins) do
     local conf = plugin.conf and " " .. literal(plugin.conf) or ""
-    lines[#lines + 1] = ("%s%s plugin %s%s (%s)"):format(indent, SIGNS[plugin.change], plugin.plugin, conf,
-                                                        plugin.where)
+    local route = plugin.route and " on route " .. plugin.route or ""
+    lines[#lines + 1] = ("%s%s plugin %s%s%s (%s)"):format(indent, SIGNS[plugin.change], plugin.plugin, route,
+                                                          conf, plugin.where)
     for _, field in ipairs(plugin.fields or {}) do lines[#lines + 1] = field_line(field, indent .. "    ") end
   end
 end

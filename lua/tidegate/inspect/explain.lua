@@ -21,15 +21,18 @@ local explain = {}
 
 -- ---- Why -------------------------------------------------------------------------------------
 
--- What a route asks where a check failed: the value in its conditions, as far as a field has it.
+-- The field of a route that a check (core/route/explain.h) is about.
+local FIELDS = { header = "headers", ["query parameter"] = "query", cookie = "cookies",
+                 ["client network"] = "networks", scheme = "scheme", sni = "sni" }
+
+-- What a route asks where a check failed.
 local function asked(route, candidate)
   if candidate.check == "host" or candidate.check == "port" then return candidate.host end
   if candidate.check == "path" then return candidate.path end
   if candidate.check == "method" then return table.concat(route.value.methods or {}, ", ") end
-  for _, value in pairs(routes.conditions(route)) do
-    local item = type(value) == "table" and candidate.name ~= "" and value[candidate.name]
-    if item ~= nil and item ~= false then return show.literal(item) end
-  end
+  local value = routes.conditions(route)[FIELDS[candidate.check]]
+  if value and candidate.name ~= "" then value = value[candidate.name] end
+  return value and show.literal(value)
 end
 
 local function why(candidate, route, winner)
@@ -50,11 +53,14 @@ local function scope_text(instance)
   return kind and kind .. " " .. name or instance.scope
 end
 
+-- What runs before a route is known.
+local EARLY = { certificate = true, rewrite = true }
+
 local function chain_of(self, listener, way)
   local phases, before = json.list(), self.chains[listener.chains[1]]
   local after = way.chains and self.chains[way.chains[listener.index]]
   for _, phase in ipairs(PHASES) do
-    local list = (phase == "rewrite" or not after) and before[phase] or after[phase]
+    local list = (EARLY[phase] or not after) and before[phase] or after[phase]
     for i, index in ipairs(list) do
       local instance = self.instances[index]
       phases[#phases + 1] = { phase = phase, order = i, plugin = instance.name, id = instance.id,

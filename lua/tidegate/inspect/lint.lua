@@ -1,5 +1,5 @@
--- What loads and is probably not meant: routes that nothing reaches, names that nothing uses, plugins that
--- never run.
+-- What loads and is probably not meant: routes that nothing reaches, or that ask of connections what none has,
+-- names that nothing uses, plugins that never run.
 --
 -- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for
 --            people, and cost more than a load.
@@ -7,7 +7,8 @@
 -- anything refers
 --            to it, or when a plugin's text or configuration holds its name as a string, since plugins may
 --            name both at run time.
--- Cost       One walk over the routes (shadow.lua), one search of each plugin's text for each unused name.
+-- Cost       One walk over the routes (shadow.lua); where a name is not referred to, one over the texts of all
+--            plugins and the configurations of all instances.
 
 local model = require "tidegate.inspect.model"
 local shadow = require "tidegate.inspect.shadow"
@@ -115,31 +116,101 @@ local function refused_methods(self, session)
   end
 end
 
--- ---- Names -----------------------------------------------------------------------------------
+-- ---- Connections -----------------------------------------------------------------------------
 
-local function holds_string(value, text, depth)
-  if value == text then return true end
-  if type(value) ~= "table" or depth > 64 then return false end
-  for _, item in pairs(value) do
-    if holds_string(item, text, depth + 1) then return true end
+-- What connections there are: of which schemes requests are (both, where a proxy may say so), and whether a
+-- client may show a certificate.
+local function connections_of(self)
+  local found = {}
+  for _, listener in ipairs(model.list(self, "listener")) do
+    local value = listener.value
+    local auth = value.tls and value.tls.client_auth
+    local is_trusting = #value.trusted > 0
+    found.tls = found.tls or value.tls ~= nil
+    found.https = found.https or value.tls ~= nil or is_trusting
+    found.http = found.http or value.tls == nil or is_trusting
+    found.certificates = found.certificates or auth ~= nil and auth.mode ~= "none"
+    found.standard = found.standard or value.tls ~= nil and value.address.port == 443
   end
-  return false
-end
-
-local function names_it(source, name)
-  return source:find('"' .. name .. '"', 1, true) or source:find("'" .. name .. "'", 1, true) or
-         source:find("[[" .. name .. "]]", 1, true)
-end
-
--- Whether a plugin could ask for something of this name at run time.
-local function is_named_by_plugin(self, name)
   for _, instance in ipairs(self.instances) do
-    if holds_string(instance.conf, name, 0) or names_it(instance.plugin.source, name) then return true end
-    for _, module in ipairs(instance.plugin.modules) do
-      if names_it(module.source, name) then return true end
+    found.certificates = found.certificates or instance.phases.certificate
+  end
+  return found
+end
+
+-- Whether a redirect says nothing but a scheme, which the request may have come by: with its own port.
+local function leads_back(route, found)
+  local redirect = route.value.redirect
+  if not redirect or redirect.scheme ~= "https" or route.value.scheme == "http" or not found.standard then
+    return false
+  end
+  for _, field in ipairs { "host", "port", "path", "prefix", "query" } do
+    if redirect[field] ~= nil then return false end
+  end
+  return true
+end
+
+local UNMET = {
+  { "sni", "shadowed", function(route, found) return route.value.sni and not found.tls end,
+    "no request reaches it: no listener speaks TLS", "a name is asked for in TLS handshakes alone" },
+  { "scheme", "shadowed", function(route, found) return route.value.scheme and not found[route.value.scheme] end,
+    "no request reaches it: none comes by this scheme",
+    "https is what a listener with tls is asked by, or what a trusted proxy tells" },
+  { "client_cert", "conflict", function(route, found)
+    return route.value.client_cert == "required" and not found.certificates
+  end, "every request gets a 403: no listener asks clients for certificates",
+    'write tls = { client_auth = { mode = "optional", ca = … } } in a listener' },
+  { "redirect", "conflict", leads_back, "requests that come by https are sent to where they came from",
+    'give the route scheme = "http"' },
+}
+
+-- What routes ask of connections, and no connection has.
+local function unmet_by_connections(self, session)
+  local found = connections_of(self)
+  for _, route in ipairs(model.list(self, "route")) do
+    for _, case in ipairs(UNMET) do
+      local field, code, is_unmet, message, hint = unpack(case)
+      if is_unmet(route, found) then
+        session:warn(route.declaration.where, { code = code, path = ("routes.%s.%s"):format(route.name, field),
+                                                message = message, hint = hint }, { field })
+      end
     end
   end
-  return false
+end
+
+-- ---- Names -----------------------------------------------------------------------------------
+
+-- Adds what a text of Lua could mean as a name: single words between quotes or long brackets.
+local function add_words(found, text)
+  for word in text:gmatch "%[%[([%w_][%w_.-]*)%]%]" do found[word] = true end
+  local at = 1
+  while true do
+    -- The quote that ends one word may begin the next: more than is meant does no harm here.
+    local _, stop, word = text:find("[\"']([%w_][%w_.-]*)[\"']", at)
+    if not stop then return end
+    found[word], at = true, stop
+  end
+end
+
+local function add_strings(found, value, depth)
+  if type(value) == "string" then found[value] = true end
+  if type(value) ~= "table" or depth > 64 then return end
+  for _, item in pairs(value) do add_strings(found, item, depth + 1) end
+end
+
+-- Set of all names by which a plugin could ask for something at run time.
+local function names_of_plugins(self)
+  local found, seen = {}, {}
+  for _, instance in ipairs(self.instances) do
+    add_strings(found, instance.conf, 0)
+    local plugin = instance.plugin
+    if not seen[plugin] then
+      seen[plugin] = true
+      add_words(found, plugin.source)
+      for _, module in ipairs(plugin.modules) do add_words(found, module.source) end
+    end
+  end
+  return found
 end
 
 local HINTS = {
@@ -151,10 +222,12 @@ local ROOTS = { service = "services.", ["zone.dict"] = "zones.", ["zone.cache"] 
                 ["zone.limit"] = "zones." }
 
 local function unused_names(self, session)
+  local known
   for _, kind in ipairs(model.KINDS) do
     for _, object in ipairs(HINTS[kind] and model.list(self, kind) or {}) do
       local used = self.used[kind] and self.used[kind][object.name]
-      if not used and not is_named_by_plugin(self, object.name) then
+      known = known or not used and names_of_plugins(self)
+      if not used and not known[object.name] then
         object.is_unused = true
         session:warn(object.declaration.where, {
           code = "unused", path = ROOTS[kind] .. object.name,
@@ -202,6 +275,7 @@ end
 function lint.run(self, session)
   shadowed_routes(self, session)
   refused_methods(self, session)
+  unmet_by_connections(self, session)
   unused_names(self, session)
   instances_that_never_run(self, session)
 end

@@ -9,10 +9,11 @@
 --                       declaration, of { kind, name, where, type, value, plugins, declaration }; a
 --                       listener and a route also have `chains`, a route `match`, the set of fields that
 --                       decide whether it takes a request, and `ways`, the services that it may go to, each
---                       with its chains
+--                       with its chains; a consumer `routes`, its plugins on single routes by their names
 --            global     plugins of every request
 --            instances  { name, version, stage, phases, scope, where, id, when, on_error, limits, conf, type,
 --                       plugin } by index, as `plugins` and chains refer to them
+--            limits     the types of instances' limits, by name
 --            chains     as in the tree: per phase a list of instances
 --            order      hosts and paths of all routes in order of precedence:
 --                       { route, host, path, auto_head }
@@ -45,22 +46,30 @@ local function copy(value)
   return new
 end
 
-local function fields_of(checked)
+-- Less what holds plugins: these are kept by their indices.
+local function fields_of(checked, kind)
   local new = {}
   for name, item in pairs(checked) do
-    if name ~= "plugins" then new[name] = copy(item) end
+    if name ~= "plugins" and not (kind == "consumer" and name == "routes") then new[name] = copy(item) end
   end
   return new
+end
+
+local function plugins_on_routes(routes)
+  local found = {}
+  for name, list in pairs(routes) do found[name] = indices(list) end
+  return found
 end
 
 local function object_of(resolver, declaration)
   local object = {
     kind = declaration.kind, name = declaration.name, where = resolver.session.cite(declaration.where),
-    type = resolver.types[declaration.kind], value = fields_of(declaration.checked),
+    type = resolver.types[declaration.kind], value = fields_of(declaration.checked, declaration.kind),
     declaration = declaration,
     plugins = indices(declaration.checked.plugins),
   }
   if declaration.kind == "route" then object.match = MATCH end
+  if declaration.kind == "consumer" then object.routes = plugins_on_routes(declaration.checked.routes) end
   return object
 end
 
@@ -78,7 +87,8 @@ end
 --- Takes what a resolver knows, before it becomes the tree.
 function model.of(resolver)
   local self = { path = resolver.session.path, objects = {}, instances = {}, used = resolver.used,
-                 settings = resolver.checked_settings, global = indices(resolver:global_instances()) }
+                 settings = resolver.checked_settings, global = indices(resolver:global_instances()),
+                 limits = resolver.options_type.fields.limits.fields }
   for _, declaration in ipairs(resolver.session.declarations) do
     local kind = declaration.kind
     if kind ~= "global" and declaration.checked then

@@ -74,6 +74,13 @@ function routes.line(fields)
   return table.concat(parts, ", ")
 end
 
+-- The services that may get a route's requests, by commas; "-" for none.
+local function services_of(route)
+  local names = {}
+  for _, way in ipairs(route.ways) do names[#names + 1] = way.service end
+  return #names > 0 and table.concat(names, ",") or "-"
+end
+
 -- Entries as they are shown: without those for an automatic HEAD.
 local function shown(model)
   local list = {}
@@ -94,7 +101,7 @@ local COLUMNS_SHOWN = {
   { "<HOST", function(entry) return entry.host end },
   { "<PATH", function(entry) return entry.path end },
   { "<METHODS", function(entry) return table.concat(entry.route.value.methods or { "any" }, ",") end },
-  { "<SERVICE", function(entry) return entry.route.value.service or "-" end },
+  { "<SERVICE", function(entry) return services_of(entry.route) end },
   { "<PLUGINS", function(entry, _, model) return table.concat(routes.plugins(model, entry.route), ", ") end },
   { "<DECLARED", function(entry) return entry.route.where end },
   { "<CONDITIONS", function(entry) return routes.line(routes.conditions(entry.route)) end },

@@ -3,7 +3,9 @@
 -- Purpose    The check turns "10s" into 10 and an address into a record; people and programs that are told
 --            about a configuration want it as it was written. The schema knows the way back, so fields that
 --            are added to it show up here by themselves.
--- Invariants What the schema calls sensitive is "***". Fields that have their default are left out.
+-- Invariants What the schema calls sensitive is "***", and so is a value of which nobody knows any more what in
+--            it is: where a schema's own check made something else of it. Fields that have their default are
+--            left out.
 -- Ownership  Pure functions; types and values are borrowed.
 -- Cost       One walk over the value.
 
@@ -26,7 +28,17 @@ function show.equal(a, b)
   return true
 end
 
--- Whether a value could have come out of a type.
+-- Whether something in values of a type is not to be shown.
+local function holds_secret(t)
+  if t.is_sensitive then return true end
+  for _, inner in pairs(t.fields or t.variants or {}) do
+    if holds_secret(inner) then return true end
+  end
+  if t.kind == "map" then return holds_secret(t.key) or holds_secret(t.value) end
+  return t.kind == "list" and holds_secret(t.item)
+end
+
+--- Whether a value could have come out of a type as it is: no check of the schema's own reshaped it.
 local function could_be(t, value)
   local kind = type(value)
   if t.kind == "enum" then
@@ -53,17 +65,24 @@ local function could_be(t, value)
   return kind == "string"
 end
 
---- The variant of a one_of that a checked value came from, as far as its shape tells.
+show.fits = could_be
+
+--- The variant of a one_of that a checked value came from, as far as its shape tells; of several that could
+-- be, one that hides it.
 function show.variant(t, value)
+  local found
   for _, name in ipairs(t.names) do
-    if could_be(t.variants[name], value) then return t.variants[name] end
+    local variant = t.variants[name]
+    if could_be(variant, value) then
+      if holds_secret(variant) then return variant end
+      found = found or variant
+    end
   end
+  return found
 end
 
--- A table of the language's own types: an address, or what its author made of it.
 local function plain_any(value)
   if type(value) ~= "table" then return value end
-  if type(value.text) == "string" then return value.text end
   local new = #value > 0 and json.list() or {}
   for key, item in pairs(value) do
     if type(item) ~= "function" then new[key] = plain_any(item) end
@@ -81,28 +100,35 @@ local plain = {
   end,
   map = function(t, value)
     local new = {}
-    for key, item in pairs(value) do new[t.key.is_sensitive and HIDDEN or key] = show.plain(t.value, item) end
+    for key, item in pairs(value) do new[show.key(t, key)] = show.plain(t.value, item) end
     return new
   end,
   record = function(t, value)
     return show.fields(t, value)
   end,
   custom = function(t, value)
-    return plain_any(t.entry.write and t.entry.write(value) or value)
+    if t.entry.write then return plain_any(t.entry.write(value)) end
+    -- An address, which keeps its text.
+    if type(value) == "table" and type(value.text) == "string" then return value.text end
+    return plain_any(value)
   end,
   one_of = function(t, value)
     local variant = show.variant(t, value)
-    if variant then return show.plain(variant, value) end
-    return plain_any(value)
+    return show.plain(variant or { kind = "any" }, value)
   end,
 }
+
+--- A key of a checked map as it is written.
+function show.key(t, key)
+  if t.key.is_sensitive then return HIDDEN end
+  return t.key.entry and t.key.entry.write and t.key.entry.write(key) or key
+end
 
 --- A checked value as plain data that reads like the configuration.
 function show.plain(t, value)
   if t.kind == "secret" or t.is_sensitive then return HIDDEN end
-  -- What a check of its own made of a value need not have the type's shape any more.
   if plain[t.kind] and could_be(t, value) then return plain[t.kind](t, value) end
-  return plain_any(value)
+  return holds_secret(t) and HIDDEN or plain_any(value)
 end
 
 -- Whether a field says no more than its default. (A default is written as in a configuration.)

@@ -125,7 +125,7 @@ local function use_class(self, host)
   self.classes[#self.classes + 1] = table.concat(lines, "\n") .. "\n"
 end
 
-local DECLARATION = "---@field %s fun(name: string): fun(fields: %s): tidegate.config.Handle\n"
+local DECLARATION = "---@field %s fun(name: string): fun(fields: %s)%s\n"
 local LANGUAGE = [[
 ---@class tidegate.config.Zone
 ---@field dict fun(name: string): fun(fields: tidegate.config.zone_dict): tidegate.config.Handle
@@ -140,7 +140,7 @@ local LANGUAGE = [[
 ---@field use tidegate.config.Use
 ---@field env fun(name: string, default?: string): string
 ---@field file fun(path: string): string
----@field secret fun(origin: string): tidegate.config.Secret
+---@field secret fun(origin: string, name?: string): tidegate.config.Secret
 ---@field include fun(pattern: string)
 ]]
 
@@ -153,7 +153,8 @@ function types.answer(_, host)
     local class = "tidegate.config." .. name:gsub("%.", "_")
     self:class(class, of[name])
     if name ~= "settings" and name ~= "use" and not name:find("%.") then
-      named[#named + 1] = DECLARATION:format(name, class)
+      -- Nothing refers to a route by a handle.
+      named[#named + 1] = DECLARATION:format(name, class, name ~= "route" and ": tidegate.config.Handle" or "")
     end
   end
   use_class(self, host)

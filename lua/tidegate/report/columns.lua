@@ -1,7 +1,8 @@
 -- Tables for terminals: columns as wide as their widest cell.
 --
 -- Purpose    What the reports share: aligned columns, and figures as people read them.
--- Invariants Numbers stand right, words left; no line ends in spaces.
+-- Invariants Numbers stand right, words left; no line ends in spaces. A character takes one column, whatever
+--            its bytes; control characters, which would break a line or more, are shown as "?".
 -- Ownership  Pure functions.
 -- Cost       Two passes over the cells.
 
@@ -33,10 +34,15 @@ function columns.age(seconds)
   return ("%ds"):format(seconds)
 end
 
+--- How many columns a text takes: continuation bytes of UTF-8 take none.
+function columns.width(text)
+  return #text:gsub("[\128-\191]", "")
+end
+
 local function widths_of(rows)
   local widths = {}
   for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, columns.width(cell)) end
   end
   return widths
 end
@@ -53,14 +59,14 @@ function columns.render(heads, rows)
   end
   for _, row in ipairs(rows) do
     local cells = {}
-    for i = 1, #heads do cells[i] = tostring(row[i]) end
+    for i = 1, #heads do cells[i] = tostring(row[i]):gsub("%c", "?") end
     all[#all + 1] = cells
   end
   local widths, lines = widths_of(all), {}
   for _, row in ipairs(all) do
     local cells = {}
     for i, cell in ipairs(row) do
-      local blank = (" "):rep(widths[i] - #cell)
+      local blank = (" "):rep(widths[i] - columns.width(cell))
       cells[i] = left[i] and cell .. blank or blank .. cell
     end
     lines[#lines + 1] = (table.concat(cells, "  "):gsub(" +$", ""))

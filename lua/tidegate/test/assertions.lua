@@ -9,7 +9,8 @@
 --   assert.logged(r, "warn", "pattern")           assert.metric(r, "rejected", { reason = "x" }).equals(1)
 --
 -- Purpose    Messages that show what there was: status, headers, what plugins logged and why they failed.
--- Invariants Each raises at the line of its caller.
+-- Invariants Each raises at the line of its caller. Of what never came nothing is said, not even that it lacks
+--            something: an answer that is not there has no.header fails too.
 -- Ownership  Nothing is kept.
 -- Cost       A table for each assertion.
 
@@ -47,11 +48,14 @@ local chain = {}
 function chain.__index(self, name)
   if name == "has" or name == "is" or name == "does" then return self end
   if name == "no" or name == "never" or name == "has_no" or name == "is_not" then
-    return setmetatable({ subject = self.subject, checks = self.checks, negated = not self.negated }, chain)
+    return setmetatable({ subject = self.subject, checks = self.checks, missing = self.missing,
+                          negated = not self.negated }, chain)
   end
   local check = rawget(self, "checks")[name]
   if not check then error(("there is no assertion %q here"):format(tostring(name)), 2) end
   return function(...)
+    local missing = self.missing(self.subject)
+    if missing and self.negated then fail(2, "%s\n%s", missing, describe(self.subject)) end
     local ok, message = check(self.subject, ...)
     if (not ok) == self.negated then return self end
     if self.negated then message = "did not expect this: " .. (message or name) end
@@ -59,18 +63,26 @@ function chain.__index(self, name)
   end
 end
 
-local function on(checks)
+local function nothing_missing() end
+
+-- `missing`: why nothing can be said of a subject; nil when something can.
+local function on(checks, missing)
   return function(subject)
     if type(subject) ~= "table" then error("expected a result, got a " .. type(subject), 3) end
-    return setmetatable({ subject = subject, checks = checks, negated = false }, chain)
+    return setmetatable({ subject = subject, checks = checks, missing = missing or nothing_missing,
+                          negated = false }, chain)
   end
 end
 
 local messages = {}
 
-function messages.header(r, name, value)
-  local got = r.headers and r.headers[name:lower()]
-  if value == nil then return got ~= nil, ("header %s"):format(name) end
+function messages.header(r, name, ...)
+  local got, value = r.headers and r.headers[name:lower()], ...
+  if value == nil then
+    -- Somebody meant a value.
+    if select("#", ...) > 0 then fail(3, "the value that header %s should have is nil", name) end
+    return got ~= nil, ("header %s"):format(name)
+  end
   return got == tostring(value),
     ("expected header %s: %s, got %s"):format(name, tostring(value), tostring(got))
 end
@@ -79,10 +91,10 @@ function messages.body(r, body)
   return r.body == body, ("expected body %q, got %q"):format(tostring(body), tostring(r.body))
 end
 
--- What `expected` says is in `got`; other fields of objects are not looked at.
+-- What `expected` says is in `got`; other fields of objects are not looked at, other items of lists are.
 local function includes(got, expected)
   if type(expected) ~= "table" then return got == expected end
-  if type(got) ~= "table" then return false end
+  if type(got) ~= "table" or (#expected > 0 and #got ~= #expected) then return false end
   for key, value in pairs(expected) do
     if not includes(got[key], value) then return false end
   end
@@ -119,18 +131,23 @@ local function bytes_of(value)
   return ("%d bytes"):format(value)
 end
 
+-- What a request used, which is known when it is over.
+local function usage_of(r)
+  return r.usage or fail(4, "the request is not over: what it uses is not known yet\n%s", describe(r))
+end
+
 local memory = {}
 
 function memory.peak_below(r, size)
-  local limit = duration.read_size(size)
-  return r.usage.alloc_peak < limit,
-    ("expected a peak below %s, got %s"):format(bytes_of(limit), bytes_of(r.usage.alloc_peak))
+  local limit, usage = duration.read_size(size), usage_of(r)
+  return usage.alloc_peak < limit,
+    ("expected a peak below %s, got %s"):format(bytes_of(limit), bytes_of(usage.alloc_peak))
 end
 
 function memory.total_below(r, size)
-  local limit = duration.read_size(size)
-  return r.usage.alloc_total < limit,
-    ("expected less than %s in all, got %s"):format(bytes_of(limit), bytes_of(r.usage.alloc_total))
+  local limit, usage = duration.read_size(size), usage_of(r)
+  return usage.alloc_total < limit,
+    ("expected less than %s in all, got %s"):format(bytes_of(limit), bytes_of(usage.alloc_total))
 end
 
 local function used(p)
@@ -153,9 +170,9 @@ end
 local cpu = {}
 
 function cpu.below(r, limit)
-  local seconds = duration.read(limit)
-  return r.usage.cpu < seconds, ("expected less than %g ms of CPU, got %g ms"):format(seconds * 1e3,
-                                                                               r.usage.cpu * 1e3)
+  local seconds, usage = duration.read(limit), usage_of(r)
+  return usage.cpu < seconds, ("expected less than %g ms of CPU, got %g ms"):format(seconds * 1e3,
+                                                                               usage.cpu * 1e3)
 end
 
 local elapsed = {}
@@ -218,7 +235,11 @@ end
 -- assert.metric(r, "rejected", { reason = "quota" }).equals(1): what a plugin counted in this request; gauges
 -- are what they are now.
 local function metric(r, name, labels)
-  local sum, count = metrics.sum(r.metrics or {}, name, labels)
+  if not r.metrics then fail(2, "the request is not over: what it counted is not known yet\n%s", describe(r)) end
+  local sum, count = metrics.sum(r.metrics, r.snapshot:plugins(), name, labels)
+  if count == 0 and not metrics.is_known(r.snapshot:files(), r.counted_after, name) then
+    fail(2, "no plugin declares metrics.%s", name)
+  end
   local function check(ok, text, value)
     if ok then return end
     fail(3, "expected the metric %s to be %s %s, got %s\n%s", name, text, tostring(value),
@@ -231,8 +252,8 @@ local function metric(r, name, labels)
 end
 
 add("metric", metric)
-add("response", on(responses))
-add("request", on(requests))
+add("response", on(responses, function(r) return r.status == nil and "there is no answer" or nil end))
+add("request", on(requests, function(r) return r.called == false and "the origin was not asked" or nil end))
 add("memory", on(memory))
 add("cpu", on(cpu))
 add("elapsed", on(elapsed))

@@ -6,6 +6,21 @@
 
 local diagnostics = {}
 
+-- What a path is made of: routes.a-b["c d"].plugins[2] (./p.lua).x
+local PIECES = { "^%.[%w_-]+()", "^%[%-?%d+%]()", '^%["[^"]*"%]()', "^ %([^()]*%)()" }
+
+-- The path that a message begins with, and what is behind it; nil and the message when there is none.
+local function split_path(text)
+  local at = text:match "^[%w_][%w_-]*()"
+  while at do
+    if text:sub(at, at + 1) == ": " then return text:sub(1, at - 1), text:sub(at + 2) end
+    local stop
+    for _, piece in ipairs(PIECES) do stop = stop or text:match(piece, at) end
+    at = stop
+  end
+  return nil, text
+end
+
 local function read_first_line(line)
   local file, number, rest = line:match "^(.-):(%d+): (.*)$"
   local column
@@ -19,8 +34,7 @@ local function read_first_line(line)
   local report = { text = line, code = code, file = file, line = tonumber(number), column = column,
                    severity = "error" }
   if rest:find "^warning: " then report.severity, rest = "warning", rest:sub(10) end
-  local path, message = rest:match "^([%w_][^:]*): (.*)$"
-  report.path, report.message = path, message or rest
+  report.path, report.message = split_path(rest)
   return report
 end
 

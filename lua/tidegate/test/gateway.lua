@@ -11,6 +11,7 @@
 local behaviour = require "tidegate.test.behaviour"
 local clock = require "tidegate.test.clock"
 local guard = require "tidegate.test.guard"
+local http = require "tidegate.test.http"
 local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
 local plugin = require "tidegate.test.plugin"
@@ -106,7 +107,16 @@ function gateway:reload(file)
   return ok, messages, text
 end
 
-local SCOPES = { route = true, service = true, listener = true }
+local SCOPES = { route = "routes", service = "services", listener = "listeners" }
+
+-- Whether the configuration in force declares this.
+local function is_declared(self, kind, name)
+  local snapshot = self.world.snapshot
+  for _, object in ipairs(snapshot[SCOPES[kind]](snapshot)) do
+    if object.name == name then return true end
+  end
+  return false
+end
 
 --- Attaches a plugin to what runs, by a reload.
 -- @tparam string scope "global", "route:NAME", "service:NAME" or "listener:NAME"
@@ -117,6 +127,9 @@ function gateway:attach(scope, given, conf)
   local kind, name = scope:match "^(%l+):(.+)$"
   if scope ~= "global" and not SCOPES[kind] then
     error('a scope is "global", "route:NAME", "service:NAME" or "listener:NAME"', 2)
+  end
+  if kind and not is_declared(self, kind, name) then
+    error(("the configuration has no %s %q"):format(kind, name), 2)
   end
   self.attachments = self.attachments + 1
   local one = { id = "attached-" .. self.attachments, conf = conf or {} }
@@ -207,9 +220,10 @@ end
 -- @tparam table request method, path, host, headers, body or chunks, client = { ip, port }, listener, version
 -- @treturn table see result.lua
 function gateway:request(request)
+  http.check_request(request, "listener", 2)
   local client = connect(self, request, 2)
   local result = self.world:finish(self.world:send(client, request))
-  if result.done then self.world:hang_up(client) end
+  self.world:conclude(client, result)
   guard.saw(self, request, result)
   return result
 end
@@ -230,6 +244,7 @@ function gateway:post(path, options) return self:request(with(path, options, "PO
 -- @treturn table see websocket.lua
 function gateway:websocket(request)
   if type(request) == "string" then request = { path = request } end
+  http.check_request(request, "listener", 2)
   return websocket.open(self.world, connect(self, request, 2), request)
 end
 
@@ -240,6 +255,11 @@ connection.__index = connection
 -- meanwhile.
 -- @tparam[opt] table options listener, client
 function gateway:open(options)
+  for name in pairs(options or {}) do
+    if name ~= "listener" and name ~= "client" then
+      error(("gw:open has no option %q; there are listener and client"):format(tostring(name)), 2)
+    end
+  end
   local at = debug.getinfo(2, "Sl")
   local client = connect(self, options or {}, 2)
   client.opened_at = ("%s:%d"):format(at.short_src, at.currentline)
@@ -255,6 +275,7 @@ end
 
 --- Sends a request without waiting; the result has `received` and `done` set when its answer is there.
 function connection:request(request)
+  http.check_request(request, nil, 2)
   local waiting = self.world:send(self.client, request)
   self.world:pump()
   waiting.done = waiting.received and waiting.ended

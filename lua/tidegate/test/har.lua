@@ -70,10 +70,10 @@ end
 
 local function request_of(request)
   local fields = http.field_list(request.headers)
-  local path = request.path or "/"
+  local path, host = request.path or "/", request.host or http.headers(fields).host or "gateway.test"
   local body = request.body or request.chunks and table.concat(request.chunks)
   local entry = {
-    method = request.method or "GET", url = "http://" .. (request.host or "gateway.test") .. path,
+    method = request.method or "GET", url = "http://" .. host .. path,
     httpVersion = "HTTP/" .. (request.version or "1.1"), cookies = list_of {}, headers = list_of(fields),
     queryString = query_of(path), headersSize = -1, bodySize = body and #body or 0,
   }
@@ -129,9 +129,11 @@ function recorder:write(path)
     log = { version = "1.2", creator = { name = "tidegate test", version = "1" },
             entries = #self.entries > 0 and self.entries or EMPTY },
   }
-  file:write((text:gsub('"\\u0001"', "[]")), "\n")
+  local ok
+  ok, why = file:write((text:gsub('"\\u0001"', "[]")), "\n")
+  if ok then return file:close() end
   file:close()
-  return true
+  return nil, why
 end
 
 -- ---- Reading --------------------------------------------------------------------------------------------
@@ -142,15 +144,35 @@ local function body_of(content)
   return content.encoding == "base64" and decode64(text) or text
 end
 
--- What a captured head says of the connection it came on is not said again.
-local SKIPPED = { ["host"] = true, ["content-length"] = true, ["transfer-encoding"] = true,
-                  ["connection"] = true, ["content-encoding"] = true }
+local function escaped(text)
+  return (text:gsub("[^%w._~-]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end
 
-local function fields_of(list)
+-- The body of a request: its text, or, as the format has it for forms, names and values in its place.
+local function post_of(data)
+  local params = type(data) == "table" and data.params
+  if type(params) ~= "table" or #params == 0 or type(data.text) == "string" then return body_of(data) end
+  if not tostring(data.mimeType):find "^application/x%-www%-form%-urlencoded" then
+    error(("a body of the type %s is there in parts only"):format(tostring(data.mimeType)), 0)
+  end
+  local pairs_of = {}
+  for i, param in ipairs(params) do
+    pairs_of[i] = escaped(param.name) .. "=" .. escaped(param.value or "")
+  end
+  return table.concat(pairs_of, "&")
+end
+
+-- What a captured head says of the connection it came on is not said again. Bodies of answers are in the
+-- clear, those of requests and of our own origins as they were sent.
+local SKIPPED = { ["host"] = true, ["content-length"] = true, ["transfer-encoding"] = true,
+                  ["connection"] = true }
+
+local function fields_of(list, is_clear)
   local fields = {}
   for _, header in ipairs(type(list) == "table" and list or {}) do
-    local is_pseudo = header.name:sub(1, 1) == ":"
-    if not is_pseudo and not SKIPPED[header.name:lower()] then
+    local name = header.name:lower()
+    local skipped = name:sub(1, 1) == ":" or SKIPPED[name] or is_clear and name == "content-encoding"
+    if not skipped then
       fields[#fields + 1] = { header.name, header.value }
     end
   end
@@ -164,8 +186,10 @@ local function read_entry(entry)
   local origin = entry._origin
   return {
     request = { method = entry.request.method, path = target, host = host,
-                headers = fields_of(entry.request.headers), body = body_of(entry.request.postData) },
-    expected = { status = entry.response.status, headers = http.headers(fields_of(entry.response.headers)),
+                headers = fields_of(entry.request.headers), body = post_of(entry.request.postData),
+                version = tostring(entry.request.httpVersion):match "^HTTP/(1%.[01])$" },
+    expected = { status = entry.response.status,
+                 headers = http.headers(fields_of(entry.response.headers, true)),
                  body = body_of(entry.response.content) },
     origin = origin and { status = origin.status, headers = fields_of(origin.headers), body = body_of(origin),
                           service = origin.service },

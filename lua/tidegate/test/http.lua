@@ -58,6 +58,21 @@ end
 
 -- ---- Writing --------------------------------------------------------------------------------------------
 
+local FIELDS = { method = true, path = true, host = true, headers = true, body = true, chunks = true,
+                 version = true, client = true }
+
+--- Refuses what is no request; `level` as for error().
+-- @tparam table request
+-- @tparam string more a further field that requests have here
+function http.check_request(request, more, level)
+  if type(request) ~= "table" then error("a request is a table: { method = …, path = … }", level + 1) end
+  for name in pairs(request) do
+    if not FIELDS[name] and name ~= more then
+      error(("a request has no field %q"):format(tostring(name)), level + 1)
+    end
+  end
+end
+
 --- One chunk of a chunked body; the last one is http.chunk "".
 function http.chunk(text)
   return ("%x\r\n%s\r\n"):format(#text, text)
@@ -138,12 +153,16 @@ function reader:expect(method)
   self.methods[#self.methods + 1] = method
 end
 
+-- The fields of lines that end in CRLF; a CR or LF by itself ends none, and is no part of one.
 local function read_fields(text)
-  local list = {}
-  for line in text:gmatch "([^\r\n]+)\r\n" do
-    local name, value = line:match "^([^%s:]+):[ \t]*(.-)[ \t]*$"
-    if not name then error("not a header line: " .. line, 0) end
+  local list, at = {}, 1
+  while at <= #text do
+    local stop = text:find("\r\n", at, true)
+    local line = text:sub(at, stop - 1)
+    local name, value = line:match "^([^%s:]+):[ \t]*([^\r\n]-)[ \t]*$"
+    if not name then error(("not a header line: %q"):format(line), 0) end
     list[#list + 1] = { name, value }
+    at = stop + 2
   end
   return list
 end
@@ -166,10 +185,12 @@ local function framing_of(self, message)
     if status < 200 then return status == 101 and "tunnel" or "info" end
     if method == "HEAD" or status == 204 or status == 304 then return "none" end
   end
-  local coding = message.headers["transfer-encoding"]
+  local coding, length = message.headers["transfer-encoding"], message.headers["content-length"]
+  if coding and length then error("a message with Transfer-Encoding and Content-Length", 0) end
   if coding and coding:lower():find "chunked$" then return "chunked" end
-  if message.headers["content-length"] then
-    self.left = tonumber(message.headers["content-length"])
+  if length then
+    if not length:find "^%d+$" then error(("not a Content-Length: %q"):format(length), 0) end
+    self.left = tonumber(length)
     return self.left > 0 and "length" or "none"
   end
   return self.kind == "response" and "close" or "none"
@@ -181,6 +202,7 @@ local function read_head(self)
   local text = self.buffer:sub(1, stop + 1)
   self.buffer = self.buffer:sub(from + 1)
   local first, rest = text:match "^([^\r\n]*)\r\n(.*)$"
+  if not first then error(("not a first line: %q"):format(text:sub(1, 64)), 0) end
   local message = read_first_line(self.kind, first)
   message.header_list = read_fields(rest)
   message.headers = http.headers(message.header_list)
@@ -262,6 +284,11 @@ function reader:next(ended)
     end
     if not STEPS[self.state](self, ended) then return nil end
   end
+end
+
+--- What came behind the last message; nil when that was nothing.
+function reader:surplus()
+  return self.state == "head" and self.buffer ~= "" and self.buffer or nil
 end
 
 --- What there is of a message that is not whole; nil when nothing of one has come.

@@ -3,11 +3,12 @@
 -- Purpose    Runs each request of p:run a second time, as two at once, in a gateway of its own: whenever the
 --            plugin waits, the other request goes on. Module tables and upvalues that both wrote are
 --            reported: a counter, a cache that no request may trust, or a mistake.
--- Invariants The spec's own run, its results and its mock calls stay as they are; handlers of mocks run for
---            the pair as well.
+-- Invariants The spec's own run, its results, its mock calls and its clock stay as they are; handlers of mocks
+--            run for the pair as well.
 -- Ownership  Each plugin object has one such twin, closed with it.
 -- Cost       Twice the run, and a look at all module tables at each entry.
 
+local behaviour = require "tidegate.test.behaviour"
 local world = require "tidegate.test.world"
 
 local interleave = { found = {} }
@@ -19,11 +20,20 @@ local function twin_of(p)
   if twin and twin.snapshot == p.world.snapshot then return twin end
   if twin then twin:close() end
   twin = assert(world.new(p.world.snapshot))
+  twin.is_apart = true -- the spec's clock is not turned by what the pair waits for
   twin.core:watch_state(true)
   twin.core:consumer(p.consumer)
-  for service, value in pairs(p.world.origins.services) do twin.origins:set(service, value) end
   twins[p] = twin
   return twin
+end
+
+--- Takes over how things stand before the spec's own run, which may move them on.
+function interleave.prepare(p)
+  local twin = twin_of(p)
+  for service, value in pairs(p.world.origins.services) do
+    twin.origins:set(service, behaviour.copy(value))
+  end
+  twin.core:only(p.only)
 end
 
 local function note(p, writers, request)
@@ -39,16 +49,16 @@ local function note(p, writers, request)
   end
 end
 
---- Runs the pair.
+--- Runs the pair, after interleave.prepare().
 function interleave.run(p, request)
-  local twin, writers = twin_of(p), {}
+  local twin, writers = twins[p], {}
   twin.on_wrote = function(event)
     writers[event.table] = writers[event.table] or {}
     writers[event.table][event.request] = true
   end
   local results = {}
   for i = 1, 2 do
-    local client = assert(twin:connect())
+    local client = assert(twin:connect { ip = request.client and request.client.ip })
     results[i] = { client = client, waiting = twin:send(client, request) }
   end
   for _, one in ipairs(results) do twin:finish(one.waiting) end

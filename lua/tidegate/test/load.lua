@@ -4,8 +4,8 @@
 --            milliseconds, and specs load the same one before each test: a snapshot never changes, so it is
 --            used again while no file that it was made of has changed.
 -- Invariants A snapshot is reused only when the config file, the files given, the environment and every
---            plugin file and module read the same as they did. Configurations that include others are read
---            anew.
+--            other file that was looked for (plugins, modules, what tg.file and tg.secret name) read the same
+--            as they did. Configurations that include others are read anew.
 -- Ownership  Keeps the last KEPT snapshots.
 -- Cost       Reading the files again, to compare.
 
@@ -44,11 +44,18 @@ local function key_of(path, files, env)
   return table.concat(parts, "\0")
 end
 
-local function is_fresh(entry, files)
-  for path, text in pairs(entry.files) do
-    local now = files[path] or read_file(path)
-    if now ~= nil and now ~= text then return false end
-    if now == nil and not path:find "^plugins/" then return false end -- bundled ones are in the binary
+-- What the disk holds under the paths that were looked for; false: nothing. What is given is in the key.
+local function texts_of(paths, files)
+  local texts = {}
+  for path in pairs(paths) do
+    if not files[path] then texts[path] = read_file(path) or false end
+  end
+  return texts
+end
+
+local function is_fresh(entry)
+  for path, text in pairs(entry.texts) do
+    if (read_file(path) or false) ~= text then return false end
   end
   return true
 end
@@ -60,9 +67,9 @@ local function with_environment(env, fn)
     before[name] = os.getenv(name) or false
     harness.setenv(name, value)
   end
-  local snapshot, text = fn()
+  local snapshot, text, read = fn()
   for name, value in pairs(before) do harness.setenv(name, value or nil) end
-  return snapshot, text
+  return snapshot, text, read
 end
 
 --- Loads a configuration.
@@ -76,13 +83,13 @@ function load.config(path, files, env)
   files, env = files or {}, env or {}
   local key = key_of(path, files, env)
   local entry = known[key]
-  if entry and is_fresh(entry, files) then return entry.snapshot, entry.messages, entry.text end
-  local snapshot, text = with_environment(env, function() return harness.load(path, files) end)
+  if entry and is_fresh(entry) then return entry.snapshot, entry.messages, entry.text end
+  local snapshot, text, read = with_environment(env, function() return harness.load(path, files) end)
   local messages = diagnostics.read(text)
   if snapshot and not (files[path] or read_file(path) or ""):find("include", 1, true) then
     if #known >= KEPT then known[table.remove(known, 1)] = nil end
     if not known[key] then known[#known + 1] = key end
-    known[key] = { snapshot = snapshot, files = snapshot:files(), messages = messages, text = text }
+    known[key] = { snapshot = snapshot, texts = texts_of(read, files), messages = messages, text = text }
   end
   return snapshot, messages, text
 end

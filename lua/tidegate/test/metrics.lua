@@ -73,21 +73,42 @@ function metrics.between(before, now)
   return list
 end
 
--- Whether the family is that of the instrument `name` of some plugin.
-local function is_of(family, name)
-  local base = family:gsub("_total$", ""):gsub("_seconds$", ""):gsub("_bytes$", "")
-  return base == PREFIX .. name or base:sub(-#name - 1) == "_" .. name
+local SUFFIXES = { counter = { "_total" }, gauge = { "" }, histogram = { "_seconds", "_bytes" } }
+
+-- Whether a series is of the instrument `name` of one of these plugins, or of the gateway's own of that name.
+local function is_of(series, plugins, name)
+  for _, suffix in ipairs(SUFFIXES[series.kind] or {}) do
+    if series.family == PREFIX .. name .. suffix then return true end
+    for _, plugin in ipairs(plugins) do
+      local family = PREFIX .. plugin.name:gsub("-", "_") .. "_" .. name .. suffix
+      if series.family == family then return true end
+    end
+  end
+  return false
 end
 
 --- The sum over the series of an instrument that have these labels, and how many there are.
-function metrics.sum(list, name, labels)
+-- @tparam table list what between() gave
+-- @tparam table plugins those of the snapshot
+function metrics.sum(list, plugins, name, labels)
   local sum, count = 0, 0
   for _, series in ipairs(list) do
-    local fits = is_of(series.family, name)
+    local fits = is_of(series, plugins, name)
     for label, value in pairs(labels or {}) do fits = fits and series.labels[label] == tostring(value) end
     if fits then sum, count = sum + series.value, count + 1 end
   end
   return sum, count
+end
+
+--- Whether there could be an instrument of this name, as far as the texts of the plugins and what is counted
+-- tell: who asks that it did not move means one that is there.
+-- @tparam table files path to text
+-- @tparam string now from metrics.now()
+function metrics.is_known(files, now, name)
+  for _, text in pairs(files) do
+    if text:find("%f[%w_]" .. name:gsub("%W", "%%%0") .. "%f[^%w_]") then return true end
+  end
+  return now:find("# TYPE " .. PREFIX .. name, 1, true) ~= nil
 end
 
 return metrics

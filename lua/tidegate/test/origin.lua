@@ -137,6 +137,7 @@ local ACTIONS = {
   end,
   chunks = function(self, connection, value, request)
     local response = { status = value.status, headers = value.headers, chunks = value.list }
+    request.response = response
     send_pieces(self, connection, http.response(response, request.method == "HEAD"), value.delay, 1)
   end,
   websocket = function(self, connection, value, request)

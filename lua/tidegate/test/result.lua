@@ -4,7 +4,7 @@
 --            attempts, usage), from the events of core/harness/event.h.
 -- Invariants Times are seconds of the gateway's clock, but for usage.cpu, which is real; sizes are exact
 --            bytes as Lua asked for them.
--- Ownership  A result belongs to the spec; it points to nothing in the gateway.
+-- Ownership  A result belongs to the spec; of the gateway it keeps the snapshot that it began on.
 -- Cost       One small table for each plugin that took part.
 
 local cjson = require "cjson.safe"
@@ -82,10 +82,11 @@ end
 -- @tparam table request
 -- @tparam number at when it was sent
 -- @tparam string counted of metrics.now(), before
-function result.new(request, at, counted)
-  return setmetatable({ request = request, counted_before = counted, sent_at = at, done = false,
-                        received = false, ended = false, interim = {}, upstream = { called = false } },
-                      result)
+-- @tparam userdata snapshot what it is served by
+function result.new(request, at, counted, snapshot)
+  return setmetatable({ request = request, counted_before = counted, sent_at = at, snapshot = snapshot,
+                        done = false, received = false, ended = false, interim = {},
+                        upstream = { called = false } }, result)
 end
 
 --- The client has its response, or what there is of it.

@@ -29,7 +29,8 @@ world.seed = 1
 -- @treturn string|nil why a plugin does not start
 function world.new(snapshot)
   local self = setmetatable({ core = harness.new(clock:now(), world.seed), clients = {}, records = {},
-                              wakeups = {}, latest_calls = {}, next_port = 40000, lines = {} }, world)
+                              wakeups = {}, latest_calls = {}, next_port = 40000, lines = {}, turned = 0 },
+                            world)
   self.origins, self.names = origins.new(self), names.new(self)
   local ok, why = self:adopt(snapshot)
   if not ok then
@@ -89,17 +90,19 @@ local function next_time(self)
   return first
 end
 
---- Turns this world's clock by `seconds`.
+--- Turns this world's clock by `seconds`. What happens meanwhile may turn it as well: by so much more.
 function world:advance(seconds)
   self:pump()
-  local target = self:time() + seconds
+  local start, turned = self:time(), self.turned
+  local function target() return start + seconds + self.turned - turned end
   while true do
     local at = next_time(self)
-    if not at or at > target then break end
+    if not at or at > target() then break end
     self.core:move(math.max(at - self:time(), 0))
     self:pump()
   end
-  self.core:move(math.max(target - self:time(), 0))
+  self.core:move(math.max(target() - self:time(), 0))
+  self.turned = self.turned + seconds
   self:pump()
 end
 
@@ -113,8 +116,9 @@ function world:wait(done)
     if not at or at - start > PATIENCE then return false end
     local step = math.max(at - self:time(), 0)
     self.core:move(step)
+    self.turned = self.turned + step
     self:pump()
-    clock:follow(self, step)
+    if not self.is_apart then clock:follow(self, step) end
   end
   return true
 end
@@ -150,15 +154,30 @@ function handlers.line(self, event)
   if id then table.insert(record_of(self, id).lines, event) end
 end
 
+-- Whether the path that an origin saw can be that of the client: a prefix may have been taken off or put on.
+local function is_alike(seen, sent)
+  return seen == sent or seen:sub(-#sent) == sent or sent:sub(-#seen) == seen
+end
+
+-- Takes what an origin saw of a request that is over out of the latest calls: the last one that looks like it,
+-- since plugins ask services too, and others may be under way.
+local function take_call(self, event)
+  local calls, best, likeness = self.latest_calls, nil, 0
+  for i, call in ipairs(calls) do
+    local at_target = call.address == event.upstream.address
+    local alike = at_target and is_alike(call.path, event.path) and 3 or at_target and 2 or
+                  call.service == event.service and 1 or 0
+    if alike > 0 and alike >= likeness then best, likeness = i, alike end
+  end
+  return best and table.remove(calls, best)
+end
+
 handlers["end"] = function(self, event)
   local record = record_of(self, event.request)
   self.records[event.request] = nil
   local client = self.clients[event.peer]
   local waiting = client and table.remove(client.unended, 1)
-  if waiting then
-    waiting:take_end(event, record, self.latest_calls[#self.latest_calls])
-    self.latest_calls = {}
-  end
+  if waiting then waiting:take_end(event, record, take_call(self, event)) end
 end
 
 local function handle_events(self)
@@ -263,7 +282,8 @@ end
 -- @tparam table client
 -- @tparam table request see http.request
 function world:send(client, request)
-  local waiting = result.new(request, self:time(), metrics.now())
+  if #self.core:open() == 0 then self.latest_calls = {} end
+  local waiting = result.new(request, self:time(), metrics.now(), self.snapshot)
   client.reader:expect(request.method or "GET")
   client.pending[#client.pending + 1] = waiting
   client.unended[#client.unended + 1] = waiting
@@ -280,6 +300,15 @@ function world:hang_up(client, how)
   client.gone = client.gone or "closed"
   self:pump()
   self.clients[client.peer] = nil
+end
+
+--- Ends the connection of one request, when that is done. What came behind its answer is a mistake of the
+-- gateway's.
+function world:conclude(client, result)
+  if not result.done then return end
+  local rest = client.reader:surplus()
+  self:hang_up(client)
+  if rest then error(("the gateway sent %d bytes behind its answer: %q"):format(#rest, rest:sub(1, 64)), 0) end
 end
 
 --- Waits for a result; sets its `done`.

@@ -1,0 +1,61 @@
+-- Who listens where: listeners, and the admin listener.
+--
+-- Purpose    Two sockets of one gateway cannot have one path, nor one port of one address; nor can one of them
+--            have the port of every address ("0.0.0.0", "[::]") and the other that of a single one. The system
+--            would refuse it when the gateway starts, or worse, hand over the path; here it is told before.
+-- Ownership  Borrows declarations.
+-- Cost       A few look-ups for each listener.
+
+local quote = require("tidegate.scalars").quote
+
+local addresses = {}
+
+local EVERY = { ["0.0.0.0"] = true, ["::"] = true }
+
+local taken = {}
+taken.__index = taken
+
+-- Notes that `owner` listens on `address` (endpoint.lua); who stands in its way.
+function taken:claim(address, owner)
+  if address.port == 0 then return nil end
+  local first = self.one[address.text]
+  if address.port then
+    local port = (address.host:find(":", 1, true) and "6:" or "4:") .. address.port
+    first = first or self.every[port] or EVERY[address.host] and self.any[port] or nil
+    self.any[port] = self.any[port] or owner
+    if EVERY[address.host] then self.every[port] = self.every[port] or owner end
+  end
+  self.one[address.text] = self.one[address.text] or owner
+  return first
+end
+
+local function report(session, declaration, root, first)
+  local address = declaration.checked.address.text
+  local text = first.address == address and "%s has the address %s already" or
+               "%s has the address %s, and one of the two is every address"
+  session:report(declaration.where, {
+    code = "conflict", path = root .. ".address", message = text:format(first.noun, first.address),
+    hint = "declared at " .. session.cite(first.where),
+  }, { "address" })
+end
+
+--- Reports listeners that stand in each other's way, or in that of the admin listener.
+-- @tparam table session see script.lua
+-- @tparam table|nil settings { value, where }, checked
+-- @tparam table listeners checked declarations
+-- @tparam function root_of path of a declaration as text
+function addresses.check(session, settings, listeners, root_of)
+  local known = setmetatable({ one = {}, any = {}, every = {} }, taken)
+  local admin = settings and settings.value.admin
+  if admin then
+    known:claim(admin.listen, { noun = "settings.admin", address = admin.listen.text, where = settings.where })
+  end
+  for _, declaration in ipairs(listeners) do
+    local address = declaration.checked.address
+    local first = known:claim(address, { noun = "listener " .. quote(declaration.name), address = address.text,
+                                         where = declaration.where })
+    if first then report(session, declaration, root_of(declaration), first) end
+  end
+end
+
+return addresses
