@@ -283,9 +283,12 @@ static int snapshot_files(lua_State *L)
 }
 
 static const luaL_Reg snapshot_methods[] = {
-    {"services", snapshot_services},   {"routes", snapshot_routes},
-    {"listeners", snapshot_listeners}, {"plugins", snapshot_plugins},
-    {"files", snapshot_files},         {"__gc", snapshot_gc},
+    {"services", snapshot_services},
+    {"routes", snapshot_routes},
+    {"listeners", snapshot_listeners},
+    {"plugins", snapshot_plugins},
+    {"files", snapshot_files},
+    {"__gc", snapshot_gc},
     {NULL, NULL},
 };
 

@@ -3,9 +3,10 @@
  *
  * Functions of the module:
  *   new(real, seed) -> harness               real: seconds since 1970 at which its clock stands
- *   load(path, files) -> snapshot, text, read   files: path -> text, before those of the disk; nil for
- *                                            snapshot: it does not load; text: what `check` would
- *                                            print; read: the set of paths that were looked for
+ *   load(path, files) -> snapshot, text, read
+ *                                          files: path -> text, before those of the disk; snapshot
+ *                                          is nil when it does not load; text: what `check` would
+ *                                          print; read: the set of paths that were looked for
  *   hmac(name, key, text) -> bytes           of a digest that OpenSSL knows
  *   metrics() -> text                        what plugins count, as it is scraped
  *   cover(), covered() -> table              see coverage.h

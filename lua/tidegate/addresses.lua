@@ -1,8 +1,9 @@
 -- Who listens where: listeners, and the admin listener.
 --
--- Purpose    Two sockets of one gateway cannot have one path, nor one port of one address; nor can one of them
---            have the port of every address ("0.0.0.0", "[::]") and the other that of a single one. The system
---            would refuse it when the gateway starts, or worse, hand over the path; here it is told before.
+-- Purpose    Two sockets of one gateway cannot have one path, nor one port of one address; nor can one of
+--            them have the port of every address ("0.0.0.0", "[::]") and the other that of a single one. The
+--            system would refuse it when the gateway starts, or worse, hand over the path; here it is told
+--            before.
 -- Ownership  Borrows declarations.
 -- Cost       A few look-ups for each listener.
 
@@ -46,14 +47,14 @@ end
 -- @tparam function root_of path of a declaration as text
 function addresses.check(session, settings, listeners, root_of)
   local known = setmetatable({ one = {}, any = {}, every = {} }, taken)
-  local admin = settings and settings.value.admin
-  if admin then
-    known:claim(admin.listen, { noun = "settings.admin", address = admin.listen.text, where = settings.where })
+  local function claim(address, noun, where)
+    return known:claim(address, { noun = noun, address = address.text, where = where })
   end
+  local admin = settings and settings.value.admin
+  if admin then claim(admin.listen, "settings.admin", settings.where) end
   for _, declaration in ipairs(listeners) do
-    local address = declaration.checked.address
-    local first = known:claim(address, { noun = "listener " .. quote(declaration.name), address = address.text,
-                                         where = declaration.where })
+    local noun = "listener " .. quote(declaration.name)
+    local first = claim(declaration.checked.address, noun, declaration.where)
     if first then report(session, declaration, root_of(declaration), first) end
   end
 end

@@ -137,7 +137,7 @@ Found in the compiled file without running it, so branches that no test takes ar
 mostly a misspelt name; a write would be shared by all requests of a worker. Declare it with local.]] },
   { name = "plugin_require", number = "TG1405", title = "a plugin requires what it cannot", text = [[
 A plugin may require tidegate, tidegate.schema and the files of its own folder.]] },
-  { name = "duplicate_plugin", number = "TG1406", title = "two plugin files, or metrics, of one name", text = [[
+  { name = "duplicate_plugin", number = "TG1406", title = "two plugins, or metrics, of one name", text = [[
 Logs, metrics and kept state go by a plugin's name, so two files cannot share it. Rename one in its table.
 A metric is exposed under both names, its plugin's and its own, with "-" as "_": the plugins "a-b" with the
 metric c and "a" with b_c would count as one. Rename a metric, or a plugin.]] },

@@ -1,8 +1,8 @@
 -- What plugins' metrics are called where they are read, so that no two are one.
 --
 -- Purpose    An instrument is exposed as tidegate_plugin_<plugin>_<name> with "-" as "_", a counter with
---            _total behind it, a histogram with its unit (core/observe/instrument.h). So "a-b" with the metric
---            c and "a" with b_c would be one family, which readers refuse, or add up.
+--            _total behind it, a histogram with its unit (core/observe/instrument.h). So "a-b" with the
+--            metric c and "a" with b_c would be one family, which readers refuse, or add up.
 -- Ownership  `taken` is the caller's: a set for each configuration.
 -- Cost       A few look-ups for each instrument.
 

@@ -350,8 +350,8 @@ local function run(self, chunk)
     return REPORTED
   end)
   if not ran and not told and value ~= "not enough memory" then
-    -- The stack had overflowed and left the handler no room: once more, with all that there is. (When memory is
-    -- out, the host tells.)
+    -- The stack had overflowed and left the handler no room: once more, with all that there is. (When memory
+    -- is out, the host tells.)
     self:failure(last or value)
   end
   return ran, value

@@ -65,7 +65,8 @@ describe("tidegate check", function()
         'tg.route "t" { sni = { "a.test" }, service = echo }',
         "gateway.lua:4:16: warning: routes.t.sni: no request reaches it: no listener speaks TLS [TG1305]" },
       { "a scheme that nobody comes by", 'tg.route "t" { scheme = "https", service = echo }',
-        "gateway.lua:4:16: warning: routes.t.scheme: no request reaches it: none comes by this scheme [TG1305]" },
+        "gateway.lua:4:16: warning: routes.t.scheme: " ..
+        "no request reaches it: none comes by this scheme [TG1305]" },
       { "a certificate that nobody is asked for", 'tg.route "t" { client_cert = "required", service = echo }',
         "gateway.lua:4:16: warning: routes.t.client_cert: every request gets a 403: " ..
         "no listener asks clients for certificates [TG1303]", "client_auth" },

@@ -125,7 +125,8 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
   end)
 
   it("tells of what is retried, and of what is false by default", function()
-    local text = 'tg.service "back" { targets = { { "10.0.0.1:80" } }, retry = { on = { "connect", %s } } }\n' ..
+    local text = 'tg.service "back" { targets = { { "10.0.0.1:80" } }, ' ..
+                 'retry = { on = { "connect", %s } } }\n' ..
                  'tg.route "r" { service = "back"%s }'
     assert.contains([[
 ~ service back (gateway.lua:4)
@@ -139,7 +140,8 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
 
   it("writes values as a configuration does", function()
     local text = 'tg.service "back" { targets = { { "10.0.0.1:80" } }, balance = { "hash", by = "%s" }, ' ..
-      'hedge = { after = "%s" } }\ntg.route "r" { service = "back", responses = { ["5xx"] = { body = "%s" } }, ' ..
+      'hedge = { after = "%s" } }\n' ..
+      'tg.route "r" { service = "back", responses = { ["5xx"] = { body = "%s" } }, ' ..
       'plugins = { tg.use("respond", { limits = { memory = "%s", cpu = "%s" } }) { status = 204 } } }'
     assert.contains([[
 ~ service back (gateway.lua:4)
@@ -160,7 +162,8 @@ tg.route "come" { paths = { "/b" }, service = "echo" }
     c:write("p.lua", 'local S = require "tidegate.schema"\nreturn { name = "p", version = "1", api = 1, ' ..
       'stage = "guard", schema = S.record { token = S.secret(), n = S.int() }, access = function() end }')
     c:write("token", "hunter1")
-    local text = 'tg.route "r" { service = "echo" }\ntg.consumer "acme" { metadata = { a = { text = "t", n = %d } }, ' ..
+    local text = 'tg.route "r" { service = "echo" }\n' ..
+      'tg.consumer "acme" { metadata = { a = { text = "t", n = %d } }, ' ..
       'routes = { r = { tg.use "./p.lua" { token = tg.secret "file:token", n = %d } } } }'
     assert.equal("nothing changes from old.lua\n", told(text:format(1, 1), "\n\n" .. text:format(1, 1)))
     local out = told(text:format(1, 1), text:format(2, 3))

@@ -175,7 +175,8 @@ tg.route "a" { paths = { "/a" }, headers = { v = "h" }, query = { v = "q" }, coo
 return { name = "early", version = "1", api = 1, stage = "edge",
          certificate = function() end, rewrite = function() end, access = function() end }]])
       c:write("tls.lua", 'local tg = require "tidegate"\ntg.listener "l" { address = "127.0.0.1:0" }\n' ..
-        'tg.global { tg.use "./early.lua" {} }\ntg.route "r" { service = tg.service "e" { builtin = "echo" } }')
+        'tg.global { tg.use "./early.lua" {} }\n' ..
+        'tg.route "r" { service = tg.service "e" { builtin = "echo" } }')
       local phases = {}
       for i, plugin in ipairs(answer("GET", "/", "tls.lua").chains[1].plugins) do phases[i] = plugin.phase end
       assert.same({ "certificate", "rewrite", "access" }, phases)

@@ -23,14 +23,17 @@ describe("listeners", function()
     { "one of every address", { "0.0.0.0:80", "127.0.0.1:80" }, nil,
       'listeners.l2.address: listener "l1" has the address 0.0.0.0:80, and one of the two is every address' },
     { "every address after one", { "127.0.0.1:81", "127.0.0.2:80", "0.0.0.0:80" }, nil,
-      'listeners.l3.address: listener "l2" has the address 127.0.0.2:80, and one of the two is every address' },
-    { "every address of IPv6", { "[::]:80", "[fd00::1]:80" }, nil, 'listener "l1" has the address [::]:80, and' },
-    { "one path twice", { "unix:run/a", "unix:run/a" }, nil, 'listener "l1" has the address unix:run/a already' },
+      'listeners.l3.address: listener "l2" has the address 127.0.0.2:80, and one of the two is every' },
+    { "every address of IPv6", { "[::]:80", "[fd00::1]:80" }, nil,
+      'listener "l1" has the address [::]:80, and' },
+    { "one path twice", { "unix:run/a", "unix:run/a" }, nil,
+      'listener "l1" has the address unix:run/a already' },
     { "the admin listener's port", { "127.0.0.1:80" }, "127.0.0.1:80",
       "gateway.lua:4:20: listeners.l1.address: settings.admin has the address 127.0.0.1:80 already" },
     { "the admin listener's port, as every address", { "0.0.0.0:80" }, "127.0.0.1:80",
       "settings.admin has the address 127.0.0.1:80, and one of the two is every address" },
-    { "the admin listener's path", { "unix:run/a" }, "unix:run/a", "settings.admin has the address unix:run/a" },
+    { "the admin listener's path", { "unix:run/a" }, "unix:run/a",
+      "settings.admin has the address unix:run/a" },
   } do
     it("are refused: " .. case[1], function()
       assert.contains(case[4], complaint(case[2], case[3]))

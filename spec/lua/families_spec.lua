@@ -24,13 +24,14 @@ describe("metrics", function()
   for _, case in ipairs {
     { "of two plugins that read as one",
       { { "a-b", 'c = { type = "counter" }' }, { "a", 'b_c = { type = "counter" }' } },
-      'global[2] (./p2.lua): metrics.b_c of the plugin "a" is counted as tidegate_plugin_a_b_c_total, which is ' ..
-      'metrics.c of the plugin "a-b"' },
+      'global[2] (./p2.lua): metrics.b_c of the plugin "a" is counted as tidegate_plugin_a_b_c_total, ' ..
+      'which is metrics.c of the plugin "a-b"' },
     { "of plugins whose names differ by a hyphen",
       { { "a-b", 'c = { type = "gauge" }' }, { "a_b", 'c = { type = "gauge" }' } },
       "is counted as tidegate_plugin_a_b_c, which" },
     { "of one plugin", { { "a", 'hits = { type = "counter" }, hits_total = { type = "gauge" }' } },
-      'metrics.hits_total of the plugin "a" is counted as tidegate_plugin_a_hits_total, which is metrics.hits' },
+      'metrics.hits_total of the plugin "a" is counted as tidegate_plugin_a_hits_total, ' ..
+      "which is metrics.hits" },
     { "of which one is a part of a histogram",
       { { "a", 'size = { type = "histogram", unit = "bytes" }, size_bytes_sum = { type = "gauge" }' } },
       "is counted as tidegate_plugin_a_size_bytes_sum, which is metrics.size of" },
@@ -41,7 +42,8 @@ describe("metrics", function()
   end
 
   it("of one name in two plugins are two", function()
-    assert.is_nil(families.claim({}, "a", { hits = { type = "counter" }, hits_by_route = { type = "counter" } }))
+    assert.is_nil(families.claim({}, "a", { hits = { type = "counter" },
+                                            hits_by_route = { type = "counter" } }))
     local taken = {}
     for _, plugin in ipairs { "a", "b", "a-b" } do
       assert.is_nil(families.claim(taken, plugin, { hits = { type = "counter" },

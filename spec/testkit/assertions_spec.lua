@@ -65,7 +65,8 @@ describe("the client of a spec", function()
     { "a line that ends in LF", "HTTP/1.1 200 OK\r\nx-a: 1\nx-b: 2\r\n\r\n", "not a header line" },
     { "a CR in a value", "HTTP/1.1 200 OK\r\nx-a: 1\r2\r\n\r\n", "not a header line" },
     { "a first line that ends in LF", "HTTP/1.1 200 OK\nx-a: 1\r\n\r\n", "not a first line" },
-    { "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "not a Content-Length" },
+    { "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+      "not a Content-Length" },
     { "a length beside chunks", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
       "Transfer-Encoding and Content-Length" },
   } do

@@ -65,7 +65,8 @@ describe("an HTTP archive", function()
   end
 
   it("sends a form that is there by names and values", function()
-    write_post '{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"a b","value":"1&2"},{"name":"c"}]}'
+    write_post('{"mimeType":"application/x-www-form-urlencoded",' ..
+               '"params":[{"name":"a b","value":"1&2"},{"name":"c"}]}')
     assert.equal("a%20b=1%262&c=", t.replay(path, t.plugin(STAMP))[1].result.upstream.body)
     write_post '{"mimeType":"multipart/form-data","params":[{"name":"a","value":"1"}]}'
     assert.error_matches(function() t.replay(path, t.plugin(STAMP)) end,

@@ -1,5 +1,5 @@
--- What loads and is probably not meant: routes that nothing reaches, or that ask of connections what none has,
--- names that nothing uses, plugins that never run.
+-- What loads and is probably not meant: routes that nothing reaches, or that ask of connections what none
+-- has, names that nothing uses, plugins that never run.
 --
 -- Purpose    `tidegate check` looks at a sound configuration once more. A reload does not: these are for
 --            people, and cost more than a load.
@@ -7,8 +7,8 @@
 -- anything refers
 --            to it, or when a plugin's text or configuration holds its name as a string, since plugins may
 --            name both at run time.
--- Cost       One walk over the routes (shadow.lua); where a name is not referred to, one over the texts of all
---            plugins and the configurations of all instances.
+-- Cost       One walk over the routes (shadow.lua); where a name is not referred to, one over the texts of
+--            all plugins and the configurations of all instances.
 
 local model = require "tidegate.inspect.model"
 local shadow = require "tidegate.inspect.shadow"
@@ -153,8 +153,9 @@ end
 local UNMET = {
   { "sni", "shadowed", function(route, found) return route.value.sni and not found.tls end,
     "no request reaches it: no listener speaks TLS", "a name is asked for in TLS handshakes alone" },
-  { "scheme", "shadowed", function(route, found) return route.value.scheme and not found[route.value.scheme] end,
-    "no request reaches it: none comes by this scheme",
+  { "scheme", "shadowed", function(route, found)
+    return route.value.scheme and not found[route.value.scheme]
+  end, "no request reaches it: none comes by this scheme",
     "https is what a listener with tls is asked by, or what a trusted proxy tells" },
   { "client_cert", "conflict", function(route, found)
     return route.value.client_cert == "required" and not found.certificates
@@ -171,8 +172,9 @@ local function unmet_by_connections(self, session)
     for _, case in ipairs(UNMET) do
       local field, code, is_unmet, message, hint = unpack(case)
       if is_unmet(route, found) then
-        session:warn(route.declaration.where, { code = code, path = ("routes.%s.%s"):format(route.name, field),
-                                                message = message, hint = hint }, { field })
+        session:warn(route.declaration.where, {
+          code = code, path = ("routes.%s.%s"):format(route.name, field), message = message, hint = hint,
+        }, { field })
       end
     end
   end

@@ -3,9 +3,8 @@
 -- Purpose    The check turns "10s" into 10 and an address into a record; people and programs that are told
 --            about a configuration want it as it was written. The schema knows the way back, so fields that
 --            are added to it show up here by themselves.
--- Invariants What the schema calls sensitive is "***", and so is a value of which nobody knows any more what in
---            it is: where a schema's own check made something else of it. Fields that have their default are
---            left out.
+-- Invariants What the schema calls sensitive is "***", and so is all that may hold it where a schema's own
+--            check made something else of a value. Fields that have their default are left out.
 -- Ownership  Pure functions; types and values are borrowed.
 -- Cost       One walk over the value.
 

@@ -154,7 +154,8 @@ function types.answer(_, host)
     self:class(class, of[name])
     if name ~= "settings" and name ~= "use" and not name:find("%.") then
       -- Nothing refers to a route by a handle.
-      named[#named + 1] = DECLARATION:format(name, class, name ~= "route" and ": tidegate.config.Handle" or "")
+      local handle = name ~= "route" and ": tidegate.config.Handle" or ""
+      named[#named + 1] = DECLARATION:format(name, class, handle)
     end
   end
   use_class(self, host)

@@ -9,8 +9,8 @@
 --   assert.logged(r, "warn", "pattern")           assert.metric(r, "rejected", { reason = "x" }).equals(1)
 --
 -- Purpose    Messages that show what there was: status, headers, what plugins logged and why they failed.
--- Invariants Each raises at the line of its caller. Of what never came nothing is said, not even that it lacks
---            something: an answer that is not there has no.header fails too.
+-- Invariants Each raises at the line of its caller. Of what never came nothing holds, not even that it lacks
+--            something: has.no.header fails of an answer that is not there.
 -- Ownership  Nothing is kept.
 -- Cost       A table for each assertion.
 
@@ -235,7 +235,9 @@ end
 -- assert.metric(r, "rejected", { reason = "quota" }).equals(1): what a plugin counted in this request; gauges
 -- are what they are now.
 local function metric(r, name, labels)
-  if not r.metrics then fail(2, "the request is not over: what it counted is not known yet\n%s", describe(r)) end
+  if not r.metrics then
+    fail(2, "the request is not over: what it counted is not known yet\n%s", describe(r))
+  end
   local sum, count = metrics.sum(r.metrics, r.snapshot:plugins(), name, labels)
   if count == 0 and not metrics.is_known(r.snapshot:files(), r.counted_after, name) then
     fail(2, "no plugin declares metrics.%s", name)

@@ -3,8 +3,8 @@
 -- Purpose    Runs each request of p:run a second time, as two at once, in a gateway of its own: whenever the
 --            plugin waits, the other request goes on. Module tables and upvalues that both wrote are
 --            reported: a counter, a cache that no request may trust, or a mistake.
--- Invariants The spec's own run, its results, its mock calls and its clock stay as they are; handlers of mocks
---            run for the pair as well.
+-- Invariants The spec's own run, its results, its mock calls and its clock stay as they are; handlers of
+--            mocks run for the pair as well.
 -- Ownership  Each plugin object has one such twin, closed with it.
 -- Cost       Twice the run, and a look at all module tables at each entry.
 

@@ -159,8 +159,8 @@ local function is_alike(seen, sent)
   return seen == sent or seen:sub(-#sent) == sent or sent:sub(-#seen) == seen
 end
 
--- Takes what an origin saw of a request that is over out of the latest calls: the last one that looks like it,
--- since plugins ask services too, and others may be under way.
+-- Takes what an origin saw of a request that is over out of the latest calls: the last one that looks like
+-- it, since plugins ask services too, and others may be under way.
 local function take_call(self, event)
   local calls, best, likeness = self.latest_calls, nil, 0
   for i, call in ipairs(calls) do
@@ -304,11 +304,13 @@ end
 
 --- Ends the connection of one request, when that is done. What came behind its answer is a mistake of the
 -- gateway's.
-function world:conclude(client, result)
-  if not result.done then return end
+function world:conclude(client, waiting)
+  if not waiting.done then return end
   local rest = client.reader:surplus()
   self:hang_up(client)
-  if rest then error(("the gateway sent %d bytes behind its answer: %q"):format(#rest, rest:sub(1, 64)), 0) end
+  if rest then
+    error(("the gateway sent %d bytes behind its answer: %q"):format(#rest, rest:sub(1, 64)), 0)
+  end
 end
 
 --- Waits for a result; sets its `done`.
