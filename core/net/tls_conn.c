@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "net/conn.h"
 #include "net/tls_internal.h"
+#include "observe/log.h"
 #include "observe/metrics.h"
 
 #include <openssl/err.h>
@@ -301,6 +302,16 @@ static enum tg_err greet(struct tg_transport *t)
 /* ---- Bytes -------------------------------------------------------------------------------------
  */
 
+static void note_flood(const struct tg_tls *tls)
+{
+    char room[TG_ADDR_TEXT_MAX];
+    struct tg_addr peer;
+    tg_conn_peer(tls->transport.conn, &peer);
+    tg_metric_inc(tls->worker->cells, TG_METRIC_TLS_FLOODS);
+    tg_log_every(10, TG_LOG_INFO, "tls", "too many records without data from %s: closed",
+                 tg_addr_text(&peer, room).p);
+}
+
 /* What SSL_read() meant when it gave nothing, and never will again. */
 static enum tg_err why_ended(struct tg_tls *tls, int why)
 {
@@ -314,7 +325,7 @@ static enum tg_err why_ended(struct tg_tls *tls, int why)
         return TG_E_CLOSED;
     tls->over = true;
     if (raw == TG_E_LIMIT)
-        tg_metric_inc(tls->worker->cells, TG_METRIC_TLS_FLOODS);
+        note_flood(tls);
     return cut ? TG_E_RESET /* the end did not come from the peer, as far as anybody can tell */
                : raw;
 }

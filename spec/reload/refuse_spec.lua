@@ -19,7 +19,8 @@ local BAD = {
   ["requires a module that is not there"] = { 'require "absent"', "gateway.lua:5",
                                               'no module "absent": neither absent.lua nor absent/init.lua' },
   ["requires a module that cannot be read"] = { 'require "folder"', "gateway.lua:5",
-    'no module "folder": neither folder.lua nor folder/init.lua can be read; folder.lua: not a regular file' },
+    'no module "folder": neither folder.lua nor folder/init.lua can be read; ' ..
+    'folder.lua: not a regular file' },
   ["uses a plugin that cannot be read"] = { 'tg.global { tg.use "./folder" {} }', "gateway.lua:5",
     'cannot read the plugin "./folder"; folder.lua: not a regular file' },
   ["includes from outside its folder"] = { 'tg.include "../*.lua"', "gateway.lua:5",

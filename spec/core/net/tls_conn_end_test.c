@@ -190,5 +190,5 @@ int main(void)
         with_wire(new_keys_without_end_are_one_too_many),
         with_wire(many_small_records_are_read_in_turns),
     };
-    return cmocka_run_group_tests_name("tls_end", tests, make, drop);
+    return cmocka_run_group_tests_name("tls_conn_end", tests, make, drop);
 }
