@@ -48,6 +48,16 @@ bool tg_pattern_find_charged(lua_State *L, const struct tg_pattern_hooks *hooks,
     return verdict == TG_PATTERN_MATCH;
 }
 
+void tg_pattern_charge(lua_State *L, const struct tg_pattern_hooks *hooks,
+                       enum tg_pattern_level level, struct tg_pattern *m)
+{
+    uint64_t *left = hooks->steps != NULL ? hooks->steps : &m->steps;
+
+    if (TG_UNLIKELY(*left == 0))
+        fail_verdict(L, hooks, level, m, TG_PATTERN_STEPS);
+    --*left;
+}
+
 struct tg_pattern_capture tg_pattern_capture_at(lua_State *L, enum tg_pattern_level level,
                                                 const struct tg_pattern *m, unsigned index)
 {

@@ -49,6 +49,10 @@ TG_NORETURN void tg_pattern_fail(lua_State *L, enum tg_pattern_level level, cons
 bool tg_pattern_find_charged(lua_State *L, const struct tg_pattern_hooks *hooks,
                              enum tg_pattern_level level, struct tg_pattern *m, size_t from);
 
+/* Takes one step from the budget for work beside the search; raises when there is none left. */
+void tg_pattern_charge(lua_State *L, const struct tg_pattern_hooks *hooks,
+                       enum tg_pattern_level level, struct tg_pattern *m);
+
 /* Capture `index` (0 is the first) of the match in `m`; without any capture the first is the whole
  * match. Raises when there is none or it is unfinished. */
 struct tg_pattern_capture tg_pattern_capture_at(lua_State *L, enum tg_pattern_level level,

@@ -143,14 +143,16 @@ static void add_capture(struct builder *b, const struct tg_pattern *m, unsigned 
 }
 
 /* A replacement string: %0 to %9 are captures, % before anything else is dropped, and at the end of
- * the string it gives a zero byte, as in LuaJIT (Lua's strings end with one). */
-static void add_template(struct builder *b, const struct tg_pattern *m, struct tg_str repl)
+ * the string it gives a zero byte, as in LuaJIT (Lua's strings end with one). Each costs a step:
+ * captures may be empty, so what is built does not bound how many there are. */
+static void add_template(struct builder *b, struct tg_pattern *m, struct tg_str repl)
 {
     size_t done = 0, escape;
 
     while ((escape = tg_str_find(repl, '%', done)) < repl.n) {
         char c = repl.p[escape + 1];
 
+        tg_pattern_charge(b->L, tg_pattern_hooks_of(b->L), TG_PATTERN_LEVEL_DIRECT, m);
         builder_add(b, tg_str_sub(repl, done, escape));
         if (c == '0')
             builder_add(b, tg_pattern_text(m, m->from, m->to));

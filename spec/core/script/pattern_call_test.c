@@ -30,6 +30,8 @@ static void test_each_call_has_the_default_budget(void **state)
            "end\n"
            "local ok, message = pcall(S.gmatch(s, p))\n"
            "assert(not ok and message:find('too many steps'), message)\n"
+           "local ok, message = pcall(S.gsub, ('x'):rep(2000), '(y-)x', ('%1'):rep(2000))\n"
+           "assert(not ok and message:find('too many steps'), message)\n"
            "for _ = 1, 2000 do assert(not S.find(('a'):rep(1000), '^[ab]-c')) end\n");
     close_state(L, &heap);
 }

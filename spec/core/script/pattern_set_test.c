@@ -84,6 +84,22 @@ static void test_sets_hold_characters_ranges_and_classes(void **state)
     assert_int_equal(strlen(MEMBERS("[^%z]")), 255);
 }
 
+static void test_ranges_hold_what_is_between(void **state)
+{
+    (void)state;
+    for (unsigned low = 0; low < 256; low++) {
+        for (unsigned high = 0; high < 256; high++) {
+            const uint8_t text[] = {'[', (uint8_t)low, '-', (uint8_t)high, ']'};
+            struct tg_pattern_set set;
+            if (low == '^' || low == '%')
+                continue;
+            tg_pattern_set_init(&set, text, text + sizeof(text));
+            for (unsigned c = 0; c < 256; c++)
+                assert_int_equal(tg_pattern_set_has(&set, (uint8_t)c), c >= low && c <= high);
+        }
+    }
+}
+
 static void test_a_set_ends_at_its_bracket_or_not_at_all(void **state)
 {
     static const char *const unfinished[] = {"[", "[^", "[]", "[^]", "[a", "[a%]", "[a%", "[]%]"};
@@ -103,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_classes_are_those_of_the_c_locale),
         cmocka_unit_test(test_other_letters_name_no_class),
         cmocka_unit_test(test_sets_hold_characters_ranges_and_classes),
+        cmocka_unit_test(test_ranges_hold_what_is_between),
         cmocka_unit_test(test_a_set_ends_at_its_bracket_or_not_at_all),
     };
 
