@@ -192,6 +192,13 @@ void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size)
     size_t want = size != 0 ? size : 1;
     if (want > old && is_refused(tag, want - old))
         return NULL;
+    return tg_mem_realloc_always(tag, ptr, size);
+}
+
+void *tg_mem_realloc_always(enum tg_mem_tag tag, void *ptr, size_t size)
+{
+    size_t old = ptr != NULL ? malloc_usable_size(ptr) : 0;
+    size_t want = size != 0 ? size : 1;
     void *grown = realloc(ptr, want);
     if (grown == NULL)
         return want <= old ? ptr : NULL;

@@ -58,6 +58,10 @@ void tg_mem_give(enum tg_mem_tag tag, size_t size);
  * returned and `ptr` stays valid and owned by the caller. A shrink never fails. */
 void *tg_mem_realloc(enum tg_mem_tag tag, void *ptr, size_t size) TG_MUST_USE;
 
+/* The same for the few that would not survive a NULL: no cap holds, and tg_mem_fail_at() does not
+ * count it. NULL when the system itself has nothing left. */
+void *tg_mem_realloc_always(enum tg_mem_tag tag, void *ptr, size_t size) TG_MUST_USE;
+
 /* Copy of `n` bytes at `s` with a terminating NUL. */
 char *tg_mem_strndup(enum tg_mem_tag tag, const char *s, size_t n) TG_MUST_USE;
 

@@ -1,8 +1,9 @@
 /* alloc.c: accounts, bounds and the lua_Alloc function. See alloc.h for what is charged to whom.
  *
- * A tag is `generation << 32 | LARGE | slot`. Slot 0 is the VM's, generation 0 for ever. A tag
- * whose generation is not the slot's belongs to a request that is over, which means to the VM. A
- * slot whose generation has run through all its values is not used again.
+ * A tag is `generation << 32 | slot | STACK | LARGE | size`; the size of a large block stands in
+ * front of its tag. Slot 0 is the VM's, generation 0 for ever. A tag whose generation is not the
+ * slot's belongs to a request that is over, which means to the VM. A slot whose generation has run
+ * through all its values is not used again.
  *
  * A block that Lua grows becomes the current account's, whoever made it: what grows a shared buffer
  * pays for it. One that shrinks stays where it was: the collector shrinks what is not its caller's.
@@ -19,13 +20,15 @@
 
 #define SIZE_MASK   UINT64_C(0xfff)
 #define LARGE       (UINT64_C(1) << 12)
-#define SLOT_SHIFT  13
-#define SLOTS_MAX   (UINT32_C(1) << 19)
+#define STACK       (UINT64_C(1) << 13) /* of a coroutine: its growth is not refused */
+#define SLOT_SHIFT  14
+#define SLOTS_MAX   (UINT32_C(1) << 18)
 #define GEN_SHIFT   32
-#define OWNER_MASK  (~(SIZE_MASK | LARGE))
+#define OWNER_MASK  (~(SIZE_MASK | LARGE | STACK))
 #define LARGE_HEAD  (2 * sizeof(uint64_t))
 #define FIRST_SLOTS 16u
 #define NO_SLOT     0u /* the VM's slot is never on the free list */
+#define HELD_SLACK  ((size_t)1 << 20)
 
 struct slot {
     uint32_t generation;
@@ -42,9 +45,11 @@ struct tg_alloc {
     size_t used;      /* live bytes of all accounts */
     size_t heap_mark; /* soft bound of `used` */
     size_t heap_limit;
+    size_t held_max; /* bytes that the chunks of small blocks may take while bounds hold */
     uint64_t fail_at;
     uint64_t growths;
     size_t large; /* bytes in large blocks, tags included */
+    void *last;   /* the block made last */
     struct tg_account vm;
     struct tg_heap heap;
     struct tg_alloc_events events;
@@ -90,6 +95,7 @@ struct tg_alloc *tg_alloc_new(enum tg_mem_tag tag, size_t heap,
     a->current = &a->vm;
     a->heap_limit = heap;
     a->heap_mark = heap - heap / 4;
+    a->held_max = heap < SIZE_MAX / 4 ? 2 * heap + HELD_SLACK : SIZE_MAX;
     a->events = *events;
     a->small_max = TG_ASAN ? 0 : TG_HEAP_MAX;
     tg_heap_init(&a->heap, tag);
@@ -172,6 +178,7 @@ bool tg_alloc_enforce(struct tg_alloc *a, bool on)
 {
     bool was = a->enforced;
     a->enforced = on;
+    a->heap.held_max = on ? a->held_max : SIZE_MAX;
     return was;
 }
 
@@ -310,10 +317,14 @@ static inline struct tg_account *owner_of(struct tg_alloc *a, void *ptr)
 static void *take_large(struct tg_alloc *a, void *old, size_t size, uint64_t owner)
 {
     size_t old_size = old != NULL ? size_of(old) + LARGE_HEAD : 0;
-    uint64_t *head = old != NULL ? (uint64_t *)old - 2 : NULL;
+    uint64_t *old_head = old != NULL ? (uint64_t *)old - 2 : NULL;
     if (size >= SIZE_MAX / 2)
         return NULL;
-    head = tg_mem_realloc(a->tag, head, size + LARGE_HEAD);
+    uint64_t *head = tg_mem_realloc(a->tag, old_head, size + LARGE_HEAD);
+    if (head == NULL && (owner & STACK) != 0) {
+        a->events.on_refused(a->events.arg, TG_KILL_MEMORY);
+        head = tg_mem_realloc_always(a->tag, old_head, size + LARGE_HEAD);
+    }
     if (head == NULL)
         return NULL;
     a->large = a->large - old_size + size + LARGE_HEAD;
@@ -346,20 +357,22 @@ static inline void give_block(struct tg_alloc *a, void *ptr)
 }
 
 /* The block with another size and owner, wherever it stands then. NULL when memory is out, and only
- * when it was to grow. */
+ * when it was to grow. A stack that moves becomes a large block, since those can be had always. */
 static void *move_block(struct tg_alloc *a, void *ptr, size_t size, uint64_t owner)
 {
     uint64_t *tag = tag_of(ptr);
     bool is_large = (*tag & LARGE) != 0;
     size_t old_size = size_of(ptr);
-    if (is_large && size > a->small_max)
+    owner |= *tag & STACK;
+    bool apart = size > a->small_max || (owner & STACK) != 0;
+    if (is_large && apart)
         return take_large(a, ptr, size, owner);
     if (!is_large && size <= TG_HEAP_MAX &&
         tg_heap_class(size) == tg_heap_page_of(tag)->class_index) {
         *tag = owner | size;
         return ptr;
     }
-    void *moved = take_block(a, size, owner);
+    void *moved = apart ? take_large(a, NULL, size, owner) : take_block(a, size, owner);
     if (moved != NULL) {
         memcpy(moved, ptr, TG_MIN(size, old_size));
         give_block(a, ptr);
@@ -373,10 +386,16 @@ static void *move_block(struct tg_alloc *a, void *ptr, size_t size, uint64_t own
     return ptr;
 }
 
-/* There is no memory for what the bounds allow. */
+/* No block was to be had for what admit() allowed. Where that is because of what chunks hold
+ * already, it is a refusal like others; else there is no memory. */
 static void *starve(struct tg_alloc *a)
 {
-    a->starved = true;
+    if (tg_heap_may_add(&a->heap)) {
+        a->starved = true;
+        return NULL;
+    }
+    tg_limit_hit(plugin_heap);
+    a->events.on_refused(a->events.arg, TG_KILL_MEMORY);
     return NULL;
 }
 
@@ -389,6 +408,7 @@ static void *allocate(struct tg_alloc *a, size_t size)
         return starve(a);
     charge(a, size, size);
     a->used += size;
+    a->last = ptr;
     return ptr;
 }
 
@@ -397,7 +417,8 @@ static void *grow(struct tg_alloc *a, void *ptr, size_t size)
     struct tg_account *owner = owner_of(a, ptr);
     size_t old_size = size_of(ptr);
     size_t delta = size - old_size;
-    if (!admit(a, owner == a->current ? delta : size, delta))
+    bool admitted = admit(a, owner == a->current ? delta : size, delta);
+    if (TG_UNLIKELY(!admitted) && (*tag_of(ptr) & STACK) == 0)
         return NULL;
     void *moved = move_block(a, ptr, size, a->current->tag);
     if (moved == NULL)
@@ -415,6 +436,11 @@ static void *shrink(struct tg_alloc *a, void *ptr, size_t size)
     owner->live -= delta;
     a->used -= delta;
     return move_block(a, ptr, size, owner->tag);
+}
+
+void tg_alloc_mark_stack(struct tg_alloc *a)
+{
+    *tag_of(a->last) |= STACK;
 }
 
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size)

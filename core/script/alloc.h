@@ -19,11 +19,16 @@
  *   - `churn` of the current account: growth past it is refused.
  *   - `heap` bounds the live bytes of the whole VM: soft at three quarters, refused past it.
  * A refusal reports its reason through on_refused, and LuaJIT raises "not enough memory". Growth
- * alone is refused, never a shrink: LuaJIT does not survive the latter. Host code (no plugin on the
+ * alone is refused, never a shrink: LuaJIT does not survive the latter. Nor does it survive that
+ * the stack of a coroutine cannot grow: it puts the message behind the frame for which there was no
+ * room, up to 2 KiB beyond the block. So a stack that passes a bound grows all the same, and what
+ * on_refused is told has to end the plugin before it asks again. Host code (no plugin on the
  * stack) is refused nothing but what the system itself does not have.
  *
  * Memory comes in chunks of 64 KiB from base/mem, cut into pages per size class; blocks above 2 KiB
- * come from base/mem one by one. Chunks that are wholly free go back, but for one. Under
+ * come from base/mem one by one. Chunks that are wholly free go back, but for one. What small
+ * blocks scattered over many pages keep from going back is bounded too: chunks may hold twice
+ * `heap` and 1 MiB more, then a page for small blocks is refused like heap that is not there. Under
  * AddressSanitizer each block is an allocation of its own.
  *
  * Threads: one at a time. Cost: some 15 instructions an allocation; no system call on the way.
@@ -77,6 +82,10 @@ void tg_alloc_free(struct tg_alloc **alloc);
  * first block: what it needs besides is taken beforehand. The state is closed before the allocator.
  */
 lua_State *tg_alloc_new_state(struct tg_alloc *alloc) TG_MUST_USE;
+
+/* Whoever has called lua_newthread() says so at once: the block made last is a coroutine's stack,
+ * whose growth is never refused. */
+void tg_alloc_mark_stack(struct tg_alloc *alloc);
 
 /* The lua_Alloc function; `ud` is the struct tg_alloc. */
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size);

@@ -76,6 +76,7 @@ static int co_create(lua_State *L)
         tg_run_raise_kill(L, TG_KILL_QUOTA);
     lua_settop(L, 1);
     lua_State *co = lua_newthread(L);
+    tg_alloc_mark_stack(vm->alloc);
     note(L, vm, 2, run->serial);
     run->coroutines++;
     lua_pushvalue(L, 1);
@@ -132,7 +133,8 @@ static int hand_back(lua_State *L, struct tg_vm *vm, lua_State *co, int status, 
 static int resume_inner(lua_State *L, struct tg_vm *vm, lua_State *co, lua_Number number)
 {
     int nargs = lua_gettop(L) - 1;
-    if (vm->depth >= TG_COROUTINE_DEPTH)
+    ptrdiff_t on_stack = vm->c_stack - (const char *)__builtin_frame_address(0);
+    if (vm->depth >= TG_COROUTINE_DEPTH || on_stack > TG_COROUTINE_C_STACK)
         tg_run_raise_kill(L, TG_KILL_DEPTH);
     if (!lua_checkstack(co, nargs))
         return fail(L, "too many arguments to resume");
@@ -238,12 +240,6 @@ static int co_caught(lua_State *L)
     return lua_gettop(L);
 }
 
-static int co_is_ending(lua_State *L)
-{
-    lua_pushboolean(L, tg_vm_is_sticky(tg_vm_inline(L)));
-    return 1;
-}
-
 static void set_functions(lua_State *L, const luaL_Reg *functions)
 {
     for (; functions->name != NULL; functions++) {
@@ -265,8 +261,8 @@ void tg_coroutine_register(lua_State *L)
 void tg_coroutine_register_kernel(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"create", co_create}, {"step", co_step},           {"go_on", co_go_on},
-        {"caught", co_caught}, {"is_ending", co_is_ending}, {NULL, NULL},
+        {"create", co_create}, {"step", co_step}, {"go_on", co_go_on},
+        {"caught", co_caught}, {NULL, NULL},
     };
     set_functions(L, functions);
 }

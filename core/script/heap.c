@@ -21,6 +21,7 @@ void tg_heap_init(struct tg_heap *heap, enum tg_mem_tag tag)
     tg_list_init(&heap->full);
     heap->spare = NULL;
     heap->held = 0;
+    heap->held_max = SIZE_MAX;
     heap->tag = tag;
 }
 
@@ -47,6 +48,8 @@ char *tg_heap_page_base(const struct tg_heap_page *page)
 
 static struct tg_heap_chunk *add_chunk(struct tg_heap *heap)
 {
+    if (!tg_heap_may_add(heap))
+        return NULL;
     struct tg_heap_chunk *chunk = tg_mem_map(heap->tag, TG_HEAP_CHUNK, TG_HEAP_CHUNK);
     if (chunk == NULL)
         return NULL;

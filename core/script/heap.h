@@ -9,8 +9,9 @@
  *
  * A block is found from its address: mask to the chunk, shift to the page, lead to the class. Empty
  * pages return to their chunk when their class has another page with room, or when the chunk then
- * is wholly free; wholly free chunks return to the system, but for one. Larger blocks are not
- * served here.
+ * is wholly free; wholly free chunks return to the system, but for one. Blocks that are scattered
+ * over pages keep all of these: `held_max` bounds what chunks take in all, and a block that would
+ * need another one is refused. Larger blocks are not served here.
  *
  * Threads: one at a time. Cost: a take or a give is some ten instructions on the way that is
  * inline.
@@ -56,6 +57,7 @@ struct tg_heap {
     struct tg_list full;                  /* without */
     struct tg_heap_chunk *spare;          /* the one that may be wholly free; also in `chunks` */
     size_t held;                          /* bytes from the system */
+    size_t held_max;                      /* set by the owner; SIZE_MAX at first */
     enum tg_mem_tag tag;
 };
 
@@ -68,6 +70,12 @@ void tg_heap_release(struct tg_heap *heap);
 /* Sees to it that a wholly free chunk is there, so that small blocks can be taken for a while
  * without asking the system; false when memory is out. */
 bool tg_heap_reserve(struct tg_heap *heap) TG_MUST_USE;
+
+/* Whether one more chunk is within the bound. */
+static inline bool tg_heap_may_add(const struct tg_heap *heap)
+{
+    return heap->held <= heap->held_max && TG_HEAP_CHUNK <= heap->held_max - heap->held;
+}
 
 /* The class for a payload of 1..TG_HEAP_MAX bytes, and the payload that a class offers. */
 static inline unsigned tg_heap_class(size_t payload)
@@ -97,13 +105,14 @@ static inline struct tg_heap_page *tg_heap_page_of(const void *block)
     return &chunk->pages[chunk->pages[index].lead];
 }
 
-/* The ways that are not inline: a page for the class (NULL: memory is out); what to do when a page
- * was full or has become empty. */
+/* The ways that are not inline: a page for the class (NULL: memory is out, or the bound is
+ * reached); what to do when a page was full or has become empty. */
 struct tg_heap_page *tg_heap_open_page(struct tg_heap *heap, unsigned class_index);
 void tg_heap_page_changed(struct tg_heap *heap, struct tg_heap_page *page, bool was_full);
 char *tg_heap_page_base(const struct tg_heap_page *page);
 
-/* A block (tag and payload) of the class; NULL when memory is out. Aligned to 8. */
+/* A block (tag and payload) of the class; NULL when memory is out or the bound is reached. Aligned
+ * to 8. */
 static inline void *tg_heap_take(struct tg_heap *heap, unsigned class_index)
 {
     struct tg_list *open = &heap->open[class_index];

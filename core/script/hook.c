@@ -21,6 +21,7 @@
 
 #define COLLECTIONS_PER_SEC 4
 #define RETRY_INSTRUCTIONS  1000 /* until a hook that could not yield tries again */
+#define PLACE_LEVELS        200  /* frames among which the plugin's own is looked for */
 
 /* ---- The hook -------------------------------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ void tg_hook_set(struct tg_vm *vm, int count)
         runner->late = false;
         atomic_signal_fence(memory_order_seq_cst);
         lua_sethook(vm->L, count > 0 ? on_hook : NULL, count > 0 ? LUA_MASKCOUNT : 0, count);
-        vm->armed = count > 0;
+        vm->armed = count;
         count = 1;
         atomic_signal_fence(memory_order_seq_cst);
     } while (runner->late && vm->current != NULL);
@@ -70,13 +71,13 @@ void tg_runner_interrupt(void *arg, uint64_t seq, uint64_t since_us)
         return;
     }
     lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, 1);
-    vm->armed = true;
+    vm->armed = 1;
 }
 
 size_t tg_hook_write_place(lua_State *L, char *out, size_t size)
 {
     lua_Debug ar;
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    for (int level = 0; level < PLACE_LEVELS && lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline <= 0 || ar.source[0] != '@')
             continue;
@@ -89,7 +90,7 @@ size_t tg_hook_write_place(lua_State *L, char *out, size_t size)
 void tg_hook_write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L)
 {
     size_t at = tg_hook_write_place(L, vm->error, sizeof(vm->error));
-    if (at == 0) /* tail calls left no Lua frame */
+    if (at == 0) /* tail calls left no Lua frame, or many of the library stand above it */
         at = (size_t)snprintf(vm->error, sizeof(vm->error), "%s: ", vm->file);
     int n = snprintf(vm->error + at, sizeof(vm->error) - at, "killed (%s): %s",
                      tg_kill_label(reason), tg_kill_text(reason));
@@ -144,7 +145,7 @@ void tg_hook_on_pressure(void *arg)
 {
     struct tg_vm *vm = arg;
     vm->pressed = true;
-    if (!vm->armed && vm->current != NULL)
+    if (vm->armed != 1 && vm->current != NULL)
         tg_hook_set(vm, 1);
 }
 

@@ -27,6 +27,7 @@ static int make_thread(lua_State *L)
 {
     struct tg_vm_thread *thread = lua_touserdata(L, 1);
     lua_State *co = lua_newthread(L);
+    tg_alloc_mark_stack(tg_vm_inline(L)->alloc);
     thread->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     thread->L = co;
     return 0;
@@ -169,6 +170,7 @@ static void enter(struct tg_vm *vm, struct tg_run *run)
     vm->running = run->L;
     vm->pattern_steps = run->pattern_steps;
     vm->depth = 0;
+    vm->c_stack = __builtin_frame_address(0);
     vm->can_yield = true;
     vm->error_n = 0;
     run->state = TG_RUN_STATE_RUNNING;
@@ -320,6 +322,21 @@ bool tg_run_can_suspend(lua_State *L)
 {
     struct tg_vm *vm = tg_vm_inline(L);
     return vm->current != NULL && vm->can_yield && lua_isyieldable(L);
+}
+
+bool tg_run_is_spent(lua_State *L)
+{
+    struct tg_vm *vm = tg_vm_inline(L);
+    if (TG_LIKELY(!vm->sliced) || vm->current == NULL)
+        return false;
+    tg_hook_settle_cpu(vm->current);
+    return vm->current->cpu_us >= vm->current->cpu_limit_us;
+}
+
+void tg_run_end_if_spent(lua_State *L)
+{
+    if (TG_UNLIKELY(tg_run_is_spent(L)))
+        tg_run_raise_kill(L, TG_KILL_CPU);
 }
 
 int tg_run_suspend(lua_State *L)

@@ -68,7 +68,7 @@ struct tg_run {
     uint32_t preempted;     /* how often */
     uint32_t coroutines;    /* live ones that the plugin made in this activation */
     uint32_t thread;        /* index in the VM's pool */
-    uint32_t serial;
+    uint64_t serial;        /* never 0, and another for each activation of the VM */
     uint8_t state;
 };
 
@@ -111,6 +111,15 @@ struct tg_run *tg_run_current(lua_State *L);
  * what you will wait for: where the stack does not allow it, this raises. */
 int tg_run_suspend(lua_State *L);
 bool tg_run_can_suspend(lua_State *L);
+
+/* Whether the activation that called has used up its CPU time. For host functions whose loops may
+ * be long, since no hook fires in them: they ask now and then, and end when it is so. What they
+ * return is not seen, the plugin is killed at its next instructions. Costs a load until the slice
+ * is over. False while the VM loads or does host work. */
+bool tg_run_is_spent(lua_State *L);
+
+/* The same, and when it is so kills at once: for who holds nothing. */
+void tg_run_end_if_spent(lua_State *L);
 
 /* `return tg_run_exit(L);` ends the activation: TG_RUN_EXIT. Works in every place. */
 int tg_run_exit(lua_State *L);

@@ -13,8 +13,9 @@
  *
  * Replaced: pcall, xpcall, print, coroutine.* and table.sort (sandbox.lua), getmetatable (tables
  * only), rawset (not on protected tables), require, os.time/date/clock (the gateway's clock),
- * table.new (bounded), find/match/gmatch/gsub (bounded steps), tostring and string.char, lower,
- * reverse, sub, upper (safe_text.h: a refusal inside LuaJIT's own may crash).
+ * table.new (bounded), table.insert (its loop ends with the CPU budget), find/match/gmatch/gsub
+ * (bounded steps), tostring and string.char, lower, reverse, sub, upper (safe_text.h: a refusal
+ * inside LuaJIT's own may crash).
  *
  * Tables have no finalisers in this Lua, so setmetatable needs no more than its own check of
  * __metatable.
@@ -35,17 +36,19 @@
 #define TABLE_NEW_MAX  65536
 #define PRINT_LINE_MAX 2048
 #define DATE_MAX       256
+#define TIME_FIELD_MAX 1e9
+#define MOVES_UNASKED  4096 /* items moved between two questions for the time */
 
 static const char *const base_names[] = {
-    "assert", "error",        "ipairs",   "next",     "pairs", "rawequal", "rawget",   "rawlen",
-    "select", "setmetatable", "tonumber", "tostring", "type",  "unpack",   "_VERSION", NULL,
+    "assert",       "error",    "ipairs",   "next", "pairs",  "rawequal", "rawget", "select",
+    "setmetatable", "tonumber", "tostring", "type", "unpack", "_VERSION", NULL,
 };
 static const char *const kernel_names[] = {"pcall", "xpcall", "print", NULL};
 static const char *const string_names[] = {
     "byte",  "char",  "find", "format",  "gmatch", "gsub",  "len",
     "lower", "match", "rep",  "reverse", "sub",    "upper", NULL,
 };
-static const char *const table_names[] = {"concat", "insert", "maxn", "move", "remove", NULL};
+static const char *const table_names[] = {"concat", "maxn", "move", "remove", NULL};
 
 /* ---- Replacements of base functions ---------------------------------------------------------- */
 
@@ -104,6 +107,36 @@ static int sandbox_table_new(lua_State *L)
     return 1;
 }
 
+/* Moves the items from `at` on up by one. There may be far more of them than the table holds: the
+ * length of a table with holes is any of its ends, up to 2^31. */
+static void make_place(lua_State *L, int at, int length)
+{
+    for (int i = length; i >= at; i--) {
+        lua_rawgeti(L, 1, i);
+        lua_rawseti(L, 1, i + 1);
+        if (i % MOVES_UNASKED == 0)
+            tg_run_end_if_spent(L);
+    }
+}
+
+static int sandbox_table_insert(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int count = lua_gettop(L);
+    int length = (int)TG_MIN(lua_objlen(L, 1), (size_t)INT_MAX - 1);
+    int at = length + 1;
+    if (count == 3) {
+        lua_Number place = luaL_checknumber(L, 2);
+        luaL_argcheck(L, place >= 1 && place < INT_MAX, 2, "position out of bounds");
+        at = (int)place;
+        make_place(L, at, length);
+    } else if (count != 2) {
+        return luaL_error(L, "wrong number of arguments to 'insert'");
+    }
+    lua_rawseti(L, 1, at);
+    return 0;
+}
+
 /* ---- Time ------------------------------------------------------------------------------------ */
 
 static int64_t seconds_now(lua_State *L)
@@ -119,9 +152,11 @@ static int optional_field(lua_State *L, const char *key, int fallback)
         return luaL_error(L, "os.time: field '%s' is missing", key);
     if (!lua_isnil(L, -1) && !lua_isnumber(L, -1))
         return luaL_error(L, "os.time: field '%s' must be a number", key);
-    int value = lua_isnil(L, -1) ? fallback : (int)lua_tointeger(L, -1);
+    lua_Number value = lua_isnil(L, -1) ? fallback : lua_tonumber(L, -1);
+    if (!(value > -TIME_FIELD_MAX && value < TIME_FIELD_MAX)) /* NaN too */
+        return luaL_error(L, "os.time: field '%s' is out of range", key);
     lua_pop(L, 1);
-    return value;
+    return (int)value;
 }
 
 /* Time is UTC here, in and out: what a plugin computes does not depend on the machine's zone. */
@@ -181,8 +216,11 @@ static int sandbox_date(lua_State *L)
         return 1;
     }
     luaL_argcheck(L, strlen(format) < DATE_MAX, 1, "format too long");
-    char out[DATE_MAX * 4];
+    char out[DATE_MAX * 16];
     size_t n = strftime(out, sizeof(out), format, &tm);
+    if (n == 0 && *format != '\0')
+        return luaL_error(L, "os.date: \"%s\" makes no text, or more than %d bytes", format,
+                          (int)sizeof(out) - 1);
     lua_pushlstring(L, out, n);
     return 1;
 }
@@ -351,6 +389,7 @@ static void add_table(lua_State *L, int globals, int host, int kernel)
     lua_newtable(L);
     copy_fields(L, lua_gettop(L) - 1, table_names);
     set_function(L, "new", sandbox_table_new);
+    set_function(L, "insert", sandbox_table_insert);
     lua_getfield(L, kernel, "sort");
     lua_setfield(L, -2, "sort");
     lua_setfield(L, globals, "table");
@@ -412,7 +451,7 @@ static void add_base(lua_State *L, int globals, int host, int kernel)
 /* Runs sandbox.lua with the raw functions; its table is left on the stack. */
 static void push_kernel(lua_State *L, int host)
 {
-    static const char *const raw_names[] = {"pcall", "xpcall", "error", "select", "tostring", NULL};
+    static const char *const raw_names[] = {"pcall", "error", "select", "tostring", "type", NULL};
     static const char *const raw_table_names[] = {"sort", "concat", NULL};
     const struct tg_embed *file = tg_embed_find(TG_SANDBOX_FILE);
     tg_assert(file != NULL);

@@ -49,20 +49,22 @@ struct tg_vm {
     lua_State *running;     /* the coroutine that runs now: its own, or one of the plugin's */
     enum tg_pause pause;
     unsigned depth;         /* coroutines of the plugin on the C stack */
+    const char *c_stack;    /* where the C stack was when the current activation was entered */
     bool can_yield;         /* every coroutine below the running one may yield */
     bool exiting;           /* the current activation raised an exit it could not yield */
     uint64_t pattern_steps; /* that the current activation has left */
     bool pressed;           /* memory is above a soft mark */
-    volatile bool armed;    /* the hook is on */
+    volatile int armed;     /* instructions between two calls of the hook; 0: it is off */
     volatile bool sliced;   /* the slice is over */
     bool frozen;
+    uint64_t save_until_us; /* thread CPU time at which what save() returned is given up */
 
     struct tg_vm_thread *threads; /* every coroutine of the pool; owned */
     uint32_t *idle;               /* indices of those that wait for work */
     uint32_t thread_count;
     uint32_t thread_room;
     uint32_t idle_count;
-    uint32_t serial;
+    uint64_t serial;
 
     uint64_t kills[TG_KILL_COUNT];
     uint64_t kill_times[TG_VM_REBUILD_KILLS]; /* mono us of the last ones, a ring */

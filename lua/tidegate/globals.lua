@@ -15,7 +15,7 @@ local globals = {}
 
 globals.PLUGIN_GLOBALS = {
   "_VERSION", "assert", "bit", "collectgarbage", "coroutine", "error", "getmetatable", "ipairs", "math",
-  "next", "os", "pairs", "pcall", "print", "rawequal", "rawget", "rawlen", "rawset", "require", "select",
+  "next", "os", "pairs", "pcall", "print", "rawequal", "rawget", "rawset", "require", "select",
   "setmetatable", "string", "table", "tonumber", "tostring", "type", "unpack", "xpcall",
 }
 

@@ -11,10 +11,10 @@
 --   outward: `step` says so by its first result, and `pass` yields in turn, then goes on.
 
 local raw, kernel = ...
-local raw_pcall, raw_xpcall, raw_yield = raw.pcall, raw.xpcall, raw.yield
-local error, select, sort, tostring, concat = raw.error, raw.select, raw.sort, raw.tostring, raw.concat
+local raw_pcall, raw_yield, error, select = raw.pcall, raw.yield, raw.error, raw.select
+local sort, tostring, type, concat = raw.sort, raw.tostring, raw.type, raw.concat
 local create, step, go_on = kernel.create, kernel.step, kernel.go_on
-local caught, is_ending, print_line = kernel.caught, kernel.is_ending, kernel.print_line
+local caught, print_line = kernel.caught, kernel.print_line
 
 local M = {}
 
@@ -29,15 +29,22 @@ function M.pcall(f, ...)
   return settle(raw_pcall(f, ...))
 end
 
--- The handler runs while LuaJIT holds hooks back if the error came from one, and only an end does: then
--- the plugin's handler is not called.
+local function handle(handler, ok, ...)
+  if ok then
+    return true, ...
+  end
+  local _, value = M.pcall(handler, (caught(...)))
+  return false, value
+end
+
+-- The handler runs when the stack is unwound, not on top of what failed. A plugin has no `debug` to see
+-- the difference with; the handler may wait, and LuaJIT writes beyond the stack when one calls functions
+-- where the stack has overflowed.
 function M.xpcall(f, handler, ...)
-  return settle(raw_xpcall(f, function(...)
-    if is_ending() then
-      return nil
-    end
-    return handler(...)
-  end, ...))
+  if type(handler) ~= "function" then
+    error("bad argument #2 to 'xpcall' (function expected, got " .. type(handler) .. ")", 2)
+  end
+  return handle(handler, raw_pcall(f, ...))
 end
 
 local function pass(co, is_paused, ...)

@@ -150,6 +150,23 @@ static void test_failed_realloc_leaves_the_block(void **state)
 }
 
 /* Takes the blocks at `arg`. */
+static void test_what_may_not_be_refused_is_not(void **state)
+{
+    (void)state;
+    char *p = tg_mem_realloc_always(TG_MEM_OTHER, NULL, 10);
+    tg_mem_set_cap(TG_MEM_OTHER, tg_mem_used(TG_MEM_OTHER));
+    assert_null(tg_mem_realloc(TG_MEM_OTHER, p, 1000));
+    tg_mem_fail_at(1);
+    memset(p, 'p', 10);
+    p = tg_mem_realloc_always(TG_MEM_OTHER, p, 1000);
+    assert_non_null(p);
+    assert_memory_equal(p, "pppppppppp", 10);
+    assert_true(tg_mem_used(TG_MEM_OTHER) >= 1000);
+    tg_mem_fail_at(0);
+    tg_mem_set_cap(TG_MEM_OTHER, SIZE_MAX);
+    tg_mem_free(TG_MEM_OTHER, p);
+}
+
 static void *take_blocks(void *arg)
 {
     void **blocks = arg;
@@ -206,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strndup_terminates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_nth_allocation_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_realloc_leaves_the_block, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_may_not_be_refused_is_not, setup, teardown),
         cmocka_unit_test(test_blocks_of_libraries_are_told_in_steps),
         cmocka_unit_test(test_tags_have_names),
     };

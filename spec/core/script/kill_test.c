@@ -44,6 +44,7 @@ static const char *const bombs[] = {
     "local t = {} for i = 1, 1e6 do t[i] = ('x'):rep(100) end return table.concat(t)",
     "return ('%99s'):rep(1e5):format(('y'):rep(1e6))",
     "return ('x'):rep(2e5):gsub('x', 'yyyyyyyyyy')",
+    "tostring(setmetatable({}, { __tostring = print }))",
 };
 
 static void test_memory_bombs(void **state)
@@ -90,6 +91,26 @@ static void test_garbage_alone_kills_nobody(void **state)
                     "('x'):rep(1000) .. i end end }");
     assert_int_equal(bench_run(&b, "access"), TG_RUN_DONE);
     assert_true(b.account.collections >= 1);
+    assert_true(b.account.churn > 2 * 256 * 1024);
+    bench_close(&b);
+}
+
+/* Where C calls the plugin the hook waits before it tries to yield again; garbage does not wait. */
+static void test_garbage_is_collected_where_nothing_can_yield(void **state)
+{
+    struct bench b;
+    (void)state;
+    bench_init(&b);
+    b.limits.plugin_cpu = 60 * TG_USEC_PER_SEC;
+    b.limits.plugin_memory = 256 * 1024;
+    bench_start(&b, "local base = {} for i = 1, 50000 do base[i] = { i } end\n"
+                    "return { access = function()\n"
+                    "  local t, n = {}, 8000 + #base * 0 for i = 1, 30 do t[i] = -i end\n"
+                    "  table.sort(t, function(a, b)\n"
+                    "    n = n + 1 local s = ('x'):rep(n) return a < b end) end }");
+    bench_hurry(&b);
+    assert_int_equal(bench_run(&b, "access"), TG_RUN_DONE);
+    assert_true(b.account.collections > 0);
     assert_true(b.account.churn > 2 * 256 * 1024);
     bench_close(&b);
 }
@@ -141,6 +162,8 @@ static void test_patterns(void **state)
     check_killed(
         "pcall(function() while true do pcall(string.find, ('x'):rep(200), '.-.-.-.-y') end end)",
         TG_KILL_PATTERN);
+    check_killed("return ('x'):rep(20000):gsub('(y-)x', ('%1'):rep(20000))", TG_KILL_PATTERN);
+    check_killed("return ('x'):rep(20000):gsub('()', ('%0'):rep(20000))", TG_KILL_PATTERN);
     check_killed("local function f() return ('x'):gsub('x', f) end f()", TG_KILL_MEMORY);
 }
 
@@ -216,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_memory_bombs),
         cmocka_unit_test(test_memory_bombs_in_every_wrapping),
         cmocka_unit_test(test_garbage_alone_kills_nobody),
+        cmocka_unit_test(test_garbage_is_collected_where_nothing_can_yield),
         cmocka_unit_test(test_forced_collections_are_rationed),
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_churn_depends_on_the_code_alone),

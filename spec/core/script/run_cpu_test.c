@@ -10,15 +10,6 @@
 
 /* ---- Preemption at every instruction --------------------------------------------------------- */
 
-/* Stands for the watchdog: every entry is overdue at once. */
-static void interrupt_now(void *arg)
-{
-    struct bench *b = arg;
-    tg_runner_interrupt(&b->runner, b->runner.seq, tg_clock_thread_cpu());
-}
-
-static const _Atomic bool always = true;
-
 /* Runs access() to its end and returns its result as a string; counts the preemptions. */
 static const char *run_text(const char *source, bool interrupt, unsigned *preemptions)
 {
@@ -27,11 +18,8 @@ static const char *run_text(const char *source, bool interrupt, unsigned *preemp
     bench_init(&b);
     b.limits.plugin_cpu = 60 * TG_USEC_PER_SEC;
     bench_start(&b, source);
-    if (interrupt) {
-        b.runner.asleep = &always;
-        b.runner.wake = interrupt_now;
-        b.runner.wake_arg = &b;
-    }
+    if (interrupt)
+        bench_hurry(&b);
     *preemptions = 0;
     enum tg_run_outcome outcome = bench_begin(&b, "access");
     while (outcome == TG_RUN_PREEMPTED || outcome == TG_RUN_WAIT) {
@@ -248,6 +236,8 @@ static void test_spinning_is_killed_in_every_wrapping(void **state)
         "repeat local ok = pcall(error, setmetatable({}, { __index = error })) until not ok == ok");
     check_spin(
         "local t = {} for i = 1, 1000 do t[i] = i end while true do table.concat(t, ',') end");
+    check_spin("local t = table.new(0, 64) for i = 0, 29 do t[2 ^ i] = 1 end "
+               "table.insert(t, 1, 0)");
 }
 
 static void test_others_run_between_the_slices(void **state)

@@ -61,6 +61,8 @@ static void test_waits_in_every_place(void **state)
     check_waits(
         "local _, v = xpcall(function(a) return a + host.wait() + host.wait() end, print, 0) "
         "return v");
+    check_waits("local _, v = xpcall(error, function() return host.wait() + host.wait() end) "
+                "return v");
     check_waits("local t = setmetatable({}, { __index = function() return host.wait() end }) "
                 "return t.a + t.b");
     check_waits("local t = setmetatable({}, { __add = function() return host.wait() end }) "

@@ -61,6 +61,24 @@ static void test_recursion_in_callbacks(void **state)
     check_deep("f = function() coroutine.wrap(f)() end f()", "killed (depth)");
 }
 
+/* Each level fills its own Lua stack by a function of C that calls Lua, and goes on in another. */
+static void test_recursion_in_coroutines_and_c(void **state)
+{
+    (void)state;
+    check_deep("f = function() local n = 0 local m m = setmetatable({}, { __index = function() "
+               "n = n + 1 if n < 3000 then return os.time(m) end return coroutine.wrap(f)() end }) "
+               "return os.time(m) end f()",
+               "killed (depth)");
+    check_deep("f = function() local n = 0 local m m = setmetatable({}, { __tostring = function() "
+               "n = n + 1 if n < 3000 then return ('%s'):format(m) end return coroutine.wrap(f)() "
+               "end }) return tostring(m) end f()",
+               "killed (depth)");
+    check_deep(
+        "f = function() local n, g = 0 g = function() n = n + 1 if n < 2000 then "
+        "table.sort({ 3, 2, 1 }, g) else coroutine.wrap(f)() end return false end g() end f()",
+        "killed (depth)");
+}
+
 static void test_deep_data(void **state)
 {
     (void)state;
@@ -76,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recursion_in_metamethods),
         cmocka_unit_test(test_recursion_in_callbacks),
+        cmocka_unit_test(test_recursion_in_coroutines_and_c),
         cmocka_unit_test(test_deep_data),
     };
 

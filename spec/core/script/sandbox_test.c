@@ -4,6 +4,8 @@
  */
 #include "script/support.h"
 
+#include <lualib.h>
+
 static void test_dangerous_names_are_absent(void **state)
 {
     static const char *const names[] = {
@@ -84,6 +86,25 @@ static void test_rawset_respects_protection(void **state)
     check_true("return next(_G) == nil");
 }
 
+/* What `tidegate check` takes for globals of a plugin is there. */
+static void test_globals_are_those_that_check_knows(void **state)
+{
+    lua_State *L = luaL_newstate();
+    char body[128];
+    (void)state;
+    luaL_openlibs(L);
+    if (luaL_dostring(L, "return dofile('lua/tidegate/globals.lua').PLUGIN_GLOBALS") != 0)
+        fail_msg("%s", lua_tostring(L, -1));
+    assert_true(lua_objlen(L, 1) > 20);
+    for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
+        lua_rawgeti(L, 1, i);
+        snprintf(body, sizeof(body), "return %s ~= nil", lua_tostring(L, -1));
+        check_true(body);
+        lua_pop(L, 1);
+    }
+    lua_close(L);
+}
+
 static void test_finalisers_do_not_run(void **state)
 {
     struct bench b;
@@ -121,6 +142,19 @@ static void test_time_is_the_gateway_s(void **state)
         "return not pcall(os.time, { year = 1 }) and not pcall(os.time, { year = {}, month = 1 })");
     check_true("return not pcall(os.date, ('%c'):rep(200)) and not pcall(os.date, '%c', 1e30)");
     check_true("return not pcall(os.date, '%c', 0/0)");
+    check_true("return #os.date(('%c'):rep(100)) == 2400 and os.date('') == '' "
+               "and os.date('!') == ''");
+    check_true(
+        "local ok, e = pcall(os.date, '%4096d') return not ok and e:find('more than') ~= nil");
+    check_true("for _, n in ipairs { -2^31, 2^31 - 1, 2^53, -2^53, 1/0, 0/0 } do\n"
+               "  for _, field in ipairs { 'year', 'month', 'day', 'hour', 'min', 'sec' } do\n"
+               "    local t = { year = 2024, month = 1, day = 1 } t[field] = n\n"
+               "    local ok, e = pcall(os.time, t)\n"
+               "    if ok or not e:find(field .. \"' is out of range\", 1, true) then return false "
+               "end\n"
+               "  end\n"
+               "end\n"
+               "return true");
 }
 
 static void test_print_goes_to_the_host(void **state)
@@ -149,6 +183,22 @@ static void test_tables_are_made_within_bounds(void **state)
                "return collectgarbage('count') - a < 10");
 }
 
+static void test_insert_inserts(void **state)
+{
+    (void)state;
+    check_true("local t = {} table.insert(t, 'b') table.insert(t, 1, 'a') table.insert(t, 3, 'd') "
+               "table.insert(t, 3, 'c') return table.concat(t) == 'abcd' and #t == 4");
+    check_true("local t = {} table.insert(t, 3, 'x') return t[3] == 'x'");
+    check_true("local t = {} table.insert(t, nil) return #t == 0");
+    check_true("return not pcall(table.insert) and not pcall(table.insert, 1, 2)");
+    check_true("local _, e = pcall(table.insert, {}) local _, f = pcall(table.insert, {}, 1, 2, 3) "
+               "return e:find('wrong number of arguments') and e == f");
+    check_true("for _, at in ipairs { 0, -1, -2^31, 2^31, 2^53, 0/0 } do "
+               "  local ok, e = pcall(table.insert, { 1 }, at, 2) "
+               "  if ok or not e:find('position out of bounds', 1, true) then return false end "
+               "end return true");
+}
+
 static void test_sort_sorts(void **state)
 {
     (void)state;
@@ -171,7 +221,12 @@ static void test_pcall_and_xpcall_behave(void **state)
                "return ok == false and e == 'x!'");
     check_true("local a, b, c = xpcall(function(...) return ... end, print, 1, nil) "
                "return a and b == 1 and c == nil");
-    check_true("local ok = xpcall(error, function() error('again') end) return ok == false");
+    check_true("local ok, e = xpcall(error, function() error('again', 0) end) "
+               "return ok == false and e == 'again'");
+    check_true("return select('#', xpcall(error, function() return 1, 2 end)) == 2 "
+               "and select('#', xpcall(error, function() end)) == 2");
+    check_true("local ok, e = pcall(xpcall, print) return not ok and "
+               "e:find(\"bad argument #2 to 'xpcall' (function expected, got nil)\", 1, true)");
     check_true("local function deep() return 1 + deep() end local ok, e = pcall(deep) "
                "return ok == false and e:find('stack overflow') ~= nil");
 }
@@ -247,11 +302,13 @@ int main(void)
         cmocka_unit_test(test_metatables_are_guarded),
         cmocka_unit_test(test_the_string_table_is_the_sandbox_s),
         cmocka_unit_test(test_rawset_respects_protection),
+        cmocka_unit_test(test_globals_are_those_that_check_knows),
         cmocka_unit_test(test_finalisers_do_not_run),
         cmocka_unit_test(test_collectgarbage_only_counts),
         cmocka_unit_test(test_time_is_the_gateway_s),
         cmocka_unit_test(test_print_goes_to_the_host),
         cmocka_unit_test(test_tables_are_made_within_bounds),
+        cmocka_unit_test(test_insert_inserts),
         cmocka_unit_test(test_sort_sorts),
         cmocka_unit_test(test_pcall_and_xpcall_behave),
         cmocka_unit_test(test_coroutines_behave),
