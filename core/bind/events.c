@@ -59,8 +59,11 @@ int tg_api_events_publish(lua_State *L)
 {
     check_declared(L);
     struct tg_str topic = check_topic(L);
-    struct tg_marshal_options options = {
-        .root = "data", .nodes = DATA_NODES, .bytes = DATA_MAX, .tag = TG_MEM_COUNTER};
+    struct tg_marshal_options options = {.root = "data",
+                                         .nodes = DATA_NODES,
+                                         .bytes = DATA_MAX,
+                                         .is_spent = tg_run_is_spent,
+                                         .tag = TG_MEM_COUNTER};
     struct tg_blob blob = {0};
     char why[192];
     lua_settop(L, 2);

@@ -11,6 +11,7 @@
 #include "bind/object.h"
 
 #define FIRST_ROOM 2048
+#define ASK_EVERY  64 /* values between two questions for the time */
 
 struct encoder {
     lua_State *L;
@@ -98,6 +99,8 @@ static void encode_value(struct encoder *e, int index)
     const char *p;
     if (++e->nodes > TG_JSON_NODES)
         luaL_error(L, "JSON: more than %d values", TG_JSON_NODES);
+    if (e->nodes % ASK_EVERY == 0) /* a table may be large and empty, and be there many times */
+        tg_run_end_if_spent(L);
     switch (lua_type(L, index)) {
     case LUA_TSTRING:
         p = lua_tolstring(L, index, &n);

@@ -364,8 +364,11 @@ int tg_api_tg_queue(lua_State *L)
 int tg_api_queue_push(lua_State *L)
 {
     struct queue *q = ((struct queue_object *)tg_bind_check_value(L))->queue;
-    struct tg_marshal_options marshal = {
-        .root = "item", .nodes = ITEM_NODES, .bytes = (size_t)q->max_bytes, .tag = TG_MEM_PLUGIN};
+    struct tg_marshal_options marshal = {.root = "item",
+                                         .nodes = ITEM_NODES,
+                                         .bytes = (size_t)q->max_bytes,
+                                         .is_spent = tg_run_is_spent,
+                                         .tag = TG_MEM_PLUGIN};
     struct tg_blob blob = {0};
     char why[192];
     if (lua_isnoneornil(L, 2))

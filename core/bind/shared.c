@@ -64,8 +64,11 @@ int tg_api_shared_set(lua_State *L)
     struct tg_request *r = tg_bind_request(L);
     const struct tg_bind_object *object = tg_bind_object(L);
     struct tg_str key = tg_bind_arg_str(L, 1);
-    struct tg_marshal_options options = {
-        .root = "value", .nodes = VALUE_NODES, .bytes = VALUE_BYTES, .tag = TG_MEM_PLUGIN};
+    struct tg_marshal_options options = {.root = "value",
+                                         .nodes = VALUE_NODES,
+                                         .bytes = VALUE_BYTES,
+                                         .is_spent = tg_run_is_spent,
+                                         .tag = TG_MEM_PLUGIN};
     struct tg_blob blob = {0};
     char why[192];
     luaL_checkany(L, 3);

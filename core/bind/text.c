@@ -13,6 +13,7 @@
 #include "http/uri.h"
 
 #define COOKIE_MAX 8192
+#define ASK_EVERY  256 /* parameters between two questions for the time */
 
 /* ---- Percent-encoding ------------------------------------------------------------------------ */
 
@@ -85,6 +86,7 @@ typedef void on_param(lua_State *L, void *arg);
 
 static void each_param(lua_State *L, on_param *fn, void *arg)
 {
+    unsigned done = 0;
     for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
         int value = lua_gettop(L);
         int count = lua_istable(L, value) ? (int)lua_objlen(L, value) : 0;
@@ -95,6 +97,8 @@ static void each_param(lua_State *L, on_param *fn, void *arg)
             lua_rawgeti(L, value, i);
             fn(L, arg);
             lua_settop(L, value);
+            if (++done % ASK_EVERY == 0) /* a list may be there under many names */
+                tg_run_end_if_spent(L);
         }
     }
 }

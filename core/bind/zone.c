@@ -81,8 +81,11 @@ struct tg_bind_zone *tg_bind_check_zone(lua_State *L, struct tg_str *key)
 static const char *take_table(lua_State *L, int index, const char *name, struct tg_zone_value *out,
                               char *room, size_t size)
 {
-    const struct tg_marshal_options options = {
-        .root = name, .nodes = VALUE_NODES, .bytes = TG_BIND_VALUE_MAX, .tag = TG_MEM_COUNTER};
+    const struct tg_marshal_options options = {.root = name,
+                                               .nodes = VALUE_NODES,
+                                               .bytes = TG_BIND_VALUE_MAX,
+                                               .is_spent = tg_run_is_spent,
+                                               .tag = TG_MEM_COUNTER};
     struct tg_blob blob = {0};
     enum tg_err err = tg_marshal_encode(L, index, &options, &blob, room, size);
     if (err != TG_OK)

@@ -15,7 +15,9 @@
 
 #include <lauxlib.h>
 
-#define FIRST_CAP 256
+#define FIRST_CAP     256
+#define ASK_EVERY     64 /* tables between two questions for the time */
+#define STACK_A_LEVEL 2  /* a key and its value */
 
 /* The step from a table to one of its values. */
 struct frame {
@@ -29,6 +31,7 @@ struct encoder {
     const struct tg_marshal_options *options;
     struct tg_blob *out;
     uint32_t nodes; /* left */
+    uint32_t tables;
     char *error;
     size_t error_size;
 };
@@ -206,8 +209,8 @@ static enum tg_err encode_table(struct encoder *e, int index, const struct frame
     lua_State *L = e->L;
     if (depth == TG_MARSHAL_DEPTH)
         return refuse(e, frame, TG_E_LIMIT, NULL, "nested too deeply, or in a cycle");
-    if (!lua_checkstack(L, 4))
-        return TG_E_NOMEM;
+    if (++e->tables % ASK_EVERY == 0 && e->options->is_spent != NULL && e->options->is_spent(L))
+        return refuse(e, frame, TG_E_LIMIT, NULL, "takes more CPU time than there is left");
     uint32_t list = list_count(L, index);
     enum tg_err err = put_head(e, '{', list);
     char pairs[10];
@@ -273,6 +276,8 @@ enum tg_err tg_marshal_encode(lua_State *L, int index, const struct tg_marshal_o
     if (size > 0)
         error[0] = '\0';
     *out = (struct tg_blob){.tag = options->tag};
+    if (!lua_checkstack(L, STACK_A_LEVEL * TG_MARSHAL_DEPTH + LUA_MINSTACK))
+        return refuse(&e, NULL, TG_E_NOMEM, NULL, tg_err_text(TG_E_NOMEM));
     if (index < 0 && index > LUA_REGISTRYINDEX)
         index += top + 1;
     enum tg_err err = encode_value(&e, index, NULL, 0);

@@ -3,14 +3,16 @@
  * Plain data is nil, booleans, numbers, strings, and tables of those whose keys are strings,
  * numbers or booleans; metatables are not looked at. A value that appears twice is written twice.
  * Bounds: depth TG_MARSHAL_DEPTH (which is what stops a cycle) and a budget of nodes (values and
- * keys).
+ * keys). They do not bound the time: a table that was once large takes long to walk when it is
+ * empty, and may be reached on many ways. Where plugins make the value, `is_spent` bounds that.
  *
  *     value  'z' nil | 't' true | 'f' false | 'd' 8 bytes, IEEE 754 of this machine
  *            's' length bytes | '{' list-count pair-count value* (key value)*
  *     lengths and counts are LEB128
  *
- * The encoder touches no metamethod, allocates nothing in the VM and never raises. The decoder
- * takes bytes from anywhere: what is not well formed is refused.
+ * The encoder touches no metamethod, allocates nothing in the VM but room on its stack, for which
+ * it asks before it holds anything, and raises nowhere else. The decoder takes bytes from anywhere:
+ * what is not well formed is refused.
  */
 #ifndef TG_SCRIPT_MARSHAL_H
 #define TG_SCRIPT_MARSHAL_H
@@ -32,16 +34,19 @@ struct tg_blob {
 };
 
 struct tg_marshal_options {
-    const char *root;    /* what paths in messages begin with, e.g. "conf" */
-    uint32_t nodes;      /* 0: TG_MARSHAL_NODES */
-    size_t bytes;        /* most bytes in the blob; 0: no bound */
+    const char *root; /* what paths in messages begin with, e.g. "conf" */
+    uint32_t nodes;   /* 0: TG_MARSHAL_NODES */
+    size_t bytes;     /* most bytes in the blob; 0: no bound */
+    /* Asked now and then: true ends it with TG_E_LIMIT. NULL: never asked. */
+    bool (*is_spent)(lua_State *L);
     enum tg_mem_tag tag; /* what the blob is charged to */
 };
 
 /* Writes the value at `index` of `L` into *out (fresh; released by the caller with
  * tg_blob_release(), also not needed on failure). TG_E_INVALID: the value cannot cross; TG_E_LIMIT:
  * a bound; TG_E_NOMEM. On failure `error` (of `size` bytes) names the path, such as
- * "conf.targets[2].handler: a function cannot cross". */
+ * "conf.targets[2].handler: a function cannot cross". Raises when there is no memory for room on
+ * the stack: call it from Lua or in protected mode. */
 enum tg_err tg_marshal_encode(lua_State *L, int index, const struct tg_marshal_options *options,
                               struct tg_blob *out, char *error, size_t size) TG_MUST_USE;
 

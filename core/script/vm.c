@@ -324,10 +324,16 @@ struct state {
     char why[256];
 };
 
+/* No activation's budget pays for the encoding, so it has as long as save() had. */
+static bool is_save_over(lua_State *L)
+{
+    return tg_clock_thread_cpu() > tg_vm_inline(L)->save_until_us;
+}
+
 static int encode_state(lua_State *L)
 {
     const struct tg_marshal_options options = {
-        .root = "state", .bytes = TG_VM_STATE_MAX, .tag = TG_MEM_PLUGIN};
+        .root = "state", .bytes = TG_VM_STATE_MAX, .is_spent = is_save_over, .tag = TG_MEM_PLUGIN};
     struct state *state = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref);
     if (lua_isnil(L, -1))
@@ -346,6 +352,7 @@ enum tg_err tg_vm_save(struct tg_vm *vm, struct tg_blob *out, struct tg_vm_error
     enum tg_err err = run_setup(vm, vm->save_ref, NULL, 0, "save()", &state.ref, error);
     if (err != TG_OK)
         return err;
+    vm->save_until_us = tg_clock_thread_cpu() + SETUP_CPU_US;
     err = tg_vm_call(vm, encode_state, &state, error);
     tg_vm_unref(vm, &state.ref);
     if (err == TG_OK && state.err != TG_OK)

@@ -39,6 +39,15 @@ sandbox.suite("a loop that never ends", { limits = BRIEF }, {
   spin("by tail calls", "local function f() return f() end return f()"),
   spin("by tail calls in pcall", "local function f() return pcall(f) end while true do f() end"),
   spin("in many short calls of C", "while true do local _ = ('x'):rep(10):upper() end"),
+  spin("in table.insert, by a length that holes make", [[
+    local t = table.new(0, 64)
+    for i = 0, 29 do t[2 ^ i] = 1 end
+    table.insert(t, 1, 0)]]),
+  spin("in a query of one list under many names", [[
+    local list, map = {}, {}
+    for i = 1, 20000 do list[i] = 1 end
+    for i = 1, 5000 do map["n" .. i] = list end
+    return tg.query.encode(map)]]),
   spin("in JSON, over and over", "local t = { { { 1, 2, 3 } } } while true do tg.json.encode(t) end"),
   spin("in header_filter", "SPIN", "header_filter"),
   { "in body_filter", SPIN, phase = "body_filter", breaks = "killed (cpu)", prompt = true },
@@ -61,6 +70,8 @@ sandbox.suite("a pattern that takes for ever", { limits = 'plugin = { cpu = "20s
     raises = "too many captures" },
   { "that does not end", "return ('x'):find('[a')", raises = "malformed pattern" },
   { "that ends in its escape", "return ('x'):find('%')", raises = "malformed pattern" },
+  { "in the captures of a replacement, all empty",
+    "return ('x'):rep(20000):gsub('(y-)x', ('%1'):rep(20000))", killed = "pattern" },
   { "with a capture that is not there", "return ('x'):gsub('x', '%9')", raises = "attacker/init.lua:" },
   { "whose callback recurses", [[
     local depth = 0

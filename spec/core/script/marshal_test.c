@@ -181,6 +181,32 @@ static void test_nodes_and_bytes_are_bounded(void **state)
     assert_string_equal(error, "v: limit reached");
 }
 
+static unsigned asked;
+
+static bool is_spent(lua_State *L)
+{
+    (void)L;
+    return ++asked == 3;
+}
+
+/* What takes long is walking, not writing: tables that are empty but were not, on many ways. */
+static void test_time_is_bounded_where_the_caller_says_so(void **state)
+{
+    lua_State *L = *state;
+    struct tg_marshal_options watched = {.root = "v", .is_spent = is_spent, .tag = TG_MEM_CONFIG};
+    struct tg_blob blob;
+    char error[128];
+    asked = 0;
+    push(L, "(function() local t, u = {}, {} for i = 1, 100 do t[i] = {} u[i] = t end "
+            "return u end)()");
+    assert_int_equal(tg_marshal_encode(L, -1, &watched, &blob, error, sizeof(error)), TG_E_LIMIT);
+    assert_string_equal(error, "v[2][89]: takes more CPU time than there is left");
+    assert_null(blob.p);
+    assert_int_equal(tg_marshal_encode(L, -1, &watched, &blob, error, sizeof(error)), TG_OK);
+    tg_blob_release(&blob);
+    assert_in_range(asked, 100, 200);
+}
+
 static void test_metatables_are_not_asked(void **state)
 {
     lua_State *L = *state;
@@ -283,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals_name_the_path, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_cycles_and_depth_are_bounded, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_nodes_and_bytes_are_bounded, open_state, close_state),
+        cmocka_unit_test_setup_teardown(test_time_is_bounded_where_the_caller_says_so, open_state,
+                                        close_state),
         cmocka_unit_test_setup_teardown(test_metatables_are_not_asked, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_failing_memory_is_an_error, open_state, close_state),
         cmocka_unit_test_setup_teardown(test_foreign_bytes_are_refused, open_state, close_state),
