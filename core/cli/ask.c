@@ -86,7 +86,7 @@ static int complain(const struct tg_ask *ask, const char *what)
 
 static int complain_unreachable(const struct tg_ask *ask)
 {
-    if (errno == EACCES || errno == EPERM)
+    if (errno == EACCES && tg_admin_address_is_local(&ask->address))
         return complain(ask,
                         "permission denied; the socket is for the gateway's user alone, ask as "
                         "that user or as root");
