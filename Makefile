@@ -284,7 +284,7 @@ spec: programs ## run one spec file, folder or unit test: make spec F=spec/suppo
 
 # Unit tests that start threads, and specs in which gateway processes run and are told to change.
 THREADED = $(filter $(patsubst %.c,$(OUT)/%,$(shell grep -l pthread_ $(UNIT_SRC))),$(UNITS))
-THREADED_SPECS := $(wildcard spec/process_spec.lua spec/examples_spec.lua spec/gateway spec/h2 spec/tls spec/listener spec/reload spec/attacks spec/admin spec/zones spec/upstream spec/websocket/lifecycle_spec.lua)
+THREADED_SPECS := $(wildcard spec/process_spec.lua spec/supervisor_spec.lua spec/examples_spec.lua spec/gateway spec/h2 spec/tls spec/listener spec/reload spec/attacks spec/admin spec/zones spec/upstream spec/websocket/lifecycle_spec.lua)
 
 test-threads: $(PEERS) $(BIN) $(THREADED)
 	@$(RUNNER) --jobs=$(JOBS) $(THREADED) $(THREADED_SPECS)

@@ -53,6 +53,16 @@ describe("the program", function()
     assert.equal(2, (run("run", "--singel")))
   end)
 
+  it("fails where its output is not taken, whatever the command", function()
+    for _, command_line in ipairs({ "help", "version", "schema route", "explain", "doc" }) do
+      local script = 'exec "$TIDEGATE_BIN" ' .. command_line .. " >/dev/full"
+      local code, said = folder:run_words({ "sh", "-c", script })
+      assert.equal(3, code, command_line)
+      local name = command_line:match("%l+")
+      assert.contains(("tidegate %s: cannot write all of the output: "):format(name), said)
+    end
+  end)
+
   it("checks gateway.lua where no file is named", function()
     assert.equal(1, (run("check")))
     folder:write("gateway.lua", VALID)

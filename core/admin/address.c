@@ -28,3 +28,22 @@ enum tg_err tg_admin_address_parse(struct tg_str text, struct tg_admin_address *
     out->len = addr.len;
     return TG_OK;
 }
+
+bool tg_admin_address_is_loopback(const struct tg_admin_address *address)
+{
+    struct tg_addr addr;
+    size_t size;
+    if (tg_admin_address_is_local(address))
+        return false;
+    tg_addr_from_sockaddr(&address->u.any, address->len, &addr);
+    const unsigned char *ip = tg_addr_ip_bytes(&addr, &size);
+    if (size == sizeof(addr.u.v4.sin_addr))
+        return ip[0] == IN_LOOPBACKNET;
+    return size == sizeof(in6addr_loopback) && memcmp(ip, &in6addr_loopback, size) == 0;
+}
+
+bool tg_admin_host_is_plain(struct tg_str host)
+{
+    struct tg_addr ignored;
+    return tg_str_eq_nocase(host, TG_STR("localhost")) || tg_addr_parse_ip(host, &ignored) == TG_OK;
+}

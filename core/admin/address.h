@@ -31,6 +31,13 @@ struct tg_admin_address {
  * an IP address with a port. */
 enum tg_err tg_admin_address_parse(struct tg_str text, struct tg_admin_address *out) TG_MUST_USE;
 
+/* Whether only programs of this machine reach it, browsers among them: 127.0.0.0/8 or ::1. */
+bool tg_admin_address_is_loopback(const struct tg_admin_address *address);
+
+/* Whether `host`, of a request and without its port, is an IP address or localhost: what nobody
+ * else can give a meaning to. */
+bool tg_admin_host_is_plain(struct tg_str host);
+
 static inline bool tg_admin_address_is_local(const struct tg_admin_address *address)
 {
     return address->u.any.sa_family == AF_UNIX;

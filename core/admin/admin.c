@@ -27,8 +27,7 @@ static void admit(struct tg_admin *admin, int fd)
         close(fd);
         return;
     }
-    bool local = admin->door.address.u.any.sa_family == AF_UNIX;
-    if (tg_admin_client_open(admin, fd, local) != TG_OK)
+    if (tg_admin_client_open(admin, fd) != TG_OK)
         tg_log_every(1, TG_LOG_ERROR, "admin", "no memory for a connection to the admin listener");
 }
 

@@ -20,6 +20,9 @@
  * through a unix socket; through an address and port only with settings.admin.write, and never from
  * a page in a browser, which says so in Origin. One order at a time: 409.
  *
+ * On a loopback address requests have to name an address or localhost in Host, else 421: a page of
+ * anybody's can make its own name mean 127.0.0.1 (DNS rebinding), and would read along.
+ *
  * It lives on the keeper's loop, beside the workers and not among them: a question costs the
  * traffic nothing, and is answered while plugins keep the workers busy. While a reload evaluates
  * the configuration, which happens on the same thread, answers wait.

@@ -20,7 +20,7 @@
 
 struct tg_gate;
 
-/* One plugin in one worker. Counts are since the snapshot came into force there. */
+/* One plugin in one worker. Counts are since the plugin was configured first, across reloads. */
 struct tg_census_row {
     bool present;
     size_t heap; /* live bytes of the VM */

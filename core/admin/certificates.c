@@ -3,6 +3,18 @@
 #include "admin/internal.h"
 
 #include "net/tls_context.h"
+#include "observe/exposition.h"
+
+#define FAMILY "tidegate_certificate_not_after_timestamp_seconds"
+
+static void write_leaf(struct tg_fmt *f, struct tg_str listener, uint32_t number,
+                       const struct tg_tls_leaf *leaf)
+{
+    tg_fmt_printf(f, FAMILY "{listener=\"%.*s\",certificate=\"%u\",name=\"", TG_STR_ARG(listener),
+                  number);
+    tg_exposition_label(f, tg_str_c(leaf->name)); /* whoever signed it wrote that */
+    tg_fmt_printf(f, "\",kind=\"%s\"} %lld\n", leaf->kind, (long long)leaf->not_after);
+}
 
 void tg_admin_write_certificates(const struct tg_admin *admin, struct tg_fmt *f)
 {
@@ -14,15 +26,9 @@ void tg_admin_write_certificates(const struct tg_admin *admin, struct tg_fmt *f)
         if (s->listeners[i].tls != NULL)
             n = tg_tls_context_leaves(s->listeners[i].tls, &leaves);
         if (n > 0 && !begun)
-            tg_fmt_lit(f, "# HELP tidegate_certificate_not_after_timestamp_seconds When a "
-                          "certificate ends.\n"
-                          "# TYPE tidegate_certificate_not_after_timestamp_seconds gauge\n");
+            tg_exposition_head(f, TG_STR(FAMILY), "gauge", TG_STR("When a certificate ends."));
         begun = begun || n > 0;
         for (uint32_t k = 0; k < n; k++)
-            tg_fmt_printf(f,
-                          "tidegate_certificate_not_after_timestamp_seconds{listener=\"%.*s\","
-                          "certificate=\"%u\",name=\"%s\",kind=\"%s\"} %lld\n",
-                          TG_STR_ARG(s->listeners[i].name), k + 1, leaves[k].name, leaves[k].kind,
-                          (long long)leaves[k].not_after);
+            write_leaf(f, s->listeners[i].name, k + 1, &leaves[k]);
     }
 }

@@ -28,6 +28,7 @@ struct tg_admin_client {
     const struct tg_admin_view *viewed; /* while it waits for the workers; else NULL */
     uint32_t ordered;                   /* the order whose end it waits for; 0: none */
     bool local;                         /* it came through a unix socket */
+    bool loopback;                      /* or through an address of this machine alone */
     struct tg_list link;
     struct tg_task free_later;
 };
@@ -326,13 +327,21 @@ static struct tg_request_head *begin(struct tg_h1_server *server, struct tg_aren
     return &c->head;
 }
 
+/* A browser that was told that a name of somebody's is this machine (admin.h). */
+static bool is_misdirected(const struct tg_admin_client *c)
+{
+    return c->loopback && c->head.host.n > 0 && !tg_admin_host_is_plain(c->head.host);
+}
+
 static void request(struct tg_h1_server *server)
 {
     struct tg_admin_client *c = client_of(server);
     const struct tg_admin_view *view = tg_admin_view_find(c->head.path);
     struct tg_order order;
     bool good;
-    if (read_order(&c->head, &order, &good))
+    if (is_misdirected(c))
+        send_problem(c, 421, "on a loopback address Host has to be an IP address or localhost");
+    else if (read_order(&c->head, &order, &good))
         take_order(c, &order, good);
     else if (view == NULL)
         send_not_found(c);
@@ -377,7 +386,7 @@ static const struct tg_h1_server_events server_events = {
     .limits = limits,
 };
 
-enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local)
+enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd)
 {
     struct tg_worker *worker = admin->options.worker;
     struct tg_admin_client *c = tg_slab_lease(worker->slab, sizeof(*c));
@@ -388,7 +397,8 @@ enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local)
     c->admin = admin;
     c->viewed = NULL;
     c->ordered = 0;
-    c->local = local;
+    c->local = tg_admin_address_is_local(&admin->door.address);
+    c->loopback = tg_admin_address_is_loopback(&admin->door.address);
     tg_arena_init(&c->arena, worker->slab, ADMIN_MEMORY_MAX);
     tg_task_init(&c->free_later, on_free);
     enum tg_err err = tg_h1_server_open(&c->server, worker, fd, &server_events);

@@ -36,6 +36,16 @@ static const char *clear_path(const struct tg_admin_address *address)
     return NULL;
 }
 
+/* What `sys_errno` of making the file means. */
+static const char *path_problem(int sys_errno)
+{
+    if (sys_errno == ENOENT)
+        return "the folder of that path does not exist";
+    if (sys_errno == EACCES || sys_errno == EPERM)
+        return "permission denied (the gateway's user has to be able to write to the folder)";
+    return strerror(sys_errno);
+}
+
 static const char *bind_path(struct tg_admin_door *door)
 {
     struct stat st;
@@ -44,7 +54,7 @@ static const char *bind_path(struct tg_admin_door *door)
         return why;
     if (fchmod(door->fd, S_IRUSR | S_IWUSR) != 0 ||
         bind(door->fd, &door->address.u.any, door->address.len) != 0)
-        return strerror(errno);
+        return path_problem(errno);
     if (lstat(door->address.u.local.sun_path, &st) == 0) {
         door->device = st.st_dev;
         door->inode = st.st_ino;

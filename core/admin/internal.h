@@ -55,8 +55,8 @@ void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f);
 /* What /metrics has of certificates. */
 void tg_admin_write_certificates(const struct tg_admin *admin, struct tg_fmt *f);
 
-/* Takes over the accepted socket, also on failure. `local`: it came through a unix socket. */
-enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd, bool local) TG_MUST_USE;
+/* Takes over the socket, which came through admin->door, also on failure. */
+enum tg_err tg_admin_client_open(struct tg_admin *admin, int fd) TG_MUST_USE;
 
 /* Answers the client that waits for this order, if it is still there. */
 void tg_admin_clients_settle(struct tg_admin *admin, const struct tg_settlement *settled);

@@ -7,6 +7,7 @@
 #include "admin/internal.h"
 
 #include "base/json.h"
+#include "observe/exposition.h"
 #include "upstream/names.h"
 
 #define TARGETS_MAX 1000u
@@ -230,9 +231,10 @@ static void write_samples(void *arg, struct tg_fleet *fleet)
         if (origin->holders == 0 || l->left == 0)
             continue;
         l->left--;
-        tg_fmt_printf(l->f, "%s{service=\"%.*s\",target=\"%.*s\"} %.9g\n", l->family->name,
-                      TG_STR_ARG(fleet->name), TG_STR_ARG(origin->name),
-                      l->family->read(origin, l->now));
+        tg_fmt_printf(l->f, "%s{service=\"%.*s\",target=\"", l->family->name,
+                      TG_STR_ARG(fleet->name));
+        tg_exposition_label(l->f, origin->name); /* it may be a path */
+        tg_fmt_printf(l->f, "\"} %.9g\n", l->family->read(origin, l->now));
     }
 }
 
@@ -243,8 +245,8 @@ void tg_admin_write_targets(const struct tg_admin *admin, struct tg_fmt *f)
                             .now = tg_loop_now(&admin->options.worker->loop),
                             .left = TARGETS_MAX,
                             .family = &families[i]};
-        tg_fmt_printf(f, "# HELP %s %s\n# TYPE %s %s\n", families[i].name, families[i].help,
-                      families[i].name, families[i].kind);
+        tg_exposition_head(f, tg_str_c(families[i].name), families[i].kind,
+                           tg_str_c(families[i].help));
         tg_registry_visit(admin->registry, write_samples, &l);
     }
 }

@@ -18,6 +18,10 @@
 
 #include "observe/instrument.h"
 
+#define NAME_LONGEST  64 /* bytes, as in lua/tidegate/plugin.lua */
+#define LABEL_LONGEST 32
+#define HELP_LONGEST  200
+
 static char instruments_key; /* in the registry; only the address matters */
 
 /* ---- Declarations ---------------------------------------------------------------------------- */
@@ -46,6 +50,28 @@ static bool take_kind(struct tg_str type, enum tg_instrument_kind *kind)
     return false;
 }
 
+/* [a-z_][a-z0-9_]* of at most `most` bytes, as the schema says. This table is not the one that was
+ * checked, and one bad name would make scrapers refuse all metrics. */
+static bool is_name(struct tg_str text, size_t most)
+{
+    bool good = text.n > 0 && text.n <= most;
+    for (size_t i = 0; good && i < text.n; i++) {
+        char c = text.p[i];
+        good = (c >= 'a' && c <= 'z') || c == '_' || (i > 0 && c >= '0' && c <= '9');
+    }
+    return good;
+}
+
+/* Whether the label number `i` is one that its instrument can have, beside those before it. */
+static bool is_label(const struct tg_instrument_spec *spec, size_t i)
+{
+    struct tg_str label = spec->labels[i];
+    bool good = is_name(label, LABEL_LONGEST);
+    for (size_t k = 0; good && k < i; k++)
+        good = !tg_str_eq(spec->labels[k], label);
+    return good && (spec->kind != TG_INSTRUMENT_HISTOGRAM || !tg_str_eq(label, TG_STR("le")));
+}
+
 /* Reads the labels of the declaration on top of the stack. */
 static bool take_labels(lua_State *L, struct tg_instrument_spec *spec)
 {
@@ -59,7 +85,7 @@ static bool take_labels(lua_State *L, struct tg_instrument_spec *spec)
         lua_rawgeti(L, -1, (int)i + 1);
         sound = lua_type(L, -1) == LUA_TSTRING;
         label->p = sound ? lua_tolstring(L, -1, &label->n) : NULL;
-        sound = sound && label->n > 0 && label->n <= 32;
+        sound = sound && is_label(spec, i);
         lua_pop(L, 1);
     }
     spec->label_count = (unsigned)count;
@@ -76,10 +102,11 @@ static struct tg_instrument *declare(lua_State *L)
     if (lua_type(L, -2) != LUA_TSTRING || !lua_istable(L, -1))
         return NULL;
     spec.name.p = lua_tolstring(L, -2, &spec.name.n);
-    spec.help = text_field(L, "help");
+    spec.help = tg_str_sub(text_field(L, "help"), 0, HELP_LONGEST);
     if (tg_str_eq(text_field(L, "unit"), TG_STR("bytes")))
         spec.unit = TG_INSTRUMENT_BYTES;
-    if (spec.name.n > 64 || !take_kind(text_field(L, "type"), &spec.kind) || !take_labels(L, &spec))
+    if (!is_name(spec.name, NAME_LONGEST) || !take_kind(text_field(L, "type"), &spec.kind) ||
+        !take_labels(L, &spec))
         return NULL;
     return tg_instrument_get(&spec, &instrument) == TG_OK ? instrument : NULL;
 }

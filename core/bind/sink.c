@@ -69,7 +69,9 @@ int tg_api_tg_sink(lua_State *L)
         return 1;
     char message[SPEC_MAX + 128];
     snprintf(message, sizeof(message), "cannot open %s: %s", text,
-             err == TG_E_SYSTEM ? strerror(errno) : tg_err_text(err));
+             err != TG_E_SYSTEM ? tg_err_text(err)
+             : errno == ENXIO   ? "nobody reads this FIFO"
+                                : strerror(errno));
     return tg_bind_fail(L, err == TG_E_INVALID ? "bad_input" : "unavailable", message);
 }
 

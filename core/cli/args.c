@@ -119,8 +119,10 @@ static enum tg_err take_operand(struct tg_args *args, const char *word, FILE *er
         args->operands[args->operand_count++] = word;
         return TG_OK;
     }
-    fprintf(err, "tidegate %s: \"%s\" is one word too many; usage: tidegate %s %s\n",
-            args->command->name, word, args->command->name, args->command->operands);
+    const char *operands = args->command->operands;
+    fprintf(err, "tidegate %s: \"%s\" is one word too many; usage: tidegate %s%s%s\n",
+            args->command->name, word, args->command->name, operands[0] != '\0' ? " " : "",
+            operands);
     return TG_E_INVALID;
 }
 

@@ -86,6 +86,10 @@ static int complain(const struct tg_ask *ask, const char *what)
 
 static int complain_unreachable(const struct tg_ask *ask)
 {
+    if (errno == EACCES && tg_admin_address_is_local(&ask->address))
+        return complain(ask,
+                        "permission denied; the socket is for the gateway's user alone, ask as "
+                        "that user or as root");
     fprintf(stderr,
             "tidegate %s: no gateway listens on %s: %s; `tidegate run` starts one, --admin ADDRESS "
             "names another\n",
@@ -132,7 +136,7 @@ static bool send_request(int fd, const char *method, const char *path, uint64_t 
 {
     char head[256];
     int n = snprintf(head, sizeof(head),
-                     "%s %s HTTP/1.1\r\nHost: tidegate\r\nContent-Length: 0\r\n"
+                     "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
                      "Connection: close\r\n\r\n",
                      method, path);
     return wait_for(fd, POLLOUT, deadline) && send(fd, head, (size_t)n, MSG_NOSIGNAL) == n;
@@ -186,7 +190,7 @@ static bool take_head(struct tg_ask_answer *answer)
 static int exchange(const struct tg_ask *ask, const char *method, const char *path,
                     uint64_t timeout, struct tg_ask_answer *out)
 {
-    char late_text[64];
+    char late_text[128];
     uint64_t deadline = tg_clock_mono_now() + timeout;
     *out = (struct tg_ask_answer){0};
     int fd = open_connection(ask, deadline);
@@ -198,11 +202,13 @@ static int exchange(const struct tg_ask *ask, const char *method, const char *pa
         return TG_EXIT_OK;
     bool late = tg_clock_mono_now() >= deadline;
     tg_ask_answer_release(out);
-    snprintf(late_text, sizeof(late_text), "the gateway did not answer within %u s",
-             (unsigned)(timeout / TG_USEC_PER_SEC));
+    snprintf(late_text, sizeof(late_text), "the gateway did not answer within %u s%s",
+             (unsigned)(timeout / TG_USEC_PER_SEC),
+             timeout == TG_ASK_TIMEOUT ? "" : "; `tidegate status` tells what became of the order");
     return complain(ask, late ? late_text
                               : "what listens there gave no whole answer; is it a gateway's admin "
-                                "listener, with room for one more connection?");
+                                "listener, with room for one more connection, and did the gateway "
+                                "not end meanwhile?");
 }
 
 int tg_ask_get(const struct tg_ask *ask, const char *path, struct tg_ask_answer *out)

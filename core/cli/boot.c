@@ -47,7 +47,8 @@ struct keeper {
     struct tg_snapshot *current; /* one reference */
     struct tg_reload reload;     /* that is under way */
     bool serving;                /* the first configuration is in force */
-    enum tg_err failed;          /* why it never was */
+    bool draining;
+    enum tg_err failed; /* why it never was */
 };
 
 /* ---- Orders ------------------------------------------------------------------------------------
@@ -56,8 +57,9 @@ struct keeper {
 static void drain(struct keeper *k)
 {
     uint64_t timeout = k->current->settings.limits.drain_timeout;
-    if (k->drain_timer.deadline == 0)
+    if (!k->draining)
         tg_timer_set(&k->drain_timer, tg_loop_now(&k->self.loop) + TG_MAX(timeout, 1));
+    k->draining = true;
     tg_admin_set_state(k->admin, TG_ADMIN_DRAINING);
     tg_crew_drain(k->crew);
 }
@@ -99,7 +101,6 @@ static void note_outcome(struct keeper *k, const struct tg_settlement *settled)
     tg_admin_settle(k->admin, settled);
 }
 
-/* All is changed over, or put back. */
 /* What is in force from here on counts against settings.memory. */
 static void apply_budget(const struct keeper *k)
 {
@@ -117,6 +118,7 @@ static void apply_budget(const struct keeper *k)
     }
 }
 
+/* All is changed over, or put back. */
 static void end_reload(struct keeper *k)
 {
     char room[NOTES_SHOWN];
@@ -173,15 +175,23 @@ static void reload(struct keeper *k, struct tg_control_message *message)
     tg_reload_prepare(&k->reload, k->boot, message, k->current);
     if (!c->decided && !dry) {
         enum tg_err err = prepare_admin(k, c->snapshot, reason);
-        if (err != TG_OK) {
-            tg_reload_drop(&k->reload, k->boot);
+        if (err != TG_OK)
             tg_candidate_refuse(c, err, reason);
-        }
     }
-    if (c->decided)
-        end_reload(k);
-    else
+    if (!c->decided) {
         tg_crew_reload(k->crew, c->snapshot, !dry);
+        return;
+    }
+    tg_reload_drop(&k->reload, k->boot);
+    end_reload(k);
+}
+
+/* A process that ends changes over to nothing: its workers may be gone, and must accept no more.
+ * Its end is the answer. */
+static void ignore_reload(struct tg_control_message *message)
+{
+    tg_control_close_fds(message);
+    tg_log(TG_LOG_WARN, "reload", "the gateway process ends, and reads no configuration any more");
 }
 
 /* What somebody asks for through the admin listener; false when that cannot be passed on. */
@@ -189,7 +199,7 @@ static bool on_order(void *arg, const struct tg_order *order)
 {
     struct keeper *k = arg;
     struct tg_control_message message = {.type = TG_CONTROL_ORDER, .order = *order};
-    if (!k->serving || k->drain_timer.deadline != 0 || (k->boot->single && k->reload.running))
+    if (!k->serving || k->draining || (k->boot->single && k->reload.running))
         return false;
     if (!k->boot->single)
         return tg_control_send(k->boot->control_fd, &message) == TG_OK;
@@ -205,8 +215,7 @@ static void on_settled(struct keeper *k, struct tg_control_message *message)
                                     .outcome = message->outcome,
                                     .reason = message->text,
                                     .notes = tg_reload_read_notes(fd, room, sizeof(room))};
-    while (message->fd_count > 0)
-        close(message->fds[--message->fd_count]);
+    tg_control_close_fds(message);
     note_outcome(k, &settled);
 }
 
@@ -287,7 +296,10 @@ static void obey(struct keeper *k, struct tg_control_message *message)
         tg_sockets_receive(k->boot, message);
         break;
     case TG_CONTROL_RELOAD:
-        reload(k, message);
+        if (k->draining)
+            ignore_reload(message);
+        else
+            reload(k, message);
         break;
     case TG_CONTROL_SETTLED:
         on_settled(k, message);

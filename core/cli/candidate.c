@@ -116,6 +116,22 @@ void tg_candidate_tell(struct tg_candidate *c)
         (void)fwrite(room, 1, (size_t)n, stderr);
 }
 
+void tg_candidate_log(struct tg_candidate *c)
+{
+    char room[TG_LOG_LINE_MAX];
+    int fd = tg_candidate_notes(c);
+    ssize_t n = 0;
+    for (off_t at = 0; fd >= 0 && (n = pread(fd, room, sizeof(room) - 1, at)) > 0;) {
+        const char *newline = memrchr(room, '\n', (size_t)n);
+        size_t taken = newline != NULL ? (size_t)(newline + 1 - room) : (size_t)n;
+        size_t shown = taken;
+        if (newline == NULL) /* the end of the text, or a line that is longer */
+            room[shown++] = '\n';
+        tg_log_text(tg_str(room, shown));
+        at += (off_t)taken;
+    }
+}
+
 void tg_candidate_release(struct tg_candidate *c)
 {
     tg_snapshot_unref(&c->snapshot);

@@ -1,7 +1,9 @@
 /* candidate.h: a configuration that may come into force: what an order leads to, evaluated.
  *
  *     make     reads or restores, evaluates, compares with what is in force
- *     tell     what was printed goes to stderr, for who runs the gateway
+ *     tell     what was printed goes to stderr, for who starts the gateway: that may wait for a
+ *              reader
+ *     log      the same for a gateway that runs: it goes where the log goes, and never waits
  *     release
  *
  * A candidate is decided when there is nothing left to do: refused, or unchanged. Otherwise it has
@@ -40,6 +42,7 @@ void tg_candidate_make(struct tg_candidate *candidate, const char *path,
 void tg_candidate_refuse(struct tg_candidate *candidate, enum tg_err err, const char *reason);
 
 void tg_candidate_tell(struct tg_candidate *candidate);
+void tg_candidate_log(struct tg_candidate *candidate);
 
 /* The descriptor of what was printed, borrowed, or -1. */
 int tg_candidate_notes(struct tg_candidate *candidate);

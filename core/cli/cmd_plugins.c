@@ -23,6 +23,6 @@ const struct tg_command tg_command_plugins = {
     .summary = "list the plugins of a running gateway, or tell all about one",
     .details =
         "Per plugin: its VMs and their heaps, errors, kills by reason, forced collections and\n"
-        "quarantine. Counts are since the configuration was loaded.\n",
+        "quarantine. Counts are since the plugin was configured first, across reloads.\n",
     .run = plugins,
 };

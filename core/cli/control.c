@@ -4,7 +4,8 @@
  * handler can send a message which was encoded beforehand.
  *
  * A received packet is judged as a whole: cut short, wrong magic, or another number of descriptors
- * than it announces, and everything that came with it is closed.
+ * than it announces, and everything that came with it is closed. One whose descriptors did not all
+ * find room in this process is good without any: it may want an answer, and its sender would wait.
  */
 #include "base/banned.h"
 #include "cli/control.h"
@@ -115,7 +116,6 @@ static enum tg_err system_error(void)
 {
     switch (errno) {
     case EAGAIN:
-    case ENOBUFS:
         return TG_E_AGAIN;
     case EPIPE:
     case ECONNRESET:
@@ -166,6 +166,12 @@ static uint32_t take_fds(struct msghdr *header, int fds[TG_LISTEN_SOCKETS_MAX])
     return (uint32_t)(size / sizeof(int));
 }
 
+void tg_control_close_fds(struct tg_control_message *message)
+{
+    while (message->fd_count > 0)
+        close(message->fds[--message->fd_count]);
+}
+
 enum tg_err tg_control_receive(int fd, struct tg_control_message *out)
 {
     unsigned char wire[TG_CONTROL_WIRE_MAX];
@@ -184,13 +190,15 @@ enum tg_err tg_control_receive(int fd, struct tg_control_message *out)
     if (got == 0)
         return TG_E_CLOSED;
     uint32_t count = take_fds(&header, out->fds);
-    bool whole = (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
-    if (whole && tg_control_decode(wire, (size_t)got, out) == TG_OK && out->fd_count == count)
+    bool lost = (header.msg_flags & MSG_CTRUNC) != 0;
+    bool good = (header.msg_flags & MSG_TRUNC) == 0 &&
+                tg_control_decode(wire, (size_t)got, out) == TG_OK &&
+                (lost || out->fd_count == count);
+    if (good && !lost)
         return TG_OK;
-    while (count > 0)
-        close(out->fds[--count]);
-    out->fd_count = 0;
-    return TG_E_PROTOCOL;
+    out->fd_count = count;
+    tg_control_close_fds(out);
+    return good ? TG_OK : TG_E_PROTOCOL;
 }
 
 void tg_control_ready(int fd)

@@ -71,8 +71,12 @@ enum tg_err tg_control_send(int fd, const struct tg_control_message *message) TG
 
 /* Takes the next message. TG_E_AGAIN: there is none. TG_E_CLOSED: the other end is gone.
  * TG_E_PROTOCOL: what came is no message; it is dropped, with its descriptors closed. Received
- * descriptors are close-on-exec and belong to the caller. */
+ * descriptors are close-on-exec and belong to the caller; there are none where too many files are
+ * open for all of them. */
 enum tg_err tg_control_receive(int fd, struct tg_control_message *out) TG_MUST_USE;
+
+/* Closes the descriptors of a message that came, as far as nobody has taken them over. */
+void tg_control_close_fds(struct tg_control_message *message);
 
 /* In the gateway process: tells that its workers accept. */
 void tg_control_ready(int fd);

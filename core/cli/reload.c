@@ -50,7 +50,7 @@ static void refuse(struct tg_candidate *c, enum tg_err err, const struct tg_snap
 static void take_over(struct tg_candidate *c, const char *path, struct tg_control_message *message,
                       const struct tg_snapshot *now)
 {
-    enum tg_err err = TG_E_PROTOCOL;
+    enum tg_err err = TG_E_FILES; /* it was sent with two descriptors */
     *c = (struct tg_candidate){
         .order = message->order, .number = message->revision, .origin = message->origin};
     if (message->fd_count > 0)
@@ -59,8 +59,7 @@ static void take_over(struct tg_candidate *c, const char *path, struct tg_contro
         c->notes = fdopen(message->fds[1], "r");
         message->fd_count -= c->notes != NULL;
     }
-    while (message->fd_count > 0)
-        close(message->fds[--message->fd_count]);
+    tg_control_close_fds(message);
     if (err == TG_OK) {
         c->snapshot->revision = c->number;
         return;
@@ -76,10 +75,8 @@ static void fit_sockets(struct tg_candidate *c, struct tg_boot *boot)
     if (c->order.kind == TG_ORDER_DRY_RUN)
         return;
     enum tg_err err = tg_sockets_fit(boot, c->snapshot, reason);
-    if (err == TG_OK)
-        return;
-    tg_listen_set_rollback(boot->sockets);
-    tg_candidate_refuse(c, err, reason);
+    if (err != TG_OK)
+        tg_candidate_refuse(c, err, reason);
 }
 
 void tg_reload_prepare(struct tg_reload *reload, struct tg_boot *boot,
@@ -91,7 +88,7 @@ void tg_reload_prepare(struct tg_reload *reload, struct tg_boot *boot,
     if (boot->single) {
         tg_candidate_make(c, boot->config_path, boot->revisions, &message->order);
         if (c->order.kind != TG_ORDER_DRY_RUN)
-            tg_candidate_tell(c);
+            tg_candidate_log(c);
     } else {
         take_over(c, boot->config_path, message, now);
     }

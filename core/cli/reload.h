@@ -34,7 +34,7 @@ void tg_reload_prepare(struct tg_reload *reload, struct tg_boot *boot,
 /* Its snapshot is in force everywhere. */
 void tg_reload_commit(struct tg_reload *reload, struct tg_boot *boot);
 
-/* It is not: what tg_reload_prepare() did with the sockets is undone. */
+/* It is not, or was decided at once: what tg_reload_prepare() did with the sockets is undone. */
 void tg_reload_drop(struct tg_reload *reload, struct tg_boot *boot);
 
 /* Tells the supervisor, or the log under --single, how it ended. */

@@ -68,19 +68,20 @@ void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapsh
     warn_of_descriptors(snapshot);
 }
 
-enum tg_err tg_sockets_send(const struct tg_listen_set *set, int control_fd)
+enum tg_err tg_sockets_send(const struct tg_listen_set *set, uint32_t *from, int control_fd)
 {
-    enum tg_err err = TG_OK;
-    for (uint32_t i = 0; i < set->count && err == TG_OK; i++) {
-        const struct tg_listen *listen = set->v[i];
+    for (; *from < set->count; ++*from) {
+        const struct tg_listen *listen = set->v[*from];
         if (!listen->added)
             continue;
         struct tg_control_message message = {.type = TG_CONTROL_SOCKETS, .fd_count = listen->count};
         memcpy(message.fds, listen->fds, listen->count * sizeof(*listen->fds));
         tg_control_set_text(&message, tg_str_c(listen->key));
-        err = tg_control_send(control_fd, &message);
+        enum tg_err err = tg_control_send(control_fd, &message);
+        if (err != TG_OK)
+            return err;
     }
-    return err;
+    return TG_OK;
 }
 
 void tg_sockets_receive(struct tg_boot *boot, struct tg_control_message *message)

@@ -26,8 +26,11 @@ enum tg_err tg_sockets_open(struct tg_listen_set *set, const struct tg_snapshot 
  * `snapshot`, and warns when fewer files may be open than it lets clients in. */
 void tg_sockets_announce(const struct tg_listen_set *set, const struct tg_snapshot *snapshot);
 
-/* In the supervisor: sends the sockets that were added since the last commit. */
-enum tg_err tg_sockets_send(const struct tg_listen_set *set, int control_fd) TG_MUST_USE;
+/* In the supervisor: sends the sockets that were added since the last commit, those of one listener
+ * after the other from number *from on (0 at first), which follows. TG_E_AGAIN: the channel is
+ * full; another call goes on where this one ended. */
+enum tg_err tg_sockets_send(const struct tg_listen_set *set, uint32_t *from,
+                            int control_fd) TG_MUST_USE;
 
 /* In the gateway process: takes the descriptors of a SOCKETS message over into boot->sockets. What
  * goes wrong comes to light in tg_sockets_fit(), as a socket that is missing. */

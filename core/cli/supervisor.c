@@ -16,11 +16,12 @@
  *
  * `due` is the time at which the state is left by itself: the next start (PAUSING), the kill
  * (DRAINING, STOPPING). A reload does not change the state; it is a candidate that waits for the
- * gateway's answer: the sockets it added are sent before the order, and the transaction on the
- * socket set stays open until the answer decides it. A death in between drops the candidate, since
- * it may be the cause. A reload without a process (PAUSING) is taken at once, so that a
- * configuration which makes the gateway die can be replaced. One candidate at a time: what is asked
- * for meanwhile waits, SIGHUPs as one.
+ * gateway's answer: the sockets it added are sent before the order, piece by piece as the channel
+ * has room, and the transaction on the socket set stays open until the answer decides it. A death
+ * in between drops the candidate, since it may be the cause, unless not all of it had been sent. A
+ * reload without a process (PAUSING) is taken at once, so that a configuration which makes the
+ * gateway die can be replaced. One candidate at a time: what is asked for meanwhile waits, SIGHUPs
+ * as one.
  *
  * The gateway evaluates what was evaluated here, from the same sources, which travel with the
  * order: no file is read twice.
@@ -90,6 +91,8 @@ struct supervisor {
     /* a reload that waits for its answer, and what was asked for meanwhile */
     struct tg_candidate candidate; /* without a snapshot: there is none */
     uint32_t reload_id;
+    bool sending;          /* the channel had no room for all of it */
+    uint32_t sent;         /* listeners of the set whose sockets have been sent */
     bool again;            /* a SIGHUP, or files that changed */
     bool certificates;     /* files of certificates changed */
     struct tg_order order; /* of the admin listener; number 0: none */
@@ -130,6 +133,7 @@ static int be_gateway(struct supervisor *sup, pid_t parent)
     close_fd(&sup->signal_fd);
     tg_watch_files_free(&sup->files);
     tg_revisions_forget_sources(&sup->revisions);
+    tg_listen_set_disown_files(&sup->sockets);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) /* it died before the line above */
         return TG_EXIT_SYSTEM;
@@ -228,11 +232,17 @@ static bool has_candidate(const struct supervisor *sup)
     return sup->candidate.snapshot != NULL;
 }
 
+static void release_candidate(struct supervisor *sup)
+{
+    tg_candidate_release(&sup->candidate);
+    sup->sending = false;
+}
+
 static void drop_candidate(struct supervisor *sup)
 {
     if (has_candidate(sup) && sup->candidate.order.kind != TG_ORDER_DRY_RUN)
         tg_listen_set_rollback(&sup->sockets);
-    tg_candidate_release(&sup->candidate);
+    release_candidate(sup);
 }
 
 static void log_candidate(struct supervisor *sup)
@@ -243,12 +253,16 @@ static void log_candidate(struct supervisor *sup)
 }
 
 static void settle_candidate(struct supervisor *sup, enum tg_err err, const char *reason);
+static void take_candidate(struct supervisor *sup);
 static void go_on(struct supervisor *sup);
+static void read_messages(struct supervisor *sup);
 
 static void on_gateway_end(struct supervisor *sup, int status)
 {
+    /* It never saw all of the candidate, which then is not the cause. */
+    bool unseen = sup->sending && sup->candidate.order.kind != TG_ORDER_DRY_RUN;
     log_end(sup, status);
-    if (has_candidate(sup))
+    if (has_candidate(sup) && !unseen)
         settle_candidate(sup, TG_E_CANCELLED, "the gateway process died while it changed over");
     sup->order.number = 0; /* nobody is left to wait for it */
     close_fd(&sup->control[0]);
@@ -261,6 +275,8 @@ static void on_gateway_end(struct supervisor *sup, int status)
         set_state(sup, ENDED, NEVER);
     } else {
         plan_restart(sup);
+        if (unseen)
+            take_candidate(sup);
         go_on(sup);
     }
 }
@@ -268,8 +284,10 @@ static void on_gateway_end(struct supervisor *sup, int status)
 static void reap(struct supervisor *sup)
 {
     int status;
-    if (sup->pid != 0 && waitpid(sup->pid, &status, WNOHANG) == sup->pid)
-        on_gateway_end(sup, status);
+    if (sup->pid == 0 || waitpid(sup->pid, &status, WNOHANG) != sup->pid)
+        return;
+    read_messages(sup); /* what it said before */
+    on_gateway_end(sup, status);
 }
 
 /* ---- Orders ------------------------------------------------------------------------------------
@@ -341,7 +359,7 @@ static void tell_settled(struct supervisor *sup)
     struct tg_control_message message = {
         .type = TG_CONTROL_SETTLED, .order = c->order, .outcome = c->outcome, .err = c->err};
     int notes = tg_candidate_notes(c);
-    if (sup->state != SERVING)
+    if (sup->pid == 0)
         return;
     if (notes >= 0)
         message.fds[message.fd_count++] = notes;
@@ -372,16 +390,17 @@ static void accept_candidate(struct supervisor *sup)
                tg_sockets_workers(sup->good), sup->workers);
 }
 
-static void watch(struct supervisor *sup, struct tg_sources *sources)
+/* The candidate is decided: which files are watched from here on. What is refused leaves those of
+ * the configuration in force, unless it waits for a change that mends it. */
+static void follow_files(struct supervisor *sup)
 {
-    if (sup->files != NULL && sources != NULL)
-        tg_watch_files_set(sup->files, sources);
-}
-
-/* Does nothing but a change of its files mend a candidate that is refused? Else SIGHUP tells. */
-static bool waits_for_files(const struct supervisor *sup)
-{
-    return sup->dev || sup->candidate.order.kind == TG_ORDER_CERTIFICATES;
+    const struct tg_candidate *c = &sup->candidate;
+    bool waits = sup->dev || c->order.kind == TG_ORDER_CERTIFICATES; /* else SIGHUP tells */
+    if (sup->files == NULL || c->sources == NULL || c->order.kind == TG_ORDER_DRY_RUN ||
+        (c->outcome == TG_OUTCOME_REFUSED && !waits))
+        return;
+    tg_watch_files_set(sup->files, c->sources, c->origin != 0);
+    sup->certificates = false; /* it looks at them once more */
 }
 
 /* The gateway process has taken the candidate, or would; or it has not, for `reason`. */
@@ -389,35 +408,29 @@ static void settle_candidate(struct supervisor *sup, enum tg_err err, const char
 {
     struct tg_candidate *c = &sup->candidate;
     bool dry = c->order.kind == TG_ORDER_DRY_RUN;
-    if (err == TG_OK && !dry) {
+    if (err == TG_OK && !dry)
         accept_candidate(sup);
-    } else if (!dry) {
+    else if (!dry)
         tg_listen_set_rollback(&sup->sockets);
-        if (!waits_for_files(sup)) /* those of what is in force count again */
-            watch(sup, tg_revisions_newest(&sup->revisions)->sources);
-    }
     c->outcome = dry ? TG_OUTCOME_CHECKED : TG_OUTCOME_TAKEN;
     snprintf(c->reason, sizeof(c->reason), TG_CANDIDATE_VALID);
     if (err != TG_OK)
         tg_candidate_refuse(c, err, reason);
     log_candidate(sup);
-    tg_candidate_release(c);
+    follow_files(sup);
+    release_candidate(sup);
 }
 
-static enum tg_err send_candidate(struct supervisor *sup)
+static enum tg_err send_reload(struct supervisor *sup)
 {
     struct tg_candidate *c = &sup->candidate;
     struct tg_control_message message = {.type = TG_CONTROL_RELOAD,
-                                         .id = ++sup->reload_id,
+                                         .id = sup->reload_id,
                                          .order = c->order,
                                          .revision = c->number,
                                          .origin = c->origin};
     int notes = tg_candidate_notes(c);
-    enum tg_err err = TG_OK;
-    if (c->order.kind != TG_ORDER_DRY_RUN)
-        err = tg_sockets_send(&sup->sockets, sup->control[0]);
-    if (err == TG_OK)
-        err = tg_sources_send(c->sources, &message.fds[0]);
+    enum tg_err err = tg_sources_send(c->sources, &message.fds[0]);
     if (err != TG_OK)
         return err;
     message.fd_count = 1;
@@ -428,41 +441,66 @@ static enum tg_err send_candidate(struct supervisor *sup)
     return err;
 }
 
-/* Evaluates what is ordered and opens its sockets; what is wrong goes to stderr. */
+/* Sends the candidate, or what the channel had no room for the last time, so that the gateway
+ * process never keeps sockets that no RELOAD speaks of. One that is dying takes nothing more: its
+ * end settles the candidate. */
+static void send_candidate(struct supervisor *sup)
+{
+    struct tg_candidate *c = &sup->candidate;
+    enum tg_err err = TG_OK;
+    if (c->order.kind != TG_ORDER_DRY_RUN)
+        err = tg_sockets_send(&sup->sockets, &sup->sent, sup->control[0]);
+    if (err == TG_OK)
+        err = send_reload(sup);
+    sup->sending = err == TG_E_AGAIN || err == TG_E_CLOSED;
+    if (err == TG_OK || sup->sending)
+        return;
+    tg_listen_set_rollback(&sup->sockets);
+    tg_candidate_refuse(c, err, "the gateway process takes no orders");
+}
+
+/* Nobody has to change over: the next process begins with the candidate, and at once. */
+static void take_candidate(struct supervisor *sup)
+{
+    settle_candidate(sup, TG_OK, "");
+    set_state(sup, PAUSING, tg_clock_mono_now());
+}
+
+/* Evaluates what is ordered and opens its sockets; what is wrong goes to the log. */
 static void make_candidate(struct supervisor *sup, const struct tg_order *order)
 {
     struct tg_candidate *c = &sup->candidate;
     tg_candidate_make(c, sup->path, &sup->revisions, order);
-    if (order->kind == TG_ORDER_DRY_RUN)
-        return;
-    if (!c->decided) {
+    if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
         enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
         if (err != TG_OK)
             tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
     }
-    if (!c->decided || waits_for_files(sup))
-        watch(sup, c->sources);
-    tg_candidate_tell(c);
+    if (order->kind != TG_ORDER_DRY_RUN)
+        tg_candidate_log(c);
+}
+
+/* The candidate is decided, and the gateway process has not heard of it. */
+static void conclude(struct supervisor *sup)
+{
+    log_candidate(sup);
+    tell_settled(sup);
+    follow_files(sup);
+    release_candidate(sup);
 }
 
 /* Sees to an order, of which there may be one at a time. */
 static void obey(struct supervisor *sup, const struct tg_order *order)
 {
     make_candidate(sup, order);
-    if (sup->candidate.decided) {
-        log_candidate(sup);
-        tell_settled(sup);
-        tg_candidate_release(&sup->candidate);
-        return;
-    }
-    if (sup->pid == 0) {
-        settle_candidate(sup, TG_OK, "");
-        set_state(sup, PAUSING, tg_clock_mono_now());
-        return;
-    }
-    enum tg_err err = send_candidate(sup);
-    if (err != TG_OK)
-        settle_candidate(sup, err, "the gateway process takes no orders");
+    sup->reload_id++;
+    sup->sent = 0;
+    if (!sup->candidate.decided && sup->pid != 0)
+        send_candidate(sup);
+    if (sup->candidate.decided)
+        conclude(sup);
+    else if (sup->pid == 0)
+        take_candidate(sup);
 }
 
 /* Whatever was asked for while another candidate waited. */
@@ -482,6 +520,16 @@ static void go_on(struct supervisor *sup)
         }
         obey(sup, &order);
     }
+}
+
+/* The channel may have room again. */
+static void send_the_rest(struct supervisor *sup)
+{
+    send_candidate(sup);
+    if (!sup->candidate.decided)
+        return;
+    conclude(sup);
+    go_on(sup);
 }
 
 static void reload(struct supervisor *sup)
@@ -533,8 +581,7 @@ static void read_messages(struct supervisor *sup)
 {
     struct tg_control_message message;
     while (sup->control[0] >= 0 && tg_control_receive(sup->control[0], &message) == TG_OK) {
-        while (message.fd_count > 0)
-            close(message.fds[--message.fd_count]);
+        tg_control_close_fds(&message); /* none is expected */
         on_message(sup, &message);
     }
 }
@@ -555,9 +602,10 @@ static void read_signals(struct supervisor *sup)
 /* Waits for something to happen, or for the time of the state; rounded up, or it would spin. */
 static void wait_for_event(const struct supervisor *sup)
 {
-    struct pollfd fds[] = {{.fd = sup->signal_fd, .events = POLLIN},
-                           {.fd = sup->control[0], .events = POLLIN},
-                           {.fd = tg_watch_files_fd(sup->files), .events = POLLIN}};
+    struct pollfd fds[] = {
+        {.fd = sup->signal_fd, .events = POLLIN},
+        {.fd = sup->control[0], .events = (short)(sup->sending ? POLLIN | POLLOUT : POLLIN)},
+        {.fd = tg_watch_files_fd(sup->files), .events = POLLIN}};
     int timeout = -1;
     uint64_t due = TG_MIN(sup->due, tg_watch_files_due(sup->files));
     if (due != NEVER) {
@@ -578,6 +626,8 @@ static void supervise(struct supervisor *sup)
         read_messages(sup);
         read_signals(sup);
         reap(sup);
+        if (sup->sending)
+            send_the_rest(sup);
         if (tg_watch_files_changed(sup->files, tg_clock_mono_now()))
             on_files_changed(sup);
         if (sup->state > SERVING && tg_clock_mono_now() >= sup->due)
@@ -600,7 +650,8 @@ static int load_first(struct supervisor *sup)
     c->snapshot = NULL;
     tg_revisions_add(&sup->revisions, c->number, 0, c->sources);
     enum tg_err err = tg_watch_files_new(sup->dev ? TG_SOURCES_ALL : TG_SOURCES_PEM, &sup->files);
-    watch(sup, c->sources);
+    if (err == TG_OK)
+        tg_watch_files_set(sup->files, c->sources, false);
     tg_candidate_release(c);
     if (err == TG_OK)
         return TG_EXIT_OK;

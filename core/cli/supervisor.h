@@ -14,7 +14,8 @@
  * Draining takes settings.limits.drain_timeout at most; a gateway process that has not ended 5 s
  * after that is killed. One that was told to stop now has 2 s.
  *
- * The process has one thread and allocates nothing while nothing happens.
+ * The process has one thread and allocates nothing while nothing happens. Once the gateway process
+ * has started it waits for nobody: neither for who reads its log, nor for a full channel.
  */
 #ifndef TG_CLI_SUPERVISOR_H
 #define TG_CLI_SUPERVISOR_H

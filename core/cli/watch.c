@@ -69,13 +69,16 @@ static int watch_folder(int fd, struct tg_str path)
     return inotify_add_watch(fd, folder, EVENTS);
 }
 
-void tg_watch_files_set(struct tg_watch_files *files, struct tg_sources *sources)
+void tg_watch_files_set(struct tg_watch_files *files, struct tg_sources *sources, bool restored)
 {
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    struct tg_sources *now = NULL;
     int highest = 0;
-    tg_sources_ref(sources);
+    if (restored && tg_sources_renew(sources, files->part, &now) != TG_OK)
+        return; /* out of memory: what was watched, and how that was, stays */
+    sources = restored ? now : tg_sources_ref(sources);
     tg_sources_unref(&files->sources);
     files->sources = sources;
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (fd < 0)
         return; /* the old folders stay watched */
     for (const struct tg_source_item *source = tg_sources_first(sources);

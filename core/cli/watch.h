@@ -25,8 +25,9 @@ struct tg_watch_files;
 enum tg_err tg_watch_files_new(enum tg_sources_part part, struct tg_watch_files **out) TG_MUST_USE;
 void tg_watch_files_free(struct tg_watch_files **files);
 
-/* From here on it is `sources` whose change counts; a reference is taken. */
-void tg_watch_files_set(struct tg_watch_files *files, struct tg_sources *sources);
+/* From here on it is `sources` whose change counts; a reference is taken. With `restored` they are
+ * those of an earlier time: what the files are now is no change, only what becomes of them. */
+void tg_watch_files_set(struct tg_watch_files *files, struct tg_sources *sources, bool restored);
 
 /* For poll(): readable when something happened; -1 where `files` is NULL. */
 int tg_watch_files_fd(const struct tg_watch_files *files);

@@ -67,6 +67,12 @@ void tg_listen_set_release(struct tg_listen_set *set)
     tg_listen_set_init(set);
 }
 
+void tg_listen_set_disown_files(struct tg_listen_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        set->v[i]->inode = 0;
+}
+
 struct tg_listen *tg_listen_set_find(const struct tg_listen_set *set, struct tg_str key)
 {
     for (uint32_t i = 0; i < set->count; i++) {
@@ -260,20 +266,17 @@ static bool open_path(struct tg_listen *l, uint32_t count)
     return true;
 }
 
-/* What `sys_errno` of an opening means, and what helps. */
-static const char *opening_problem(int sys_errno)
+/* What `sys_errno` of opening a unix socket means, and what helps. */
+static const char *path_problem(int sys_errno)
 {
     switch (sys_errno) {
     case EACCES:
-        return "permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)";
+    case EPERM:
+        return "permission denied (the gateway's user has to be able to write to the folder)";
     case EADDRINUSE:
-        return "address in use (another process listens there; `ss -ltnp` names it)";
-    case EADDRNOTAVAIL:
-        return "no such address on this machine (`ip address` lists those it has)";
-    case EAFNOSUPPORT:
-        return "the system has this address family switched off";
-    case EMFILE:
-        return "too many open files (raise the limit of the service, `ulimit -Hn`)";
+        return "address in use (another process listens there; `ss -lxp` names it)";
+    case ENOENT:
+        return "the folder of that path does not exist";
     case EEXIST:
         return "there is a file of that name which is not a socket";
     case ENAMETOOLONG:
@@ -284,10 +287,29 @@ static const char *opening_problem(int sys_errno)
     }
 }
 
+/* The same of an address. */
+static const char *address_problem(int sys_errno)
+{
+    switch (sys_errno) {
+    case EACCES:
+        return "permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)";
+    case EADDRINUSE:
+        return "address in use (another process listens there; `ss -ltnp` names it)";
+    case EADDRNOTAVAIL:
+        return "no such address on this machine (`ip address` lists those it has)";
+    case EAFNOSUPPORT:
+        return "the system has this address family switched off";
+    default:
+        return strerror(sys_errno);
+    }
+}
+
 static enum tg_err opening_failed(struct tg_str key, int sys_errno, char *reason)
 {
-    snprintf(reason, TG_LISTEN_REASON_MAX, "cannot listen on %.*s: %s", TG_STR_ARG(key),
-             opening_problem(sys_errno));
+    const char *problem = is_path(key) ? path_problem(sys_errno) : address_problem(sys_errno);
+    if (sys_errno == EMFILE)
+        problem = "too many open files (raise the limit of the service, `ulimit -Hn`)";
+    snprintf(reason, TG_LISTEN_REASON_MAX, "cannot listen on %.*s: %s", TG_STR_ARG(key), problem);
     return sys_errno == ENOMEM ? TG_E_NOMEM : TG_E_SYSTEM;
 }
 

@@ -59,6 +59,10 @@ void tg_listen_set_init(struct tg_listen_set *set);
 /* Closes every socket and frees what the set holds; the set is empty then. */
 void tg_listen_set_release(struct tg_listen_set *set);
 
+/* In a process that was forked with the set: the files of unix sockets stay those of the other one,
+ * which goes on listening when this process has closed its copies. */
+void tg_listen_set_disown_files(struct tg_listen_set *set);
+
 /* The listener of address text `key`, borrowed until the next change of the set; NULL if none. */
 struct tg_listen *tg_listen_set_find(const struct tg_listen_set *set, struct tg_str key);
 

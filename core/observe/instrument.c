@@ -2,7 +2,8 @@
  *
  * A part finds a series by its text in an open hash table of its own, which only its worker
  * touches. Series are appended under the instrument's lock and never change afterwards, so what a
- * worker once learned it may use for ever. When all series are taken a worker learns all of them
+ * worker once learned it may use for ever, and a reader that has asked for their number needs no
+ * lock. When all series are taken a worker learns all of them
  * once; then whatever its table does not have is overflow, and costs no lock.
  */
 #include "base/banned.h"
@@ -11,7 +12,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/utf8.h"
+#include "observe/exposition.h"
 #include "observe/histogram.h"
 
 #include <inttypes.h>
@@ -180,23 +181,6 @@ void tg_instruments_release(void)
 
 /* ---- Series ---------------------------------------------------------------------------------- */
 
-/* A line is a line, and what is no UTF-8 makes scrapers refuse all lines. */
-static void write_value(struct tg_fmt *f, struct tg_str value)
-{
-    size_t most = TG_MIN(value.n, (size_t)TG_INSTRUMENT_VALUE_MAX);
-    for (size_t i = 0; i < most;) {
-        char c = value.p[i];
-        size_t n = tg_utf8_len(value.p + i, most - i);
-        if (c == '"' || c == '\\')
-            tg_fmt_char(f, '\\');
-        if (n > 1)
-            tg_fmt_add(f, tg_str_sub(value, i, i + n));
-        else
-            tg_fmt_char(f, n == 0 ? '?' : (unsigned char)c < ' ' ? ' ' : c);
-        i += TG_MAX(n, (size_t)1);
-    }
-}
-
 struct tg_str tg_instrument_labels(const struct tg_instrument *instrument,
                                    const struct tg_str *values, char room[TG_INSTRUMENT_TEXT_MAX])
 {
@@ -207,7 +191,7 @@ struct tg_str tg_instrument_labels(const struct tg_instrument *instrument,
             tg_fmt_char(&f, ',');
         tg_fmt_add(&f, instrument->spec.labels[i]);
         tg_fmt_lit(&f, "=\"");
-        write_value(&f, values[i]);
+        tg_exposition_label(&f, tg_str_sub(values[i], 0, TG_INSTRUMENT_VALUE_MAX));
         tg_fmt_char(&f, '"');
     }
     return f.failed ? TG_STR("") : tg_str(room, f.n);
@@ -341,7 +325,20 @@ bool tg_instrument_observe(struct tg_instrument *instrument, unsigned worker, st
     return true;
 }
 
-/* ---- Reading: under the instrument's lock ---------------------------------------------------- */
+/* ---- Reading: without lock, series that are there do not change ------------------------------ */
+
+static uint32_t series_count(struct tg_instrument *instrument)
+{
+    pthread_mutex_lock(&instrument->lock);
+    uint32_t count = instrument->count;
+    pthread_mutex_unlock(&instrument->lock);
+    return count;
+}
+
+static struct tg_str labels_of(const struct tg_instrument *instrument, uint32_t cell)
+{
+    return tg_str(instrument->series[cell].text, instrument->series[cell].n);
+}
 
 static double sum(struct tg_instrument *instrument, uint32_t cell)
 {
@@ -374,17 +371,15 @@ static bool merge(struct tg_instrument *instrument, uint32_t cell, struct tg_his
 double tg_instrument_read(struct tg_instrument *instrument, struct tg_str labels)
 {
     struct tg_histogram histogram;
-    double value = 0;
-    pthread_mutex_lock(&instrument->lock);
-    for (uint32_t i = 0; i < instrument->count; i++) {
-        if (!tg_str_eq(tg_str(instrument->series[i].text, instrument->series[i].n), labels))
+    uint32_t count = series_count(instrument);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!tg_str_eq(labels_of(instrument, i), labels))
             continue;
-        value = sum(instrument, i);
         if (instrument->spec.kind == TG_INSTRUMENT_HISTOGRAM && merge(instrument, i, &histogram))
-            value = (double)tg_histogram_count(&histogram);
+            return (double)tg_histogram_count(&histogram);
+        return sum(instrument, i);
     }
-    pthread_mutex_unlock(&instrument->lock);
-    return value;
+    return 0;
 }
 
 /* ---- The text -------------------------------------------------------------------------------- */
@@ -413,8 +408,7 @@ static void write_bound(struct tg_fmt *f, enum tg_instrument_unit unit, uint64_t
     if (unit == TG_INSTRUMENT_BYTES)
         tg_fmt_printf(f, "%" PRIu64, bound);
     else
-        tg_fmt_printf(f, "%" PRIu64 ".%06u", bound / TG_USEC_PER_SEC,
-                      (unsigned)(bound % TG_USEC_PER_SEC));
+        tg_exposition_seconds(f, bound);
 }
 
 static void write_histogram(struct tg_fmt *f, struct tg_str family, enum tg_instrument_unit unit,
@@ -465,18 +459,15 @@ static void write_instrument(struct tg_fmt *f, struct tg_instrument *instrument)
     char name[192];
     char room[TG_INSTRUMENT_TEXT_MAX];
     struct tg_str family = family_of(spec, name, sizeof(name));
-    tg_fmt_printf(f, "# HELP %.*s %.*s\n# TYPE %.*s %s\n", TG_STR_ARG(family),
-                  TG_STR_ARG(spec->help), TG_STR_ARG(family), kinds[spec->kind]);
-    pthread_mutex_lock(&instrument->lock);
-    for (uint32_t i = 0; i < instrument->count; i++)
-        write_series(f, instrument, family, i,
-                     tg_str(instrument->series[i].text, instrument->series[i].n));
+    tg_exposition_head(f, family, kinds[spec->kind], spec->help);
+    uint32_t count = series_count(instrument);
+    for (uint32_t i = 0; i < count; i++)
+        write_series(f, instrument, family, i, labels_of(instrument, i));
     for (unsigned i = 0; i < spec->label_count; i++)
         overflow[i] = TG_STR("overflow");
     if (is_used(instrument, OVERFLOW))
         write_series(f, instrument, family, OVERFLOW,
                      tg_instrument_labels(instrument, overflow, room));
-    pthread_mutex_unlock(&instrument->lock);
 }
 
 void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
@@ -486,9 +477,9 @@ void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
 {
     struct tg_histogram histogram;
     bool is_histogram = instrument->spec.kind == TG_INSTRUMENT_HISTOGRAM;
-    pthread_mutex_lock(&instrument->lock);
-    for (uint32_t i = 0; i < instrument->count; i++) {
-        struct tg_str labels = tg_str(instrument->series[i].text, instrument->series[i].n);
+    uint32_t count = series_count(instrument);
+    for (uint32_t i = 0; i < count; i++) {
+        struct tg_str labels = labels_of(instrument, i);
         if (!tg_str_starts(labels, prefix))
             continue;
         if (!is_histogram)
@@ -496,16 +487,22 @@ void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
         else if (merge(instrument, i, &histogram))
             visit(arg, labels, 0, &histogram);
     }
-    pthread_mutex_unlock(&instrument->lock);
+}
+
+/* The first one that is shown behind `after`; NULL: at all, and then: there is none. */
+static struct tg_instrument *next_shown(struct tg_instrument *after)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct tg_instrument *next = after != NULL ? after->next : first;
+    while (next != NULL && next->replaced)
+        next = next->next;
+    pthread_mutex_unlock(&registry_lock);
+    return next;
 }
 
 void tg_instruments_write(struct tg_fmt *f)
 {
-    pthread_mutex_lock(&registry_lock);
-    for (struct tg_instrument *instrument = first; instrument != NULL;
-         instrument = instrument->next) {
-        if (!instrument->replaced)
-            write_instrument(f, instrument);
-    }
-    pthread_mutex_unlock(&registry_lock);
+    struct tg_instrument *instrument = NULL;
+    while ((instrument = next_shown(instrument)) != NULL)
+        write_instrument(f, instrument);
 }

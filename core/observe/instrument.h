@@ -11,7 +11,8 @@
  *                     overflow      [ 7 ] [ 0 ]   = 7
  *
  * Threads: a part is written by its worker alone, without lock; a series that a worker sees for the
- * first time costs it the instrument's lock. Any thread may read, and sums over the parts: a gauge
+ * first time costs it the instrument's lock, which nobody holds for longer than it takes to look
+ * for a series: not who writes the text. Any thread may read, and sums over the parts: a gauge
  * that workers set is the sum of what each set last. Instruments are never freed before
  * tg_instruments_release(), so pointers to them stay valid in any VM; there are INSTRUMENTS_MAX.
  *
@@ -79,7 +80,7 @@ double tg_instrument_read(struct tg_instrument *instrument, struct tg_str labels
 
 /* Calls `visit` for every series whose labels begin with `prefix` and that holds something: its
  * value, or its histogram (us or bytes, summed over the workers), which is NULL for the other
- * kinds. Under the instrument's lock: `visit` uses no instrument. */
+ * kinds. */
 void tg_instrument_visit(struct tg_instrument *instrument, struct tg_str prefix,
                          void (*visit)(void *arg, struct tg_str labels, double value,
                                        const struct tg_histogram *histogram),

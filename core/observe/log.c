@@ -3,15 +3,19 @@
  * The line is built in a fixed buffer by functions that stop at its end and remember that they did;
  * the last bytes are kept free for the mark "[cut]" and the newline, so a line that was cut says
  * so.
+ *
+ * Straight to stderr writes who has no thread that could wait in its place: the supervisor above
+ * all, which has a process to look after while nobody reads a pipe or a terminal is paused.
  */
 #include "base/banned.h"
 #include "observe/log.h"
 
+#include "base/assert.h"
 #include "base/utf8.h"
 #include "observe/sink.h"
+#include "observe/target.h"
 
 #include <stdarg.h>
-#include <unistd.h>
 
 #define CUT_MARK "[cut]"
 
@@ -26,6 +30,7 @@ struct line {
 _Atomic int tg_log_threshold = TG_LOG_INFO;
 
 static _Atomic(struct tg_sink *) destination;
+static _Atomic uint64_t untold;         /* lines without room on stderr that none tells of */
 static const struct tg_log_tap *tapped; /* NULL outside of tests */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -170,18 +175,61 @@ static void begin(struct line *line, enum tg_log_level level, const char *compon
     add(line, ": ", 2);
 }
 
-static void send_off(struct line *line)
+static void finish(struct line *line)
 {
-    struct tg_sink *sink = atomic_load_explicit(&destination, memory_order_acquire);
     if (line->cut) {
         memcpy(line->text + line->n, CUT_MARK, sizeof(CUT_MARK) - 1);
         line->n += sizeof(CUT_MARK) - 1;
     }
     line->text[line->n++] = '\n';
+}
+
+/* ---- where it goes --------------------------------------------------------------------------- */
+
+/* Whether `target` took all of it. */
+static bool offer(struct tg_target *target, const char *p, size_t n)
+{
+    enum tg_err err = TG_OK;
+    while (n > 0 && err == TG_OK) {
+        size_t took;
+        err = tg_target_write(target, p, n, &took);
+        p += took;
+        n -= took;
+    }
+    return err == TG_OK;
+}
+
+static bool offer_count(struct tg_target *target, uint64_t lines)
+{
+    struct line note;
+    begin(&note, TG_LOG_WARN, "log");
+    add_c(&note, "dropped ");
+    add_u64(&note, lines);
+    add_c(&note, " lines");
+    finish(&note);
+    return offer(target, note.text, note.n);
+}
+
+static void write_straight(const char *p, size_t n)
+{
+    struct tg_target target;
+    uint64_t before = atomic_exchange(&untold, 0);
+    bool passed = tg_target_init(&target, "stderr") == TG_OK;
+    if (passed && before > 0 && offer_count(&target, before))
+        before = 0;
+    passed = passed && before == 0 && offer(&target, p, n);
+    if (!passed)
+        atomic_fetch_add(&untold, before + 1);
+}
+
+/* A whole line. */
+static void send_off(const char *p, size_t n)
+{
+    struct tg_sink *sink = atomic_load_explicit(&destination, memory_order_acquire);
     if (sink != NULL)
-        tg_sink_write(sink, line->text, line->n);
+        tg_sink_write(sink, p, n);
     else
-        (void)!write(STDERR_FILENO, line->text, line->n);
+        write_straight(p, n);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
@@ -205,7 +253,8 @@ void tg_log_line(enum tg_log_level level, const char *component, uint64_t suppre
     struct tg_log_field missed = tg_log_u64("suppressed", suppressed);
     if (suppressed > 0)
         add_field(&line, &missed);
-    send_off(&line);
+    finish(&line);
+    send_off(line.text, line.n);
 }
 
 void tg_log_fields(enum tg_log_level level, const char *component, const char *message,
@@ -220,7 +269,19 @@ void tg_log_fields(enum tg_log_level level, const char *component, const char *m
     add_text(&line, tg_str_c(message), false);
     for (size_t i = 0; i < count; i++)
         add_field(&line, &fields[i]);
-    send_off(&line);
+    finish(&line);
+    send_off(line.text, line.n);
+}
+
+void tg_log_text(struct tg_str lines)
+{
+    while (lines.n > 0) {
+        const char *newline = memchr(lines.p, '\n', lines.n);
+        tg_assert(newline != NULL);
+        size_t n = (size_t)(newline + 1 - lines.p);
+        send_off(lines.p, n);
+        lines = tg_str_sub(lines, n, lines.n);
+    }
 }
 
 static void on_trouble(const char *spec, int sys_errno)

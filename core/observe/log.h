@@ -10,7 +10,9 @@
  * appear as \n, \t or \x1b. Lines are at most TG_LOG_LINE_MAX bytes, values TG_LOG_VALUE_MAX; what
  * is longer ends in "[cut]".
  *
- * Lines go to a sink once tg_log_to() named one, and before that straight to stderr.
+ * Lines go to a sink once tg_log_to() named one, and before that straight to stderr, which does not
+ * block either: what it has no room for is dropped, and the next line that passes is preceded by
+ * one that counts what was.
  *
  * Threads: all functions from any thread. Cost of a line whose level is off: one relaxed load, the
  * arguments are not evaluated. Of one that is on: formatting, and what tg_sink_write() costs.
@@ -76,6 +78,10 @@ const char *tg_log_level_name(enum tg_log_level level);
  * NULL: straight to stderr again. The caller keeps the sink open until no thread can be inside a
  * log call that began before the next tg_log_to(). */
 void tg_log_to(struct tg_sink *sink);
+
+/* Sends lines that are made already, such as what an evaluation printed, where the log goes: as
+ * they are, each ended by a newline. */
+void tg_log_text(struct tg_str lines);
 
 /* Takes lines in place of the sink, before they become text: for tests. */
 struct tg_log_tap {

@@ -2,6 +2,8 @@
 #include "base/banned.h"
 #include "observe/map_watch.h"
 
+#include "observe/exposition.h"
+
 #include <inttypes.h>
 #include <pthread.h>
 
@@ -96,14 +98,9 @@ static void sum_of_name(const struct tg_map_watch *watch, struct tg_map_stats *s
     memcpy(sum, numbers, sizeof(*sum));
 }
 
-static void write_head(struct tg_fmt *f, const char *name, const char *type, const char *help)
-{
-    tg_fmt_printf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
 static void write_family(struct tg_fmt *f, const struct family *family)
 {
-    write_head(f, family->name, family->type, family->help);
+    tg_exposition_head(f, tg_str_c(family->name), family->type, tg_str_c(family->help));
     TG_LIST_FOREACH(&watches, it)
     {
         const struct tg_map_watch *watch = TG_LIST_ENTRY(it, struct tg_map_watch, link);
@@ -115,17 +112,17 @@ static void write_family(struct tg_fmt *f, const struct family *family)
         memcpy(&value, (const char *)&stats + family->offset, sizeof(value));
         tg_fmt_printf(f, "%s{map=\"%s\"} ", family->name, watch->name);
         if (family->kind == SECONDS)
-            tg_fmt_printf(f, "%" PRIu64 ".%06u\n", value / TG_USEC_PER_SEC,
-                          (unsigned)(value % TG_USEC_PER_SEC));
+            tg_exposition_seconds(f, value);
         else
-            tg_fmt_printf(f, "%" PRIu64 "\n", value);
+            tg_fmt_printf(f, "%" PRIu64, value);
+        tg_fmt_char(f, '\n');
     }
 }
 
 static void write_evictions(struct tg_fmt *f)
 {
     static const char name[] = "tidegate_map_evictions_total";
-    write_head(f, name, "counter", "Entries that left, by reason.");
+    tg_exposition_head(f, tg_str_c(name), "counter", TG_STR("Entries that left, by reason."));
     TG_LIST_FOREACH(&watches, it)
     {
         const struct tg_map_watch *watch = TG_LIST_ENTRY(it, struct tg_map_watch, link);

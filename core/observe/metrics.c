@@ -11,6 +11,7 @@
 #include "base/budget.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "observe/exposition.h"
 #include "observe/map_watch.h"
 #include "observe/sink.h"
 
@@ -95,16 +96,19 @@ static const char *const kind_names[] = {"counter", "gauge", "gauge"};
 
 static void write_head(struct tg_fmt *f, const char *family, const char *kind, const char *help)
 {
-    tg_fmt_printf(f, "# HELP %s %s\n# TYPE %s %s\n", family, help, family, kind);
+    tg_exposition_head(f, tg_str_c(family), kind, tg_str_c(help));
 }
 
 /* The last writer is no worker, where there are several. */
 static void write_workers(struct tg_fmt *f, const struct tg_metrics *metrics, enum tg_metric_id id)
 {
     unsigned workers = TG_MAX(metrics->writers - 1, 1u);
-    for (unsigned i = 0; i < workers; i++)
-        tg_fmt_printf(f, "%s{worker=\"%u\"} %" PRIu64 "\n", infos[id].family, i,
-                      atomic_load_explicit(&metrics->cells[i].values[id], memory_order_relaxed));
+    for (unsigned i = 0; i < workers; i++) {
+        tg_fmt_printf(f, "%s{worker=\"%u\"} ", infos[id].family, i);
+        tg_exposition_seconds(
+            f, atomic_load_explicit(&metrics->cells[i].values[id], memory_order_relaxed));
+        tg_fmt_char(f, '\n');
+    }
 }
 
 static void write_metric(struct tg_fmt *f, const struct tg_metrics *metrics, enum tg_metric_id id)
@@ -114,7 +118,7 @@ static void write_metric(struct tg_fmt *f, const struct tg_metrics *metrics, enu
     bool bare = info->labels[0] == '\0';
     if (first)
         write_head(f, info->family, kind_names[info->kind], info->help);
-    if (info->kind == TG_METRIC_KIND_WORKER) {
+    if (info->kind == TG_METRIC_KIND_WORKER_TIME) {
         write_workers(f, metrics, id);
         return;
     }
@@ -129,12 +133,6 @@ static void write_value(struct tg_fmt *f, const char *family, enum tg_metric_kin
     tg_fmt_printf(f, "%s %" PRIu64 "\n", family, value);
 }
 
-/* us as seconds, exactly. */
-static void write_seconds(struct tg_fmt *f, uint64_t us)
-{
-    tg_fmt_printf(f, "%" PRIu64 ".%06u", us / TG_USEC_PER_SEC, (unsigned)(us % TG_USEC_PER_SEC));
-}
-
 static void write_histogram(struct tg_fmt *f, const struct tg_metrics *metrics,
                             enum tg_metric_histogram_id id, const char *family, const char *help)
 {
@@ -145,11 +143,11 @@ static void write_histogram(struct tg_fmt *f, const struct tg_metrics *metrics,
     write_head(f, family, "histogram", help);
     for (unsigned bits = FIRST_BOUND; bits <= LAST_BOUND; bits++) {
         tg_fmt_printf(f, "%s_bucket{le=\"", family);
-        write_seconds(f, UINT64_C(1) << bits);
+        tg_exposition_seconds(f, UINT64_C(1) << bits);
         tg_fmt_printf(f, "\"} %" PRIu64 "\n", tg_histogram_count_below(&sum, bits));
     }
     tg_fmt_printf(f, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum ", family, count, family);
-    write_seconds(f, tg_histogram_sum(&sum));
+    tg_exposition_seconds(f, tg_histogram_sum(&sum));
     tg_fmt_printf(f, "\n%s_count %" PRIu64 "\n", family, count);
 }
 
@@ -168,9 +166,15 @@ static void write_limit_uses(struct tg_fmt *f, const char *family, const char *h
     write_head(f, family, "gauge", help);
     for (int i = 0; i < TG_LIMIT_COUNT; i++) {
         enum tg_limit_id id = (enum tg_limit_id)i;
-        if (tg_limit_is_used(id))
-            tg_fmt_printf(f, "%s{limit=\"%s\"} %" PRIu64 "\n", family, tg_limit_info(id)->path,
-                          read(id));
+        const struct tg_limit_info *info = tg_limit_info(id);
+        if (!tg_limit_is_used(id))
+            continue;
+        tg_fmt_printf(f, "%s{limit=\"%s\"} ", family, info->path);
+        if (info->unit == TG_LIMIT_UNIT_TIME)
+            tg_exposition_seconds(f, read(id));
+        else
+            tg_fmt_printf(f, "%" PRIu64, read(id));
+        tg_fmt_char(f, '\n');
     }
 }
 
@@ -204,7 +208,7 @@ void tg_metrics_write(const struct tg_metrics *metrics, struct tg_fmt *f)
 #undef TG_METRIC_READER
     write_limit_hits(f);
     write_limit_uses(f, "tidegate_limit_use",
-                     "What is in use of a limit now; times in microseconds.", tg_limit_use);
+                     "What is in use of a limit now: bytes, seconds or a count.", tg_limit_use);
     write_limit_uses(f, "tidegate_limit_use_max", "The most that was in use of a limit.",
                      tg_limit_peak);
     write_memory(f);

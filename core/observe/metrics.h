@@ -44,7 +44,7 @@ enum tg_metric_histogram_id {
 enum tg_metric_kind {
     TG_METRIC_KIND_COUNTER,
     TG_METRIC_KIND_GAUGE,
-    TG_METRIC_KIND_WORKER /* a gauge of which each worker has its own */
+    TG_METRIC_KIND_WORKER_TIME /* a gauge of which each worker has its own, in us */
 };
 
 struct tg_metric_info {
@@ -86,7 +86,7 @@ static inline void tg_metric_inc(struct tg_metric_cells *cells, enum tg_metric_i
     tg_metric_add(cells, id, 1);
 }
 
-/* Sets a worker's own gauge. */
+/* Sets a worker's own gauge, a time in us. */
 static inline void tg_metric_set(struct tg_metric_cells *cells, enum tg_metric_id id,
                                  uint64_t value)
 {

@@ -58,7 +58,12 @@ local function instrument_type()
     labels = S.list(label, { max = 8, unique = true }):default {}:doc "names of its labels",
     unit = S.enum { "seconds", "bytes" }:default "seconds":doc "what a histogram counts",
     help = S.string { max = 200, pattern = "^[^\\%c]*$" }:default "":doc "one line for who reads the metrics",
-  }
+  }:check(function(instrument)
+    for _, name in ipairs(instrument.type == "histogram" and instrument.labels or {}) do
+      if name == "le" then return nil, 'a histogram has a label "le" of its own: the bound of a bucket' end
+    end
+    return true
+  end)
 end
 
 -- Only what a body_filter gets is decoded.

@@ -30,7 +30,7 @@ function helper.start(options)
   options = options or {}
   local g = gateway.start({
     config = options.config or helper.CONFIG,
-    files = { ["probe.lua"] = helper.PROBE },
+    files = options.files or { ["probe.lua"] = helper.PROBE },
     vars = { ADMIN = options.admin or 'admin = { listen = "unix:admin.sock" },' },
     wait = options.wait,
   })
@@ -48,7 +48,7 @@ end
 
 --- A GET at `where`; the response, with `json` where the body is.
 function helper.get(where, path)
-  local response = client.get(where, path)
+  local response = client.request(where, { target = path, host = "localhost" })
   if response.headers["content-type"]:find("json", 1, true) then
     response.json = cjson.decode(response.body)
   end

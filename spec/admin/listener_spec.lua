@@ -66,6 +66,24 @@ describe("the admin listener", function()
     assert.status(200, helper.get({ host = host, port = 9901 }, "/readyz"))
   end)
 
+  it("on loopback answers to no name that a page in a browser could have given it", function()
+    local where = { host = socket.own_address(), port = 9901 }
+    start({ admin = ('admin = { listen = "%s:9901", write = true },'):format(where.host) })
+    for _, path in ipairs({ "/config", "/metrics", "/nothing" }) do
+      local refused = client.request(where, { target = path, host = "evil.test:9901" })
+      assert.status(421, refused)
+      assert.contains("Host has to be an IP address or localhost", refused.body)
+    end
+    assert.status(421, client.request(where, { method = "POST", target = "/reload", host = "evil.test" }))
+    for _, host in ipairs({ "localhost", "LOCALHOST:9901", where.host .. ":9901", "[::1]" }) do
+      assert.status(200, client.request(where, { target = "/healthz", host = host }))
+    end
+    assert.status(200, client.request(where, { target = "/healthz", host = false, version = "1.0" }))
+    local code, out = helper.run(g, "status")
+    assert.equal(0, code)
+    assert.contains("ready", out)
+  end)
+
   it("moves, stays or goes with a reload", function()
     start()
     reload('admin = { listen = "unix:other.sock" },')

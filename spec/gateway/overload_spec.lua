@@ -138,7 +138,7 @@ describe("too much to do", function()
     local limits = ask "/limits"
     assert.contains('"path":"memory.total","unit":"bytes","value":5368709120,"use":', limits)
     assert.contains('"path":"memory.cache","unit":"bytes","value":1073741820,"use":', limits)
-    assert.contains('tidegate_loop_lag_microseconds{worker="0"} ', metrics())
+    assert.matches('tidegate_loop_lag_last_seconds{worker="0"} %d+%.%d%d%d%d%d%d\n', metrics())
     g:stop()
   end)
 end)

@@ -188,7 +188,8 @@ describe("the admin listener takes orders", function()
   end
 
   local function post(where, path, headers)
-    return client.request(where, { method = "POST", target = path, headers = headers or {} })
+    return client.request(where, { method = "POST", target = path, host = "localhost",
+                                   headers = headers or {} })
   end
 
   it("by POST, one at a time, and tells what is wrong with them", function()

@@ -50,12 +50,44 @@ static void test_an_ip_address_has_a_port(void **state)
     assert_int_equal(parse(""), TG_E_INVALID);
 }
 
+static bool is_loopback(const char *text)
+{
+    assert_int_equal(parse(text), TG_OK);
+    return tg_admin_address_is_loopback(&address);
+}
+
+static void test_loopback_is_this_machine_alone(void **state)
+{
+    (void)state;
+    assert_true(is_loopback("127.0.0.1:9901"));
+    assert_true(is_loopback("127.8.9.1:9901"));
+    assert_true(is_loopback("[::1]:9901"));
+    assert_true(is_loopback("[::ffff:127.0.0.1]:9901"));
+    assert_false(is_loopback("10.0.0.1:9901"));
+    assert_false(is_loopback("0.0.0.0:9901"));
+    assert_false(is_loopback("[::]:9901"));
+    assert_false(is_loopback("unix:/run/t.sock"));
+}
+
+static void test_names_of_others_are_no_plain_hosts(void **state)
+{
+    (void)state;
+    assert_true(tg_admin_host_is_plain(TG_STR("127.0.0.1")));
+    assert_true(tg_admin_host_is_plain(TG_STR("[::1]")));
+    assert_true(tg_admin_host_is_plain(TG_STR("LocalHost")));
+    assert_false(tg_admin_host_is_plain(TG_STR("localhost.evil.test")));
+    assert_false(tg_admin_host_is_plain(TG_STR("127.0.0.1.evil.test")));
+    assert_false(tg_admin_host_is_plain(TG_STR("evil.test")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_path_is_a_unix_socket),
         cmocka_unit_test(test_a_path_has_a_length),
         cmocka_unit_test(test_an_ip_address_has_a_port),
+        cmocka_unit_test(test_loopback_is_this_machine_alone),
+        cmocka_unit_test(test_names_of_others_are_no_plain_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

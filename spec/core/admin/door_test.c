@@ -110,7 +110,7 @@ static void test_what_is_no_address_is_refused(void **state)
     assert_non_null(strstr(reason, "cannot listen on nowhere: an address is unix:PATH"));
     snprintf(text, sizeof(text), "unix:%s/no/folder", folder);
     assert_int_equal(open_door(&door), TG_E_SYSTEM);
-    assert_non_null(strstr(reason, strerror(ENOENT)));
+    assert_non_null(strstr(reason, "the folder of that path does not exist"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -151,6 +152,32 @@ static void test_a_wrong_number_of_descriptors_closes_them(void **state)
     assert_int_equal(open_count(), before);
 }
 
+/* Who has too many files open still hears what is wanted. */
+static void test_descriptors_without_room_are_missing_and_the_message_is_not(void **state)
+{
+    struct tg_control_message sent = {
+        .type = TG_CONTROL_RELOAD, .id = 7, .fds = {ends[0], ends[1]}, .fd_count = 2};
+    struct tg_control_message got;
+    struct rlimit limit, tight;
+    int before = open_count();
+
+    (void)state;
+    assert_int_equal(tg_control_send(ends[0], &sent), TG_OK);
+    int next = dup(0); /* the lowest that is free: one finds room, two do not */
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    tight = limit;
+    tight.rlim_cur = (rlim_t)next + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    enum tg_err err = tg_control_receive(ends[1], &got);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(err, TG_OK);
+    assert_int_equal(got.type, TG_CONTROL_RELOAD);
+    assert_int_equal(got.id, 7);
+    assert_int_equal(got.fd_count, 0);
+    assert_int_equal(open_count(), before);
+}
+
 static void test_bytes_that_are_no_message(void **state)
 {
     unsigned char wire[TG_CONTROL_WIRE_MAX];
@@ -205,6 +232,7 @@ int main(void)
         TEST(test_as_many_descriptors_as_a_listener_has_sockets),
         TEST(test_long_text_is_cut),
         TEST(test_a_wrong_number_of_descriptors_closes_them),
+        TEST(test_descriptors_without_room_are_missing_and_the_message_is_not),
         TEST(test_bytes_that_are_no_message),
         TEST(test_a_closed_end_is_told_apart),
         TEST(test_a_full_queue_does_not_block),

@@ -9,11 +9,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define WORKERS 2
+#define MANY    100
 
 static struct tg_listen_set supervisor;
 static struct tg_listen_set gateway;
@@ -75,10 +77,11 @@ static void test_added_sockets_reach_the_gateway(void **state)
     struct tg_listener_conf conf = listener("http", "127.0.0.1:0");
     struct tg_snapshot snapshot = {.listeners = &conf, .listener_count = 1};
     struct tg_control_message message;
+    uint32_t sent = 0;
 
     (void)state;
     assert_int_equal(open_all(&snapshot), TG_OK);
-    assert_int_equal(tg_sockets_send(&supervisor, ends[0]), TG_OK);
+    assert_int_equal(tg_sockets_send(&supervisor, &sent, ends[0]), TG_OK);
     assert_int_equal(tg_control_receive(ends[1], &message), TG_OK);
     assert_int_equal(message.type, TG_CONTROL_SOCKETS);
     tg_sockets_receive(&boot, &message);
@@ -89,8 +92,47 @@ static void test_added_sockets_reach_the_gateway(void **state)
     assert_true(tg_addr_eq(&gateway.v[0]->addr, &supervisor.v[0]->addr));
     /* only what is new is sent */
     tg_listen_set_commit(&supervisor);
-    assert_int_equal(tg_sockets_send(&supervisor, ends[0]), TG_OK);
+    sent = 0;
+    assert_int_equal(tg_sockets_send(&supervisor, &sent, ends[0]), TG_OK);
     assert_int_equal(tg_control_receive(ends[1], &message), TG_E_AGAIN);
+}
+
+/* Takes over all that has come, as the gateway process does; returns how many listeners. */
+static unsigned take_over(void)
+{
+    struct tg_control_message message;
+    unsigned n = 0;
+    for (; tg_control_receive(ends[1], &message) == TG_OK; n++)
+        tg_sockets_receive(&boot, &message);
+    return n;
+}
+
+/* The channel holds some hundred messages. */
+static void test_a_full_channel_is_no_failure(void **state)
+{
+    static char keys[MANY][32];
+    static struct tg_listener_conf conf[MANY];
+    struct tg_snapshot snapshot = {.listeners = conf, .listener_count = MANY};
+    uint32_t sent = 0;
+    unsigned rounds = 0, arrived = 0;
+    enum tg_err err;
+
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "127.0.%u.%u:0", i / 200, i % 200 + 1);
+        conf[i] = listener("many", keys[i]);
+    }
+    assert_int_equal(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &(int){8192}, sizeof(int)), 0);
+    assert_int_equal(open_all(&snapshot), TG_OK);
+    do {
+        err = tg_sockets_send(&supervisor, &sent, ends[0]);
+        arrived += take_over();
+        rounds++;
+    } while (err == TG_E_AGAIN);
+    assert_int_equal(err, TG_OK);
+    assert_true(rounds > 1);
+    assert_int_equal(arrived, MANY);
+    assert_int_equal(tg_sockets_fit(&boot, &snapshot, reason), TG_OK);
 }
 
 static void test_sockets_that_did_not_come(void **state)
@@ -137,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers),
         TEST(test_added_sockets_reach_the_gateway),
+        TEST(test_a_full_channel_is_no_failure),
         TEST(test_sockets_that_did_not_come),
         TEST(test_a_single_process_opens_its_own),
         TEST(test_every_listener_that_fails_is_told_and_none_stays),

@@ -6,14 +6,9 @@
 
 #include "base/mem.h"
 
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
+#include "support.h"
 
-#include <cmocka.h>
+#include <netinet/tcp.h>
 
 #define ANY "127.0.0.1:0"
 
@@ -190,6 +185,39 @@ static void test_rollback_closes_what_was_added(void **state)
     assert_int_equal(set.count, 0);
 }
 
+static void test_what_is_wrong_with_a_path_is_told_in_words(void **state)
+{
+    struct tg_addr none = {.len = 0};
+    (void)state;
+    assert_int_equal(tg_listen_set_open(&set, TG_STR("unix:/no/such/folder/s"), &none, 1, reason),
+                     TG_E_SYSTEM);
+    assert_string_equal(reason, "cannot listen on unix:/no/such/folder/s: the folder of that path "
+                                "does not exist");
+    assert_int_equal(tg_listen_set_open(&set, TG_STR("unix:/dev/null"), &none, 1, reason),
+                     TG_E_SYSTEM);
+    assert_non_null(strstr(reason, "there is a file of that name which is not a socket"));
+    assert_int_equal(set.count, 0);
+}
+
+static void test_a_forked_set_leaves_files_to_its_parent(void **state)
+{
+    char folder[64];
+    char key[TG_LISTEN_KEY_MAX];
+    const char *path = key + sizeof("unix:") - 1;
+    struct tg_addr none = {.len = 0};
+    (void)state;
+    support_folder(folder);
+    snprintf(key, sizeof(key), "unix:%s/s", folder);
+    assert_int_equal(tg_listen_set_open(&set, tg_str_c(key), &none, 2, reason), TG_OK);
+    tg_listen_set_release(&set);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(tg_listen_set_open(&set, tg_str_c(key), &none, 2, reason), TG_OK);
+    tg_listen_set_disown_files(&set);
+    tg_listen_set_release(&set);
+    assert_int_equal(access(path, F_OK), 0);
+    support_remove(folder);
+}
+
 static void test_wanting_what_is_not_there(void **state)
 {
     (void)state;
@@ -248,6 +276,8 @@ int main(void)
         TEST(test_opening_again_changes_nothing),
         TEST(test_commit_closes_what_was_not_named),
         TEST(test_rollback_closes_what_was_added),
+        TEST(test_what_is_wrong_with_a_path_is_told_in_words),
+        TEST(test_a_forked_set_leaves_files_to_its_parent),
         TEST(test_wanting_what_is_not_there),
         TEST(test_adopted_sockets_belong_to_the_set),
         TEST(test_no_allocation_failure_leaves_a_trace),

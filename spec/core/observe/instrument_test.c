@@ -217,12 +217,32 @@ static void workers_count_without_losing_any(void **state)
     assert_true(sum == (double)WORKERS * ROUNDS);
 }
 
+/* A scrape must not make a worker wait: whoever is shown a series may make another one. */
+static void see_one(void *arg, struct tg_str labels, double value, const struct tg_histogram *h)
+{
+    struct tg_instrument *instrument = arg;
+    (void)labels;
+    (void)h;
+    assert_true(value == 1);
+    assert_true(tg_instrument_add(instrument, 2, TG_STR("reason=\"new\""), 1));
+}
+
+static void nobody_waits_for_a_reader(void **state)
+{
+    (void)state;
+    struct tg_instrument *instrument = get(TG_INSTRUMENT_COUNTER, "rejected", 1);
+    assert_true(tg_instrument_add(instrument, 0, TG_STR("reason=\"a\""), 1));
+    tg_instrument_visit(instrument, TG_STR("reason"), see_one, instrument);
+    assert_true(tg_instrument_read(instrument, TG_STR("reason=\"new\"")) == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(counters_go_on_when_they_are_asked_for_again, release),
         cmocka_unit_test_teardown(another_shape_takes_the_place, release),
         cmocka_unit_test_teardown(labels_are_escaped_and_cut, release),
+        cmocka_unit_test_teardown(nobody_waits_for_a_reader, release),
         cmocka_unit_test_teardown(labels_are_text_whatever_clients_send, release),
         cmocka_unit_test_teardown(series_beyond_the_bound_overflow, release),
         cmocka_unit_test_teardown(histograms_have_buckets_of_their_unit, release),

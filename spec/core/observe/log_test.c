@@ -255,6 +255,37 @@ static void test_without_a_sink_lines_go_to_stderr(void **state)
     assert_string_equal(logged_event(), " info boot: hello\n");
 }
 
+/* Blocking mode is what others share with us: the write does not rely on its being off. */
+static void test_a_full_stderr_costs_lines_and_never_time(void **state)
+{
+    static char dots[65536];
+    int ends[2];
+    int saved = dup(STDERR_FILENO);
+    size_t filled = 0;
+    ssize_t n;
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while ((n = write(ends[1], dots, sizeof(dots))) > 0)
+        filled += (size_t)n;
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    tg_log_to(NULL);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    tg_log(TG_LOG_INFO, "boot", "lost");
+    tg_log_text(TG_STR("lost too\nand this\n"));
+    while (filled > 0) {
+        n = read(ends[0], dots, TG_MIN(filled, sizeof(dots)));
+        assert_true(n > 0);
+        filled -= (size_t)n;
+    }
+    tg_log_text(TG_STR("as it is\n"));
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    close(saved);
+    support_read_lines(ends[0], text, sizeof(text), 2);
+    assert_string_equal(text + TG_CLOCK_RFC3339_LEN, " warn log: dropped 3 lines\nas it is\n");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +303,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_suppressed_lines_are_told_of, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trouble_with_a_sink_is_logged_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_a_sink_lines_go_to_stderr, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_stderr_costs_lines_and_never_time, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
