@@ -125,6 +125,12 @@ describe("a gateway under test", function()
     local first, second = one:request { path = "/v1/first" }, two:request { path = "/v1/second" }
     gw.clock:advance "1s"
     assert.same({ "/first", "/second" }, { first.upstream.path, second.upstream.path })
+    local third = one:request { path = "/v1/third" }
+    two:receive()
+    two:send "GET / HTTP/1.1\r\nno header\r\n\r\n"
+    assert.matches("HTTP/1.1 400 Bad Request", two:receive())
+    gw.clock:advance "1s"
+    assert.equal("/third", third.upstream.path)
     one:close()
     two:close()
   end)

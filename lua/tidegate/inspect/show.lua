@@ -37,7 +37,7 @@ local function holds_secret(t)
   return t.kind == "list" and holds_secret(t.item)
 end
 
---- Whether a value could have come out of a type as it is: no check of the schema's own reshaped it.
+-- Whether a value could have come out of a type as it is: no check of the schema's own reshaped it.
 local function could_be(t, value)
   local kind = type(value)
   if t.kind == "enum" then
@@ -64,6 +64,7 @@ local function could_be(t, value)
   return kind == "string"
 end
 
+--- The same, for who compares values by their parts.
 show.fits = could_be
 
 --- The variant of a one_of that a checked value came from, as far as its shape tells; of several that could

@@ -163,6 +163,7 @@ end
 -- it, since plugins ask services too, and others may be under way.
 local function take_call(self, event)
   local calls, best, likeness = self.latest_calls, nil, 0
+  if not event.upstream.called then return nil end
   for i, call in ipairs(calls) do
     local at_target = call.address == event.upstream.address
     local alike = at_target and is_alike(call.path, event.path) and 3 or at_target and 2 or
