@@ -132,13 +132,14 @@ static void note_drop(const struct subscription *subscription, const char *why)
               tg_log_str("reason", tg_str_c(why)), tg_log_u64("suppressed", missed));
 }
 
-static void drop_queue(struct subscription *subscription)
+static void drop_queue(struct subscription *subscription, const char *why)
 {
     while (subscription->count > 0) {
         struct event *event = TG_LIST_ENTRY(subscription->queue.next, struct event, link);
         tg_list_remove(&event->link);
         subscription->count--;
         free_event(&event);
+        note_drop(subscription, why);
     }
 }
 
@@ -169,12 +170,11 @@ static void pump(struct subscription *subscription)
         subscription->count++;
         return;
     }
+    const char *why = err == TG_E_UNAVAILABLE ? "the plugin is in quarantine, or the gateway stops"
+                                              : tg_err_text(err);
     free_event(&event);
-    for (unsigned lost = subscription->count + 1; lost > 0; lost--)
-        note_drop(subscription, err == TG_E_UNAVAILABLE
-                                    ? "the plugin is in quarantine, or the gateway stops"
-                                    : tg_err_text(err));
-    drop_queue(subscription);
+    note_drop(subscription, why);
+    drop_queue(subscription, why);
 }
 
 static void add_event(struct subscription *subscription, struct tg_message *message)
@@ -206,7 +206,8 @@ static void start(struct tg_activator *activator)
 
 static void retire(struct tg_activator *activator)
 {
-    drop_queue(subscription_of(activator));
+    drop_queue(subscription_of(activator),
+               "the VM of the plugin is replaced, or the gateway stops");
 }
 
 static void on_room(struct tg_activator *activator)
@@ -217,7 +218,7 @@ static void on_room(struct tg_activator *activator)
 static void release(struct tg_activator *activator)
 {
     struct subscription *subscription = subscription_of(activator);
-    drop_queue(subscription);
+    drop_queue(subscription, "the plugin ends");
     tg_vm_unref(subscription->entry->vm, &subscription->function);
     tg_mem_free(TG_MEM_PLUGIN, subscription);
 }
@@ -226,8 +227,8 @@ void tg_bind_deliver(struct tg_gate *gate, struct tg_message *message)
 {
     struct tg_vm_set *set = gate->vms;
     for (uint32_t i = 0; set != NULL && i < set->snapshot->plugin_count; i++) {
-        TG_LIST_FOREACH(&set->entries[i]->activators, it)
-        {
+        const struct tg_list *all = &set->entries[i]->activators;
+        for (struct tg_list *it = all->next; it != all; it = it->next) { /* handlers may run */
             struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
             struct subscription *subscription = subscription_of(activator);
             if (activator->release == release &&

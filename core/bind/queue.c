@@ -247,7 +247,7 @@ static void retire(struct tg_activator *activator)
 static void on_room(struct tg_activator *activator)
 {
     struct queue *q = queue_of(activator);
-    if (q->clock.deadline == 0)
+    if (q->clock.deadline == 0 || is_retired(q)) /* flush and pauses are over */
         pump(q);
 }
 
@@ -373,6 +373,8 @@ int tg_api_queue_push(lua_State *L)
     char why[192];
     if (lua_isnoneornil(L, 2))
         tg_bind_arg_error(L, 1, "expected a value");
+    if (q->entry->refs == 0)
+        return tg_bind_fail(L, "unavailable", "the plugin stops: no handler runs any more");
     lua_settop(L, 2);
     enum tg_err err = tg_marshal_encode(L, 2, &marshal, &blob, why, sizeof(why));
     if (err == TG_E_INVALID)

@@ -78,19 +78,32 @@ static void on_free(struct tg_task *task)
 /* At the end of the round, so that none is told from inside a call of its own. */
 static void on_room(struct tg_task *task)
 {
-    struct tg_vm_entry *entry = TG_CONTAINER_OF(task, struct tg_vm_entry, room);
-    TG_LIST_FOREACH(&entry->activators, it)
-    {
+    struct tg_vm_entry *entry =
+        tg_vm_entry_ref(TG_CONTAINER_OF(task, struct tg_vm_entry, room)); /* who settles lets go */
+    for (struct tg_list *it = entry->activators.next; it != &entry->activators; it = it->next) {
         struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
         if (activator->on_room != NULL)
             activator->on_room(activator);
     }
+    tg_vm_entry_unref(&entry);
+}
+
+/* What lasts as long as the request hangs on the slot; a task that was killed gives that back too.
+ */
+static void end_holds(struct tg_background *b)
+{
+    struct tg_plugin_slot *slot = b->call.slot;
+    tg_held_end_all(&b->held);
+    if (slot == NULL)
+        return;
+    tg_held_end_run(&slot->held, &b->run);
+    tg_held_inherit(&slot->held, &b->run, &b->call.request->plugins.run);
 }
 
 static void end(struct tg_background *b, bool ok)
 {
     struct tg_vm_entry *entry = b->call.entry;
-    tg_held_end_all(&b->held);
+    end_holds(b);
     if (b->timer_on)
         tg_timer_release(&b->timer);
     if (b->call.self != NULL)
@@ -338,10 +351,17 @@ void tg_background_retire(struct tg_vm_entry *entry)
     if (entry->state != TG_VM_IN_FORCE)
         return;
     entry->state = TG_VM_RETIRED;
+    /* First those that free themselves, then those whose last work may free others. */
     TG_LIST_FOREACH(&entry->activators, it)
     {
         struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
-        activator->retire(activator);
+        if (activator->on_room == NULL)
+            activator->retire(activator);
+    }
+    for (struct tg_list *it = entry->activators.next; it != &entry->activators; it = it->next) {
+        struct tg_activator *activator = TG_LIST_ENTRY(it, struct tg_activator, link);
+        if (activator->on_room != NULL)
+            activator->retire(activator);
     }
 }
 

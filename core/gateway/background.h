@@ -71,7 +71,11 @@ struct tg_background {
     uint64_t wall_deadline;
 };
 
-/* Something of a plugin that starts activations. Embedded by its owner. */
+/* Something of a plugin that starts activations. Embedded by its owner.
+ *
+ * One with on_room lasts as long as the VM. One without may be freed by any code of the plugin that
+ * runs (a timer that is cancelled), so who walks the list and starts activations on the way takes
+ * the next one only afterwards. */
 struct tg_activator {
     struct tg_list link;                             /* in entry->activators */
     void (*start)(struct tg_activator *activator);   /* the snapshot is in force */

@@ -78,6 +78,16 @@ void tg_held_end_run(struct tg_list *list, const struct tg_run *run)
     }
 }
 
+void tg_held_inherit(struct tg_list *list, const struct tg_run *run, const struct tg_run *heir)
+{
+    TG_LIST_FOREACH(list, it)
+    {
+        struct tg_held *held = TG_LIST_ENTRY(it, struct tg_held, link);
+        if (held->run == run)
+            held->run = heir;
+    }
+}
+
 void tg_held_end_all(struct tg_list *list)
 {
     TG_LIST_FOREACH(list, it)

@@ -70,4 +70,8 @@ void tg_held_remove(struct tg_held *held);
 void tg_held_end_run(struct tg_list *list, const struct tg_run *run);
 void tg_held_end_all(struct tg_list *list);
 
+/* What is left of `run`, which has ended beside its request's phases, is held by `heir` from now
+ * on: a kill of that ends it. */
+void tg_held_inherit(struct tg_list *list, const struct tg_run *run, const struct tg_run *heir);
+
 #endif

@@ -51,6 +51,20 @@ describe("tg.events", function()
     z.g:wait_for_log('phase=event error="probe.lua:')
   end)
 
+  it("may cancel a timer", function()
+    local z = start("{ events = true }", [[
+      function ops.publish() return tg.events.publish("n") end
+    ]], [[
+      local timer
+      tg.events.subscribe("n", function() note(tostring(timer:cancel())) end)
+      timer = tg.timer.after("60s", print)
+      tg.events.subscribe("n", function() note "next" end)
+    ]])
+    z:call("publish")
+    z:await("noted?key=true", "2")
+    z:await("noted?key=next", "2")
+  end)
+
   it("refuses what it has no room for, and says so", function()
     local z = start("{ events = true }", [[
       function ops.flood()

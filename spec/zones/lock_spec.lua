@@ -86,6 +86,21 @@ describe("tg.lock", function()
     assert.equal('[true,false]', second.finish().body)
   end)
 
+  it("comes back when the task that took it is killed, not when it ends", function()
+    local z = start("{}", [[
+      local function take(ctx, name, fn)
+        assert(ctx:spawn(function() assert(tg.lock("shared", name)) fn "x" end):wait() ~= nil)
+        local lease = tg.lock("shared", name)
+        return lease ~= nil
+      end
+      local function over() return (("x"):rep(300):find ".-.-.-.-y") end -- its budget of steps
+      function ops.tasks(ctx)
+        return { take(ctx, "killed", over), take(ctx, "failed", error), take(ctx, "done", note) }
+      end
+    ]])
+    assert.equal("[true,false,false]", z:call("tasks"))
+  end)
+
   it("stays with the request when the plugin forgets the lease", function()
     local z = start("{}", HOLD)
     local first = hold(z, "?drop=1")

@@ -75,6 +75,78 @@ describe("tg.queue", function()
     z:await("noted?key=sum", "3")
   end)
 
+  it("hands on what is left as soon as there is room for it", function()
+    local z = helper.start("{ timers = true }", [[
+      local queue
+      function P.init()
+        vm = tg.uuid.v4()
+        queue = tg.queue { name = "last", flush = "60s", handler = function() note "handled" end }
+      end
+      function ops.hold(ctx)
+        local lease = assert(tg.lock("shared", "gate"))
+        note "held"
+        wait_for(ctx, "go")
+        return lease:release()
+      end
+      function ops.push()
+        for _ = 1, 16 do -- as many as may run at a time
+          tg.timer.after(0, function()
+            note "begun"
+            tg.lock("shared", "gate", { wait = "30s" }):release()
+          end)
+        end
+        return queue:push(1)
+      end
+    ]])
+    finally(function() z.g:stop() end)
+    local holder = z:begin("hold")
+    z:await("noted?key=held", "1")
+    assert.equal("true", z:call("push"))
+    z:await("noted?key=begun", "16")
+    z.g:reload(helper.changed(1))
+    z.g:wait_for_log("revision 2")
+    z:workers("noted?key=x")
+    assert.equal("0", z:call("noted?key=handled"))
+    z:call("open?key=go")
+    assert.equal("true", holder.finish().body)
+    z:await("noted?key=handled", "1")
+  end)
+
+  it("finds its timers gone when a configuration takes over", function()
+    local z = helper.start("{}", [[
+      local queue, timer
+      function ops.push() return queue:push(1) end
+      function P.init()
+        vm = tg.uuid.v4()
+        queue = tg.queue { name = "last", flush = "60s", handler = function()
+          note("cancelled " .. tostring(timer:cancel()))
+        end }
+        timer = tg.timer.after("60s", print)
+      end
+    ]])
+    finally(function() z.g:stop() end)
+    assert.equal("true", z:call("push"))
+    z.g:reload(helper.changed(1))
+    z:await("noted?key=cancelled%20false", "1")
+  end)
+
+  it("takes nothing when the plugin stops", function()
+    local z = helper.start("{}", [[
+      local queue
+      function P.init()
+        vm = tg.uuid.v4()
+        queue = tg.queue { name = "late", handler = note }
+      end
+      function P.stop()
+        local _, err = queue:push "last words"
+        tg.dict("shared"):set("stop", err and err.code or "queued")
+      end
+    ]])
+    finally(function() z.g:stop() end)
+    z.g:reload(helper.changed(1))
+    z:await("noted?key=stop", "unavailable")
+  end)
+
   it("hands on what is left when the VM is made anew after kills", function()
     local z = start('flush = "60s", batch = 3', "function ops.grow() grow() end\n")
     local c = client.connect(z.g.port) -- one connection, one worker
