@@ -20,14 +20,17 @@ void tg_fmt_init_arena(struct tg_fmt *f, struct tg_arena *arena, size_t guess)
 
 char *tg_fmt_reserve(struct tg_fmt *f, size_t n)
 {
-    if (f->failed)
+    if (f->failed) {
+        f->missing += n;
         return NULL;
+    }
     if (f->cap - f->n >= n)
         return f->p + f->n;
     size_t cap = TG_MAX(f->cap * 2, f->n + n);
     char *grown = f->arena != NULL ? tg_arena_alloc(f->arena, cap) : NULL;
     if (grown == NULL) {
         f->failed = true;
+        f->missing = n;
         return NULL;
     }
     if (f->n > 0)

@@ -1,7 +1,9 @@
 /* fmt.h: writing text into memory without checking every step.
  *
  * A builder has room that the caller gave, or grows in an arena. When room is out it latches
- * `failed` and ignores what follows: write on, check once at the end with tg_fmt_str().
+ * `failed` and ignores what follows: write on, check once at the end with tg_fmt_str(). What is
+ * ignored is counted, so room of n + missing bytes is enough for the same text; who wants to know
+ * that beforehand writes into no room at all.
  */
 #ifndef TG_BASE_FMT_H
 #define TG_BASE_FMT_H
@@ -13,11 +15,12 @@ struct tg_fmt {
     char *p;
     size_t n;
     size_t cap;
+    size_t missing;         /* bytes that there was no room for */
     struct tg_arena *arena; /* NULL: the room is fixed */
     bool failed;
 };
 
-/* Writes into `cap` bytes at `room` (borrowed). */
+/* Writes into `cap` bytes at `room` (borrowed; NULL for none). */
 void tg_fmt_init(struct tg_fmt *f, char *room, size_t cap);
 
 /* Writes into `arena` (borrowed), starting with `guess` bytes. */

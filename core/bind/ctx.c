@@ -12,6 +12,8 @@
 #include "gateway/wait.h"
 
 #define SEC 1e6
+#define HEADERS_MAX                                                                                \
+    10000 /* of exit(): what limits.request.edits can be; one list may stand often */
 
 int tg_api_ctx_id(lua_State *L, struct tg_bind_object *object)
 {
@@ -104,10 +106,12 @@ static void check_header(lua_State *L, struct tg_str name, struct tg_str value)
 }
 
 /* A header of exit(): its name at -2, a value at -1. Checks it (r == NULL) or adds it. */
-static void answer_header(lua_State *L, struct tg_request *r)
+static void answer_header(lua_State *L, struct tg_request *r, unsigned *count)
 {
     struct tg_str name;
     struct tg_str value;
+    if (++*count > HEADERS_MAX)
+        tg_bind_arg_error(L, 3, "more than 10000 headers");
     if (lua_type(L, -2) != LUA_TSTRING)
         tg_bind_arg_error(L, 3, "a name of a header is not a string");
     name.p = lua_tolstring(L, -2, &name.n);
@@ -125,6 +129,7 @@ static void answer_header(lua_State *L, struct tg_request *r)
 static bool answer_headers(lua_State *L, struct tg_request *r)
 {
     bool typed = false;
+    unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, 4) != 0; lua_pop(L, 1)) {
         int list = lua_gettop(L);
         for (int i = 1; lua_istable(L, list); i++) {
@@ -134,11 +139,11 @@ static bool answer_headers(lua_State *L, struct tg_request *r)
                 lua_settop(L, list);
                 break;
             }
-            answer_header(L, r);
+            answer_header(L, r, &count);
             lua_settop(L, list);
         }
         if (!lua_istable(L, list))
-            answer_header(L, r);
+            answer_header(L, r, &count);
         size_t n;
         const char *name = lua_tolstring(L, list - 1, &n);
         typed |= tg_field_id(tg_str(name, n)) == TG_FIELD_CONTENT_TYPE;

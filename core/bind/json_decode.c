@@ -202,18 +202,18 @@ static bool skip_plain(struct decoder *d)
     return mistake(d, "a string without an end");
 }
 
-static void make_scratch(struct decoder *d)
+static void make_scratch(struct decoder *d, const char *from)
 {
     if (d->scratch != NULL)
         return;
-    d->scratch = lua_newuserdata(d->L, (size_t)(d->end - d->start));
+    d->scratch = lua_newuserdata(d->L, (size_t)(d->end - from));
     lua_replace(d->L, d->scratch_index);
 }
 
 /* A string with escapes: `from` is its first byte, d->p at the first escape. */
 static bool decode_escaped(struct decoder *d, const char *from)
 {
-    make_scratch(d);
+    make_scratch(d, from);
     char *out = d->scratch;
     for (;;) {
         memcpy(out, from, (size_t)(d->p - from));

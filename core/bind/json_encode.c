@@ -2,7 +2,11 @@
  *
  * The writer of base/json wants room that does not move, and a Lua error may strike at any call, so
  * nothing here is allocated outside of Lua: a first pass writes into the C stack; when that is too
- * small the value is written again into a userdata of eight times the size, and so on to the bound.
+ * small it has counted what it takes, and the value is written again into a userdata of that size.
+ *
+ * Time. Values and bytes are bounded, but a table without values may have room for a million, and
+ * lua_next() looks into every place; the same one may stand in a list many times. So values ask now
+ * and then whether the plugin has CPU time left.
  */
 #include "base/banned.h"
 #include "bind/json.h"
@@ -42,7 +46,7 @@ static int list_length(lua_State *L, int index)
 static void encode_list(struct encoder *e, int index, int n)
 {
     tg_json_begin_array(&e->j);
-    for (int i = 1; i <= n && !e->f.failed; i++) {
+    for (int i = 1; i <= n; i++) {
         lua_rawgeti(e->L, index, i);
         encode_value(e, lua_gettop(e->L));
         lua_pop(e->L, 1);
@@ -99,8 +103,10 @@ static void encode_value(struct encoder *e, int index)
     const char *p;
     if (++e->nodes > TG_JSON_NODES)
         luaL_error(L, "JSON: more than %d values", TG_JSON_NODES);
-    if (e->nodes % ASK_EVERY == 0) /* a table may be large and empty, and be there many times */
+    if (e->nodes % ASK_EVERY == 0)
         tg_run_end_if_spent(L);
+    if (e->f.n + e->f.missing > TG_JSON_BYTES)
+        luaL_error(L, "JSON: the text would be longer than 8 MiB");
     switch (lua_type(L, index)) {
     case LUA_TSTRING:
         p = lua_tolstring(L, index, &n);
@@ -125,15 +131,15 @@ static void encode_value(struct encoder *e, int index)
     }
 }
 
-/* Writes into `size` bytes at `room`: whether it fitted. */
-static bool encode_into(struct encoder *e, int index, char *room, size_t size)
+/* Writes into `size` bytes at `room`; how many it takes, which may be more. */
+static size_t encode_into(struct encoder *e, int index, char *room, size_t size)
 {
     tg_fmt_init(&e->f, room, size);
     tg_json_init(&e->j, &e->f);
     e->depth = 0;
     e->nodes = 0;
     encode_value(e, index);
-    return !e->f.failed;
+    return e->f.n + e->f.missing;
 }
 
 void tg_json_push_encoded(lua_State *L, int index)
@@ -141,18 +147,14 @@ void tg_json_push_encoded(lua_State *L, int index)
     struct encoder e = {.L = L};
     char first[FIRST_ROOM];
     luaL_checkstack(L, 8, NULL);
-    if (encode_into(&e, index, first, sizeof(first))) {
+    size_t size = encode_into(&e, index, first, sizeof(first));
+    if (size <= sizeof(first)) {
         lua_pushlstring(L, e.f.p, e.f.n);
         return;
     }
-    for (size_t size = FIRST_ROOM * 8; size <= TG_JSON_BYTES; size *= 8) {
-        char *room = lua_newuserdata(L, size);
-        if (encode_into(&e, index, room, size)) {
-            lua_pushlstring(L, e.f.p, e.f.n);
-            lua_replace(L, -2);
-            return;
-        }
-        lua_pop(L, 1);
-    }
-    luaL_error(L, "JSON: the text would be longer than 8 MiB");
+    if (size > TG_JSON_BYTES)
+        luaL_error(L, "JSON: the text would be longer than 8 MiB");
+    encode_into(&e, index, lua_newuserdata(L, size), size);
+    lua_pushlstring(L, e.f.p, e.f.n);
+    lua_replace(L, -2);
 }

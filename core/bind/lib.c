@@ -45,6 +45,8 @@ int tg_api_json_array(lua_State *L)
         lua_newtable(L);
     }
     lua_settop(L, 1);
+    if (!tg_bind_is_marked_list(L, 1) && luaL_getmetafield(L, 1, "__metatable"))
+        tg_bind_arg_error(L, 1, "has a protected metatable, which the mark would replace");
     tg_bind_push_list_mark(L);
     lua_setmetatable(L, 1);
     return 1;
@@ -185,10 +187,24 @@ int tg_api_base64_encode(lua_State *L)
     return 1;
 }
 
+/* What the digit stands for, or -1. */
+static int base64_value(char c, bool url)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == (url ? '-' : '+'))
+        return 62;
+    return c == (url ? '_' : '/') ? 63 : -1;
+}
+
 int tg_api_base64_decode(lua_State *L)
 {
     struct tg_str in = tg_bind_arg_str(L, 1);
-    const char *digits = alphabet(wants_url(L));
+    bool url = wants_url(L);
     char *out = lua_newuserdata(L, in.n / 4 * 3 + 3);
     uint32_t bits = 0;
     unsigned have = 0; /* bits that wait in `bits` */
@@ -199,10 +215,10 @@ int tg_api_base64_decode(lua_State *L)
         padding++;
     }
     for (size_t i = 0; i < in.n; i++) {
-        const char *at = in.p[i] != '\0' ? strchr(digits, in.p[i]) : NULL;
-        if (at == NULL)
+        int value = base64_value(in.p[i], url);
+        if (value < 0)
             return tg_bind_fail(L, "bad_input", "a character outside of the alphabet");
-        bits = bits << 6 | (uint32_t)(at - digits);
+        bits = bits << 6 | (uint32_t)value;
         have += 6;
         if (have >= 8) {
             have -= 8;
@@ -212,27 +228,6 @@ int tg_api_base64_decode(lua_State *L)
     bool whole = in.n % 4 != 1 && (padding == 0 || (in.n + padding) % 4 == 0);
     if (!whole || (bits & ((1u << have) - 1)) != 0)
         return tg_bind_fail(L, "bad_input", "the text ends within a byte");
-    lua_pushlstring(L, out, n);
-    return 1;
-}
-
-/* ---- tg.url ---- */
-
-int tg_api_url_encode(lua_State *L)
-{
-    struct tg_str in = tg_bind_arg_str(L, 1);
-    char *out = lua_newuserdata(L, 3 * in.n);
-    size_t n = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        unsigned char c = (unsigned char)in.p[i];
-        if (tg_char_is(in.p[i], TG_CHAR_UNRESERVED)) {
-            out[n++] = in.p[i];
-            continue;
-        }
-        out[n++] = '%';
-        out[n++] = "0123456789ABCDEF"[c >> 4];
-        out[n++] = "0123456789ABCDEF"[c & 15];
-    }
     lua_pushlstring(L, out, n);
     return 1;
 }

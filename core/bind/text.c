@@ -1,8 +1,9 @@
-/* text.c: tg.query, tg.cookie, tg.html, tg.url.decode, and the codecs of text.h.
+/* text.c: tg.query, tg.cookie, tg.html, tg.url, and the codecs of text.h.
  *
- * Text is built in a userdata of the largest size that it can come to, measured beforehand, so
- * nothing is lost when an allocation raises. Reading: the first of equal cookie names counts, as in
- * ctx.req:cookie(); query parameters keep all their values, as in ctx.req:query_all().
+ * Text is built in a userdata of the size that it comes to, measured by writing it into no room
+ * beforehand, so nothing is lost when an allocation raises. Reading: the first of equal cookie
+ * names counts, as in ctx.req:cookie(); query parameters keep all their values, as in
+ * ctx.req:query_all().
  */
 #include "base/banned.h"
 #include "bind/text.h"
@@ -12,8 +13,22 @@
 #include "http/token.h"
 #include "http/uri.h"
 
-#define COOKIE_MAX 8192
-#define ASK_EVERY  256 /* parameters between two questions for the time */
+#define COOKIE_MAX     8192
+#define PARAMETERS_MAX 10000 /* of a query that is encoded: one list may stand in it many times */
+
+/* Pushes what `write` makes of `in`. */
+static int push_written(lua_State *L, struct tg_str in,
+                        void (*write)(struct tg_fmt *, struct tg_str))
+{
+    struct tg_fmt f;
+    tg_fmt_init(&f, NULL, 0);
+    write(&f, in);
+    size_t size = f.missing;
+    tg_fmt_init(&f, lua_newuserdata(L, size), size);
+    write(&f, in);
+    lua_pushlstring(L, f.p, f.n);
+    return 1;
+}
 
 /* ---- Percent-encoding ------------------------------------------------------------------------ */
 
@@ -37,6 +52,16 @@ size_t tg_bind_percent_decode(struct tg_str in, bool plus, char *out)
         i += high >= 0 && low >= 0 ? 2 : 0;
     }
     return n;
+}
+
+static void write_url(struct tg_fmt *f, struct tg_str s)
+{
+    tg_uri_encode(f, s, "");
+}
+
+int tg_api_url_encode(lua_State *L)
+{
+    return push_written(L, tg_bind_arg_str(L, 1), write_url);
 }
 
 int tg_api_url_decode(lua_State *L)
@@ -81,65 +106,61 @@ int tg_api_query_decode(lua_State *L)
     return 1;
 }
 
-/* What is done with each name (at -2) and value (at -1) of a map whose values may be lists. */
-typedef void on_param(lua_State *L, void *arg);
+/* A query string that is written. */
+struct query {
+    struct tg_fmt f;
+    unsigned count; /* parameters so far */
+};
 
-static void each_param(lua_State *L, on_param *fn, void *arg)
+/* Adds the name at -2 and the value at -1, both of which stay. */
+static void write_param(lua_State *L, struct query *query)
 {
-    unsigned done = 0;
+    size_t n;
+    int type = lua_type(L, -1);
+    if (lua_type(L, -2) != LUA_TSTRING || (type != LUA_TSTRING && type != LUA_TNUMBER))
+        tg_bind_arg_error(L, 1, "expected names with a string, a number or a list of those");
+    if (query->count++ == PARAMETERS_MAX)
+        tg_bind_arg_error(L, 1, "more than 10000 parameters");
+    if (query->count > 1)
+        tg_fmt_char(&query->f, '&');
+    const char *p = lua_tolstring(L, -2, &n);
+    tg_uri_encode(&query->f, tg_str(p, n), "");
+    tg_fmt_char(&query->f, '=');
+    lua_pushvalue(L, -1); /* a number must not become a string in the map's own slot */
+    p = lua_tolstring(L, -1, &n);
+    tg_uri_encode(&query->f, tg_str(p, n), "");
+    lua_pop(L, 1);
+}
+
+/* Writes the map at index 1, whose values may be lists, into `size` bytes at `room`; how many it
+ * takes, which may be more. */
+static size_t write_query(lua_State *L, struct query *query, char *room, size_t size)
+{
+    query->count = 0;
+    tg_fmt_init(&query->f, room, size);
     for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
         int value = lua_gettop(L);
         int count = lua_istable(L, value) ? (int)lua_objlen(L, value) : 0;
         if (!lua_istable(L, value))
-            fn(L, arg);
+            write_param(L, query);
         for (int i = 1; i <= count; i++) {
             lua_pushvalue(L, value - 1);
             lua_rawgeti(L, value, i);
-            fn(L, arg);
+            write_param(L, query);
             lua_settop(L, value);
-            if (++done % ASK_EVERY == 0) /* a list may be there under many names */
-                tg_run_end_if_spent(L);
         }
     }
-}
-
-/* Adds the room that a parameter takes at most to the size_t at `arg`. Numbers are counted as they
- * are written at most: they must not become strings in the map's own slots. */
-static void measure_param(lua_State *L, void *arg)
-{
-    size_t *size = arg;
-    int type = lua_type(L, -1);
-    if (lua_type(L, -2) != LUA_TSTRING || (type != LUA_TSTRING && type != LUA_TNUMBER))
-        tg_bind_arg_error(L, 1, "expected names with a string, a number or a list of those");
-    *size += 3 * (lua_objlen(L, -2) + (type == LUA_TSTRING ? lua_objlen(L, -1) : 32)) + 2;
-}
-
-static void write_param(lua_State *L, void *arg)
-{
-    struct tg_fmt *f = arg;
-    size_t n;
-    if (f->n > 0)
-        tg_fmt_char(f, '&');
-    const char *p = lua_tolstring(L, -2, &n);
-    tg_uri_encode(f, tg_str(p, n), "");
-    tg_fmt_char(f, '=');
-    lua_pushvalue(L, -1);
-    p = lua_tolstring(L, -1, &n);
-    tg_uri_encode(f, tg_str(p, n), "");
-    lua_pop(L, 1);
+    return query->f.n + query->f.missing;
 }
 
 int tg_api_query_encode(lua_State *L)
 {
-    size_t size = 0;
-    struct tg_fmt f;
+    struct query query;
     tg_bind_arg_table(L, 1, false);
     lua_settop(L, 1);
-    each_param(L, measure_param, &size);
-    char *room = lua_newuserdata(L, size + 1);
-    tg_fmt_init(&f, room, size + 1);
-    each_param(L, write_param, &f);
-    lua_pushlstring(L, room, f.n);
+    size_t size = write_query(L, &query, NULL, 0);
+    write_query(L, &query, lua_newuserdata(L, size), size);
+    lua_pushlstring(L, query.f.p, query.f.n);
     return 1;
 }
 
@@ -207,11 +228,5 @@ void tg_bind_write_html(struct tg_fmt *f, struct tg_str s)
 
 int tg_api_html_encode(lua_State *L)
 {
-    struct tg_str in = tg_bind_arg_str(L, 1);
-    struct tg_fmt f;
-    char *room = lua_newuserdata(L, 6 * in.n + 1);
-    tg_fmt_init(&f, room, 6 * in.n + 1);
-    tg_bind_write_html(&f, in);
-    lua_pushlstring(L, room, f.n);
-    return 1;
+    return push_written(L, tg_bind_arg_str(L, 1), tg_bind_write_html);
 }

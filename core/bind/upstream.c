@@ -71,6 +71,8 @@ static void add_param(lua_State *L, struct tg_fmt *f)
     bool valued = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER;
     if (!named || !valued)
         tg_bind_arg_error(L, 1, "expected names with a string, a number or a list of those");
+    if (f->failed) /* one list may stand under many names: it goes no further */
+        tg_bind_check(L, TG_E_NOMEM, 1);
     if (f->n > 0)
         tg_fmt_char(f, '&');
     const char *p = lua_tolstring(L, -2, &n);

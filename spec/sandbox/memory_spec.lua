@@ -48,7 +48,7 @@ sandbox.suite("a memory bomb", { limits = LIMITS }, {
       coroutine.resume(t[i])
     end]]),
   bomb("by the library's encoders", "local s = ('x'):rep(1e5) return tg.base64.encode(s .. s)"),
-  bomb("by JSON", "local t = {} for i = 1, 200 do t[i] = ('\\0'):rep(200) end return tg.json.encode(t)"),
+  bomb("by JSON", "local t = {} for i = 1, 900 do t[i] = ('\\0'):rep(200) end return tg.json.encode(t)"),
   bomb("by decoding JSON", "return #tg.json.decode('[' .. ('[],'):rep(20000) .. '1]')"),
   bomb("in ctx.state", "for i = 1, 1e9 do ctx.state[i] = { i } end"),
   { "in garbage", "for i = 1, 1e9 do local t = { i } end", killed = "churn" },

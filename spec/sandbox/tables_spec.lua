@@ -25,6 +25,8 @@ sandbox.suite("a plugin that changes what it shares", {}, {
   { "misspells a library", "return tg.htpp", raises = 'tg has no function "htpp"; did you mean "http"?' },
   { "replaces the metatable of the library", "setmetatable(tg.json, {})", raises = "protected metatable" },
   { "replaces the metatable of os", "setmetatable(os, {})", raises = "protected metatable" },
+  { "makes a list of os", "return tg.json.array(os)",
+    raises = "tg.json.array(): argument 1 (list): has a protected metatable" },
   { "calls a method with another object", "return ctx.req.header(ctx.resp, 'host')", raises = "ctx.req" },
   { "calls a method with a table", "return ctx.req.header({}, 'host')", raises = "ctx.req" },
   { "calls a method without an object", "return ctx.req.header()", raises = "ctx.req" },

@@ -99,6 +99,22 @@ static void test_no_room_at_all(void **state)
     assert_true(f.failed);
 }
 
+static void test_what_is_missing_is_counted(void **state)
+{
+    (void)state;
+    tg_fmt_init(&f, room, 5);
+    tg_fmt_lit(&f, "1234");
+    tg_fmt_lit(&f, "567");
+    tg_fmt_u64(&f, 89);
+    assert_int_equal(f.n + f.missing, 9);
+    tg_fmt_init(&f, room, 9);
+    tg_fmt_lit(&f, "1234");
+    tg_fmt_lit(&f, "567");
+    tg_fmt_u64(&f, 89);
+    assert_written("123456789");
+    assert_int_equal(f.missing, 0);
+}
+
 static void test_reserved_bytes_are_the_callers(void **state)
 {
     (void)state;
@@ -158,6 +174,7 @@ int main(void)
         cmocka_unit_test_setup(test_failure_latches, setup),
         cmocka_unit_test_setup(test_printf_needs_one_byte_more, setup),
         cmocka_unit_test(test_no_room_at_all),
+        cmocka_unit_test_setup(test_what_is_missing_is_counted, setup),
         cmocka_unit_test_setup(test_reserved_bytes_are_the_callers, setup),
         cmocka_unit_test(test_grows_in_an_arena),
         cmocka_unit_test(test_arena_at_its_limit_latches),

@@ -54,6 +54,10 @@ static void queries_are_encoded_and_decoded(void **state)
                 "local map = { n = 7 }\n"
                 "tg.query.encode(map)\n"
                 "assert(type(map.n) == 'number')\n"
+                "assert(#tg.query.encode { [('x'):rep(200000)] = '' } == 200001)\n"
+                "local many = {}\n"
+                "for i = 1, 10001 do many[i] = 1 end\n"
+                "fails('more than 10000', tg.query.encode, { a = many })\n"
                 "fails('argument 1 (parameters): expected names', tg.query.encode, { 'x' })\n"
                 "fails('argument 1 (parameters): expected names', tg.query.encode, { a = true })\n"
                 "fails('argument 1 (parameters): expected a table', tg.query.encode, 'a')\n");
@@ -72,7 +76,10 @@ static void cookies_and_html(void **state)
         "fails('longer than 8 KiB', tg.cookie.encode, 's', ('a'):rep(9000))\n"
         "assert(tg.html.encode [[<a b=\"c\">&'x']] == "
         "'&lt;a b=&quot;c&quot;&gt;&amp;&#39;x&#39;')\n"
-        "assert(tg.url.decode 'a%20b+c%4' == 'a b+c%4')\n");
+        "assert(tg.url.decode 'a%20b+c%4' == 'a b+c%4')\n"
+        "local long = ('x'):rep(200000)\n" /* three times in memory, of 1 MiB */
+        "assert(tg.html.encode(long) == long and tg.url.encode(long) == long)\n"
+        "assert(tg.html.encode '' == '' and tg.url.encode '' == '')\n");
 }
 
 static void networks_contain_addresses(void **state)
