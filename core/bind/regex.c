@@ -245,6 +245,7 @@ static TG_NORETURN void raise_limit(lua_State *L, const char *which)
 /* Raises what `rc` means, which is neither a match nor none. */
 static TG_NORETURN void raise_search(lua_State *L, int rc)
 {
+    char text[160];
     switch (rc) {
     case PCRE2_ERROR_CALLOUT:
         raise_limit(L, "steps");
@@ -255,8 +256,12 @@ static TG_NORETURN void raise_search(lua_State *L, int rc)
         raise_limit(L, "depth");
     case PCRE2_ERROR_HEAPLIMIT:
         raise_limit(L, "memory");
-    default:
+    case PCRE2_ERROR_NOMEMORY:
         raise_memory(L);
+    default:
+        if (pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof(text)) < 0)
+            text[0] = '\0';
+        tg_bind_call_error(L, text);
     }
 }
 
@@ -273,6 +278,15 @@ static int search(struct tg_regex *regex, struct tg_str subject, size_t from, bo
     return pcre2_match(regex->code, p, subject.n, from, PCRE2_NO_JIT, regex->data, regex->context);
 }
 
+/* \K in a group that is called from a lookaround may set the start of the match in front of where
+ * the search began, or behind its end: who goes from match to match would not get on. */
+static void take_match(const struct tg_regex *regex, size_t from, struct tg_regex_match *match)
+{
+    memcpy(match->v, pcre2_get_ovector_pointer(regex->data),
+           2 * (regex->groups + 1) * sizeof(match->v[0]));
+    match->v[0] = TG_MIN(TG_MAX(match->v[0], from), match->v[1]);
+}
+
 bool tg_regex_search(lua_State *L, struct tg_regex *regex, struct tg_str subject, size_t from,
                      struct tg_regex_match *match)
 {
@@ -287,9 +301,10 @@ bool tg_regex_search(lua_State *L, struct tg_regex *regex, struct tg_str subject
     pcre2_set_callout(regex->context, on_callout, &meter);
     int rc = search(regex, subject, from, &frames);
     regex->used = (uint64_t)(STEPS - meter.steps);
+    if (frames && regex->utf) /* the interpreter looks first whether all of it is UTF-8 */
+        regex->used += (subject.n - from) / STEP_BYTES;
     if (rc >= 0)
-        memcpy(match->v, pcre2_get_ovector_pointer(regex->data),
-               2 * (regex->groups + 1) * sizeof(match->v[0]));
+        take_match(regex, from, match);
     if (frames) {
         pcre2_match_data_free(regex->data);
         regex->data = NULL;
@@ -378,7 +393,12 @@ static int next_match(lua_State *L)
     bool found = tg_regex_search(L, regex, subject, from, &match);
     lua_pushnumber(L, (lua_Number)(found ? tg_regex_next(regex, subject, &match) : n + 1));
     lua_replace(L, lua_upvalueindex(4));
-    return found ? tg_regex_push_groups(L, regex, subject, &match, true) : 0;
+    int count = found ? tg_regex_push_groups(L, regex, subject, &match, true) : 0;
+    if (count > 0 && lua_isnil(L, -count)) { /* would end the loop */
+        lua_pushboolean(L, 0);
+        lua_replace(L, -count - 1);
+    }
+    return count;
 }
 
 int tg_api_regex_gmatch(lua_State *L)

@@ -22,6 +22,7 @@
 #define FIRST_ROOM   256
 #define STEP_MATCHES 64
 #define STEP_WORK    50000 /* steps of the searches after which no other begins */
+#define TEXT_MAX     65536 /* bytes of a replacement text, which are gone through at each match */
 
 struct work {
     struct tg_regex *regex;
@@ -167,6 +168,8 @@ int tg_api_regex_gsub(lua_State *L)
         tg_bind_arg_error(L, 2, "expected a string or a function");
     if (!calls)
         replacement = tg_bind_arg_str(L, 2);
+    if (replacement.n > TEXT_MAX)
+        tg_bind_arg_error(L, 2, "a text of more than 64 KiB");
     check_replacement(L, regex, replacement);
     if (!lua_isnoneornil(L, 4))
         left = (size_t)tg_bind_arg_int(L, 3, 0, INT32_MAX);
@@ -217,7 +220,7 @@ static int step(lua_State *L)
     for (int i = 0; !work->calls && found && i < STEP_MATCHES && used < STEP_WORK; i++) {
         work = replace(L, work, NULL, &from);
         found = search(L, work, from);
-        used += work->regex->used;
+        used += work->regex->used + work->replacement.n;
     }
     lua_pushvalue(L, 1);
     lua_pushboolean(L, found);

@@ -5,7 +5,9 @@
 #include "base/banned.h"
 #include "bind/library.h"
 
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -274,6 +276,59 @@ static void rsa_and_elliptic_curves_sign_there_and_back(void **state)
     run_with_key(EVP_EC_gen("P-521"), NULL, "both 'ecdsa-sha512'\n");
 }
 
+/* A key of 2048 bits, of which the part `odd` has `bits` bits. */
+static EVP_PKEY *make_odd_rsa(const char *odd, int bits)
+{
+    static const char *const parts[] = {
+        OSSL_PKEY_PARAM_RSA_N,         OSSL_PKEY_PARAM_RSA_E,
+        OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_FACTOR1,
+        OSSL_PKEY_PARAM_RSA_FACTOR2,   OSSL_PKEY_PARAM_RSA_EXPONENT1,
+        OSSL_PKEY_PARAM_RSA_EXPONENT2, OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+    BIGNUM *numbers[TG_COUNT_OF(parts)] = {NULL};
+    EVP_PKEY *good = EVP_RSA_gen(2048);
+    EVP_PKEY *made = NULL;
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    for (size_t i = 0; i < TG_COUNT_OF(parts); i++) {
+        assert_int_equal(EVP_PKEY_get_bn_param(good, parts[i], &numbers[i]), 1);
+        if (strcmp(parts[i], odd) == 0)
+            BN_rand(numbers[i], bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD);
+        assert_int_equal(OSSL_PARAM_BLD_push_BN(builder, parts[i], numbers[i]), 1);
+    }
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &made, EVP_PKEY_KEYPAIR, params), 1);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(builder);
+    for (size_t i = 0; i < TG_COUNT_OF(parts); i++)
+        BN_free(numbers[i]);
+    EVP_PKEY_free(good);
+    return made;
+}
+
+/* OpenSSL would sign with these, and take seconds for it. */
+static void keys_that_would_take_long_are_refused(void **state)
+{
+    static const struct {
+        const char *part;
+        int bits;
+    } odd[] = {{OSSL_PKEY_PARAM_RSA_E, 1024},
+               {OSSL_PKEY_PARAM_RSA_D, 8192},
+               {OSSL_PKEY_PARAM_RSA_FACTOR1, 8192},
+               {OSSL_PKEY_PARAM_RSA_FACTOR2, 1100},
+               {OSSL_PKEY_PARAM_RSA_EXPONENT2, 8192}};
+    (void)state;
+    for (size_t i = 0; i < TG_COUNT_OF(odd); i++)
+        run_with_key(make_odd_rsa(odd[i].part, odd[i].bits), NULL,
+                     "refuses('bad_input', c.key(secret))\n");
+    run_with_key(make_odd_rsa(OSSL_PKEY_PARAM_RSA_E, 1024), NULL,
+                 "refuses('bad_input', c.key(public))\n");
+    run_with_key(EVP_EC_gen("secp256k1"), NULL,
+                 "refuses('bad_input', c.key(secret))\n"
+                 "refuses('bad_input', c.key(public))\n");
+}
+
 static void keys_that_are_weak_or_odd_are_refused(void **state)
 {
     (void)state;
@@ -334,6 +389,7 @@ int main(void)
         cmocka_unit_test(ed25519_signs_as_published),
         cmocka_unit_test(rsa_and_elliptic_curves_sign_there_and_back),
         cmocka_unit_test(keys_that_are_weak_or_odd_are_refused),
+        cmocka_unit_test(keys_that_would_take_long_are_refused),
         cmocka_unit_test(certificates_tell_names_dates_and_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

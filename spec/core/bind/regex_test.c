@@ -42,6 +42,11 @@ static void gmatch_goes_on_behind_empty_matches(void **state)
                 "assert(all(tg.re.compile 'a*', 'baac') == '|aa||')\n"
                 "assert(all(tg.re.compile('x*', 'u'), '\\195\\164b') == '||')\n"
                 "assert(all(tg.re.compile 'z', 'abc') == '')\n"
+                "local seen = ''\n"
+                "for a, b in tg.re.compile('(x)?=(\\\\d)'):gmatch 'x=1 =2 x=3' do\n"
+                "  seen = seen .. tostring(a) .. b\n"
+                "end\n"
+                "assert(seen == 'x1false2x3', seen)\n"
                 "local re = tg.re.compile '.'\n"
                 "local iterator = re:gmatch 'ab'\n"
                 "re = nil\n"
@@ -76,7 +81,27 @@ static void gsub_replaces_by_text_and_by_function(void **state)
                 "fails('argument 2 (replacement): \"$\"', re.gsub, re, 'a=1', '${key')\n"
                 "fails('argument 2 (replacement): \"$\"', re.gsub, re, 'a=1', 'x$')\n"
                 "fails('argument 2 (replacement): expected a string or', re.gsub, re, 'a=1', 1)\n"
+                "fails('more than 64 KiB', re.gsub, re, 'a=1', ('x'):rep(65537))\n"
                 "fails('regex:gsub() was called on a string', re.gsub, 'a', 'b', 'c')\n");
+}
+
+/* The group is called from a lookaround, where its \K moves the start behind the end of the match,
+ * or in front of where the search began. */
+static void matches_go_forward_whatever_their_start(void **state)
+{
+    (void)state;
+    library_run("for _, start in ipairs { '', '(*NO_JIT)' } do\n"
+                "  for _, rest in ipairs { '(?=(?1))', '(?<=(?1))' } do\n"
+                "    local re = assert(tg.re.compile(start .. [[(?(DEFINE)(\\Kab\\K))]] .. rest))\n"
+                "    local from, to = re:find 'abab'\n"
+                "    assert(to >= from - 1, from .. ' ' .. to)\n"
+                "    local n = 0\n"
+                "    for _ in re:gmatch 'abab' do n = n + 1 end\n"
+                "    assert(n == 2, n)\n"
+                "    local text, count = re:gsub('abab', '-')\n"
+                "    assert(count == 2, text)\n"
+                "  end\n"
+                "end\n");
 }
 
 static void mistakes_are_told(void **state)
@@ -154,6 +179,7 @@ int main(void)
         cmocka_unit_test(match_and_find_give_groups_and_places),
         cmocka_unit_test(gmatch_goes_on_behind_empty_matches),
         cmocka_unit_test(gsub_replaces_by_text_and_by_function),
+        cmocka_unit_test(matches_go_forward_whatever_their_start),
         cmocka_unit_test(mistakes_are_told),
         cmocka_unit_test(no_search_goes_over_its_bounds),
         cmocka_unit_test(a_long_text_is_worked_through),
