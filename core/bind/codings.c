@@ -12,7 +12,8 @@
 #include "gateway/encode.h"
 #include "gateway/unpack.h"
 
-#define DEPTH 6 /* places of the stack that a reader takes */
+#define DEPTH     6   /* places of the stack that a reader takes */
+#define TYPES_MAX 256 /* a response is compared with each of them */
 
 /* Pushes the member of the table at `table`: of Lua's `type`, or nil where it may be absent. */
 static bool push_member(lua_State *L, int table, const char *name, int type, bool optional)
@@ -90,6 +91,8 @@ static void read_levels(lua_State *L, int table, int levels[TG_CODINGS])
 static size_t measure(lua_State *L, uint32_t *count)
 {
     size_t bytes = 0;
+    if (lua_objlen(L, -1) > TYPES_MAX)
+        tg_bind_arg_error(L, 1, "types: at most 256");
     *count = (uint32_t)lua_objlen(L, -1);
     for (uint32_t i = 1; i <= *count; i++, lua_pop(L, 1)) {
         lua_rawgeti(L, -1, (int)i);

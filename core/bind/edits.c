@@ -8,6 +8,7 @@
 #include "base/banned.h"
 #include "bind/fields.h"
 #include "bind/prepared.h"
+#include "bind/zone.h"
 
 struct prepared {
     uint32_t magic;
@@ -106,6 +107,7 @@ int tg_api_tg_edits(lua_State *L)
 {
     uint32_t count = 0;
     size_t bytes = 0;
+    tg_bind_check_set_up(L);
     tg_bind_arg_table(L, 1, false);
     lua_settop(L, 1);
     for (size_t i = 0; i < TG_COUNT_OF(members); i++) {

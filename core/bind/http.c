@@ -18,6 +18,7 @@
 
 #define BODY_MAX     ((uint64_t)1 << 20)
 #define HEADERS_MAX  64
+#define QUERY_MAX    256
 #define NO_TIME      0
 #define OPTIONS_ROOM 128
 
@@ -121,11 +122,14 @@ static void check_headers(lua_State *L, const struct call *call)
 
 static void check_query(lua_State *L, const struct call *call)
 {
+    unsigned count = 0;
     if (call->query == 0)
         return;
     for (lua_pushnil(L); lua_next(L, call->query) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || !is_scalar(L, -1))
             raise_option(L, call, "query", "expected names with a string or a number each");
+        if (++count > QUERY_MAX)
+            raise_option(L, call, "query", "at most 256 parameters");
     }
 }
 
@@ -290,6 +294,8 @@ static enum tg_err start(lua_State *L, const struct call *call, struct tg_fetch 
     if (fetch->method_name.p == NULL || (call->body.p != NULL && fetch->body.p == NULL))
         return TG_E_NOMEM;
     fetch->max_body = call->max_body;
+    if (!call->stream) /* a longer one would be collected out of the VM, for nothing */
+        fetch->max_body = TG_MIN(fetch->max_body, fetch->entry->memory);
     fetch->deadline = call->timeout != NO_TIME ? now + call->timeout : UINT64_MAX;
     fetch->on_done = on_done;
     fetch->on_piece = call->stream ? on_done : NULL; /* the head is all that is waited for */

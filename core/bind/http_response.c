@@ -92,8 +92,8 @@ int tg_bind_push_fetch_error(lua_State *L, enum tg_err err, bool connected, cons
     switch (err) {
     case TG_E_LIMIT:
         return tg_bind_fail(L, "too_large",
-                            "the response is larger than max_body, or its head "
-                            "than limits.response.headers");
+                            "the response is larger than max_body or limits.plugin.memory, or "
+                            "its head than limits.response.headers");
     case TG_E_TIMEOUT:
         return tg_bind_fail(L, "timeout",
                             connected ? "the origin did not answer in time"

@@ -15,6 +15,7 @@
 #include "base/banned.h"
 #include "bind/fields.h"
 #include "bind/prepared.h"
+#include "bind/zone.h"
 
 #include "observe/instrument.h"
 
@@ -179,12 +180,13 @@ static TG_NORETURN void raise_label(lua_State *L, struct tg_str label, const cha
     tg_bind_arg_error(L, 2, what);
 }
 
-static size_t count_members(lua_State *L, int table)
+/* Raises unless the table has `count` members, each of which is a label that was found there. */
+static void check_members(lua_State *L, int table, size_t count)
 {
-    size_t count = 0;
-    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1))
-        count++;
-    return count;
+    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+        if (count-- == 0)
+            tg_bind_arg_error(L, 2, "has a label that the instrument does not declare");
+    }
 }
 
 /* Argument 2 as the text of a series, in `room`. Values stay on the stack until then. */
@@ -207,8 +209,8 @@ static struct tg_str arg_labels(lua_State *L, const struct tg_instrument *instru
             raise_label(L, label, "is missing, or not text");
         values[i].p = lua_tolstring(L, -1, &values[i].n);
     }
-    if (given && count_members(L, table) != spec->label_count)
-        tg_bind_arg_error(L, 2, "has a label that the instrument does not declare");
+    if (given)
+        check_members(L, table, spec->label_count);
     struct tg_str text = tg_instrument_labels(instrument, values, room);
     lua_settop(L, top);
     return text;
@@ -335,6 +337,7 @@ static void read_label(lua_State *L, struct tg_str name, struct label *out)
 
 int tg_api_library_metrics_counter(lua_State *L)
 {
+    tg_bind_check_set_up(L);
     struct tg_instrument *instrument = arg_instrument(L, TG_INSTRUMENT_COUNTER);
     const struct tg_instrument_spec *spec = tg_instrument_spec(instrument);
     lua_settop(L, 2);
@@ -351,8 +354,8 @@ int tg_api_library_metrics_counter(lua_State *L)
         read_label(L, spec->labels[i], &counter->v[i]);
         lua_pop(L, 1);
     }
-    if (given && count_members(L, 2) != spec->label_count)
-        tg_bind_arg_error(L, 2, "has a label that the instrument does not declare");
+    if (given)
+        check_members(L, 2, spec->label_count);
     tg_bind_anchor(L, 3);
     return 1;
 }

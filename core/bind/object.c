@@ -105,6 +105,12 @@ static bool is_stale(const struct tg_bind_handle *handle)
     return handle->generation != handle->object->generation;
 }
 
+/* Whether `run` is an activation of `r`: a phase's, or a task beside it. */
+static bool runs_for(const struct tg_run *run, const struct tg_request *r)
+{
+    return run != NULL && (run->host == r || tg_run_request(run) == r);
+}
+
 struct tg_request *tg_bind_request(lua_State *L)
 {
     const struct tg_api_entry *entry = tg_bind_entry(L);
@@ -115,7 +121,7 @@ struct tg_request *tg_bind_request(lua_State *L)
         raise_stale(L);
     struct tg_request *r = handle->object->r;
     const struct tg_run *run = tg_run_current(L);
-    if (TG_UNLIKELY(run == NULL || (run->host != r && tg_run_request(run) != r)))
+    if (TG_UNLIKELY(!runs_for(run, r)))
         raise_foreign(L);
     if (TG_UNLIKELY(run->host != r && (entry->flags & TG_API_NORETURN) != 0))
         tg_bind_call_error(L, "ends a phase, which is not for tasks to do; return a value and let "
@@ -142,6 +148,8 @@ struct tg_bind_object *tg_bind_check_object(lua_State *L, int index, enum tg_api
     }
     if (is_stale(handle))
         raise_stale(L);
+    if (!runs_for(tg_run_current(L), handle->object->r))
+        raise_foreign(L);
     return handle->object;
 }
 

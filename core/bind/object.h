@@ -102,7 +102,8 @@ static inline const struct tg_api_entry *tg_bind_entry(lua_State *L)
  * request that runs, in a phase that the entry allows. Raises otherwise. */
 struct tg_request *tg_bind_request(lua_State *L);
 
-/* The same for any object at `index`, of `scope`; its phase is not looked at. */
+/* The object at `index`, which must be fresh, of `scope` and of the request that runs; its phase is
+ * not looked at. Raises otherwise. */
 struct tg_bind_object *tg_bind_check_object(lua_State *L, int index, enum tg_api_scope scope);
 
 /* A VALUE object at argument 1 of the entry's scope. */

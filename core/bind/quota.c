@@ -361,6 +361,7 @@ int tg_api_limit_quota(lua_State *L)
 {
     struct place at = {L, 1, 0};
     struct tg_bind_zone found;
+    tg_bind_check_set_up(L);
     tg_bind_arg_table(L, 1, false);
     lua_settop(L, 1);
     check_names(&at, quota_options);
@@ -439,6 +440,9 @@ int tg_api_quota_take(lua_State *L)
     struct tg_bind_object *object = tg_bind_check_object(L, 2, TG_SCOPE_CTX);
     if (object->r->plugins.phase != TG_PHASE_ACCESS)
         tg_bind_call_error(L, "the access phase is over");
+    if (prepared->quota.refusal.status != 0 && tg_run_current(L)->host != object->r)
+        tg_bind_call_error(L, "a quota that answers by itself ends the phase, which is not for "
+                              "tasks to do");
     struct tg_quota_outcome *outcome = tg_quota_take(&prepared->quota, object->r, object->slot);
     if (outcome == NULL)
         return push_failure(L, TG_E_NOMEM);

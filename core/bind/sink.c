@@ -9,11 +9,10 @@
  * that do not fit even so are left out, and `cut` says so: each request has its record.
  */
 #include "base/banned.h"
-#include "bind/object.h"
+#include "bind/zone.h"
 
 #include "base/json.h"
 #include "consumer/store.h"
-#include "gateway/vm_set.h"
 #include "observe/sink.h"
 
 #include <errno.h>
@@ -22,6 +21,7 @@
 #define LINE_ROOM  8192  /* of write(), its newline included */
 #define RECORD_MAX 16384 /* of an access record */
 #define VALUE_CUT  128   /* of a value in a record that would be longer */
+#define FIELDS_MAX 1024  /* that a plugin may ask for */
 #define END_ROOM   2     /* of the brace and the newline */
 #define CUT_ROOM   11    /* of `,"cut":true` */
 
@@ -30,36 +30,16 @@ struct sink {
     struct tg_sink *sink; /* one reference; NULL once closed */
 };
 
-/* Plugins reach files only where their table says so: `needs = { sink = true }`. */
-static bool declares_sink(lua_State *L)
-{
-    int top = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, tg_vm_plugin(tg_vm_from(L)));
-    lua_pushliteral(L, "needs");
-    lua_rawget(L, -2);
-    bool declared = false;
-    if (lua_istable(L, -1)) {
-        lua_pushliteral(L, "sink");
-        lua_rawget(L, -2);
-        declared = lua_toboolean(L, -1) != 0;
-    }
-    lua_settop(L, top);
-    return declared;
-}
-
 int tg_api_tg_sink(lua_State *L)
 {
     struct tg_str spec = tg_bind_arg_str(L, 1);
     char text[SPEC_MAX];
-    const struct tg_run *run = tg_run_current(L);
-    if (run != NULL && run->host != NULL)
-        tg_bind_call_error(L, "is for init and configure; keep what it returns");
-    if (!declares_sink(L))
+    const struct tg_vm_entry *entry = tg_bind_vm_entry(L);
+    tg_bind_check_set_up(L);
+    if (!entry->host.plugin->wants_sink)
         tg_bind_call_error(L, "the plugin does not declare needs = { sink = true }");
     if (spec.n == 0 || spec.n >= sizeof(text) || memchr(spec.p, '\0', spec.n) != NULL)
         tg_bind_arg_error(L, 1, "expected \"stdout\", \"stderr\", \"syslog\" or a path");
-    struct tg_vm_host *host = tg_vm_arg(tg_vm_from(L));
-    const struct tg_vm_entry *entry = TG_CONTAINER_OF(host, struct tg_vm_entry, host);
     struct sink *sink = tg_bind_new_value(L, TG_SCOPE_SINK, sizeof(*sink));
     memcpy(text, spec.p, spec.n);
     text[spec.n] = '\0';
@@ -411,6 +391,8 @@ static bool write_members(lua_State *L, struct record *to, const struct tg_reque
         lua_rawgeti(L, 3, i);
         if (lua_type(L, -1) != LUA_TSTRING)
             break;
+        if (i > FIELDS_MAX)
+            tg_bind_arg_error(L, 2, "at most 1024 members");
         size_t n;
         const char *name = lua_tolstring(L, -1, &n);
         if (cut)

@@ -20,9 +20,12 @@
 
 #include "base/json.h"
 #include "bind/text.h"
+#include "bind/zone.h"
 #include "consumer/store.h"
 #include "gateway/param.h"
 #include "http/uri.h"
+
+#define OPEN_MAX 256 /* "${" in a template: a request looks each of them up, in one go */
 
 enum part_kind {
     PART_TEXT,
@@ -170,12 +173,15 @@ static enum escape arg_escape(lua_State *L)
 
 int tg_api_tg_template(lua_State *L)
 {
+    tg_bind_check_set_up(L);
     struct tg_str text = tg_bind_arg_str(L, 1);
     enum escape escape = arg_escape(L);
     struct tg_str wrong;
     size_t parts = 1;
     for (size_t at = find_open(text, 0); at < text.n; at = find_open(text, at + 1))
         parts += 2;
+    if (parts > 1 + 2 * OPEN_MAX)
+        return tg_bind_fail(L, "bad_input", "a template has at most 256 variables");
     struct template *t =
         tg_bind_new_value(L, TG_SCOPE_TEMPLATE, sizeof(*t) + parts * sizeof(t->parts[0]) + text.n);
     char *copy = (char *)&t->parts[parts];

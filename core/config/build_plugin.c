@@ -125,6 +125,7 @@ static void build_plugin(lua_State *L, struct build *b, int table, struct tg_plu
     plugin->wants_timers = tg_reader_bool(L, table, "timers");
     plugin->wants_events = tg_reader_bool(L, table, "events");
     plugin->wants_http = tg_reader_bool(L, table, "http");
+    plugin->wants_sink = tg_reader_bool(L, table, "sink");
 }
 
 static void build_list(lua_State *L, struct build *b, int tree)

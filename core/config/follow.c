@@ -48,7 +48,8 @@ static bool same_code(const struct tg_plugin_conf *a, const struct tg_plugin_con
     return a->digest == b->digest && a->phases == b->phases && a->heap == b->heap &&
            a->dict == b->dict && a->cache == b->cache && a->limit == b->limit &&
            a->wants_timers == b->wants_timers && a->wants_events == b->wants_events &&
-           a->wants_http == b->wants_http && a->instance_count == b->instance_count;
+           a->wants_http == b->wants_http && a->wants_sink == b->wants_sink &&
+           a->instance_count == b->instance_count;
 }
 
 /* Limits of plugins are given to a VM when it is made. */

@@ -93,8 +93,9 @@ struct tg_plugin_conf {
     uint64_t limit;
     bool wants_timers; /* needs.timers, needs.events */
     bool wants_events;
-    bool wants_http; /* needs.http */
-    uint64_t heap;   /* limit of its VM, bytes */
+    bool wants_http; /* needs.http, needs.sink */
+    bool wants_sink;
+    uint64_t heap; /* limit of its VM, bytes */
 };
 
 /* One `tg.use`: a plugin with a configuration. */

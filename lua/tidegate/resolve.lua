@@ -651,6 +651,7 @@ function resolve:plugins(operator)
       body = loaded.needs.body, decode = loaded.needs.decode, exports = loaded.exports,
       dict = loaded.needs.dict, cache = loaded.needs.cache, limit = loaded.needs.limit,
       timers = loaded.needs.timers, events = loaded.needs.events, http = loaded.needs.http,
+      sink = loaded.needs.sink,
       heap = loaded.limits.heap and math.min(loaded.limits.heap, heap) or heap,
     }
   end

@@ -127,6 +127,15 @@ describe("tg.http", function()
     assert.contains("refused: ", client.get(g.port, "/refused").body)
   end)
 
+  it("takes no body for which the plugin has no memory", function()
+    start([[
+      function P.access(_, ctx) tell(ctx, tg.http.get("keys", "/", { max_body = "1GiB" })) end
+    ]])
+    local c, conn = ask()
+    conn:send("HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n")
+    assert.contains("too_large: ", c:response().body)
+  end)
+
   it("is broken off with the client, and when the plugin is killed", function()
     start([[
       function P.access(_, ctx)
@@ -186,6 +195,8 @@ describe("tg.http", function()
 
   it("names the argument that is wrong", function()
     start([[
+      local many = {}
+      for i = 1, 257 do many["k" .. i] = i end
       local wrong = {
         { "request", nil, "argument 1 (options): expected a table" },
         { "request", {}, "service: is missing" },
@@ -197,6 +208,7 @@ describe("tg.http", function()
         { "request", { service = "keys", headers = { Host = "b" } }, "headers: Host" },
         { "request", { service = "keys", headers = { ["Content-Length"] = 1 } }, "framing" },
         { "request", { service = "keys", query = { 1 } }, "query: expected names" },
+        { "request", { service = "keys", query = many }, "query: at most 256" },
         { "request", { service = "keys", body = "a", json = {} }, "json: is given beside body" },
         { "request", { service = "keys", max_body = {} }, "max_body: expected a size" },
         { "request", { service = "keys", timeout = "soon" }, "timeout: expected seconds" },

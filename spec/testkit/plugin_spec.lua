@@ -32,6 +32,14 @@ describe("a plugin under test", function()
     assert.equal("upstream", r.source)
   end)
 
+  it("opens files only where its table said so when it was loaded", function()
+    local ok, problem = pcall(t.plugin, probe [[
+      function P.init() P.needs = { sink = true } tg.sink "stdout" end
+      function P.access() end]])
+    assert.is_false(ok)
+    assert.matches("the plugin does not declare needs = { sink = true }", tostring(problem), 1, true)
+  end)
+
   it("answers by itself, and no origin is asked", function()
     local p = t.plugin(probe [[function P.access(conf, ctx) ctx:exit(401, { error = "who?" }) end]])
     local r = p:run()

@@ -241,6 +241,22 @@ return P]]
     end)
   end
 
+  it("ends no phase from a task", function()
+    local p = t.plugin(t.source [[
+      local tg = require "tidegate"
+      local P = { name = "aside", version = "1.0.0", api = 1, stage = "traffic", needs = { limit = "1MiB" } }
+      local quota
+      function P.init()
+        quota = tg.limit.quota { refusal = {}, limits = { { limit = 1, per = "1h", key = "all" } } }
+      end
+      function P.access(_, ctx)
+        local _, err = ctx:spawn(function() quota:take(ctx) end):wait()
+        ctx:exit(200, tostring(err))
+      end
+      return P]])
+    assert.matches("which is not for tasks to do", p:run({}).body, 1, true)
+  end)
+
   it("says what was misused", function()
     for options, message in pairs {
       ["{ status = 200 }"] = "refusal.status: expected 400 to 599",

@@ -78,12 +78,32 @@ static void a_plugin_without_metrics_has_none(void **state)
     library_run("fails('does not declare', ctx.metrics.inc, ctx.metrics, 'x')\n");
 }
 
+/* What the table says when it is read first is not what it said when it was checked. */
+static void a_table_that_was_changed_writes_no_lines(void **state)
+{
+    (void)state;
+    library_run_plugin(LIBRARY_HEAD
+                       "P.metrics = {\n"
+                       "  ['a 1\\nb'] = { type = 'counter' },\n"
+                       "  label = { type = 'counter', labels = { 'a=\"1\",b' } },\n"
+                       "  sound = { type = 'counter', labels = { 'of_2' }, help = 'Sound.' },\n"
+                       "}\n"
+                       "function P.access(_, ctx)\n"
+                       "  local inc = tg.metrics.inc\n"
+                       "  fails('does not declare', inc, 'a 1\\nb')\n"
+                       "  fails('does not declare', inc, 'label', { ['a=\"1\",b'] = 'x' })\n"
+                       "  inc('sound', { of_2 = 'x' })\n"
+                       "end\nreturn P\n");
+    expect_text("tidegate_plugin_probe_sound_total{of_2=\"x\"} 1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(declared_instruments_count_across_vms, release),
         cmocka_unit_test_teardown(mistakes_name_the_argument, release),
         cmocka_unit_test_teardown(a_plugin_without_metrics_has_none, release),
+        cmocka_unit_test_teardown(a_table_that_was_changed_writes_no_lines, release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,40 @@ static void objects_kept_beyond_the_request_are_stale(void **state)
     fixture_close(&f);
 }
 
+static void objects_of_another_request_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f,
+                 PROBE("local kept, req, text\n"
+                       "function P.configure() text = assert(tg.template '${id}') end\n"
+                       "function P.access(_, ctx)\n"
+                       "  if not kept then kept, req = ctx, ctx.req return end\n"
+                       "  fails('while another request', function() return req:header 'x' end)\n"
+                       "  fails('while another request', text.render, text, kept)\n"
+                       "  assert(text:render(ctx) == ctx.id)\n"
+                       "end"),
+                 TG_ON_ERROR_FAIL);
+    struct tg_request *first = fixture_request(&f);
+    assert_int_equal(tg_plugins_run(first, TG_PHASE_ACCESS), TG_STEP_NEXT);
+    struct tg_request *second = fixture_request(&f);
+    assert_int_equal(tg_plugins_run(second, TG_PHASE_ACCESS), TG_STEP_NEXT);
+    assert_null(second->error);
+    fixture_end(second);
+    fixture_end(first);
+    fixture_close(&f);
+}
+
+static void what_is_prepared_is_made_in_set_up_only(void **state)
+{
+    (void)state;
+    expect_step(ACCESS("for _, make in ipairs { tg.template, tg.edits, tg.limit.quota,\n"
+                       "    tg.metrics.counter, tg.queue } do\n"
+                       "  fails('is for init and configure', make, {})\n"
+                       "end"),
+                TG_PHASE_ACCESS, TG_STEP_NEXT);
+}
+
 static void exit_answers_and_nothing_catches_it(void **state)
 {
     (void)state;
@@ -234,8 +268,11 @@ static void json_goes_there_and_back(void **state)
                "fails('neither all strings', j.encode, { 1, a = 2 })\n"
                "local deep = {} deep[1] = deep\n"
                "fails('64 levels', j.encode, deep)\n"
-               "local long = ('x'):rep(100000)\n"
-               "assert(j.encode(long) == '\"' .. long .. '\"')\n"),
+               "local long = ('x'):rep(300000)\n" /* three times in memory, of 1 MiB */
+               "assert(j.encode(long) == '\"' .. long .. '\"')\n"
+               "local list = {}\n"
+               "for i = 1, 500 do list[i] = i end\n"
+               "assert(j.encode(list) == '[' .. table.concat(list, ',') .. ']')\n"),
         TG_PHASE_ACCESS, TG_STEP_NEXT);
 }
 
@@ -271,6 +308,8 @@ static void templates_take_values_of_the_request(void **state)
                       "${cookie.s}${query.u}.'))\n"
                       "  url = assert(tg.template('/${query.b}', 'url'))\n"
                       "  assert(not tg.template('${nothing}') and not tg.template('${req.path'))\n"
+                      "  assert(tg.template(('${id}'):rep(256)))\n"
+                      "  assert(not tg.template(('${id}'):rep(257)))\n"
                       "end\n"
                       "function P.access(_, ctx)\n"
                       "  local text = plain:render(ctx)\n"
@@ -331,6 +370,8 @@ int main(void)
         cmocka_unit_test(mistakes_name_function_and_argument),
         cmocka_unit_test(a_wrong_phase_is_named_with_the_right_ones),
         cmocka_unit_test(objects_kept_beyond_the_request_are_stale),
+        cmocka_unit_test(objects_of_another_request_are_refused),
+        cmocka_unit_test(what_is_prepared_is_made_in_set_up_only),
         cmocka_unit_test(exit_answers_and_nothing_catches_it),
         cmocka_unit_test(on_error_decides_what_a_failure_does),
         cmocka_unit_test(a_failure_in_header_filter_replaces_the_answer_once),
