@@ -1,8 +1,9 @@
 /* regex.c: tg.re: compiling expressions, match, find and gmatch. See regex.h for the bounds.
  *
- * Compiling is cached per VM, so an expression that is compiled in a phase costs a look-up from the
- * second time on. The cache is emptied when it is full: a plugin that makes expressions out of
- * requests pays for compiling, not for a heap that grows.
+ * Expressions belong into init and configure, where there is time to make them fast. Compiling is
+ * cached per VM, so an expression that is compiled in a phase costs a look-up from the second time
+ * on. The cache is emptied when it is full: a plugin that makes expressions out of requests pays
+ * for compiling, not for a heap that grows.
  *
  * The userdata is there, with its finalizer, before PCRE2 allocates the first byte, so an error at
  * any point leaks nothing.
@@ -11,16 +12,18 @@
 #include "bind/regex.h"
 
 #include "bind/wrap.h"
+#include "gateway/wait.h"
 
-#define PATTERN_MAX 4096
-#define NESTING_MAX 100
-#define CACHED_MAX  128
-#define JIT_MAX     ((size_t)4 << 20) /* bytes of machine code per VM; beyond: none for new ones */
-#define STEPS       400000
-#define STEP_BYTES  16 /* of the subject that count as one step */
-#define MATCH_LIMIT 1000000
-#define DEPTH_LIMIT 100000
-#define HEAP_LIMIT  256 /* KiB; a quarter of what plugins have for a request as a rule */
+#define PATTERN_MAX  4096
+#define NESTING_MAX  100
+#define CACHED_MAX   128
+#define JIT_MAX      ((size_t)4 << 20) /* bytes of machine code per VM; beyond: none for new ones */
+#define JIT_LATE_MAX 2048 /* bytes of compiled code that is turned into machine code in a phase */
+#define STEPS        400000
+#define STEP_BYTES   16 /* of the subject that count as one step */
+#define MATCH_LIMIT  1000000
+#define DEPTH_LIMIT  100000
+#define HEAP_LIMIT   256 /* KiB; a quarter of what plugins have for a request as a rule */
 
 /* Keys in the registry; only the addresses matter. */
 static char cache_key;
@@ -122,10 +125,15 @@ static pcre2_code *compile(struct tg_regex *regex, struct tg_str pattern, uint32
     return code;
 }
 
-/* Machine code, while the VM has not too much of it. Without, the interpreter serves. */
-static void make_jit(struct tg_regex *regex)
+/* Machine code, while the VM has not too much of it. Without, the interpreter serves. Making it
+ * takes many times as long as compiling, 30 ms for an expression of 4 KiB: where a request waits
+ * (`late`) only short ones get it. */
+static void make_jit(struct tg_regex *regex, bool late)
 {
-    if (*regex->jit_used >= JIT_MAX || pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) != 0)
+    size_t size = 0;
+    pcre2_pattern_info(regex->code, PCRE2_INFO_SIZE, &size);
+    if (*regex->jit_used >= JIT_MAX || (late && size > JIT_LATE_MAX) ||
+        pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) != 0)
         return;
     pcre2_pattern_info(regex->code, PCRE2_INFO_JITSIZE, &regex->jit_bytes);
     *regex->jit_used += regex->jit_bytes;
@@ -165,7 +173,7 @@ static int push_compiled(lua_State *L, struct tg_str pattern, uint32_t options, 
     if (regex->groups > TG_REGEX_GROUPS_MAX)
         return tg_bind_fail(L, "bad_input", "more than 64 capturing groups; use (?:...)");
     make_context(L, regex);
-    make_jit(regex);
+    make_jit(regex, tg_run_is_hosted(tg_run_current(L)));
     return 1;
 }
 

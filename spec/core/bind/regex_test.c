@@ -27,6 +27,8 @@ static void match_and_find_give_groups_and_places(void **state)
                 "assert(assert(tg.re.compile('^.$', 'u')):find '\\195\\164' == 1)\n"
                 "assert(assert(tg.re.compile '^.$'):find '\\195\\164' == nil)\n"
                 "assert(assert(tg.re.compile('.', 'u')):match('\\255a') == 'a')\n"
+                "local long = tg.re.compile(('(?:abc|abd|xyz)'):rep(200))\n"
+                "assert(long:find(('abcxyz'):rep(100)) == 1)\n"
                 "assert(assert(tg.re.compile 'a\\0b'):find '_a\\0b' == 2)\n");
 }
 
