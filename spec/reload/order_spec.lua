@@ -60,7 +60,7 @@ for name, args in pairs({ ["under a supervisor"] = {}, ["of a single process"] =
       assert.contains('routes.all.pats: unknown field', err)
       assert.contains('routes.x', err)
       assert.contains("revision 1 stays in force", err)
-      assert.contains("routes.all.pats: unknown field", g:stderr())
+      g:wait_for_log("routes.all.pats: unknown field")
       assert.status(200, client.get(g.port, "/"))
       local status = helper.status(g)
       assert.equal("refused", status.last_reload.result)
