@@ -15,6 +15,7 @@
 local S = require "tidegate.schema"
 local chain = require "tidegate.chain"
 local plugin = require "tidegate.plugin"
+local sorted = require "tidegate.sorted"
 local quote = require("tidegate.scalars").quote
 local written = require("tidegate.check").identity
 
@@ -116,9 +117,7 @@ end
 
 -- Lists of a consumer's instances: everywhere, then those of routes, by name.
 local function lists_of(declaration)
-  local lists, names = { declaration.checked.plugins }, {}
-  for name in pairs(declaration.checked.routes) do names[#names + 1] = name end
-  table.sort(names)
+  local lists, names = { declaration.checked.plugins }, sorted(declaration.checked.routes)
   for _, name in ipairs(names) do lists[#lists + 1] = declaration.checked.routes[name] end
   return lists, names
 end

@@ -6,6 +6,7 @@
 -- Ownership  `taken` is the caller's: a set for each configuration.
 -- Cost       A few look-ups for each instrument.
 
+local sorted = require "tidegate.sorted"
 local quote = require("tidegate.scalars").quote
 
 local families = {}
@@ -30,20 +31,13 @@ local function names_of(plugin, name, instrument)
   return names
 end
 
-local function sorted_names(metrics)
-  local names = {}
-  for name in pairs(metrics) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Takes the names for a plugin's instruments.
 -- @tparam table taken name of a sample to whose it is, in words
 -- @tparam string plugin
 -- @tparam table metrics as checked: instruments by name
 -- @treturn string|nil nil: all were free; else what is wrong, for the first that was not
 function families.claim(taken, plugin, metrics)
-  for _, name in ipairs(sorted_names(metrics)) do
+  for _, name in ipairs(sorted(metrics)) do
     local names = names_of(plugin, name, metrics[name])
     local mine = ("metrics.%s of the plugin %s"):format(name, quote(plugin))
     for _, sample in ipairs(names) do

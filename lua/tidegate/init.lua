@@ -11,6 +11,7 @@
 -- Cost       One small record a call.
 
 local suggest = require "tidegate.suggest"
+local sorted = require "tidegate.sorted"
 local quote = require("tidegate.scalars").quote
 
 local language = {}
@@ -240,9 +241,7 @@ end
 
 -- A table of functions that cannot be changed and knows what was meant.
 local function library(path, functions)
-  local names = {}
-  for name in pairs(functions) do names[#names + 1] = name end
-  table.sort(names)
+  local names = sorted(functions)
   local function unknown(_, key)
     local near = type(key) == "string" and suggest.nearest(key, names)
     error(("%s has no function %s%s"):format(path, quote(tostring(key)),

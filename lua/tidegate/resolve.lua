@@ -27,6 +27,7 @@ local traffic = require "tidegate.traffic"
 local units = require "tidegate.units"
 local upstream = require "tidegate.upstream"
 local websocket = require "tidegate.websocket"
+local sorted = require "tidegate.sorted"
 local quote = require("tidegate.scalars").quote
 
 local resolve = {}
@@ -42,12 +43,7 @@ local ORDER = { "zone.dict", "zone.cache", "zone.limit",
 local function declared_names(self, kind)
   local known = self.session.by_name[kind]
   if not known then return {} end
-  if not self.names[known] then
-    local names = {}
-    for name in pairs(known) do names[#names + 1] = name end
-    table.sort(names)
-    self.names[known] = names
-  end
+  if not self.names[known] then self.names[known] = sorted(known) end
   return self.names[known]
 end
 

@@ -14,6 +14,7 @@ local json = require "tidegate.inspect.json"
 local model = require "tidegate.inspect.model"
 local routes = require "tidegate.inspect.routes"
 local show = require "tidegate.inspect.show"
+local sorted = require "tidegate.sorted"
 local PHASES = require("tidegate.plugin").PHASES
 local columns = require "tidegate.report.columns"
 
@@ -174,7 +175,7 @@ local function winner_lines(lines, found)
     fact(lines, "captures", ("%s = %s"):format(capture.name, show.literal(capture.value)))
   end
   local label = "also"
-  for _, name in ipairs(routes.names(route.actions)) do
+  for _, name in ipairs(sorted(route.actions)) do
     fact(lines, label, ("%s = %s"):format(name, show.literal(route.actions[name])))
     label = ""
   end

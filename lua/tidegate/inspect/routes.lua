@@ -9,6 +9,7 @@ local columns = require "tidegate.report.columns"
 local config = require "tidegate.config"
 local json = require "tidegate.inspect.json"
 local show = require "tidegate.inspect.show"
+local sorted = require "tidegate.sorted"
 local PHASES = require("tidegate.plugin").PHASES
 
 local routes = {}
@@ -57,18 +58,10 @@ function routes.plugins(model, route)
   return names
 end
 
---- The keys of a table in order of the alphabet.
-function routes.names(t)
-  local names = {}
-  for name in pairs(t) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Fields on one line: headers = { ["x-a"] = "b" }, scheme = "https".
 function routes.line(fields)
   local parts = {}
-  for i, name in ipairs(routes.names(fields)) do
+  for i, name in ipairs(sorted(fields)) do
     parts[i] = ("%s = %s"):format(name, show.literal(fields[name]))
   end
   return table.concat(parts, ", ")

@@ -12,6 +12,7 @@ local json = require "tidegate.inspect.json"
 local objects = require "tidegate.objects"
 local plugin = require "tidegate.plugin"
 local resolve = require "tidegate.resolve"
+local sorted = require "tidegate.sorted"
 local script = require "tidegate.script"
 local suggest = require "tidegate.suggest"
 
@@ -27,16 +28,13 @@ local TITLES = {
 
 --- The schemas of the language: by name, and their names in order.
 function schema.language(host)
-  local names = {}
   local types = {
     settings = objects.settings(host.limits, host.budget), use = objects.options(host.limits),
   }
   for kind, t in pairs(resolve.types_of(host.credentials)) do
     if t.kind == "record" then types[kind] = t end
   end
-  for name in pairs(types) do names[#names + 1] = name end
-  table.sort(names)
-  return types, names
+  return types, sorted(types)
 end
 
 --- Loads a plugin for its schema.

@@ -6,6 +6,7 @@
 -- Cost       A line of the script for each.
 
 local literal = require "tidegate.test.literal"
+local sorted = require "tidegate.sorted"
 
 local consumers = {}
 
@@ -28,10 +29,8 @@ local function write_keys(name, keys, files)
 end
 
 local function write_map(map, write)
-  local names, parts = {}, {}
-  for key in pairs(map) do names[#names + 1] = key end
-  table.sort(names)
-  for i, key in ipairs(names) do parts[i] = ("[%q] = %s"):format(key, write(key, map[key])) end
+  local parts = {}
+  for i, key in ipairs(sorted(map)) do parts[i] = ("[%q] = %s"):format(key, write(key, map[key])) end
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
@@ -50,12 +49,10 @@ end
 --- Adds the declarations to the lines of a config script, and their keys to its files.
 -- @tparam table options consumer (fields, and `name`), consumers (fields by name)
 function consumers.write(options, lines, files)
-  local all, names = {}, {}
+  local all = {}
   for name, fields in pairs(options.consumers or {}) do all[name] = fields end
   if options.consumer then all[consumers.name(options)] = options.consumer end
-  for name in pairs(all) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do lines[#lines + 1] = declaration(name, all[name], files) end
+  for _, name in ipairs(sorted(all)) do lines[#lines + 1] = declaration(name, all[name], files) end
 end
 
 return consumers

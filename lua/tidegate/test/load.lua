@@ -11,6 +11,7 @@
 
 local diagnostics = require "tidegate.test.diagnostics"
 local harness = require "tidegate.harness"
+local sorted = require "tidegate.sorted"
 
 local load = {}
 
@@ -25,17 +26,10 @@ local function read_file(path)
   return text
 end
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 local function key_of(path, files, env)
   local parts = { path, files[path] or read_file(path) or "" }
   for _, map in ipairs { files, env } do
-    for _, name in ipairs(sorted_keys(map)) do
+    for _, name in ipairs(sorted(map)) do
       parts[#parts + 1] = name
       parts[#parts + 1] = tostring(map[name])
     end
