@@ -5,26 +5,13 @@
  */
 #include "script/support.h"
 
+#include "script/refusals.h"
+
 /* ---- The allocator --------------------------------------------------------------------------- */
-
-static unsigned refused;
-
-static void on_pressure(void *arg)
-{
-    (void)arg;
-}
-
-static void on_refused(void *arg, enum tg_kill reason)
-{
-    (void)arg;
-    assert_int_equal(reason, TG_KILL_MEMORY);
-    refused++;
-}
 
 static void test_a_marked_block_grows_past_every_bound(void **state)
 {
-    const struct tg_alloc_events events = {on_pressure, on_refused, NULL};
-    struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, SIZE_MAX, &events);
+    struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, SIZE_MAX, &refusals);
     struct tg_account account;
     (void)state;
     assert_non_null(a);

@@ -13,21 +13,9 @@
 
 #include <cmocka.h>
 
+#include "script/refusals.h"
+
 enum { HEAP = 1 << 20, AT_ONCE = 40000 };
-
-static unsigned refused;
-
-static void on_pressure(void *arg)
-{
-    (void)arg;
-}
-
-static void on_refused(void *arg, enum tg_kill reason)
-{
-    (void)arg;
-    assert_int_equal(reason, TG_KILL_MEMORY);
-    refused++;
-}
 
 /* Blocks of one size, as many as the heap has room for; how many that were. */
 static size_t fill(struct tg_alloc *a, size_t size, void **blocks)
@@ -58,8 +46,7 @@ static size_t scatter(struct tg_alloc *a, size_t size, void **blocks, size_t cou
 static void test_scattered_blocks_are_bounded(void **state)
 {
     static void *blocks[AT_ONCE], *kept[AT_ONCE];
-    const struct tg_alloc_events events = {on_pressure, on_refused, NULL};
-    struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, HEAP, &events);
+    struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, HEAP, &refusals);
     size_t left = 0;
     (void)state;
     assert_non_null(a);
