@@ -376,6 +376,8 @@ static bool settle_tunnel(struct tg_h2_call *c, struct tg_response_head *head, b
 {
     enum tg_err err = TG_OK;
     if (head->status >= 300) {
+        c->counts = head->framing == TG_FRAMING_LENGTH;
+        c->left = head->length;
         c->out_done = true;
         push(c);
     } else if (head->status >= 200) {
@@ -458,6 +460,11 @@ void tg_h2_call_data(struct tg_h2_call *call, struct tg_str data)
 {
     if (data.n == 0)
         return;
+    if (call->counts && data.n > call->left) {
+        tg_h2_call_fail(call, TG_E_PROTOCOL, "origin: a body longer than its Content-Length");
+        return;
+    }
+    call->left -= call->counts ? data.n : 0;
     call->paused = true;
     touch(call);
     if (!call->want || call->in.size > 0) {
@@ -471,6 +478,10 @@ void tg_h2_call_data(struct tg_h2_call *call, struct tg_str data)
 
 void tg_h2_call_ended(struct tg_h2_call *call)
 {
+    if (call->counts && call->left > 0) {
+        tg_h2_call_fail(call, TG_E_PROTOCOL, "origin: a body shorter than its Content-Length");
+        return;
+    }
     call->in_ended = true;
     if (call->want && call->in.size == 0 && !call->in_done)
         complete(call);

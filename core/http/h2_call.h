@@ -52,6 +52,7 @@ struct tg_h2_call {
     uint64_t since;    /* us: when the request was whole, or bytes came last */
     uint64_t sent_at;  /* us: when the connection last took of `out` */
     uint64_t read_run; /* bytes handed over since the last pause */
+    uint64_t left;     /* bytes that are to come, where the call counts them */
     uint32_t window;   /* of the stream */
     struct tg_timer timer;
     enum tg_err failure; /* of ours, told soon */
@@ -70,6 +71,7 @@ struct tg_h2_call {
     bool drained;   /* on_drained is due */
     bool paused;    /* on_pause is due */
     bool tunnel;
+    bool counts;  /* a tunnel was refused by a body with a length: nghttp2 does not count it */
     bool over;    /* the stream is, on both sides */
     bool handing; /* what was kept is being handed over */
 };

@@ -141,6 +141,33 @@ static void test_an_answer_that_is_no_tunnel(void **state)
     assert_seen("request 3|reset 3 1|");
 }
 
+/* nghttp2 does not hold the body of an answer to CONNECT against its Content-Length. */
+static void answer_with_length(int32_t id, const char *length, const char *body)
+{
+    nghttp2_nv nv[] = {NV(":status", "403"), NV("content-length", length)};
+    nghttp2_data_provider provider = {.source.ptr = &body, .read_callback = give};
+    assert_int_equal(nghttp2_submit_response(origin, id, nv, 2, &provider), 0);
+    origin_flush();
+}
+
+static void test_a_refusal_that_is_not_as_long_as_it_says(void **state)
+{
+    (void)state;
+    takes_tunnels = true;
+    open_client(100);
+    ask(&call);
+    answer_with_length(1, "3", "no!");
+    assert_trace("head 403|body:no!|end|");
+    tg_h2_call_close(&call);
+    ask(&call);
+    answer_with_length(3, "4", "no!");
+    assert_trace("head 403|body:no!|failed PROTOCOL|");
+    ask(&call);
+    answer_with_length(5, "2", "no!");
+    assert_trace("head 403|failed PROTOCOL|");
+    assert_seen("request 1|request 3|reset 3 1|request 5|reset 5 1|");
+}
+
 static void test_resets(void **state)
 {
     struct source s = {0};
@@ -239,6 +266,7 @@ int main(void)
         TEST(test_the_head_waits_for_settings),
         TEST(test_an_origin_that_takes_none),
         TEST(test_an_answer_that_is_no_tunnel),
+        TEST(test_a_refusal_that_is_not_as_long_as_it_says),
         TEST(test_resets),
         TEST(test_an_origin_that_ends_both_sides),
         TEST(test_back_pressure),
