@@ -66,7 +66,7 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
     x->left = head->length;
     for (uint32_t i = 0; i < head->fields.n; i++) {
         tg_assert(tg_str_is_token(head->fields.v[i].name));
-        tg_assert(!tg_field_is_hop(head->fields.v[i].id) || head->fields.v[i].id == TG_FIELD_TE ||
+        tg_assert(!tg_h2_field_is_forbidden(head->fields.v[i].id) ||
                   (x->tunnel && head->fields.v[i].id == TG_FIELD_UPGRADE));
     }
     if (x->tunnel)

@@ -165,7 +165,7 @@ static void test_a_refusal_that_is_not_as_long_as_it_says(void **state)
     ask(&call);
     answer_with_length(5, "2", "no!");
     assert_trace("head 403|failed PROTOCOL|");
-    assert_seen("request 1|request 3|reset 3 1|request 5|reset 5 1|");
+    assert_seen("request 1|end|request 3|reset 3 1|request 5|reset 5 1|");
 }
 
 static void test_resets(void **state)
