@@ -13,6 +13,7 @@
 #include "event/watchdog.h"
 #include "gateway/client.h"
 #include "gateway/gate.h"
+#include "net/outbox.h"
 #include "observe/metrics.h"
 
 struct member {
@@ -316,6 +317,9 @@ static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,
     if (err != TG_OK)
         return err;
     m->crew = crew;
+    err = tg_outbox_open(&m->worker);
+    if (err != TG_OK)
+        return err;
     err = tg_gate_init(&m->gate, &m->worker, &crew->gateway);
     m->gate.on_drained = on_gate_drained;
     return err;
@@ -330,6 +334,7 @@ static void release_member(struct member *m)
     else
         tg_gate_release(&m->gate);
     tg_loop_run_deferred(&m->worker.loop);
+    tg_outbox_close(&m->worker);
     tg_worker_release(&m->worker);
 }
 

@@ -134,6 +134,12 @@ void tg_loop_defer(struct tg_loop *loop, struct tg_task *task)
         tg_list_push_back(&loop->deferred, &task->link);
 }
 
+void tg_loop_defer_first(struct tg_loop *loop, struct tg_task *task)
+{
+    if (tg_list_is_empty(&task->link))
+        tg_list_push_front(&loop->deferred, &task->link);
+}
+
 void tg_loop_run_deferred(struct tg_loop *loop)
 {
     run_all(&loop->deferred);

@@ -55,6 +55,9 @@ void tg_loop_stop(struct tg_loop *loop);
  * it is. */
 void tg_loop_defer(struct tg_loop *loop, struct tg_task *task);
 
+/* As tg_loop_defer, before the others: for calls that cost little and that somebody waits for. */
+void tg_loop_defer_first(struct tg_loop *loop, struct tg_task *task);
+
 /* Runs deferred calls until none is left: after the last round, for what was to be freed. */
 void tg_loop_run_deferred(struct tg_loop *loop);
 

@@ -11,6 +11,7 @@
 #include "event/loop.h"
 
 struct tg_metric_cells;
+struct tg_outbox;
 
 struct tg_worker {
     uint32_t index;
@@ -18,6 +19,7 @@ struct tg_worker {
     struct tg_slab *slab; /* owned */
     struct tg_rand rand;
     struct tg_metric_cells *cells; /* this worker's metric cells; borrowed from observe */
+    struct tg_outbox *outbox;      /* of net/outbox, which owns it; NULL: none */
     bool draining;                 /* the process is about to end: close what falls idle */
     pthread_t thread;
 };

@@ -418,18 +418,31 @@ static void write_out(struct tg_h1_client *c, struct iovec *iov, int count)
         fail_later(c, err);
 }
 
-static void flush_stage(struct tg_h1_client *c)
+/* What is staged, taken from there; of length 0: nothing may go. */
+static struct tg_str take_stage(struct tg_h1_client *c)
 {
     struct tg_fmt stage = c->stage;
-    if (stage.p == NULL)
-        return;
     c->stage.p = NULL;
-    if (stage.failed) {
+    if (stage.p != NULL && stage.failed)
         fail_later(c, TG_E_NOMEM);
-        return;
-    }
-    struct iovec iov = {stage.p, stage.n};
-    write_out(c, &iov, 1);
+    return stage.p == NULL || c->failure != TG_OK ? tg_str(NULL, 0) : tg_str(stage.p, stage.n);
+}
+
+static void flush_stage(struct tg_h1_client *c)
+{
+    struct tg_str text = take_stage(c);
+    struct iovec iov = {(void *)(uintptr_t)text.p, text.n};
+    if (text.n > 0)
+        write_out(c, &iov, 1);
+}
+
+/* The end of a request: it may wait for the end of the round. */
+static void flush_last(struct tg_h1_client *c)
+{
+    struct tg_str text = take_stage(c);
+    enum tg_err err = text.n > 0 ? tg_conn_write_last(&c->conn, text.p, text.n) : TG_OK;
+    if (err != TG_OK)
+        fail_later(c, err);
 }
 
 static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
@@ -502,7 +515,10 @@ static void send_end(struct tg_call *call, const struct tg_fields *trailers)
     }
     client->out_done = true;
     client->since = now(client);
-    flush_stage(client);
+    if (client->state == TG_H1_CLIENT_BUSY)
+        flush_last(client);
+    else
+        flush_stage(client);
     if (client->state == TG_H1_CLIENT_TUNNEL && tg_conn_pending(&client->conn) == 0)
         tg_conn_shutdown(&client->conn);
     settle(client);

@@ -603,6 +603,10 @@ static void on_drained(struct tg_conn *conn)
             tg_h1_server_settle(s);
         return;
     }
+    if (s->state == TG_H1_SERVER_IDLE && conn->worker->draining) {
+        tg_h1_server_drain(s); /* it waited for this */
+        return;
+    }
     if (s->out_done) {
         tg_h1_server_advance(s);
         return;
@@ -729,10 +733,12 @@ enum tg_err tg_h1_server_leave(struct tg_h1_server *server, struct tg_conn *conn
 
 void tg_h1_server_drain(struct tg_h1_server *server)
 {
-    if (server->state == TG_H1_SERVER_IDLE && tg_inbuf_left(&server->in) == 0)
-        finish(server, false);
-    else if (server->state == TG_H1_SERVER_ACTIVE && !server->head_sent)
+    if (server->state == TG_H1_SERVER_IDLE) {
+        if (tg_inbuf_left(&server->in) == 0 && tg_conn_is_sent(&server->conn))
+            finish(server, false);
+    } else if (server->state == TG_H1_SERVER_ACTIVE && !server->head_sent) {
         server->keep_alive = false;
+    }
 }
 
 enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *s, uint64_t at, uint64_t patience)

@@ -3,6 +3,7 @@
 #include "net/conn.h"
 
 #include "base/assert.h"
+#include "net/outbox.h"
 #include "net/race.h"
 
 #include <errno.h>
@@ -221,6 +222,7 @@ static enum tg_err setup(struct tg_conn *conn, struct tg_worker *worker, int fd,
     conn->handler = handler;
     conn->transport = NULL;
     conn->sent_at = 0;
+    conn->held = 0;
     conn->want_read = conn->connecting = conn->greeting = conn->eof = conn->ending = false;
     tg_buf_init(&conn->out, worker->slab);
     ev_io_init(&conn->io, on_io, fd, 0);
@@ -299,9 +301,17 @@ enum tg_err tg_conn_preface(struct tg_conn *conn, const char *p, size_t n)
     return tg_buf_append(&conn->out, p, n);
 }
 
+/* Before the connection changes or ends. Where that fails, reading will tell. */
+static void send_held(struct tg_conn *conn)
+{
+    if (conn->held > 0)
+        (void)!tg_outbox_take(conn);
+}
+
 enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
                           const struct tg_conn_handler *handler)
 {
+    send_held(from);
     struct tg_transport *transport = from->transport;
     struct tg_buf out = from->out;
     int fd = from->fd;
@@ -356,6 +366,7 @@ static void close_conn(struct tg_conn *conn, bool quietly)
 {
     if (conn->connecting)
         end_race(conn);
+    send_held(conn);
     drop_transport(conn, quietly);
     ev_io_stop(conn->worker->loop.ev, &conn->io);
     tg_timer_release(&conn->timer);
@@ -376,6 +387,7 @@ void tg_conn_reset(struct tg_conn *conn)
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     if (conn->fd < 0 || conn->magic != CONN_MAGIC)
         return;
+    send_held(conn);
     setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     close_conn(conn, true);
 }
@@ -470,10 +482,28 @@ enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
     return TG_LIKELY(t == NULL) ? tg_conn_send_raw(conn, iov, count) : t->ops->write(t, iov, count);
 }
 
+enum tg_err tg_conn_write_last(struct tg_conn *conn, const char *p, size_t n)
+{
+    struct iovec iov = {(void *)(uintptr_t)p, n};
+    if (conn->transport == NULL && conn->out.size == 0 && conn->held == 0 &&
+        tg_outbox_put(conn, p, n))
+        return TG_OK;
+    return tg_conn_write(conn, &iov, 1);
+}
+
+bool tg_conn_is_sent(struct tg_conn *conn)
+{
+    send_held(conn);
+    return conn->out.size == 0;
+}
+
 enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count)
 {
     size_t total = 0;
     ssize_t sent = 0;
+    enum tg_err err = conn->held > 0 ? tg_outbox_take(conn) : TG_OK;
+    if (err != TG_OK)
+        return err;
     for (int i = 0; i < count; i++)
         total += iov[i].iov_len;
     if (total == 0)
@@ -493,6 +523,7 @@ enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count)
 
 void tg_conn_shutdown(struct tg_conn *conn)
 {
+    send_held(conn);
     if (conn->transport != NULL)
         conn->transport->ops->shutdown(conn->transport);
     conn->ending = conn->out.size > 0; /* the transport's last word: the kernel is full */

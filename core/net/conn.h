@@ -50,6 +50,7 @@ struct tg_conn {
     bool greeting; /* connected, and the transport is not ready */
     bool eof;      /* the peer has ended its side */
     bool ending;   /* our side ends when the queue is empty */
+    uint8_t held;  /* 0; else which piece of the worker's outbox is of it, counted from 1 */
     union {
         struct tg_race *race; /* while `connecting`: NULL, or a second attempt; owned */
         uint64_t sent_at;     /* us of the loop's clock: when the kernel last took queued bytes */
@@ -115,6 +116,14 @@ enum tg_err tg_conn_read(struct tg_conn *conn, char *p, size_t cap, size_t *n) T
 /* Sends `count` elements in order behind what is queued; what does not go is copied and queued.
  * TG_OK, or the error of the connection, which the owner closes. `iov` is changed. */
 enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
+
+/* As tg_conn_write() of one piece that ends a message: it may wait for the end of the loop's round,
+ * to go together with what others wrote (net/outbox.h). It is not pending meanwhile; that it could
+ * not be sent is told by on_failed. */
+enum tg_err tg_conn_write_last(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
+
+/* What waits for the end of the round is sent now. True: nothing is pending either. */
+bool tg_conn_is_sent(struct tg_conn *conn);
 
 /* Bytes queued and not taken by the kernel yet (of TLS: as they are sent). */
 static inline size_t tg_conn_pending(const struct tg_conn *conn)
