@@ -104,10 +104,15 @@ static uint32_t mark_of(struct tg_str name)
     return (uint32_t)(mixed >> 32);
 }
 
+static inline uint32_t mark_as(enum tg_field_id id, struct tg_str name)
+{
+    return id == TG_FIELD_OTHER ? mark_of(name) : 0;
+}
+
 void tg_field_identify(struct tg_field *field)
 {
     field->id = tg_field_id(field->name);
-    field->mark = field->id == TG_FIELD_OTHER ? mark_of(field->name) : 0;
+    field->mark = mark_as(field->id, field->name);
 }
 
 bool tg_field_is_hop(enum tg_field_id id)
@@ -139,37 +144,35 @@ static enum tg_err grow(struct tg_fields *fields)
 }
 
 /* The bit of tg_fields.seen. */
-static inline uint64_t seen_bit(const struct tg_field *field)
+static inline uint64_t seen_bit(enum tg_field_id id, uint32_t mark)
 {
-    unsigned bit = field->id;
-    if (bit == TG_FIELD_OTHER)
-        bit = TG_FIELDS + field->mark % (64 - TG_FIELDS);
-    return UINT64_C(1) << bit;
+    return UINT64_C(1) << (id != TG_FIELD_OTHER ? id : TG_FIELDS + mark % (64 - TG_FIELDS));
 }
 
-static enum tg_err append(struct tg_fields *fields, const struct tg_field *field)
+/* In parts, not as a field that is made and copied: a processor waits where it reads in one piece
+ * what it has just written in several. */
+static inline enum tg_err append(struct tg_fields *fields, struct tg_str name, struct tg_str value,
+                                 enum tg_field_id id, uint32_t mark)
 {
     if (fields->n == fields->cap) {
         enum tg_err err = grow(fields);
         if (err != TG_OK)
             return err;
     }
-    fields->v[fields->n++] = *field;
-    fields->seen |= seen_bit(field);
+    fields->v[fields->n++] = (struct tg_field){name, value, id, mark};
+    fields->seen |= seen_bit(id, mark);
     return TG_OK;
 }
 
 enum tg_err tg_fields_add(struct tg_fields *fields, struct tg_str name, struct tg_str value)
 {
-    struct tg_field field = {.name = name, .value = value};
-    tg_field_identify(&field);
-    return append(fields, &field);
+    enum tg_field_id id = tg_field_id(name);
+    return append(fields, name, value, id, mark_as(id, name));
 }
 
 enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id, struct tg_str value)
 {
-    const struct tg_field field = {.name = names[id], .value = value, .id = id};
-    return append(fields, &field);
+    return append(fields, names[id], value, id, 0);
 }
 
 static inline bool may_have_id(const struct tg_fields *fields, enum tg_field_id id)
@@ -180,7 +183,7 @@ static inline bool may_have_id(const struct tg_fields *fields, enum tg_field_id 
 /* Whether a field called as `field` is can be there. */
 static inline bool may_have(const struct tg_fields *fields, const struct tg_field *field)
 {
-    return (fields->seen & seen_bit(field)) != 0;
+    return (fields->seen & seen_bit(field->id, field->mark)) != 0;
 }
 
 static inline bool is_named(const struct tg_field *field, const struct tg_field *as)
@@ -215,7 +218,7 @@ static inline uint32_t filter_from(struct tg_fields *fields, uint32_t from,
 
 enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field *field)
 {
-    return append(fields, field);
+    return append(fields, field->name, field->value, field->id, field->mark);
 }
 
 enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field)
@@ -227,7 +230,7 @@ enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field 
         filter_from(fields, i + 1, drop_named, field);
         return TG_OK;
     }
-    return append(fields, field);
+    return append(fields, field->name, field->value, field->id, field->mark);
 }
 
 enum tg_err tg_fields_set(struct tg_fields *fields, struct tg_str name, struct tg_str value)
