@@ -35,7 +35,7 @@ static struct tg_expr *arg_condition(lua_State *L)
     struct tg_expr_error error;
     if (lua_isnoneornil(L, tg_bind_arg_index(L, 2)))
         return NULL;
-    enum tg_err err = tg_expr_new(tg_bind_arg_str(L, 2), &when, &error);
+    enum tg_err err = tg_expr_new(tg_bind_arg_str(L, 2), tg_field_key, &when, &error);
     if (err == TG_E_INVALID)
         tg_bind_arg_error(L, 2, error.text);
     tg_bind_check(L, err, 2);

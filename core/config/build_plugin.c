@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "config/reader.h"
+#include "http/field.h"
 #include "route/expr.h"
 #include "script/marshal.h"
 
@@ -82,7 +83,7 @@ static struct tg_expr *build_condition(lua_State *L, int table, const char *key)
     if (!lua_isnil(L, -1)) {
         struct tg_str text;
         text.p = lua_tolstring(L, -1, &text.n);
-        enum tg_err err = tg_expr_new(text, &when, &error);
+        enum tg_err err = tg_expr_new(text, tg_field_key, &when, &error);
         tg_assert(err != TG_E_INVALID);
         if (err != TG_OK)
             luaL_error(L, TG_READER_NO_MEMORY);

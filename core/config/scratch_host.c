@@ -350,7 +350,7 @@ static int check_expr(lua_State *L)
 {
     struct tg_expr_error error;
     struct tg_expr *expr = NULL;
-    enum tg_err err = tg_expr_new(checked_str(L, 1), &expr, &error);
+    enum tg_err err = tg_expr_new(checked_str(L, 1), NULL, &expr, &error);
 
     tg_expr_free(&expr);
     if (err == TG_OK)

@@ -42,7 +42,7 @@ struct subject {
 };
 
 /* A field for the expression of `when`: see route/expr.h. */
-static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
+static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name, uint64_t key,
                         struct tg_str *value)
 {
     struct subject *subject = arg;
@@ -67,7 +67,7 @@ static bool fetch_field(void *arg, enum tg_expr_field field, struct tg_str name,
         *value = tg_addr_ip_text(&r->client, subject->room);
         break;
     case TG_EXPR_HEADER:
-        header = tg_fields_find(&r->in.fields, name);
+        header = tg_fields_find_key(&r->in.fields, name, key);
         *value = header != NULL ? header->value : *value;
         break;
     case TG_EXPR_QUERY:

@@ -115,6 +115,12 @@ void tg_field_identify(struct tg_field *field)
     field->mark = mark_as(field->id, field->name);
 }
 
+uint64_t tg_field_key(struct tg_str name)
+{
+    enum tg_field_id id = tg_field_id(name);
+    return (uint64_t)id << 32 | mark_as(id, name);
+}
+
 bool tg_field_is_hop(enum tg_field_id id)
 {
     return (field_flags[id] & HOP) != 0;
@@ -276,6 +282,14 @@ const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_
     struct tg_field as = {.name = name};
     tg_field_identify(&as);
     return tg_fields_next_field(fields, &as, from);
+}
+
+const struct tg_field *tg_fields_find_key(const struct tg_fields *fields, struct tg_str name,
+                                          uint64_t key)
+{
+    const struct tg_field as = {
+        .name = name, .id = (enum tg_field_id)(key >> 32), .mark = (uint32_t)key};
+    return tg_fields_next_field(fields, &as, NULL);
 }
 
 const struct tg_field *tg_fields_find(const struct tg_fields *fields, struct tg_str name)

@@ -47,6 +47,9 @@ enum tg_field_id tg_field_id(struct tg_str name);
 /* Sets id and mark of a field that somebody makes by hand, from its name. */
 void tg_field_identify(struct tg_field *field);
 
+/* Number and mark of a name in one, for who looks it up often. */
+uint64_t tg_field_key(struct tg_str name);
+
 bool tg_field_is_hop(enum tg_field_id id);
 bool tg_field_is_own(enum tg_field_id id);
 bool tg_field_may_trail(enum tg_field_id id);
@@ -79,6 +82,10 @@ uint32_t tg_fields_filter(struct tg_fields *fields,
 /* First field of that name or id, or NULL; valid until the next change of the list. */
 const struct tg_field *tg_fields_find(const struct tg_fields *fields, struct tg_str name);
 const struct tg_field *tg_fields_find_id(const struct tg_fields *fields, enum tg_field_id id);
+
+/* The first of that name, whose key is known. */
+const struct tg_field *tg_fields_find_key(const struct tg_fields *fields, struct tg_str name,
+                                          uint64_t key);
 
 /* The next after `from` (NULL: the first) of that name. */
 const struct tg_field *tg_fields_next(const struct tg_fields *fields, struct tg_str name,

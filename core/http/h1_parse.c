@@ -40,7 +40,30 @@ static inline bool skip_blocks(const char *p, size_t *at, size_t n)
     return false;
 }
 
+/* How many letters and hyphens, of which nearly all names are made, are at `p`; some may be left
+ * out at the end of its `n` bytes. */
+static inline size_t count_usual(const char *p, size_t n)
+{
+    size_t at = 0;
+    for (; at + 16 <= n; at += 16) {
+        block bytes;
+        memcpy(&bytes, p + at, sizeof(bytes));
+        block letters = (bytes | 0x20) - 'a';
+        block_marks usual = (block_marks)((letters < (block){} + 26) | (bytes == (block){} + '-'));
+        unsigned others = ~(unsigned)__builtin_ia32_pmovmskb128(usual) & 0xffff;
+        if (others != 0)
+            return at + (unsigned)__builtin_ctz(others);
+    }
+    return at;
+}
+
 #else
+
+static inline size_t count_usual(const char *p, size_t n)
+{
+    (void)p, (void)n;
+    return 0;
+}
 
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGH UINT64_C(0x8080808080808080)
@@ -233,10 +256,12 @@ static struct tg_str first_line_of(struct tg_str head)
 /* ---- Field lines -------------------------------------------------------------------------------
  */
 
-/* One "name: value" line; false when it is not one. */
-static bool read_line(struct tg_str line, struct tg_str *name, struct tg_str *value)
+/* One "name: value" line; false when it is none. Of what stands at its start `readable` bytes may
+ * be read: its own, and those behind it if it ends at a control character. */
+static inline bool read_line(struct tg_str line, size_t readable, struct tg_str *name,
+                      struct tg_str *value)
 {
-    size_t colon = 0;
+    size_t colon = count_usual(line.p, readable);
     while (colon < line.n && tg_char_is(line.p[colon], TG_CHAR_TOKEN))
         colon++;
     if (colon == 0 || colon == line.n || line.p[colon] != ':')
@@ -255,7 +280,7 @@ static bool read_fields(struct tg_str rest, uint32_t max_fields, struct tg_field
         struct tg_str name;
         struct tg_str value;
         size_t end = tg_str_find(rest, '\r', 0);
-        if (!read_line(tg_str_sub(rest, 0, end), &name, &value))
+        if (!read_line(tg_str_sub(rest, 0, end), rest.n, &name, &value))
             return tg_head_refuse(refusal, 400, "line that is no \"name: value\"");
         if (fields->n >= max_fields)
             return tg_head_refuse(refusal, 431, "too many header fields");
@@ -277,7 +302,7 @@ static bool read_chunked(const struct tg_fields *fields, bool *given)
     *given = f != NULL;
     if (f == NULL)
         return true;
-    return tg_fields_next(fields, f->name, f) == NULL &&
+    return tg_fields_next_field(fields, f, f) == NULL &&
            tg_str_eq_nocase(f->value, TG_STR("chunked"));
 }
 
@@ -411,7 +436,8 @@ bool tg_h1_parse_trailers(const char *p, size_t n, uint32_t max_fields, struct t
         struct tg_str name;
         struct tg_str value;
         size_t end = tg_str_find(rest, '\n', 0);
-        if (end == rest.n || !read_line(tg_str_sub(rest, 0, end - 1), &name, &value) ||
+        struct tg_str line = tg_str_sub(rest, 0, end - 1);
+        if (end == rest.n || !read_line(line, line.n, &name, &value) ||
             !tg_str_all(value, TG_CHAR_VALUE))
             return false;
         if (++count > max_fields)

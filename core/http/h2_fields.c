@@ -140,7 +140,7 @@ static bool join_cookies(struct tg_fields *fields, struct tg_arena *arena,
                          struct tg_refusal *refusal)
 {
     const struct tg_field *first = tg_fields_find_id(fields, TG_FIELD_COOKIE);
-    if (first == NULL || tg_fields_next(fields, first->name, first) == NULL)
+    if (first == NULL || tg_fields_next_field(fields, first, first) == NULL)
         return true;
     struct tg_fmt f;
     size_t size = 0;

@@ -75,7 +75,7 @@ bool tg_head_read_host(struct tg_request_head *h, struct tg_refusal *refusal)
     const struct tg_field *f = tg_fields_find_id(&h->fields, TG_FIELD_HOST);
     if (f == NULL && (h->major > 1 || h->minor >= 1))
         return tg_head_refuse(refusal, 400, "Host is missing");
-    if (f != NULL && tg_fields_next(&h->fields, f->name, f) != NULL)
+    if (f != NULL && tg_fields_next_field(&h->fields, f, f) != NULL)
         return tg_head_refuse(refusal, 400, "Host is repeated");
     if (f != NULL && tg_uri_split_authority(f->value, &h->host, &h->port) != TG_OK)
         return tg_head_refuse(refusal, 400, "Host is not valid");
@@ -97,7 +97,7 @@ bool tg_head_read_length(const struct tg_fields *fields, uint64_t *length, bool 
     *given = f != NULL;
     if (f == NULL)
         return true;
-    if (tg_fields_next(fields, f->name, f) != NULL)
+    if (tg_fields_next_field(fields, f, f) != NULL)
         return false;
     return f->value.n <= 19 && tg_str_to_u64(f->value, length);
 }

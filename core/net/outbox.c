@@ -42,7 +42,8 @@ static enum tg_err send_piece(const struct held *h)
     return h->err != TG_OK ? h->err : tg_conn_send_raw(h->conn, &iov, 1);
 }
 
-/* Only what failed is still there afterwards. Nobody is told: it may be in the midst of anything. */
+/* Only what failed is still there afterwards. Nobody is told: it may be in the midst of anything.
+ */
 static void send_all(struct tg_outbox *o)
 {
     uint8_t kept = 0;

@@ -30,10 +30,13 @@ enum operand_kind { TEXT, DECIMAL, FIELD };
 
 struct operand {
     uint8_t kind;
-    uint8_t field;  /* FIELD: enum tg_expr_field */
-    uint16_t n;     /* TEXT: length; FIELD: length of its name */
-    uint32_t at;    /* where that stands in the strings */
-    double decimal; /* DECIMAL */
+    uint8_t field; /* FIELD: enum tg_expr_field */
+    uint16_t n;    /* TEXT: length; FIELD: length of its name */
+    uint32_t at;   /* where that stands in the strings */
+    union {
+        double decimal; /* DECIMAL */
+        uint64_t key;   /* FIELD: of a header */
+    };
 };
 
 enum op { OP_COMPARE, OP_PRESENT, OP_CALL, OP_CONST, OP_NOT, OP_SKIP_IF };
@@ -63,6 +66,7 @@ struct compiler {
     enum comparison comparison;
     struct operand literal; /* STRING, NUMBER */
     unsigned depth;
+    tg_expr_key *key;
     struct tg_expr_error *error;
     bool failed;
     unsigned count;
@@ -269,6 +273,8 @@ static void parse_field_name(struct compiler *c, struct operand *out)
     if (out->field == TG_EXPR_HEADER && !c->failed) {
         for (size_t i = 0; i < out->n; i++)
             c->strings[out->at + i] = tg_char_lower(c->strings[out->at + i]);
+        if (c->key != NULL)
+            out->key = c->key(tg_str(c->strings + out->at, out->n));
     }
 }
 
@@ -277,6 +283,7 @@ static void parse_field(struct compiler *c, struct operand *out)
     static const char *const plain[] = {"method", "path", "host", "scheme"};
     out->kind = FIELD;
     out->n = 0;
+    out->key = 0;
     for (unsigned i = 0; i < TG_COUNT_OF(plain); i++) {
         if (!is_word(c, plain[i]))
             continue;
@@ -446,10 +453,12 @@ static enum tg_err finish(const struct compiler *c, struct tg_expr **out)
     return TG_OK;
 }
 
-enum tg_err tg_expr_new(struct tg_str text, struct tg_expr **out, struct tg_expr_error *error)
+enum tg_err tg_expr_new(struct tg_str text, tg_expr_key *key, struct tg_expr **out,
+                        struct tg_expr_error *error)
 {
     struct compiler c;
     c.text = text;
+    c.key = key;
     c.at = c.start = 0;
     c.literal = (struct operand){.kind = TEXT};
     c.depth = c.count = 0;
@@ -493,7 +502,7 @@ static struct tg_str string_of(const struct evaluation *e, const struct operand 
 static bool get_text(const struct evaluation *e, const struct operand *o, struct tg_str *out)
 {
     *out = string_of(e, o);
-    return o->kind != FIELD || e->fetch(e->arg, (enum tg_expr_field)o->field, *out, out);
+    return o->kind != FIELD || e->fetch(e->arg, (enum tg_expr_field)o->field, *out, o->key, out);
 }
 
 static bool get_number(const struct evaluation *e, const struct operand *o, double *out)

@@ -46,14 +46,20 @@ struct tg_expr_error {
 
 struct tg_expr;
 
+/* By what a header is found fast, from its name in lower case: asked for when an expression is
+ * compiled, and given back with the name whenever it is tested. */
+typedef uint64_t tg_expr_key(struct tg_str header);
+
 /* Puts the field into `*value` (borrowed until the test ends); false when the request has none.
- * `name` is that of a header, in lower case, or of a query parameter; empty for other fields. */
-typedef bool tg_expr_fetch(void *arg, enum tg_expr_field field, struct tg_str name,
+ * `name` is that of a header, in lower case and with its key, or of a query parameter; empty for
+ * other fields. */
+typedef bool tg_expr_fetch(void *arg, enum tg_expr_field field, struct tg_str name, uint64_t key,
                            struct tg_str *value);
 
-/* Compiles `text` into `*out`, owned by the caller and independent of `text`. TG_E_INVALID with
- * `*error` set when it is no expression; TG_E_NOMEM. */
-enum tg_err tg_expr_new(struct tg_str text, struct tg_expr **out,
+/* Compiles `text` into `*out`, owned by the caller and independent of `text`. `key` may be NULL,
+ * where it is not to be tested or finds headers by their names. TG_E_INVALID with `*error` set when
+ * it is no expression; TG_E_NOMEM. */
+enum tg_err tg_expr_new(struct tg_str text, tg_expr_key *key, struct tg_expr **out,
                         struct tg_expr_error *error) TG_MUST_USE;
 
 void tg_expr_free(struct tg_expr **expr);

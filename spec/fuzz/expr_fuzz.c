@@ -8,10 +8,12 @@
 
 #include "base/assert.h"
 
-static bool fetch(void *arg, enum tg_expr_field field, struct tg_str name, struct tg_str *value)
+static bool fetch(void *arg, enum tg_expr_field field, struct tg_str name, uint64_t key,
+                  struct tg_str *value)
 {
     bool *present = arg;
     tg_assert(field <= TG_EXPR_QUERY);
+    tg_assert(key == 0); /* none was asked for */
     tg_assert(field < TG_EXPR_HEADER ? name.n == 0 : name.n > 0);
     *value = name.n > 0 ? name : TG_STR("12");
     return *present;
@@ -25,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tg_expr *expr = NULL, *opposite = NULL;
     struct tg_expr_error error = {NULL, NULL, 0};
     struct tg_str text = tg_str((const char *)data, size);
-    if (tg_expr_new(text, &expr, &error) != TG_OK) {
+    if (tg_expr_new(text, NULL, &expr, &error) != TG_OK) {
         tg_assert(error.text != NULL && error.hint != NULL);
         tg_assert(error.column >= 1 && error.column <= size + 1);
         return 0;
@@ -33,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(negated, "not(", 4);
     memcpy(negated + 4, data, size);
     negated[size + 4] = ')';
-    if (tg_expr_new(tg_str(negated, size + 5), &opposite, &error) == TG_OK) {
+    if (tg_expr_new(tg_str(negated, size + 5), NULL, &opposite, &error) == TG_OK) {
         for (int i = 0; i < 2; i++) {
             bool present = i == 1;
             tg_assert(tg_expr_test(expr, fetch, &present) !=
