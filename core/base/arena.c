@@ -79,7 +79,7 @@ static bool add_block(struct tg_arena *arena, size_t size)
     return true;
 }
 
-void *tg_arena_alloc(struct tg_arena *arena, size_t size)
+void *tg_arena_alloc_more(struct tg_arena *arena, size_t size)
 {
     size_t need = ((TG_MAX(size, 1) + 7) & ~(size_t)7) + GAP; /* no two blocks are the same */
     if (TG_UNLIKELY(size > TG_SLAB_MAX - 64))

@@ -38,9 +38,20 @@ void tg_arena_init(struct tg_arena *arena, struct tg_slab *slab, size_t limit);
 /* Runs the clean-ups and returns the memory; the arena is empty and usable again. */
 void tg_arena_release(struct tg_arena *arena);
 
+void *tg_arena_alloc_more(struct tg_arena *arena, size_t size) TG_MUST_USE; /* for the next */
+
 /* `size` bytes (0 is allowed) aligned to 8, uninitialised, valid until release; NULL past the limit
  * or when memory is out. One allocation is at most TG_SLAB_MAX less 64 bytes. */
-void *tg_arena_alloc(struct tg_arena *arena, size_t size) TG_MUST_USE;
+TG_MUST_USE static inline void *tg_arena_alloc(struct tg_arena *arena, size_t size)
+{
+    char *p = arena->at;
+    size_t left = (size_t)(arena->end - p);
+    size_t need = (size + 7) & ~(size_t)7;
+    if (TG_ASAN || TG_UNLIKELY(size - 1 >= left || need > left)) /* 0 is no less than any */
+        return tg_arena_alloc_more(arena, size);
+    arena->at = p + need;
+    return p;
+}
 
 /* The same, zeroed. */
 void *tg_arena_zalloc(struct tg_arena *arena, size_t size) TG_MUST_USE;

@@ -4,22 +4,25 @@
 
 bool tg_str_eq_nocase(struct tg_str a, struct tg_str b)
 {
+    size_t i = 0;
     if (a.n != b.n)
         return false;
-    for (size_t i = 0; i < a.n; i++) {
+    for (; i + 8 <= a.n && memcmp(a.p + i, b.p + i, 8) == 0; i += 8) {
+    }
+    for (; i < a.n; i++) {
         if (a.p[i] != b.p[i] && tg_char_lower(a.p[i]) != tg_char_lower(b.p[i]))
             return false;
     }
     return true;
 }
 
-struct tg_str tg_str_trim(struct tg_str s)
+struct tg_str tg_str_trim_all(struct tg_str s)
 {
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+    while (s.n > 0 && tg_char_is_blank(s.p[0])) {
         s.p++;
         s.n--;
     }
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+    while (s.n > 0 && tg_char_is_blank(s.p[s.n - 1]))
         s.n--;
     return s;
 }

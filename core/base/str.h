@@ -66,8 +66,24 @@ static inline struct tg_str tg_str_sub(struct tg_str s, size_t from, size_t to)
     return (struct tg_str){from > 0 ? s.p + from : s.p, to - from}; /* s.p may be NULL */
 }
 
+struct tg_str tg_str_trim_all(struct tg_str s); /* for tg_str_trim() */
+
+static inline bool tg_char_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Without spaces and tabs at both ends (OWS of RFC 9110, 5.6.3). */
-struct tg_str tg_str_trim(struct tg_str s);
+static inline struct tg_str tg_str_trim(struct tg_str s)
+{
+    if (s.n > 0 && s.p[0] == ' ') { /* one in front, as behind most colons */
+        s.p++;
+        s.n--;
+    }
+    return s.n > 0 && (tg_char_is_blank(s.p[0]) || tg_char_is_blank(s.p[s.n - 1]))
+               ? tg_str_trim_all(s)
+               : s;
+}
 
 /* Takes the next element off a comma separated list (RFC 9110, 5.6.1) into `*item`, trimmed;
  * empty elements are skipped. False when the list is used up. */

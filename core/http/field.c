@@ -152,7 +152,7 @@ static enum tg_err grow(struct tg_fields *fields)
 /* The bit of tg_fields.seen. */
 static inline uint64_t seen_bit(enum tg_field_id id, uint32_t mark)
 {
-    return UINT64_C(1) << (id != TG_FIELD_OTHER ? id : TG_FIELDS + mark % (64 - TG_FIELDS));
+    return UINT64_C(1) << (id != TG_FIELD_OTHER ? id : 48 + mark % 16);
 }
 
 /* In parts, not as a field that is made and copied: a processor waits where it reads in one piece

@@ -259,7 +259,7 @@ static struct tg_str first_line_of(struct tg_str head)
 /* One "name: value" line; false when it is none. Of what stands at its start `readable` bytes may
  * be read: its own, and those behind it if it ends at a control character. */
 static inline bool read_line(struct tg_str line, size_t readable, struct tg_str *name,
-                      struct tg_str *value)
+                             struct tg_str *value)
 {
     size_t colon = count_usual(line.p, readable);
     while (colon < line.n && tg_char_is(line.p[colon], TG_CHAR_TOKEN))
