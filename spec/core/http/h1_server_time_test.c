@@ -3,6 +3,8 @@
  */
 #include "http/h1_server.h"
 
+#include "net/outbox.h"
+
 #include "server_fixture.h"
 
 /* ---- Timeouts ----------------------------------------------------------------------------------
@@ -231,6 +233,33 @@ static void test_draining_closes_what_is_idle(void **state)
     assert_trace("closed|");
 }
 
+/* What ends an answer waits for the end of the round, and may find the kernel full then. */
+static void test_draining_lets_the_end_of_an_answer_go(void **state)
+{
+    static char block[65536];
+    ssize_t n;
+    size_t before = 0;
+    (void)state;
+    assert_int_equal(tg_outbox_open(&worker), TG_OK);
+    act.request = say_ok;
+    server_open(wire_local_pair);
+    while ((n = send(gw.server.conn.fd, block, sizeof(block), MSG_NOSIGNAL)) > 0)
+        before += (size_t)n;
+    wire_send(far, GET);
+    assert_trace("GET /|");
+    worker.draining = true;
+    tg_h1_server_drain(&gw.server);
+    assert_trace("");
+    for (; before > 0; before -= (size_t)n) {
+        n = recv(far, block, TG_MIN(before, sizeof(block)), 0);
+        assert_true(n > 0);
+    }
+    wire_expect(far, OK_ANSWER);
+    wire_expect_end(far);
+    assert_trace("closed|");
+    tg_outbox_close(&worker);
+}
+
 static void test_draining_lets_a_head_come_to_its_end(void **state)
 {
     (void)state;
@@ -385,6 +414,7 @@ int main(void)
         TEST(test_an_answer_that_is_leaving_outlives_its_limits),
         TEST(test_draining),
         TEST(test_draining_closes_what_is_idle),
+        TEST(test_draining_lets_the_end_of_an_answer_go),
         TEST(test_draining_lets_a_head_come_to_its_end),
         TEST(test_closing_breaks_an_exchange),
         TEST(test_a_tunnel_carries_bytes_both_ways),
