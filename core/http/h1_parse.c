@@ -57,12 +57,34 @@ static inline size_t count_usual(const char *p, size_t n)
     return at;
 }
 
+/* First position of the carriage return that ends a line, or n. */
+static inline size_t find_return(const char *p, size_t n)
+{
+    size_t at = 0;
+    for (; at + 16 <= n; at += 16) {
+        block bytes;
+        memcpy(&bytes, p + at, sizeof(bytes));
+        unsigned found =
+            (unsigned)__builtin_ia32_pmovmskb128((block_marks)(bytes == (block){} + '\r'));
+        if (found != 0)
+            return at + (unsigned)__builtin_ctz(found);
+    }
+    while (at < n && p[at] != '\r')
+        at++;
+    return at;
+}
+
 #else
 
 static inline size_t count_usual(const char *p, size_t n)
 {
     (void)p, (void)n;
     return 0;
+}
+
+static inline size_t find_return(const char *p, size_t n)
+{
+    return tg_str_find(tg_str(p, n), '\r', 0);
 }
 
 #define ONES UINT64_C(0x0101010101010101)
@@ -256,19 +278,13 @@ static struct tg_str first_line_of(struct tg_str head)
 /* ---- Field lines -------------------------------------------------------------------------------
  */
 
-/* One "name: value" line; false when it is none. Of what stands at its start `readable` bytes may
- * be read: its own, and those behind it if it ends at a control character. */
-static inline bool read_line(struct tg_str line, size_t readable, struct tg_str *name,
-                             struct tg_str *value)
+/* Length of the name in front of a colon, with which `line` has to begin; 0: there is none. */
+static inline size_t read_name(struct tg_str line)
 {
-    size_t colon = count_usual(line.p, readable);
-    while (colon < line.n && tg_char_is(line.p[colon], TG_CHAR_TOKEN))
-        colon++;
-    if (colon == 0 || colon == line.n || line.p[colon] != ':')
-        return false;
-    *name = tg_str_sub(line, 0, colon);
-    *value = tg_str_trim(tg_str_sub(line, colon + 1, line.n));
-    return true;
+    size_t n = count_usual(line.p, line.n);
+    while (n < line.n && tg_char_is(line.p[n], TG_CHAR_TOKEN))
+        n++;
+    return n < line.n && line.p[n] == ':' ? n : 0;
 }
 
 /* The fields of a head behind its first line. What stands in values has been looked at by the scan,
@@ -276,17 +292,19 @@ static inline bool read_line(struct tg_str line, size_t readable, struct tg_str 
 static bool read_fields(struct tg_str rest, uint32_t max_fields, struct tg_fields *fields,
                         struct tg_refusal *refusal)
 {
-    while (rest.n > 2) { /* the empty line */
-        struct tg_str name;
-        struct tg_str value;
-        size_t end = tg_str_find(rest, '\r', 0);
-        if (!read_line(tg_str_sub(rest, 0, end), rest.n, &name, &value))
+    while (rest.n > 2) {                 /* the empty line */
+        size_t name_n = read_name(rest); /* which no end of a line can be part of */
+        if (name_n == 0)
             return tg_head_refuse(refusal, 400, "line that is no \"name: value\"");
+        struct tg_str name = {rest.p, name_n};
+        struct tg_str value = {rest.p + name_n + 1, rest.n - name_n - 1};
+        size_t end = find_return(value.p, value.n);
+        rest = tg_str_sub(value, end + 2, value.n);
+        value.n = end;
         if (fields->n >= max_fields)
             return tg_head_refuse(refusal, 431, "too many header fields");
-        if (tg_fields_add(fields, name, value) != TG_OK)
+        if (tg_fields_add(fields, name, tg_str_trim(value)) != TG_OK)
             return tg_head_refuse(refusal, 503, "out of memory for the head");
-        rest = tg_str_sub(rest, end + 2, rest.n);
     }
     return true;
 }
@@ -433,12 +451,12 @@ bool tg_h1_parse_trailers(const char *p, size_t n, uint32_t max_fields, struct t
     uint32_t count = 0;
     tg_fields_init(out, arena);
     while (rest.n > 2) {
-        struct tg_str name;
-        struct tg_str value;
         size_t end = tg_str_find(rest, '\n', 0);
         struct tg_str line = tg_str_sub(rest, 0, end - 1);
-        if (end == rest.n || !read_line(line, line.n, &name, &value) ||
-            !tg_str_all(value, TG_CHAR_VALUE))
+        size_t name_n = read_name(line);
+        struct tg_str name = tg_str_sub(line, 0, name_n);
+        struct tg_str value = tg_str_trim(tg_str_sub(line, name_n + 1, line.n));
+        if (end == rest.n || name_n == 0 || !tg_str_all(value, TG_CHAR_VALUE))
             return false;
         if (++count > max_fields)
             return false;
