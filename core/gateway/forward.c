@@ -30,10 +30,9 @@ struct out {
 /* A field of our own, of the known name `id`. */
 static void emit(struct out *out, enum tg_field_id id, struct tg_str name, struct tg_str value)
 {
-    const struct tg_field field = {.name = name, .value = value, .id = id};
     if (out->text != NULL && value.p != NULL)
         tg_h1_write_field(out->text, name, value);
-    else if (value.p == NULL || tg_fields_add_field(out->list, &field) != TG_OK)
+    else if (value.p == NULL || tg_fields_add_as(out->list, id, name, value) != TG_OK)
         out->failed = true;
 }
 

@@ -181,6 +181,12 @@ enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id, stru
     return append(fields, names[id], value, id, 0);
 }
 
+enum tg_err tg_fields_add_as(struct tg_fields *fields, enum tg_field_id id, struct tg_str name,
+                             struct tg_str value)
+{
+    return append(fields, name, value, id, 0);
+}
+
 static inline bool may_have_id(const struct tg_fields *fields, enum tg_field_id id)
 {
     return (fields->seen >> id & 1) != 0;

@@ -63,8 +63,10 @@ enum tg_err tg_fields_add_field(struct tg_fields *fields, const struct tg_field 
 enum tg_err tg_fields_set_field(struct tg_fields *fields, const struct tg_field *field) TG_MUST_USE;
 uint32_t tg_fields_remove_field(struct tg_fields *fields, const struct tg_field *field);
 
-/* The same for a known field under its lower-case name. */
+/* The same for a known field: under its name in lower case, or as `name` spells it. */
 enum tg_err tg_fields_add_id(struct tg_fields *fields, enum tg_field_id id,
+                             struct tg_str value) TG_MUST_USE;
+enum tg_err tg_fields_add_as(struct tg_fields *fields, enum tg_field_id id, struct tg_str name,
                              struct tg_str value) TG_MUST_USE;
 
 /* Replaces all fields of that name by one, at the place of the first. */

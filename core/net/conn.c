@@ -399,8 +399,9 @@ bool tg_conn_is_open(const struct tg_conn *conn)
 
 void tg_conn_set_reading(struct tg_conn *conn, bool on)
 {
+    bool now = on && !conn->connecting && !conn->greeting; /* before it is written beside them */
     conn->want_read = on;
-    if (!on || conn->connecting || conn->greeting)
+    if (!now)
         return;
     update_interest(conn, interest(conn) | EV_READ);
     if (conn->transport != NULL && conn->transport->more)
