@@ -235,6 +235,8 @@ static bool read_request_line(struct tg_str line, struct tg_request_head *h,
         return false;
     if (parser.http_major != 1 || parser.http_minor > 1)
         return tg_head_refuse(refusal, 505, "HTTP version not supported");
+    if (parser.method == HTTP_PRI) /* reserved: RFC 9113, 3.4 */
+        return tg_head_refuse(refusal, 501, "method not known");
     return (good && tg_str_eq(target, h->target)) ||
            tg_head_refuse(refusal, 400, "malformed request line");
 }
@@ -312,8 +314,18 @@ static bool read_fields(struct tg_str rest, uint32_t max_fields, struct tg_field
 /* ---- Rules that both directions share ----------------------------------------------------------
  */
 
+/* A tab in front of the end of the line that has `value`. */
+static bool ends_in_tab(struct tg_str value)
+{
+    const char *p = value.p + value.n;
+    while (*p == ' ')
+        p++;
+    return *p == '\t';
+}
+
 /* Transfer-Encoding: exactly "chunked", once (RFC 9112, 6.1 allows others before it; nobody who
- * speaks to a gateway sends them, and each is a way to disagree about the body). */
+ * speaks to a gateway sends them, and each is a way to disagree about the body, as is a tab behind
+ * it, which llhttp takes for a part of the name). */
 static bool read_chunked(const struct tg_fields *fields, bool *given)
 {
     const struct tg_field *f = tg_fields_find_id(fields, TG_FIELD_TRANSFER_ENCODING);
@@ -321,7 +333,7 @@ static bool read_chunked(const struct tg_fields *fields, bool *given)
     if (f == NULL)
         return true;
     return tg_fields_next_field(fields, f, f) == NULL &&
-           tg_str_eq_nocase(f->value, TG_STR("chunked"));
+           tg_str_eq_nocase(f->value, TG_STR("chunked")) && !ends_in_tab(f->value);
 }
 
 static bool read_keep_alive(const struct tg_fields *fields, unsigned minor)

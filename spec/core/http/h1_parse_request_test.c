@@ -35,6 +35,7 @@ static void test_methods(void **state)
     assert_takes("PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(head.method, TG_METHOD_OTHER);
     assert_str(head.method_name, "PROPFIND");
+    assert_refuses(501, "PRI /x HTTP/1.0\r\n\r\n");
     assert_refuses(501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_refuses(501, "get / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_refuses(501, "GE\xc3\xa9 / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -168,7 +169,7 @@ static void test_framing_that_is_taken(void **state)
     assert_framing("content-length: 007\r\n", TG_FRAMING_LENGTH, 7);
     assert_framing("Content-Length: 9223372036854775807\r\n", TG_FRAMING_LENGTH, INT64_MAX);
     assert_framing("Transfer-Encoding: chunked\r\n", TG_FRAMING_CHUNKED, 0);
-    assert_framing("transfer-encoding: \t CHUNKED \t\r\n", TG_FRAMING_CHUNKED, 0);
+    assert_framing("transfer-encoding: \t CHUNKED  \r\n", TG_FRAMING_CHUNKED, 0);
 }
 
 static void test_framing_that_is_refused(void **state)
@@ -197,6 +198,8 @@ static void test_framing_that_is_refused(void **state)
         "Transfer-Encoding: identity\r\n",
         "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: chunked, gzip\r\n",
+        "Transfer-Encoding: chunked\t\r\n",
+        "Transfer-Encoding: chunked \t \r\n",
         "Transfer-Encoding: chunked, chunked\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
