@@ -37,6 +37,7 @@
 #include "gateway/vm_set.h"
 #include "gateway/wait.h"
 #include "http/ws.h"
+#include "net/outbox.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 
@@ -474,6 +475,7 @@ static enum tg_step begin_wait(struct tg_request *r)
 static enum tg_step begin_again(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
+    tg_outbox_send(tg_gate_worker(r->gate));
     p->waiting = true;
     if (!keep_chunk(p))
         return kill_waiting(r, TG_KILL_MEMORY);

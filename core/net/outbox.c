@@ -19,7 +19,7 @@ struct held {
 struct tg_outbox {
     struct tg_worker *worker; /* borrowed */
     struct tg_task round_end;
-    bool telling; /* owners hear of failures: what they write goes at once */
+    bool telling; /* owners hear of failures: what they write goes at once, the list stays */
     uint8_t count;
     size_t used;
     struct held held[TOGETHER];
@@ -42,8 +42,7 @@ static enum tg_err send_piece(const struct held *h)
     return h->err != TG_OK ? h->err : tg_conn_send_raw(h->conn, &iov, 1);
 }
 
-/* Only what failed is still there afterwards. Nobody is told: it may be in the midst of anything.
- */
+/* Only what failed is there afterwards. Nobody is told of it: anybody may have called this. */
 static void send_all(struct tg_outbox *o)
 {
     uint8_t kept = 0;
@@ -90,6 +89,12 @@ bool tg_outbox_put(struct tg_conn *conn, const char *p, size_t n)
     conn->held = o->count;
     tg_loop_defer_first(&o->worker->loop, &o->round_end);
     return true;
+}
+
+void tg_outbox_send(struct tg_worker *worker)
+{
+    if (worker->outbox != NULL && !worker->outbox->telling) /* then nothing waits to be sent */
+        send_all(worker->outbox);
 }
 
 enum tg_err tg_outbox_take(struct tg_conn *conn)

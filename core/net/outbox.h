@@ -4,6 +4,7 @@
  *   end of the round -------> sent, one connection after the other; before deferred calls
  *   outbox is full ---------> sent at once, and the round goes on
  *   any other write, end or close of that connection ---> what it has here is sent before
+ *   a plugin has run for long ---> sent: others do not wait for the next that does
  *
  * One send after another costs less than each between other work: the kernel's path is still in the
  * processor's caches. What has been put here counts as sent; what the kernel then does not take is
@@ -22,6 +23,9 @@ enum tg_err tg_outbox_open(struct tg_worker *worker) TG_MUST_USE;
 
 /* Its connections are closed. Allowed without one. */
 void tg_outbox_close(struct tg_worker *worker);
+
+/* Sends all that is there now; nobody is told of a failure from within. Allowed without one. */
+void tg_outbox_send(struct tg_worker *worker);
 
 /* For net/conn. Takes a copy of `n` bytes for a connection that has nothing here and nothing
  * queued; false: it is for the caller to send them. */

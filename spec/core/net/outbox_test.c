@@ -30,6 +30,7 @@ static void on_failed(struct tg_conn *conn, enum tg_err err)
     e->failed++;
     e->err = err;
     tg_conn_close(conn);
+    tg_outbox_send(&worker); /* changes nothing now */
     if (to_close != NULL)
         tg_conn_close(&to_close->conn);
 }
@@ -215,6 +216,22 @@ static void test_bounds(void **state)
     take_bytes(&ends[17], sizeof(large)); /* too large to wait */
 }
 
+static void test_sending_at_once(void **state)
+{
+    (void)state;
+    tg_outbox_send(&worker); /* nothing */
+    open_ends(2, wire_local_pair);
+    close(ends[1].far);
+    ends[1].far = -1;
+    assert_int_equal(write_last(&ends[0], "now"), TG_OK);
+    assert_int_equal(write_last(&ends[1], "to whom"), TG_OK);
+    tg_outbox_send(&worker);
+    assert_came(&ends[0], "now");
+    assert_int_equal(ends[1].failed, 0);
+    wire_rounds();
+    assert_int_equal(ends[1].failed, 1);
+}
+
 static void test_a_full_kernel(void **state)
 {
     (void)state;
@@ -292,6 +309,7 @@ static void test_without_an_outbox(void **state)
     (void)state;
     tg_outbox_close(&worker);
     tg_outbox_close(&worker);
+    tg_outbox_send(&worker);
     open_ends(1, wire_local_pair);
     assert_int_equal(write_last(&ends[0], "now"), TG_OK);
     assert_came(&ends[0], "now");
@@ -310,6 +328,7 @@ int main(void)
         TEST(test_order_within_a_connection),
         TEST(test_ends_of_connections),
         TEST(test_bounds),
+        TEST(test_sending_at_once),
         TEST(test_a_full_kernel),
         TEST(test_failures_are_told_at_the_end_of_the_round),
         TEST(test_an_outbox_of_failures),
