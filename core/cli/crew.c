@@ -317,12 +317,9 @@ static enum tg_err prepare_member(struct tg_crew *crew, uint32_t index,
     if (err != TG_OK)
         return err;
     m->crew = crew;
-    err = tg_outbox_open(&m->worker);
-    if (err != TG_OK)
-        return err;
     err = tg_gate_init(&m->gate, &m->worker, &crew->gateway);
     m->gate.on_drained = on_gate_drained;
-    return err;
+    return err == TG_OK ? tg_outbox_open(&m->worker) : err;
 }
 
 static void release_member(struct member *m)
