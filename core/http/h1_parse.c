@@ -314,18 +314,26 @@ static bool read_fields(struct tg_str rest, uint32_t max_fields, struct tg_field
 /* ---- Rules that both directions share ----------------------------------------------------------
  */
 
-/* A tab in front of the end of the line that has `value`. */
-static bool ends_in_tab(struct tg_str value)
+/* A tab behind a value, in the line of a field that says where a message ends: llhttp, and others,
+ * take it for a part of the value, which is a way to disagree. */
+static bool has_tab_behind(const struct tg_fields *fields, enum tg_field_id id)
 {
-    const char *p = value.p + value.n;
+    const struct tg_field *f = tg_fields_find_id(fields, id);
+    const char *p = f != NULL ? f->value.p + f->value.n : "";
     while (*p == ' ')
         p++;
     return *p == '\t';
 }
 
+/* As tg_head_read_length, for the lines of a head. */
+static bool read_length(const struct tg_fields *fields, uint64_t *length, bool *given)
+{
+    return tg_head_read_length(fields, length, given) &&
+           !(*given && has_tab_behind(fields, TG_FIELD_CONTENT_LENGTH));
+}
+
 /* Transfer-Encoding: exactly "chunked", once (RFC 9112, 6.1 allows others before it; nobody who
- * speaks to a gateway sends them, and each is a way to disagree about the body, as is a tab behind
- * it, which llhttp takes for a part of the name). */
+ * speaks to a gateway sends them, and each is a way to disagree about the body). */
 static bool read_chunked(const struct tg_fields *fields, bool *given)
 {
     const struct tg_field *f = tg_fields_find_id(fields, TG_FIELD_TRANSFER_ENCODING);
@@ -333,7 +341,8 @@ static bool read_chunked(const struct tg_fields *fields, bool *given)
     if (f == NULL)
         return true;
     return tg_fields_next_field(fields, f, f) == NULL &&
-           tg_str_eq_nocase(f->value, TG_STR("chunked")) && !ends_in_tab(f->value);
+           tg_str_eq_nocase(f->value, TG_STR("chunked")) &&
+           !has_tab_behind(fields, TG_FIELD_TRANSFER_ENCODING);
 }
 
 static bool read_keep_alive(const struct tg_fields *fields, unsigned minor)
@@ -352,7 +361,7 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
 {
     bool has_length;
     bool chunked;
-    if (!tg_head_read_length(&h->fields, &h->length, &has_length))
+    if (!read_length(&h->fields, &h->length, &has_length))
         return tg_head_refuse(refusal, 400, "Content-Length is repeated or not a number");
     if (!read_chunked(&h->fields, &chunked))
         return tg_head_refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
@@ -410,7 +419,7 @@ static bool read_response_framing(struct tg_response_head *h, enum tg_method met
                                   struct tg_refusal *refusal)
 {
     bool chunked;
-    if (!tg_head_read_length(&h->fields, &h->length, &h->has_length))
+    if (!read_length(&h->fields, &h->length, &h->has_length))
         return tg_head_refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
     if (!read_chunked(&h->fields, &chunked))
         return tg_head_refuse(refusal, 502,

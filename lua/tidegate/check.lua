@@ -322,7 +322,8 @@ function checkers.list(t, value, cx, keys)
     local item = validate_at(t.item, value[i], cx, keys, i)
     if item ~= NOTHING then
       if t.unique then
-        local same = type(item) == "table" and check.identity(item) or item
+        local no_key = type(item) == "table" or item ~= item -- NaN
+        local same = no_key and check.identity(item) or item
         if seen[same] then
           local message = ("same as item %d"):format(seen[same])
           problem(cx, extended(keys, i), { code = "bad_value", message = message })

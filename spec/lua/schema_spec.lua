@@ -129,6 +129,7 @@ describe("lists and maps", function()
     assert.same({ ": the list is empty" }, problems(S.list(S.int(), { min = 1 }), {}))
     assert.same({ ": expected at most 1 items, got 2" }, problems(S.list(S.int(), { max = 1 }), { 1, 2 }))
     assert.same({ "[3]: same as item 1" }, problems(S.list(S.int(), { unique = true }), { 1, 2, 1 }))
+    assert.same({ "[2]: same as item 1" }, problems(S.list(S.any(), { unique = true }), { 0 / 0, 0 / 0 }))
   end)
 
   it("find repeats of tables by what is in them", function()

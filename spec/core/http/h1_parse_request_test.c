@@ -188,6 +188,8 @@ static void test_framing_that_is_refused(void **state)
         "Content-Length: 1 \r\nContent-Length: 1\r\n",
         "Content-Length: 0x10\r\n",
         "Content-Length: 1a\r\n",
+        "Content-Length: 1\t\r\n",
+        "Content-Length: 1 \t \r\n",
         "Content-Length: 1 2\r\n",
         "Content-Length: 1.0\r\n",
         "Content-Length:\r\n",
