@@ -296,7 +296,9 @@ static bool key_is(const struct tg_map *map, const struct entry *e, const struct
 static struct entry *find(const struct tg_map *map, const struct tg_map_key *key)
 {
     uint32_t hash = short_hash(key->hash);
-    for (uint64_t at = bucket_of(map, hash);; at = next_bucket(map, at)) {
+    uint64_t first = bucket_of(map, hash);
+    uint64_t at = first;
+    do {
         const struct bucket *bucket = &map->index[at];
         unsigned found = matching(bucket, map->tag_mask, hash << map->number_bits);
         for (; found != 0; found &= found - 1) {
@@ -306,7 +308,9 @@ static struct entry *find(const struct tg_map *map, const struct tg_map_key *key
         }
         if (bucket->passed == 0)
             return NULL;
-    }
+        at = next_bucket(map, at);
+    } while (at != first); /* where there are few, entries may have passed over all of them */
+    return NULL;
 }
 
 /* Does `e` have a key of `n` bytes, 8 to 16, that are those at `p`? */

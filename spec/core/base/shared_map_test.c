@@ -90,6 +90,19 @@ static void test_caps_hold_for_the_whole(void **state)
     tg_shared_map_free(&shared);
 }
 
+/* Two buckets to a shard: sooner or later entries have passed over both. */
+static void test_small_shards(void **state)
+{
+    struct tg_shared_map *shared = open_shared(16 * 24);
+    struct tg_map_stats stats;
+    (void)state;
+    for (uint64_t i = 0; i < 300000; i++)
+        count(shared, i);
+    tg_shared_map_stats(shared, &stats);
+    assert_int_equal(stats.entries, 16 * 24);
+    tg_shared_map_free(&shared);
+}
+
 static void test_sweep_reaches_every_shard(void **state)
 {
     struct tg_shared_map *shared = open_shared(10000);
@@ -135,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_count_exactly),
         cmocka_unit_test(test_caps_hold_for_the_whole),
+        cmocka_unit_test(test_small_shards),
         cmocka_unit_test(test_sweep_reaches_every_shard),
         cmocka_unit_test(test_failed_allocations_leave_nothing),
     };
