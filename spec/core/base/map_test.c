@@ -291,6 +291,35 @@ static void test_memory_failures_leave_a_working_map(void **state)
     }
 }
 
+/* A key that belongs into one of three buckets, in a map of 24 entries. */
+static struct tg_map_key key_in(unsigned bucket, const uint64_t *number)
+{
+    uint64_t third = UINT32_MAX / 3 + 1;
+    return (struct tg_map_key){number, sizeof(*number), (bucket * third + *number) << 32};
+}
+
+/* In each bucket in turn more entries than it holds, of which only the one that had to pass it
+ * over stays: then no bucket says that the search has come to its end. */
+static void test_a_search_ends_where_all_buckets_were_passed(void **state)
+{
+    struct tg_map *map = open_map(TG_MAP_LRU, 24);
+    (void)state;
+    for (unsigned bucket = 0; bucket < 3; bucket++) {
+        uint64_t here = bucket == 0 ? 15 : 14; /* one place has who passed the last one */
+        for (uint64_t i = 0; i <= here; i++)
+            assert_int_equal(tg_map_set(map, key_in(bucket, &i), &i, &plain, 0), TG_OK);
+        for (uint64_t i = 0; i < here; i++)
+            assert_true(tg_map_remove(map, key_in(bucket, &i), 0));
+        assert_non_null(tg_map_get(map, key_in(bucket, &here), 0));
+    }
+    for (unsigned bucket = 0; bucket < 3; bucket++) {
+        uint64_t none = 99;
+        assert_null(tg_map_get(map, key_in(bucket, &none), 0));
+        assert_false(tg_map_remove(map, key_in(bucket, &none), 0));
+    }
+    tg_map_free(&map);
+}
+
 static void test_a_renewed_entry_lives_on(void **state)
 {
     struct tg_map_options options = {
@@ -351,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_sweep_stops_at_its_steps),
         cmocka_unit_test(test_shrinking_pushes_out_the_oldest_and_spares_the_pinned),
         cmocka_unit_test(test_memory_failures_leave_a_working_map),
+        cmocka_unit_test(test_a_search_ends_where_all_buckets_were_passed),
         cmocka_unit_test(test_a_renewed_entry_lives_on),
         cmocka_unit_test(test_entries_within_bytes_are_within_them),
     };

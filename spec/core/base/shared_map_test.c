@@ -90,19 +90,6 @@ static void test_caps_hold_for_the_whole(void **state)
     tg_shared_map_free(&shared);
 }
 
-/* Six buckets to a shard: sooner or later entries have passed over all of them. */
-static void test_small_shards(void **state)
-{
-    struct tg_shared_map *shared = open_shared(1003);
-    struct tg_map_stats stats;
-    (void)state;
-    for (uint64_t i = 0; i < 2000000; i++)
-        count(shared, i);
-    tg_shared_map_stats(shared, &stats);
-    assert_int_equal(stats.entries, 1003);
-    tg_shared_map_free(&shared);
-}
-
 static void test_sweep_reaches_every_shard(void **state)
 {
     struct tg_shared_map *shared = open_shared(10000);
@@ -148,7 +135,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_count_exactly),
         cmocka_unit_test(test_caps_hold_for_the_whole),
-        cmocka_unit_test(test_small_shards),
         cmocka_unit_test(test_sweep_reaches_every_shard),
         cmocka_unit_test(test_failed_allocations_leave_nothing),
     };
