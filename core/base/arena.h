@@ -47,7 +47,7 @@ TG_MUST_USE static inline void *tg_arena_alloc(struct tg_arena *arena, size_t si
     char *p = arena->at;
     size_t left = (size_t)(arena->end - p);
     size_t need = (size + 7) & ~(size_t)7;
-    if (TG_ASAN || TG_UNLIKELY(size - 1 >= left || need > left)) /* 0 is no less than any */
+    if (TG_ASAN || TG_UNLIKELY(size == 0 || size > left || need > left)) /* `need` may overflow */
         return tg_arena_alloc_more(arena, size);
     arena->at = p + need;
     return p;

@@ -4,12 +4,9 @@
 
 bool tg_str_eq_nocase(struct tg_str a, struct tg_str b)
 {
-    size_t i = 0;
     if (a.n != b.n)
         return false;
-    for (; i + 8 <= a.n && memcmp(a.p + i, b.p + i, 8) == 0; i += 8) {
-    }
-    for (; i < a.n; i++) {
+    for (size_t i = 0; i < a.n; i++) {
         if (a.p[i] != b.p[i] && tg_char_lower(a.p[i]) != tg_char_lower(b.p[i]))
             return false;
     }

@@ -418,31 +418,23 @@ static void write_out(struct tg_h1_client *c, struct iovec *iov, int count)
         fail_later(c, err);
 }
 
-/* What is staged, taken from there; of length 0: nothing may go. */
-static struct tg_str take_stage(struct tg_h1_client *c)
+/* Writes what is staged by `write`: tg_conn_write(), or for the end of a request
+ * tg_conn_write_last(). */
+static void write_stage(struct tg_h1_client *c, tg_conn_writer *write)
 {
     struct tg_fmt stage = c->stage;
     c->stage.p = NULL;
-    if (stage.p != NULL && stage.failed)
-        fail_later(c, TG_E_NOMEM);
-    return stage.p == NULL || c->failure != TG_OK ? tg_str(NULL, 0) : tg_str(stage.p, stage.n);
+    if (stage.p == NULL || c->failure != TG_OK)
+        return;
+    struct iovec iov = {stage.p, stage.n};
+    enum tg_err err = stage.failed ? TG_E_NOMEM : write(&c->conn, &iov, 1);
+    if (err != TG_OK)
+        fail_later(c, err);
 }
 
 static void flush_stage(struct tg_h1_client *c)
 {
-    struct tg_str text = take_stage(c);
-    struct iovec iov = {(void *)(uintptr_t)text.p, text.n};
-    if (text.n > 0)
-        write_out(c, &iov, 1);
-}
-
-/* The end of a request: it may wait for the end of the round. */
-static void flush_last(struct tg_h1_client *c)
-{
-    struct tg_str text = take_stage(c);
-    enum tg_err err = text.n > 0 ? tg_conn_write_last(&c->conn, text.p, text.n) : TG_OK;
-    if (err != TG_OK)
-        fail_later(c, err);
+    write_stage(c, tg_conn_write);
 }
 
 static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
@@ -515,10 +507,7 @@ static void send_end(struct tg_call *call, const struct tg_fields *trailers)
     }
     client->out_done = true;
     client->since = now(client);
-    if (client->state == TG_H1_CLIENT_BUSY)
-        flush_last(client);
-    else
-        flush_stage(client);
+    write_stage(client, client->state == TG_H1_CLIENT_BUSY ? tg_conn_write_last : tg_conn_write);
     if (client->state == TG_H1_CLIENT_TUNNEL && tg_conn_pending(&client->conn) == 0)
         tg_conn_shutdown(&client->conn);
     settle(client);

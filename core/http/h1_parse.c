@@ -57,34 +57,12 @@ static inline size_t count_usual(const char *p, size_t n)
     return at;
 }
 
-/* First position of the carriage return that ends a line, or n. */
-static inline size_t find_return(const char *p, size_t n)
-{
-    size_t at = 0;
-    for (; at + 16 <= n; at += 16) {
-        block bytes;
-        memcpy(&bytes, p + at, sizeof(bytes));
-        unsigned found =
-            (unsigned)__builtin_ia32_pmovmskb128((block_marks)(bytes == (block){} + '\r'));
-        if (found != 0)
-            return at + (unsigned)__builtin_ctz(found);
-    }
-    while (at < n && p[at] != '\r')
-        at++;
-    return at;
-}
-
 #else
 
 static inline size_t count_usual(const char *p, size_t n)
 {
     (void)p, (void)n;
     return 0;
-}
-
-static inline size_t find_return(const char *p, size_t n)
-{
-    return tg_str_find(tg_str(p, n), '\r', 0);
 }
 
 #define ONES UINT64_C(0x0101010101010101)
@@ -280,7 +258,8 @@ static struct tg_str first_line_of(struct tg_str head)
 /* ---- Field lines -------------------------------------------------------------------------------
  */
 
-/* Length of the name in front of a colon, with which `line` has to begin; 0: there is none. */
+/* Length of the name in front of a colon, with which `line` has to begin; 0: there is none. More
+ * lines may stand behind it: the end of one is part of no name. */
 static inline size_t read_name(struct tg_str line)
 {
     size_t n = count_usual(line.p, line.n);
@@ -294,13 +273,13 @@ static inline size_t read_name(struct tg_str line)
 static bool read_fields(struct tg_str rest, uint32_t max_fields, struct tg_fields *fields,
                         struct tg_refusal *refusal)
 {
-    while (rest.n > 2) {                 /* the empty line */
-        size_t name_n = read_name(rest); /* which no end of a line can be part of */
+    while (rest.n > 2) { /* the empty line */
+        size_t name_n = read_name(rest);
         if (name_n == 0)
             return tg_head_refuse(refusal, 400, "line that is no \"name: value\"");
         struct tg_str name = {rest.p, name_n};
         struct tg_str value = {rest.p + name_n + 1, rest.n - name_n - 1};
-        size_t end = find_return(value.p, value.n);
+        size_t end = tg_str_find(value, '\r', 0);
         rest = tg_str_sub(value, end + 2, value.n);
         value.n = end;
         if (fields->n >= max_fields)

@@ -23,35 +23,28 @@ static void write_out(struct tg_h1_server *s, struct iovec *iov, int count)
         tg_h1_server_fail_later(s, err);
 }
 
-/* What is staged, taken from there; of length 0: nothing may go. */
-static struct tg_str take_stage(struct tg_h1_server *s)
+/* Writes what is staged by `write`: tg_conn_write(), or for the end of an answer behind which the
+ * connection stays tg_conn_write_last(). */
+static void write_stage(struct tg_h1_server *s, tg_conn_writer *write)
 {
     struct tg_fmt stage = s->x->stage;
     s->x->stage.p = NULL;
-    if (stage.p != NULL && stage.failed)
-        tg_h1_server_fail_later(s, TG_E_NOMEM);
-    return stage.p == NULL || s->failure != TG_OK ? tg_str(NULL, 0) : tg_str(stage.p, stage.n);
+    if (stage.p == NULL || s->failure != TG_OK)
+        return;
+    struct iovec iov = {stage.p, stage.n};
+    enum tg_err err = stage.failed ? TG_E_NOMEM : write(&s->conn, &iov, 1);
+    if (err != TG_OK)
+        tg_h1_server_fail_later(s, err);
 }
 
 static void flush_stage(struct tg_h1_server *s)
 {
-    struct tg_str text = take_stage(s);
-    struct iovec iov = {(void *)(uintptr_t)text.p, text.n};
-    if (text.n > 0)
-        write_out(s, &iov, 1);
+    write_stage(s, tg_conn_write);
 }
 
-/* The end of an answer, behind which the connection stays: it may wait for the end of the round. */
-static void flush_last(struct tg_h1_server *s)
+static bool stays_open(const struct tg_h1_server *s)
 {
-    if (!s->keep_alive || !s->body_done || s->conn.eof || s->conn.worker->draining) {
-        flush_stage(s);
-        return;
-    }
-    struct tg_str text = take_stage(s);
-    enum tg_err err = text.n > 0 ? tg_conn_write_last(&s->conn, text.p, text.n) : TG_OK;
-    if (err != TG_OK)
-        tg_h1_server_fail_later(s, err);
+    return s->keep_alive && s->body_done && !s->conn.eof && !s->conn.worker->draining;
 }
 
 /* Room in the arena for a head with these fields and a little body. */
@@ -246,7 +239,7 @@ static void send_end(struct tg_stream *stream, const struct tg_fields *trailers)
     }
     if (s->out_framing == TG_FRAMING_CHUNKED)
         write_last_chunk(s, trailers);
-    flush_last(s);
+    write_stage(s, stays_open(s) ? tg_conn_write_last : tg_conn_write);
     s->out_done = true;
     stream->events = NULL;
     s->want_body = false;

@@ -399,9 +399,9 @@ bool tg_conn_is_open(const struct tg_conn *conn)
 
 void tg_conn_set_reading(struct tg_conn *conn, bool on)
 {
-    bool now = on && !conn->connecting && !conn->greeting; /* before it is written beside them */
-    conn->want_read = on;
-    if (!now)
+    bool stands = !conn->connecting && !conn->greeting;
+    conn->want_read = on; /* behind that: to read what is beside a byte just written takes longer */
+    if (!on || !stands)
         return;
     update_interest(conn, interest(conn) | EV_READ);
     if (conn->transport != NULL && conn->transport->more)
@@ -483,13 +483,12 @@ enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count)
     return TG_LIKELY(t == NULL) ? tg_conn_send_raw(conn, iov, count) : t->ops->write(t, iov, count);
 }
 
-enum tg_err tg_conn_write_last(struct tg_conn *conn, const char *p, size_t n)
+enum tg_err tg_conn_write_last(struct tg_conn *conn, struct iovec *iov, int count)
 {
-    struct iovec iov = {(void *)(uintptr_t)p, n};
-    if (conn->transport == NULL && conn->out.size == 0 && conn->held == 0 &&
-        tg_outbox_put(conn, p, n))
+    bool idle = conn->transport == NULL && conn->out.size == 0 && conn->held == 0;
+    if (idle && count == 1 && tg_outbox_put(conn, iov->iov_base, iov->iov_len))
         return TG_OK;
-    return tg_conn_write(conn, &iov, 1);
+    return tg_conn_write(conn, iov, count);
 }
 
 bool tg_conn_is_sent(struct tg_conn *conn)

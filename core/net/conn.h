@@ -117,10 +117,13 @@ enum tg_err tg_conn_read(struct tg_conn *conn, char *p, size_t cap, size_t *n) T
  * TG_OK, or the error of the connection, which the owner closes. `iov` is changed. */
 enum tg_err tg_conn_write(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
 
-/* As tg_conn_write() of one piece that ends a message: it may wait for the end of the loop's round,
- * to go together with what others wrote (net/outbox.h). It is not pending meanwhile; that it could
- * not be sent is told by on_failed. */
-enum tg_err tg_conn_write_last(struct tg_conn *conn, const char *p, size_t n) TG_MUST_USE;
+/* The same for what ends a message: it may wait for the end of the loop's round, to go together
+ * with what others wrote (net/outbox.h). It is not pending meanwhile; that it could not be sent is
+ * told by on_failed. */
+enum tg_err tg_conn_write_last(struct tg_conn *conn, struct iovec *iov, int count) TG_MUST_USE;
+
+/* Either of them. */
+typedef enum tg_err tg_conn_writer(struct tg_conn *conn, struct iovec *iov, int count);
 
 /* What waits for the end of the round is sent now. True: nothing is pending either. */
 bool tg_conn_is_sent(struct tg_conn *conn);
