@@ -341,7 +341,8 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
     bool has_length;
     bool chunked;
     if (!read_length(&h->fields, &h->length, &has_length))
-        return tg_head_refuse(refusal, 400, "Content-Length is repeated or not a number");
+        return tg_head_refuse(refusal, 400,
+                              "Content-Length is repeated, no number, or has a tab behind it");
     if (!read_chunked(&h->fields, &chunked))
         return tg_head_refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
     if (has_length && chunked)
@@ -399,7 +400,8 @@ static bool read_response_framing(struct tg_response_head *h, enum tg_method met
 {
     bool chunked;
     if (!read_length(&h->fields, &h->length, &h->has_length))
-        return tg_head_refuse(refusal, 502, "origin: Content-Length is repeated or not a number");
+        return tg_head_refuse(
+            refusal, 502, "origin: Content-Length is repeated, no number, or has a tab behind it");
     if (!read_chunked(&h->fields, &chunked))
         return tg_head_refuse(refusal, 502,
                               "origin: Transfer-Encoding is not a single \"chunked\"");
