@@ -344,7 +344,8 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
         return tg_head_refuse(refusal, 400,
                               "Content-Length is repeated, no number, or has a tab behind it");
     if (!read_chunked(&h->fields, &chunked))
-        return tg_head_refuse(refusal, 400, "Transfer-Encoding is not a single \"chunked\"");
+        return tg_head_refuse(
+            refusal, 400, "Transfer-Encoding is not a single \"chunked\", or has a tab behind it");
     if (has_length && chunked)
         return tg_head_refuse(refusal, 400, "both Content-Length and Transfer-Encoding");
     if (chunked && h->minor == 0)
@@ -403,8 +404,9 @@ static bool read_response_framing(struct tg_response_head *h, enum tg_method met
         return tg_head_refuse(
             refusal, 502, "origin: Content-Length is repeated, no number, or has a tab behind it");
     if (!read_chunked(&h->fields, &chunked))
-        return tg_head_refuse(refusal, 502,
-                              "origin: Transfer-Encoding is not a single \"chunked\"");
+        return tg_head_refuse(
+            refusal, 502,
+            "origin: Transfer-Encoding is not a single \"chunked\", or has a tab behind it");
     if (h->has_length && chunked)
         return tg_head_refuse(refusal, 502, "origin: both Content-Length and Transfer-Encoding");
     if (chunked && h->minor == 0)
