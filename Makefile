@@ -105,8 +105,9 @@ BASE_CFLAGS := -std=c11 -D_GNU_SOURCE -g -fno-omit-frame-pointer -pthread -Icore
 # passes once through a lot of it, so the cache lines that padding fills cost more than it gains, and
 # neither do calls into libraries take the way over stubs on lines of their own (-fno-plt).
 # TG_DEV switches tg_assert_slow on: everywhere but in the release.
-CFLAGS_release := -O3 -fno-align-functions -fno-align-jumps -fno-align-loops -fno-align-labels \
-	-fno-plt -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_release := -O3 -fno-plt -fno-align-functions \
+	$(if $(findstring clang,$(CC)),,-fno-align-jumps -fno-align-loops -fno-align-labels) \
+	-D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_profile := $(CFLAGS_release)
 CFLAGS_asan    := -O1 -DTG_DEV -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan    := -O1 -DTG_DEV -fsanitize=thread
