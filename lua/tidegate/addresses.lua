@@ -30,13 +30,24 @@ function taken:claim(address, owner)
   return first
 end
 
+-- What is wrong with listening on `address` beside `first`, and what to do about it.
+local function describe(address, first)
+  if first.address == address.text then
+    return ("%s has the address %s already; give one of the two another"):format(first.noun, first.address)
+  end
+  local port = ("port %d of every %s address"):format(address.port,
+    address.host:find(":", 1, true) and "IPv6" or "IPv4")
+  local text = EVERY[address.host]
+    and ("%s takes %s, %s of %s included"):format(address.text, port, first.address, first.noun)
+    or ("%s, at %s, has %s already, %s included"):format(first.noun, first.address, port, address.text)
+  return text .. "; give one of the two another port"
+end
+
 local function report(session, declaration, root, first)
-  local address = declaration.checked.address.text
-  local text = first.address == address and "%s has the address %s already" or
-               "%s has the address %s, and one of the two is every address"
   session:report(declaration.where, {
-    code = "conflict", path = root .. ".address", message = text:format(first.noun, first.address),
-    hint = "declared at " .. session.cite(first.where),
+    code = "conflict", path = root .. ".address",
+    message = describe(declaration.checked.address, first),
+    hint = first.noun .. " is declared at " .. session.cite(first.where),
   }, { "address" })
 end
 

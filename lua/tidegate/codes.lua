@@ -107,7 +107,7 @@ message cites the first declaration.]] },
   { name = "conflict", number = "TG1303", title = "declarations that contradict each other", text = [[
 Two routes take the same requests with the same priority, two listeners have one address, or a field asks
 for what another rules out. Nothing is decided by the order of declaration, so one of them must change:
-give one route a priority, or a condition more.]] },
+give one route a priority, or a condition more; give one listener another port.]] },
   { name = "nothing_to_serve", number = "TG1304", title = "nothing would answer", text = [[
 A gateway needs a listener, and a route needs something that answers: a service, or a plugin with an
 access phase.]] },

@@ -17,26 +17,34 @@ end
 describe("listeners", function()
   for _, case in ipairs {
     { "one address twice", { "127.0.0.1:80", "127.0.0.1:80" }, nil,
-      'gateway.lua:5:20: listeners.l2.address: listener "l1" has the address 127.0.0.1:80 already' },
+      'gateway.lua:5:20: listeners.l2.address: listener "l1" has the address 127.0.0.1:80 already; ' ..
+      'give one of the two another', 'listener "l1" is declared at gateway.lua:4' },
     { "one address in two spellings", { "[::1]:80", "[0:0::1]:80" }, nil,
       'listener "l1" has the address [::1]:80 already' },
     { "one of every address", { "0.0.0.0:80", "127.0.0.1:80" }, nil,
-      'listeners.l2.address: listener "l1" has the address 0.0.0.0:80, and one of the two is every address' },
+      'gateway.lua:5:20: listeners.l2.address: listener "l1", at 0.0.0.0:80, has port 80 of every IPv4 ' ..
+      'address already, 127.0.0.1:80 included; give one of the two another port' },
     { "every address after one", { "127.0.0.1:81", "127.0.0.2:80", "0.0.0.0:80" }, nil,
-      'listeners.l3.address: listener "l2" has the address 127.0.0.2:80, and one of the two is every' },
+      'gateway.lua:6:20: listeners.l3.address: 0.0.0.0:80 takes port 80 of every IPv4 address, ' ..
+      '127.0.0.2:80 of listener "l2" included; give one of the two another port' },
     { "every address of IPv6", { "[::]:80", "[fd00::1]:80" }, nil,
-      'listener "l1" has the address [::]:80, and' },
+      'listener "l1", at [::]:80, has port 80 of every IPv6 address already, [fd00::1]:80 included' },
     { "one path twice", { "unix:run/a", "unix:run/a" }, nil,
       'listener "l1" has the address unix:run/a already' },
     { "the admin listener's port", { "127.0.0.1:80" }, "127.0.0.1:80",
       "gateway.lua:4:20: listeners.l1.address: settings.admin has the address 127.0.0.1:80 already" },
     { "the admin listener's port, as every address", { "0.0.0.0:80" }, "127.0.0.1:80",
-      "settings.admin has the address 127.0.0.1:80, and one of the two is every address" },
+      "0.0.0.0:80 takes port 80 of every IPv4 address, 127.0.0.1:80 of settings.admin included",
+      "settings.admin is declared at gateway.lua:5" },
+    { "an address that the admin listener's includes", { "127.0.0.1:80" }, "0.0.0.0:80",
+      "settings.admin, at 0.0.0.0:80, has port 80 of every IPv4 address already, 127.0.0.1:80 included" },
     { "the admin listener's path", { "unix:run/a" }, "unix:run/a",
       "settings.admin has the address unix:run/a" },
   } do
     it("are refused: " .. case[1], function()
-      assert.contains(case[4], complaint(case[2], case[3]))
+      local text = complaint(case[2], case[3])
+      assert.contains(case[4], text)
+      assert.contains(case[5] or "", text)
     end)
   end
 
