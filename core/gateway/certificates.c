@@ -383,7 +383,9 @@ static void look_at(const struct tg_certificates *c, const struct tg_listener_co
             "set ocsp",
             tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
     if (leaf->staples && leaf->url == NULL && !tg_tls_leaf_is_stapled(leaf, real_now(c->worker)))
-        tg_log_kv(TG_LOG_WARN, "tls", "the OCSP response of the file has expired; none is stapled",
+        tg_log_kv(TG_LOG_WARN, "tls",
+                  "the OCSP response of ocsp.file has expired and is not stapled: renew the file "
+                  "and reload",
                   tg_log_str("listener", listener->name), tg_log_str("name", tg_str_c(leaf->name)));
     if (left <= 0)
         tg_log_kv(TG_LOG_ERROR, "tls", "a certificate has expired",

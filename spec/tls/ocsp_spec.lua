@@ -5,11 +5,12 @@ local clock = require("support.clock")
 local gateway = require("support.gateway")
 local process = require("support.process")
 local socket = require("support.socket")
+local stdlib = require("posix.stdlib")
 local tls = require("support.tls")
 local unistd = require("posix.unistd")
 
 local MADE = tls.files({
-  ca = { cn = "spec root" },
+  ca = { cn = "spec root", rsa = true },
   main = { names = { "main.test" }, signer = "ca" },
   other = { cn = "another root" },
 })
@@ -29,6 +30,23 @@ local CONFIG = [[
   tg.route "all" { service = "echo" }
 ]]
 
+local WARNING = "the OCSP response of ocsp.file has expired and is not stapled: renew the file and reload"
+
+-- Where the DER element at `at` has its contents.
+local function der_contents(der, at)
+  local n = der:byte(at + 1)
+  return n < 128 and at + 2 or at + 2 + n - 128
+end
+
+-- Where the one after it begins.
+local function der_end(der, at)
+  local first, n = der_contents(der, at), der:byte(at + 1)
+  if n < 128 then return first + n end
+  n = 0
+  for i = at + 2, first - 1 do n = n * 256 + der:byte(i) end
+  return first + n
+end
+
 describe("a stapled OCSP response", function()
   local g, responder
 
@@ -45,13 +63,67 @@ describe("a stapled OCSP response", function()
     end)
   end
 
+  local function write(dir, name, text)
+    local file = assert(io.open(dir .. "/" .. name, "wb"))
+    file:write(text)
+    file:close()
+  end
+
   -- What an authority knows of main.test: "V" valid or "R" revoked.
   local function write_index(dir, state)
     local serial = tls.run(dir, { "openssl", "x509", "-in", "main.pem", "-noout", "-serial" }).out
-    local file = assert(io.open(dir .. "/index.txt", "wb"))
-    file:write(("%s\t400101000000Z\t%s\t%s\tunknown\t/CN=main.test\n"):format(state,
+    write(dir, "index.txt", ("%s\t400101000000Z\t%s\t%s\tunknown\t/CN=main.test\n"):format(state,
       state == "R" and "200101000000Z" or "", serial:match "=(%x+)"))
+  end
+
+  -- What `work` returns, in a folder that has FILES.
+  local function in_folder(work)
+    local dir = assert(stdlib.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidegate-spec-XXXXXX"))
+    for name, text in pairs(FILES) do write(dir, name, text) end
+    local result = work(dir)
+    os.execute(("rm -rf '%s'"):format(dir))
+    return result
+  end
+
+  local function openssl(dir, out, ...)
+    local r = tls.run(dir, { "openssl", ... })
+    assert.equal(0, r.code, r.err)
+    local file = assert(io.open(dir .. "/" .. out, "rb"))
+    local text = file:read("*a")
     file:close()
+    return text
+  end
+
+  -- A response (DER) that says good of main.test, from now on.
+  local function response()
+    return in_folder(function(dir)
+      write_index(dir, "V")
+      return openssl(dir, "main.ocsp", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key",
+        "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp", "-nmin", "60",
+        "-resp_no_certs")
+    end)
+  end
+
+  -- The same as it would have been given in the year 2020: its times, and with them its signature, which
+  -- stands at the end, replaced. (RSA: it is as long as the other.)
+  local function expired(der)
+    local at = der_contents(der, 1)             -- OCSPResponse, its status
+    at = der_contents(der, der_end(der, at))    -- responseBytes
+    at = der_contents(der, at)                  -- its type
+    at = der_contents(der, der_end(der, at))    -- BasicOCSPResponse
+    at = der_contents(der, at)                  -- what is signed
+    local signed = der:sub(at, der_end(der, at) - 1):gsub("\24\15%d%d%d%d", "\24\0152020")
+    local signature = in_folder(function(dir)
+      write(dir, "signed", signed)
+      return openssl(dir, "signature", "dgst", "-sha256", "-sign", "ca.key", "-out", "signature", "signed")
+    end)
+    return der:sub(1, at - 1) .. signed .. der:sub(at + #signed, -#signature - 1) .. signature
+  end
+
+  local function with_response(der)
+    local files = { ["main.ocsp"] = der }
+    for name, text in pairs(FILES) do files[name] = text end
+    return files
   end
 
   -- The gateway's folder has what openssl needs to be a responder; it answers as long as the spec runs.
@@ -131,28 +203,32 @@ describe("a stapled OCSP response", function()
   end
 
   it("may come from a file, which is checked with the configuration", function()
-    local dir = assert(require("posix.stdlib").mkdtemp("/tmp/tidegate-spec-XXXXXX"))
-    for name, text in pairs(FILES) do
-      local file = assert(io.open(dir .. "/" .. name, "wb"))
-      file:write(text)
-      file:close()
-    end
-    write_index(dir, "V")
-    local r = tls.run(dir, { "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem",
-      "-rkey", "ca.key", "-CA", "ca.pem", "-issuer", "ca.pem", "-cert", "main.pem", "-respout", "main.ocsp",
-      "-nmin", "5" })
-    assert.equal(0, r.code, r.err)
-    local files = { ["main.ocsp"] = assert(io.open(dir .. "/main.ocsp", "rb")):read("*a") }
-    for name, text in pairs(FILES) do files[name] = text end
-    os.execute("rm -rf " .. dir)
-    start('file = tg.file "main.ocsp"', { files = files })
+    start('file = tg.file "main.ocsp"', { files = with_response(response()) })
     assert.contains("Cert Status: good", status())
-    files["main.ocsp"] = "rubbish"
+    assert.is_nil(g:stderr():find("has expired", 1, true))
     g:write("main.ocsp", "rubbish")
     g:signal("HUP")
     g:wait_for_log("is not taken over")
     assert.contains("this is no OCSP response", g:stderr())
     assert.contains("tls.certificates[1].ocsp", g:stderr())
+  end)
+
+  it("is none when that of the file has expired, which is warned of and not refused", function()
+    local good = response()
+    start('file = tg.file "main.ocsp"', { files = with_response(expired(good)) })
+    g:wait_for_log(WARNING)
+    assert.contains("OCSP response: no response sent", status())
+    g:write("main.ocsp", good)
+    g:signal("HUP")
+    g:wait_for_log("is in force (revision 2)")
+    assert.contains("Cert Status: good", status())
+    g:write("main.ocsp", expired(good))
+    g:signal("HUP")
+    g:wait_for_log("is in force (revision 3)")
+    assert.contains("OCSP response: no response sent", status())
+    clock.wait_until(function()
+      return select(2, g:stderr():gsub("has expired and is not stapled", "")) == 2
+    end, 5, "another warning")
   end)
 
   it("needs a responder, or the configuration is refused", function()
