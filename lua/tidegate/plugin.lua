@@ -203,17 +203,16 @@ function plugin:compile(file, text, env)
                            message = message or why }
 end
 
--- Where a bundled plugin's or a file plugin's modules are: a function from module name to file and text.
+-- Where a bundled plugin's or a file plugin's modules are: a function from module name to text and file; or
+-- nil and what is there and cannot be read, or "".
 local function module_reader(self, found)
   return function(name)
     local below = name:gsub("%.", "/")
-    if found.bundled then
-      local text, file = self.host.bundled(found.bundled .. "/" .. below)
-      return text and file, text
+    if not found.bundled then
+      return self.session:read_first { found.dir .. below .. ".lua", found.dir .. below .. "/init.lua" }
     end
-    local text, file = self.session:read_first { found.dir .. below .. ".lua",
-                                                 found.dir .. below .. "/init.lua" }
-    return text and file, text
+    local text, file = self.host.bundled(found.bundled .. "/" .. below)
+    return text, file or ""
   end
 end
 
@@ -225,11 +224,12 @@ local function requirer(self, loading, env)
     if name == "tidegate" then return library "tg" end
     if name == "tidegate.schema" then return S.view end
     if values[name] ~= nil then return values[name] end
-    local file, text
+    local text, file = nil, ""
     if type(name) == "string" and name:find "^[%w_-]+[%w_.-]*$" and not name:find("..", 1, true) then
-      file, text = read(name)
+      text, file = read(name)
     end
-    local why = not file and "a plugin may require its own files, tidegate and tidegate.schema" or
+    local why = not text and (file ~= "" and "its file cannot be read" .. file or
+                "a plugin may require its own files, tidegate and tidegate.schema") or
                 loading.open[name] and "modules that require each other" or
                 depth >= MODULE_DEPTH and ("more than %d modules, each required by the one before")
                   :format(MODULE_DEPTH) or nil

@@ -395,17 +395,16 @@ local function is_absent(why)
   return why:find "^[Nn]o such file" ~= nil or why == "Not a directory"
 end
 
---- Reads the first of `files` that can be read.
+--- Reads the first of `files` that is there. None stands in for one that is there and cannot be read.
 -- @treturn string|nil its text
 -- @treturn string its path; without a text: which one is there and why it cannot be read, or ""
 function script:read_first(files)
-  local problem = ""
   for _, file in ipairs(files) do
     local text, why = self.host.read_file(file)
     if text then return text, file end
-    if problem == "" and not is_absent(why) then problem = ("; %s: %s"):format(file, why) end
+    if not is_absent(why) then return nil, ("; %s: %s"):format(file, why) end
   end
-  return nil, problem
+  return nil, ""
 end
 
 --- `require` of the config: the language, the schema, or a file below the config's folder.

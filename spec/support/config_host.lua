@@ -88,12 +88,14 @@ local function match_glob(pattern, path)
 end
 
 --- A host over tables.
--- @tparam table world files, env, bundled: path or name to text
+-- @tparam table world files, env, bundled: path or name to text; unreadable: path to why
 function host.new(world)
   local files, env, bundled = world.files or {}, world.env or {}, world.bundled or {}
+  local unreadable = world.unreadable or {}
   return {
     limits = world.limits or host.LIMITS, credentials = host.CREDENTIALS, budget = host.BUDGET,
     read_file = function(path)
+      if unreadable[path] then return nil, unreadable[path] end
       if files[path] then return files[path] end
       return nil, "no such file"
     end,
