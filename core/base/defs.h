@@ -20,6 +20,7 @@
 #define TG_MUST_USE          __attribute__((warn_unused_result))
 #define TG_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define TG_NORETURN          __attribute__((noreturn))
+#define TG_NOT_INLINED       __attribute__((noinline))
 #define TG_UNUSED            __attribute__((unused))
 
 /* True when the build watches memory: recyclers then hand every block back to the system at once,

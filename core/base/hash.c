@@ -136,8 +136,7 @@ static struct tg_hash_128 hash_128_by_sip(uint64_t domain, const void *p, size_t
 }
 
 #ifdef __x86_64__
-#define BY_AES      __attribute__((target("aes")))
-#define NOT_INLINED __attribute__((noinline))
+#define BY_AES __attribute__((target("aes")))
 
 typedef long long block __attribute__((vector_size(16)));
 
@@ -164,8 +163,8 @@ static inline BY_AES block mix(block state, block next, block first_key)
 }
 
 /* Of all lengths but the usual ones. Not inlined, so that those need not make room for it. */
-static NOT_INLINED BY_AES block mix_any(block state, const unsigned char *p, size_t n,
-                                        block first_key)
+static TG_NOT_INLINED BY_AES block mix_any(block state, const unsigned char *p, size_t n,
+                                           block first_key)
 {
     if (n < 8)
         return mix(state, (block){(long long)tail_of(p, n), 0}, first_key);

@@ -11,7 +11,6 @@
 #define SHARDS_MOST     64u
 #define ONE_SHARD_BELOW ((uint64_t)256 << 10)
 #define TIMES_PER_ENTRY 2u
-#define NOT_INLINED     __attribute__((noinline))
 #define FLIGHT_FIXED    TG_RATE_KINDS /* kinds in the hash beyond those of limit/rate */
 #define FLIGHT_ADAPTIVE (TG_RATE_KINDS + 1)
 
@@ -124,9 +123,9 @@ static uint64_t *time_at(void *arg, uint32_t i)
     return &((union state *)value)->times[i % TIMES_PER_ENTRY];
 }
 
-static NOT_INLINED enum tg_err take_log(struct tg_map *map, const struct tg_rate_rule *rule,
-                                        const struct tg_hash_128 *key, uint64_t cost, uint64_t now,
-                                        struct tg_rate_verdict *out)
+static TG_NOT_INLINED enum tg_err take_log(struct tg_map *map, const struct tg_rate_rule *rule,
+                                           const struct tg_hash_128 *key, uint64_t cost,
+                                           uint64_t now, struct tg_rate_verdict *out)
 {
     struct log log = {.map = map, .key = key, .now = now, .looks_only = cost == 0};
     struct tg_rate_times times = {time_at, &log};
@@ -146,9 +145,9 @@ static NOT_INLINED enum tg_err take_log(struct tg_map *map, const struct tg_rate
 }
 
 /* What is asked of a limit less often than to take something from it. */
-static NOT_INLINED enum tg_err take_rarely(struct tg_map *map, const struct tg_rate_rule *rule,
-                                           const struct tg_hash_128 *hash, uint64_t cost,
-                                           uint64_t now, struct tg_rate_verdict *out)
+static TG_NOT_INLINED enum tg_err take_rarely(struct tg_map *map, const struct tg_rate_rule *rule,
+                                              const struct tg_hash_128 *hash, uint64_t cost,
+                                              uint64_t now, struct tg_rate_verdict *out)
 {
     if (rule->kind == TG_RATE_LOG)
         return take_log(map, rule, hash, cost, now, out);
