@@ -446,9 +446,17 @@ void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size)
     uint32_t *value = lua_newuserdata(L, size);
     memset(value, 0, size);
     *value = TG_BIND_MAGIC + (uint32_t)scope;
+    if (tg_bind_releaser(scope) != NULL)
+        tg_vm_mark_owner(L, value);
     get_registered(L, &metatable_keys[scope]);
     lua_setmetatable(L, -2);
     return value;
+}
+
+void tg_bind_release_value(void *value)
+{
+    const uint32_t *magic = value;
+    tg_bind_releaser((enum tg_api_scope)(*magic - TG_BIND_MAGIC))(value);
 }
 
 /* A handle of `scope` to `object`; its metatable is at `metatable` (an upvalue). */
@@ -643,11 +651,6 @@ static void register_objects(lua_State *L, enum tg_api_scope scope)
     add(L, "__tostring");
     lua_pushboolean(L, 0);
     add(L, "__metatable");
-    lua_CFunction finalizer = tg_bind_finalizer(scope);
-    if (finalizer != NULL) {
-        lua_pushcfunction(L, finalizer);
-        add(L, "__gc");
-    }
     set_registered(L, &metatable_keys[scope]);
 }
 
