@@ -112,8 +112,6 @@ static void answer_header(lua_State *L, struct tg_request *r, unsigned *count)
     struct tg_str value;
     if (++*count > HEADERS_MAX)
         tg_bind_arg_error(L, 3, "more than 10000 headers");
-    if (lua_type(L, -2) != LUA_TSTRING)
-        tg_bind_arg_error(L, 3, "a name of a header is not a string");
     name.p = lua_tolstring(L, -2, &name.n);
     if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
         raise_header(L, name, "expected a string or a list of strings");
@@ -132,6 +130,8 @@ static bool answer_headers(lua_State *L, struct tg_request *r)
     unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, 4) != 0; lua_pop(L, 1)) {
         int list = lua_gettop(L);
+        if (lua_type(L, -2) != LUA_TSTRING)
+            tg_bind_arg_error(L, 3, "a name of a header is not a string");
         for (int i = 1; lua_istable(L, list); i++) {
             lua_pushvalue(L, list - 1);
             lua_rawgeti(L, list, i);

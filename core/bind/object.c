@@ -421,6 +421,8 @@ static int index_object(lua_State *L)
     if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
     struct tg_bind_object *object = handle->object;
+    if (TG_UNLIKELY(!runs_for(tg_run_current(L), object->r)))
+        raise_foreign(L);
     if (TG_UNLIKELY((entry->phases & 1u << object->r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, object->r->plugins.phase);
     return entry->get(L, object);

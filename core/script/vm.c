@@ -159,6 +159,9 @@ static int set_up(lua_State *L)
     luaL_unref(L, LUA_REGISTRYINDEX, (lua_pushboolean(L, 1), luaL_ref(L, LUA_REGISTRYINDEX)));
     lua_pushcfunction(L, host_call);
     vm->host_call_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->pusher = lua_newthread(L);
+    tg_alloc_mark_stack(vm->alloc);
+    luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "code");
     vm->code_key_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "message");
