@@ -235,6 +235,12 @@ int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max)
     tg_bind_arg_error(L, n, what);
 }
 
+void tg_bind_arg_any(lua_State *L, int n)
+{
+    if (lua_isnone(L, tg_bind_arg_index(L, n)))
+        raise_type(L, n, "a value");
+}
+
 bool tg_bind_arg_table(lua_State *L, int n, bool optional)
 {
     int index = tg_bind_arg_index(L, n);

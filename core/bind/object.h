@@ -137,6 +137,9 @@ static inline struct tg_str tg_bind_method_str(lua_State *L, int n)
 /* Argument `n` as an integer from `min` to `max`. */
 int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max);
 
+/* Argument `n` is there, be it nil. */
+void tg_bind_arg_any(lua_State *L, int n);
+
 /* Argument `n` is a table, or nil where `optional` (false then). */
 bool tg_bind_arg_table(lua_State *L, int n, bool optional);
 

@@ -113,8 +113,8 @@ int tg_api_req_headers(lua_State *L)
 
 /* ---- Parameters and cookies ---- */
 
-#define PARAMETERS_MAX  4096 /* that are decoded at a time: some half a MiB of the plugin's */
-#define TOO_MANY        "more than 4096 parameters"
+#define PARAMETERS_MAX 4096 /* that are decoded at a time: some half a MiB of the plugin's */
+#define TOO_MANY       "more than 4096 parameters"
 
 /* Pushes `encoded` decoded, at the plugin's expense: it may ask with every message. */
 static void push_decoded(lua_State *L, struct tg_str encoded)

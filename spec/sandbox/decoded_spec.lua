@@ -1,5 +1,6 @@
---- Vectors: what clients send, decoded for a plugin. A short text may hold far more values than fit the plugin's
--- memory, or take long: both are an error of the text, told to the plugin, which is neither killed nor late.
+--- Vectors: what clients send, decoded for a plugin. A short text may hold far more values than fit the
+-- plugin's memory, or take long: both are an error of the text, told to the plugin, which is neither killed
+-- nor late.
 
 local client = require("support.client")
 local gateway = require("support.gateway")
@@ -50,7 +51,11 @@ describe("decoded for a plugin", function()
         local tg = require "tidegate"
         tg.settings {
           workers = 1,
-          limits = { request = { target = "32KiB" }, plugin = { cpu = "20s", wall = "1m" }, plugin_vm = { kills = 1, pause = "1h", pause_max = "1h" } },
+          limits = {
+            request = { target = "32KiB" },
+            plugin = { cpu = "20s", wall = "1m" },
+            plugin_vm = { kills = 1, pause = "1h", pause_max = "1h" },
+          },
         }
         tg.listener "http" { address = "127.0.0.1:@PORT@" }
         tg.service "echo" { builtin = "echo" }
