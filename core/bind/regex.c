@@ -16,6 +16,7 @@
 #include "gateway/wait.h"
 
 #define PATTERN_MAX  4096
+#define UTF_LATE_MAX 512 /* with the flag u in a phase: 24 bytes of it may take a ms */
 #define NESTING_MAX  100
 #define CACHED_MAX   128
 #define JIT_MAX      ((size_t)4 << 20) /* bytes of machine code per VM; beyond: none for new ones */
@@ -196,6 +197,9 @@ int tg_api_re_compile(lua_State *L)
     uint32_t options = arg_flags(L, &utf);
     if (pattern.n > PATTERN_MAX)
         return tg_bind_fail(L, "bad_input", "longer than 4096 bytes");
+    if (utf && pattern.n > UTF_LATE_MAX && tg_run_is_hosted(tg_run_current(L)))
+        return tg_bind_fail(L, "bad_input",
+                            "longer than 512 bytes with the flag u; compile it in configure");
     lua_settop(L, 2);
     lua_pushlightuserdata(L, &cache_key);
     lua_rawget(L, LUA_REGISTRYINDEX);

@@ -15,8 +15,9 @@
 
 #define COOKIE_MAX     8192
 #define PARAMETERS_MAX 10000 /* of a query that is encoded: one list may stand in it many times */
-#define DECODED_MAX    4096  /* parameters of a query that is decoded, as in ctx.req:query_all() */
-#define ASK_EVERY      64    /* cookies between two questions for the time */
+#define QUERY_MAX      ((size_t)8 << 20) /* bytes, as of JSON: one text may stand in it many times */
+#define DECODED_MAX    4096 /* parameters of a query that is decoded, as in ctx.req:query_all() */
+#define ASK_EVERY      64   /* cookies between two questions for the time */
 
 /* Pushes what `write` makes of `in`. */
 static int push_written(lua_State *L, struct tg_str in,
@@ -135,6 +136,8 @@ static void write_param(lua_State *L, struct query *query)
     p = lua_tolstring(L, -1, &n);
     tg_uri_encode(&query->f, tg_str(p, n), "");
     lua_pop(L, 1);
+    if (query->f.n + query->f.missing > QUERY_MAX)
+        tg_bind_arg_error(L, 1, "the query would be longer than 8 MiB");
 }
 
 /* Writes the map at index 1, whose values may be lists, into `size` bytes at `room`; how many it

@@ -12,7 +12,7 @@ local P = { name = "dropper", version = "1.0.0", api = 1, stage = "guard", needs
 local depth, top = 0, math.huge
 
 local function make_garbage()
-  for _ = 1, 100000 do local _ = {} end
+  for _ = 1, 60000 do local _ = {} end
 end
 
 local function descend(level)
