@@ -159,12 +159,10 @@ int tg_api_crypto_key(lua_State *L)
     return 1;
 }
 
-int tg_bind_free_key(lua_State *L)
+void tg_bind_free_key(void *value)
 {
-    struct key *key = lua_touserdata(L, 1);
+    struct key *key = value;
     EVP_PKEY_free(key->pkey);
-    key->pkey = NULL;
-    return 0;
 }
 
 /* ---- Signatures ------------------------------------------------------------------------------ */

@@ -11,9 +11,8 @@
 #include "gateway/gate.h"
 #include "gateway/wait.h"
 
-#define SEC 1e6
-#define HEADERS_MAX                                                                                \
-    10000 /* of exit(): what limits.request.edits can be; one list may stand often */
+#define SEC         1e6
+#define HEADERS_MAX 10000 /* of exit(): what limits.request.edits can be */
 
 int tg_api_ctx_id(lua_State *L, struct tg_bind_object *object)
 {
@@ -105,33 +104,44 @@ static void check_header(lua_State *L, struct tg_str name, struct tg_str value)
         raise_header(L, name, "this header belongs to the gateway");
 }
 
-/* A header of exit(): its name at -2, a value at -1. Checks it (r == NULL) or adds it. */
-static void answer_header(lua_State *L, struct tg_request *r, unsigned *count)
+/* The headers of exit(): checked first, then added. One list may stand under many names, and one
+ * text in it many times: what does not fit the request in all is not looked at. */
+struct headers {
+    struct tg_request *r;
+    bool checks; /* else adds */
+    unsigned count;
+    uint64_t bytes; /* of names and values so far */
+};
+
+/* A header of exit(): its name at -2, a value at -1. */
+static void answer_header(lua_State *L, struct headers *headers)
 {
     struct tg_str name;
     struct tg_str value;
-    if (++*count > HEADERS_MAX)
+    if (++headers->count > HEADERS_MAX)
         tg_bind_arg_error(L, 3, "more than 10000 headers");
-    if (lua_type(L, -2) != LUA_TSTRING)
-        tg_bind_arg_error(L, 3, "a name of a header is not a string");
     name.p = lua_tolstring(L, -2, &name.n);
     if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
         raise_header(L, name, "expected a string or a list of strings");
     value.p = lua_tolstring(L, -1, &value.n);
-    if (r == NULL)
+    headers->bytes += name.n + value.n;
+    if (headers->bytes > headers->r->snapshot->settings.limits.request_memory)
+        tg_bind_check(L, TG_E_NOMEM, 3);
+    if (headers->checks)
         check_header(L, name, value);
     else
-        tg_bind_check(L, tg_request_edit_response(r, TG_EDIT_ADD, name, value), 3);
+        tg_bind_check(L, tg_request_edit_response(headers->r, TG_EDIT_ADD, name, value), 3);
 }
 
-/* Checks (r == NULL) or adds the headers of the table at index 4; whether Content-Type is among
- * them. */
-static bool answer_headers(lua_State *L, struct tg_request *r)
+/* Checks or adds the headers of the table at index 4; whether Content-Type is among them. */
+static bool answer_headers(lua_State *L, struct tg_request *r, bool checks)
 {
+    struct headers headers = {.r = r, .checks = checks};
     bool typed = false;
-    unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, 4) != 0; lua_pop(L, 1)) {
         int list = lua_gettop(L);
+        if (lua_type(L, -2) != LUA_TSTRING)
+            tg_bind_arg_error(L, 3, "a name of a header is not a string");
         for (int i = 1; lua_istable(L, list); i++) {
             lua_pushvalue(L, list - 1);
             lua_rawgeti(L, list, i);
@@ -139,11 +149,11 @@ static bool answer_headers(lua_State *L, struct tg_request *r)
                 lua_settop(L, list);
                 break;
             }
-            answer_header(L, r, &count);
+            answer_header(L, &headers);
             lua_settop(L, list);
         }
         if (!lua_istable(L, list))
-            answer_header(L, r, &count);
+            answer_header(L, &headers);
         size_t n;
         const char *name = lua_tolstring(L, list - 1, &n);
         typed |= tg_field_id(tg_str(name, n)) == TG_FIELD_CONTENT_TYPE;
@@ -180,11 +190,11 @@ int tg_api_ctx_exit(lua_State *L)
     const char *type;
     unsigned status = (unsigned)tg_bind_arg_int(L, 1, 200, 599);
     bool with_headers = tg_bind_arg_table(L, 3, true);
-    bool typed = with_headers && answer_headers(L, NULL);
+    bool typed = with_headers && answer_headers(L, r, true);
     struct tg_str body = answer_body(L, r, &type);
     tg_bind_check(L, tg_request_answer(r, TG_SOURCE_PLUGIN, status, body), 1);
     if (with_headers)
-        answer_headers(L, r);
+        answer_headers(L, r, false);
     if (type != NULL && !typed)
         tg_bind_check(
             L, tg_request_edit_response(r, TG_EDIT_SET, TG_STR("content-type"), tg_str_c(type)), 0);

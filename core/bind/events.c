@@ -143,9 +143,8 @@ static void drop_queue(struct subscription *subscription, const char *why)
     }
 }
 
-/* Starts the handler for the oldest event, unless it runs. Where nothing may begin (the plugin is
- * in quarantine, there is no memory) all that wait are lost: nobody would come back to them. */
-static void pump(struct subscription *subscription)
+/* Starts the handler for `event`, which is taken off the queue. */
+static enum tg_err begin(struct subscription *subscription, struct event *event)
 {
     const struct tg_background_call call = {
         .entry = subscription->entry,
@@ -155,26 +154,37 @@ static void pump(struct subscription *subscription)
         .on_end = on_end,
         .arg = subscription,
     };
-    if (subscription->current != NULL || subscription->count == 0)
-        return;
-    struct event *event = TG_LIST_ENTRY(subscription->queue.next, struct event, link);
     tg_list_remove(&event->link);
     subscription->count--;
     subscription->current = event;
     enum tg_err err = tg_background_start(&call);
-    if (err == TG_OK)
-        return;
-    subscription->current = NULL;
-    if (err == TG_E_LIMIT) { /* on_room comes */
-        tg_list_push_front(&subscription->queue, &event->link);
-        subscription->count++;
-        return;
+    if (err != TG_OK)
+        subscription->current = NULL;
+    return err;
+}
+
+/* Starts the handler for the oldest event, unless it runs; one that the plugin has no memory for is
+ * lost. Where nothing may begin (it is in quarantine) all that wait are: nobody would come back to
+ * them. */
+static void pump(struct subscription *subscription)
+{
+    static const char unavailable[] = "the plugin is in quarantine, or the gateway stops";
+    enum tg_err err = TG_E_NOMEM;
+    while (err == TG_E_NOMEM && subscription->current == NULL && subscription->count > 0) {
+        struct event *event = TG_LIST_ENTRY(subscription->queue.next, struct event, link);
+        err = begin(subscription, event);
+        if (err == TG_OK) /* the subscription may be gone */
+            return;
+        if (err == TG_E_LIMIT) { /* on_room comes */
+            tg_list_push_front(&subscription->queue, &event->link);
+            subscription->count++;
+            return;
+        }
+        free_event(&event);
+        note_drop(subscription, err == TG_E_UNAVAILABLE ? unavailable : tg_err_text(err));
     }
-    const char *why = err == TG_E_UNAVAILABLE ? "the plugin is in quarantine, or the gateway stops"
-                                              : tg_err_text(err);
-    free_event(&event);
-    note_drop(subscription, why);
-    drop_queue(subscription, why);
+    if (err == TG_E_UNAVAILABLE)
+        drop_queue(subscription, unavailable);
 }
 
 static void add_event(struct subscription *subscription, struct tg_message *message)

@@ -216,6 +216,8 @@ static void write_query(lua_State *L, const struct call *call, struct tg_fmt *f)
     if (call->query == 0)
         return;
     for (lua_pushnil(L); lua_next(L, call->query) != 0; lua_pop(L, 1)) {
+        if (f->failed) /* one text may stand in it many times: it goes no further */
+            continue;
         tg_fmt_char(f, mark);
         tg_uri_encode(f, scalar(L, -2, room, sizeof(room)), "");
         tg_fmt_char(f, '=');
@@ -230,6 +232,8 @@ static void write_headers(lua_State *L, const struct call *call, struct tg_fmt *
     bool typed = false;
     if (call->headers != 0) {
         for (lua_pushnil(L); lua_next(L, call->headers) != 0; lua_pop(L, 1)) {
+            if (f->failed)
+                continue;
             struct tg_str name = scalar(L, -2, room, sizeof(room));
             typed |= tg_field_id(name) == TG_FIELD_CONTENT_TYPE;
             tg_h1_write_field(f, name, scalar(L, -1, room, sizeof(room)));

@@ -255,13 +255,12 @@ void tg_bind_wrap_response(lua_State *L)
     tg_bind_wrap(L, "lua/tidegate/chunks.lua", "chunks", parts, TG_COUNT_OF(parts));
 }
 
-/* __gc: it was dropped. */
-int tg_bind_close_response(lua_State *L)
+/* It was dropped. */
+void tg_bind_close_response(void *value)
 {
-    struct response *response = lua_touserdata(L, 1);
+    struct response *response = value;
     if (response->fetch != NULL)
         end_stream(response, TG_E_CLOSED, NULL);
-    return 0;
 }
 
 /* ---- What plugins see ---- */

@@ -14,6 +14,8 @@
 
 #include <math.h>
 
+#define ASK_EVERY 64 /* values between two questions for the time */
+
 struct decoder {
     lua_State *L;
     const char *start;
@@ -303,6 +305,8 @@ static bool decode_value(struct decoder *d)
         return mistake(d, "expected a value");
     if (++d->nodes > TG_JSON_NODES)
         return mistake(d, "more than 100000 values");
+    if (d->nodes % ASK_EVERY == 0)
+        tg_run_end_if_spent(d->L);
     switch (*d->p) {
     case '{':
         d->p++;

@@ -27,7 +27,7 @@ const struct tg_clock *tg_bind_clock(lua_State *L)
 
 int tg_api_json_encode(lua_State *L)
 {
-    luaL_checkany(L, 1);
+    tg_bind_arg_any(L, 1);
     lua_settop(L, 1);
     tg_json_push_encoded(L, 1);
     return 1;

@@ -59,6 +59,7 @@ void tg_bind_install(void)
         .open = tg_bind_open,
         .resolve = resolve,
         .on_print = on_print,
+        .on_freed = tg_bind_release_value,
         .end_slot = tg_bind_end_slot,
         .deliver = tg_bind_deliver,
         .end_gate = tg_bind_end_gate,

@@ -235,6 +235,12 @@ int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max)
     tg_bind_arg_error(L, n, what);
 }
 
+void tg_bind_arg_any(lua_State *L, int n)
+{
+    if (lua_isnone(L, tg_bind_arg_index(L, n)))
+        raise_type(L, n, "a value");
+}
+
 bool tg_bind_arg_table(lua_State *L, int n, bool optional)
 {
     int index = tg_bind_arg_index(L, n);
@@ -421,6 +427,8 @@ static int index_object(lua_State *L)
     if (TG_UNLIKELY(is_stale(handle)))
         raise_stale(L);
     struct tg_bind_object *object = handle->object;
+    if (TG_UNLIKELY(!runs_for(tg_run_current(L), object->r)))
+        raise_foreign(L);
     if (TG_UNLIKELY((entry->phases & 1u << object->r->plugins.phase) == 0))
         raise_wrong_phase(L, entry, object->r->plugins.phase);
     return entry->get(L, object);
@@ -446,9 +454,17 @@ void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size)
     uint32_t *value = lua_newuserdata(L, size);
     memset(value, 0, size);
     *value = TG_BIND_MAGIC + (uint32_t)scope;
+    if (tg_bind_releaser(scope) != NULL)
+        tg_vm_mark_owner(L, value);
     get_registered(L, &metatable_keys[scope]);
     lua_setmetatable(L, -2);
     return value;
+}
+
+void tg_bind_release_value(void *value)
+{
+    const uint32_t *magic = value;
+    tg_bind_releaser((enum tg_api_scope)(*magic - TG_BIND_MAGIC))(value);
 }
 
 /* A handle of `scope` to `object`; its metatable is at `metatable` (an upvalue). */
@@ -643,11 +659,6 @@ static void register_objects(lua_State *L, enum tg_api_scope scope)
     add(L, "__tostring");
     lua_pushboolean(L, 0);
     add(L, "__metatable");
-    lua_CFunction finalizer = tg_bind_finalizer(scope);
-    if (finalizer != NULL) {
-        lua_pushcfunction(L, finalizer);
-        add(L, "__gc");
-    }
     set_registered(L, &metatable_keys[scope]);
 }
 

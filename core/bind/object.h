@@ -82,6 +82,9 @@ int tg_bind_push_object(lua_State *L, struct tg_bind_object *ctx, enum tg_api_sc
  * begins with a uint32_t that holds TG_BIND_MAGIC + scope. */
 void *tg_bind_new_value(lua_State *L, enum tg_api_scope scope, size_t size);
 
+/* A value of tg_bind_new_value() is gone: releases what it owns. Is tg_plugin_host.on_freed. */
+void tg_bind_release_value(void *value);
+
 /* Pushes the value that stands for JSON's null, and tells whether that is what is at `index`. */
 void tg_bind_push_null(lua_State *L);
 bool tg_bind_is_null(lua_State *L, int index);
@@ -134,6 +137,9 @@ static inline struct tg_str tg_bind_method_str(lua_State *L, int n)
 /* Argument `n` as an integer from `min` to `max`. */
 int64_t tg_bind_arg_int(lua_State *L, int n, int64_t min, int64_t max);
 
+/* Argument `n` is there, be it nil. */
+void tg_bind_arg_any(lua_State *L, int n);
+
 /* Argument `n` is a table, or nil where `optional` (false then). */
 bool tg_bind_arg_table(lua_State *L, int n, bool optional);
 
@@ -182,8 +188,8 @@ void tg_bind_wrap_fetch(lua_State *L);
 /* Called with a task and what its function returned: keeps that with the task. In task.c. */
 int tg_bind_store_results(lua_State *L);
 
-/* __gc of a sink. */
-int tg_bind_close_sink(lua_State *L);
+/* The sink's part of tg_bind_release_value(). */
+void tg_bind_close_sink(void *value);
 
 /* The loop's clock of the worker that the VM runs on. */
 const struct tg_clock *tg_bind_clock(lua_State *L);

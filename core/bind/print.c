@@ -14,7 +14,9 @@ static void print_params(FILE *out, const struct tg_api_entry *entry, struct tg_
         int depth = 0;
         size_t length = 0;
         for (; p[length] != '\0' && (depth > 0 || p[length] != ','); length++)
-            depth += p[length] == '{' ? 1 : p[length] == '}' ? -1 : 0;
+            depth += strchr("{<(", p[length]) != NULL   ? 1
+                     : strchr("}>)", p[length]) != NULL ? -1
+                                                        : 0;
         struct tg_str arg = tg_str_trim(tg_str(p, length));
         size_t colon = tg_str_find(arg, ':', 0);
         struct tg_str type = tg_str_trim(tg_str_sub(arg, colon + 1, arg.n));

@@ -49,6 +49,7 @@ struct queue {
     unsigned count;
     uint64_t bytes;
     unsigned in_hand; /* items at the front that the handler has */
+    bool cut;         /* the batch in hand is a part of what was due */
     unsigned failures;
     unsigned batch;
     unsigned retry;
@@ -179,7 +180,19 @@ static void arm(struct queue *q)
         tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + (now ? 0 : q->flush));
 }
 
-/* Hands a batch to the handler. */
+/* No memory for the first item alone. It is tried again like one that the handler fails on. */
+static void put_off(struct queue *q)
+{
+    if (q->failures++ == q->retry) {
+        lose_items(q, 1, "an item does not fit limits.plugin.memory, or there is no memory");
+        q->failures = 0;
+        arm(q);
+        return;
+    }
+    tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + pause_of(q));
+}
+
+/* Hands a batch to the handler, a smaller one where the plugin has no memory for all of it. */
 static void send_batch(struct queue *q)
 {
     const struct tg_background_call call = {
@@ -191,7 +204,13 @@ static void send_batch(struct queue *q)
         .arg = q,
     };
     q->in_hand = TG_MIN(q->count, q->batch);
+    q->cut = false;
     enum tg_err err = tg_background_start(&call);
+    while (err == TG_E_NOMEM && q->in_hand > 1) {
+        q->in_hand /= 2;
+        q->cut = true;
+        err = tg_background_start(&call);
+    }
     if (err == TG_OK) /* q may be gone */
         return;
     q->in_hand = 0;
@@ -202,17 +221,21 @@ static void send_batch(struct queue *q)
         settle(q);
         return;
     }
-    tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + PAUSE_MAX);
+    if (err == TG_E_NOMEM)
+        put_off(q);
+    else
+        tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + PAUSE_MAX);
 }
 
-/* Goes on after a batch: the next at once when it is full, or the end is near. */
+/* Goes on after a batch: the next at once when it is full, is the rest of one, or the end is near.
+ */
 static void pump(struct queue *q)
 {
     if (q->in_hand > 0)
         return;
     if (q->count == 0)
         settle(q);
-    else if (q->count >= q->batch || is_retired(q))
+    else if (q->count >= q->batch || q->cut || is_retired(q))
         send_batch(q);
     else if (q->clock.deadline == 0)
         arm(q);

@@ -5,16 +5,18 @@
  * on. The cache is emptied when it is full: a plugin that makes expressions out of requests pays
  * for compiling, not for a heap that grows.
  *
- * The userdata is there, with its finalizer, before PCRE2 allocates the first byte, so an error at
- * any point leaks nothing.
+ * The userdata is there, and known to own something, before PCRE2 allocates the first byte, so an
+ * error at any point leaks nothing.
  */
 #include "base/banned.h"
 #include "bind/regex.h"
 
 #include "bind/wrap.h"
+#include "bind/zone.h"
 #include "gateway/wait.h"
 
 #define PATTERN_MAX  4096
+#define UTF_LATE_MAX 512 /* with the flag u in a phase: 24 bytes of it may take a ms */
 #define NESTING_MAX  100
 #define CACHED_MAX   128
 #define JIT_MAX      ((size_t)4 << 20) /* bytes of machine code per VM; beyond: none for new ones */
@@ -25,9 +27,8 @@
 #define DEPTH_LIMIT  100000
 #define HEAP_LIMIT   256 /* KiB; a quarter of what plugins have for a request as a rule */
 
-/* Keys in the registry; only the addresses matter. */
+/* A key in the registry; only the address matters. */
 static char cache_key;
-static char jit_key;
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
@@ -55,21 +56,15 @@ static void release(void *p, void *arg)
         regex->alloc(regex->alloc_arg, head - 1, head[-1].size, 0);
 }
 
-int tg_bind_free_regex(lua_State *L)
+void tg_bind_free_regex(void *value)
 {
-    struct tg_regex *regex = lua_touserdata(L, 1);
+    struct tg_regex *regex = value;
     if (regex->jit_used != NULL)
         *regex->jit_used -= regex->jit_bytes;
     pcre2_code_free(regex->code);
     pcre2_match_data_free(regex->data);
     pcre2_match_context_free(regex->context);
     pcre2_general_context_free(regex->memory);
-    regex->jit_used = NULL;
-    regex->code = NULL;
-    regex->data = NULL;
-    regex->context = NULL;
-    regex->memory = NULL;
-    return 0;
 }
 
 /* ---- Compiling ------------------------------------------------------------------------------- */
@@ -157,10 +152,7 @@ static int push_compiled(lua_State *L, struct tg_str pattern, uint32_t options, 
     struct tg_regex *regex = tg_bind_new_value(L, TG_SCOPE_REGEX, sizeof(*regex));
     regex->utf = utf;
     regex->alloc = lua_getallocf(L, &regex->alloc_arg);
-    lua_pushlightuserdata(L, &jit_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    regex->jit_used = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    regex->jit_used = &tg_bind_vm_entry(L)->host.jit_bytes;
     regex->memory = pcre2_general_context_create(allocate, release, regex);
     if (regex->memory == NULL)
         raise_memory(L);
@@ -205,6 +197,9 @@ int tg_api_re_compile(lua_State *L)
     uint32_t options = arg_flags(L, &utf);
     if (pattern.n > PATTERN_MAX)
         return tg_bind_fail(L, "bad_input", "longer than 4096 bytes");
+    if (utf && pattern.n > UTF_LATE_MAX && tg_run_is_hosted(tg_run_current(L)))
+        return tg_bind_fail(L, "bad_input",
+                            "longer than 512 bytes with the flag u; compile it in configure");
     lua_settop(L, 2);
     lua_pushlightuserdata(L, &cache_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -425,9 +420,6 @@ void tg_bind_wrap_regex(lua_State *L)
 {
     lua_pushlightuserdata(L, &cache_key);
     lua_newtable(L);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_pushlightuserdata(L, &jit_key);
-    memset(lua_newuserdata(L, sizeof(size_t)), 0, sizeof(size_t));
     lua_rawset(L, LUA_REGISTRYINDEX);
     tg_regex_wrap_gsub(L);
 }

@@ -34,7 +34,7 @@ struct tg_regex {
     pcre2_match_data *data; /* NULL until the first search */
     uint64_t used;          /* steps of the last search */
     size_t jit_bytes;       /* counted in *jit_used */
-    size_t *jit_used;       /* of all expressions of the VM; in a userdata of the registry */
+    size_t *jit_used;       /* of all expressions of the VM; in its tg_vm_host */
 };
 
 /* Offsets of a match (index 0) and its groups: [2 * i, 2 * i + 1), PCRE2_UNSET both where a group

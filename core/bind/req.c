@@ -113,6 +113,9 @@ int tg_api_req_headers(lua_State *L)
 
 /* ---- Parameters and cookies ---- */
 
+#define PARAMETERS_MAX 4096 /* that are decoded at a time: some half a MiB of the plugin's */
+#define TOO_MANY       "more than 4096 parameters"
+
 /* Pushes `encoded` decoded, at the plugin's expense: it may ask with every message. */
 static void push_decoded(lua_State *L, struct tg_str encoded)
 {
@@ -136,9 +139,12 @@ int tg_api_req_query_all(lua_State *L)
     struct tg_str rest = r->in.query;
     struct tg_str name;
     struct tg_str value;
+    unsigned count = 0;
     lua_newtable(L);
     int map = lua_gettop(L);
     while (rest.p != NULL && tg_uri_next_param(&rest, &name, &value)) {
+        if (++count > PARAMETERS_MAX)
+            tg_bind_raise(L, "limit", TOO_MANY);
         push_decoded(L, name);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);
@@ -190,6 +196,7 @@ static int push_form(lua_State *L, struct tg_request *r)
     int count = push_body(L, r);
     if (count != 1)
         return count;
+    unsigned parameters = 0;
     struct tg_str rest;
     struct tg_str name;
     struct tg_str value;
@@ -197,6 +204,8 @@ static int push_form(lua_State *L, struct tg_request *r)
     lua_newtable(L);
     int map = lua_gettop(L);
     while (tg_uri_next_param(&rest, &name, &value)) {
+        if (++parameters > PARAMETERS_MAX)
+            return tg_bind_fail(L, "too_large", TOO_MANY);
         push_decoded(L, name);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);
@@ -236,6 +245,18 @@ static int on_resume_with(struct tg_request *r, bool cancelled, lua_CFunction pu
     return tg_run_push(&r->plugins.run, push, r, &count) == TG_OK ? count : -1;
 }
 
+static int refuse_values(lua_State *L)
+{
+    return tg_bind_fail(L, "too_large", "what the body holds does not fit limits.plugin.memory");
+}
+
+/* The same for what is decoded, whose size nobody knows beforehand. */
+static int on_resume_decoding(struct tg_request *r, bool cancelled, lua_CFunction push)
+{
+    int count = on_resume_with(r, cancelled, push);
+    return count < 0 ? on_resume_with(r, cancelled, refuse_values) : count;
+}
+
 static int on_body(struct tg_request *r, bool cancelled)
 {
     return on_resume_with(r, cancelled, resume_body);
@@ -243,12 +264,12 @@ static int on_body(struct tg_request *r, bool cancelled)
 
 static int on_json(struct tg_request *r, bool cancelled)
 {
-    return on_resume_with(r, cancelled, resume_json);
+    return on_resume_decoding(r, cancelled, resume_json);
 }
 
 static int on_form(struct tg_request *r, bool cancelled)
 {
-    return on_resume_with(r, cancelled, resume_form);
+    return on_resume_decoding(r, cancelled, resume_form);
 }
 
 /* Collects the body and pushes it by `push`, now or when `on_resume` runs. */

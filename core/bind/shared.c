@@ -71,7 +71,7 @@ int tg_api_shared_set(lua_State *L)
                                          .tag = TG_MEM_PLUGIN};
     struct tg_blob blob = {0};
     char why[192];
-    luaL_checkany(L, 3);
+    tg_bind_arg_any(L, 2);
     if (!is_exported(&r->snapshot->plugins[object->slot->plugin], key))
         tg_bind_arg_error(L, 1, "is not in the plugin's list of exports");
     struct tg_shared_value *value = place(L, r, tg_vm_name(object->slot->vm), key);

@@ -1,7 +1,7 @@
 /* sink.c: tg.sink: destinations of lines that never block (observe/sink.h), and the access record.
  *
- * A sink object owns one reference; its finaliser, which is C, gives it back with the VM. Writing
- * copies the line into the sink's queue: nothing waits, and a full queue drops and counts.
+ * A sink object owns one reference, which goes back with it. Writing copies the line into the
+ * sink's queue: nothing waits, and a full queue drops and counts.
  *
  * write_record() formats the record straight from the request into a buffer on the C stack. Its
  * members are those that the plugin names, in that order, then what ctx.log:field() added. A value
@@ -55,11 +55,10 @@ int tg_api_tg_sink(lua_State *L)
     return tg_bind_fail(L, err == TG_E_INVALID ? "bad_input" : "unavailable", message);
 }
 
-int tg_bind_close_sink(lua_State *L)
+void tg_bind_close_sink(void *value)
 {
-    struct sink *sink = lua_touserdata(L, 1);
+    struct sink *sink = value;
     tg_sink_close(&sink->sink);
-    return 0;
 }
 
 int tg_api_sink_write(lua_State *L)

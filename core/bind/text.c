@@ -15,6 +15,9 @@
 
 #define COOKIE_MAX     8192
 #define PARAMETERS_MAX 10000 /* of a query that is encoded: one list may stand in it many times */
+#define QUERY_MAX      ((size_t)8 << 20) /* bytes, as of JSON: one text may stand in it many times */
+#define DECODED_MAX    4096 /* parameters of a query that is decoded, as in ctx.req:query_all() */
+#define ASK_EVERY      64   /* cookies between two questions for the time */
 
 /* Pushes what `write` makes of `in`. */
 static int push_written(lua_State *L, struct tg_str in,
@@ -86,9 +89,12 @@ int tg_api_query_decode(lua_State *L)
     struct tg_str name;
     struct tg_str value;
     char *room = lua_newuserdata(L, rest.n);
+    unsigned count = 0;
     lua_newtable(L);
     int map = lua_gettop(L);
     while (tg_uri_next_param(&rest, &name, &value)) {
+        if (++count > DECODED_MAX)
+            tg_bind_raise(L, "limit", "more than 4096 parameters");
         push_decoded(L, name, room);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);
@@ -130,6 +136,8 @@ static void write_param(lua_State *L, struct query *query)
     p = lua_tolstring(L, -1, &n);
     tg_uri_encode(&query->f, tg_str(p, n), "");
     lua_pop(L, 1);
+    if (query->f.n + query->f.missing > QUERY_MAX)
+        tg_bind_arg_error(L, 1, "the query would be longer than 8 MiB");
 }
 
 /* Writes the map at index 1, whose values may be lists, into `size` bytes at `room`; how many it
@@ -171,9 +179,12 @@ int tg_api_cookie_decode(lua_State *L)
     struct tg_str rest = tg_bind_arg_str(L, 1);
     struct tg_str name;
     struct tg_str value;
+    unsigned count = 0;
     lua_newtable(L);
     int map = lua_gettop(L);
     while (tg_param_next_cookie(&rest, &name, &value)) {
+        if (++count % ASK_EVERY == 0)
+            tg_run_end_if_spent(L);
         tg_bind_push_str(L, name);
         lua_pushvalue(L, -1);
         lua_rawget(L, map);

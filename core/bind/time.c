@@ -22,7 +22,7 @@ int tg_api_time_parse(lua_State *L)
 int tg_api_time_duration(lua_State *L)
 {
     uint64_t us;
-    luaL_checkany(L, 1);
+    tg_bind_arg_any(L, 1);
     if (!tg_bind_to_duration(L, 1, &us))
         return tg_bind_fail(L, "bad_input",
                             "expected seconds, or text such as \"250ms\", \"5s\", \"2m\", \"1h\"");

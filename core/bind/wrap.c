@@ -48,7 +48,7 @@ void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope)
         tg_bind_wrap_response(L);
 }
 
-lua_CFunction tg_bind_finalizer(enum tg_api_scope scope)
+void (*tg_bind_releaser(enum tg_api_scope scope))(void *value)
 {
     switch (scope) {
     case TG_SCOPE_SINK:

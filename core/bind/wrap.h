@@ -21,17 +21,18 @@ void tg_bind_wrap(lua_State *L, const char *file, const char *name, const lua_CF
 /* Wraps what is to be wrapped of `scope`, whose names are in the table on top of the stack. */
 void tg_bind_wrap_scope(lua_State *L, enum tg_api_scope scope);
 
-/* The __gc of the VALUE scope `scope`, which releases what its userdata owns; NULL: nothing. */
-lua_CFunction tg_bind_finalizer(enum tg_api_scope scope);
+/* What releases that which a userdata of the VALUE scope `scope` owns, when it is gone; NULL: it
+ * owns nothing. It touches no Lua state: see tg_vm_mark_owner(). */
+void (*tg_bind_releaser(enum tg_api_scope scope))(void *value);
 
 /* In crypto_pbkdf2.c, crypto_key.c, regex.c, gzip.c, req.c and http_response.c. */
 void tg_bind_wrap_req(lua_State *L);
 void tg_bind_wrap_response(lua_State *L);
-int tg_bind_close_response(lua_State *L);
+void tg_bind_close_response(void *value);
 void tg_bind_wrap_gzip(lua_State *L);
 void tg_bind_wrap_crypto(lua_State *L);
-int tg_bind_free_key(lua_State *L);
+void tg_bind_free_key(void *value);
 void tg_bind_wrap_regex(lua_State *L);
-int tg_bind_free_regex(lua_State *L);
+void tg_bind_free_regex(void *value);
 
 #endif

@@ -393,7 +393,8 @@ void tg_scratch_push_admin(lua_State *L)
 /* The state on its allocator. */
 static enum tg_err open_state(struct tg_scratch *scratch)
 {
-    const struct tg_alloc_events events = {on_pressure, on_refused, scratch};
+    const struct tg_alloc_events events = {
+        .on_pressure = on_pressure, .on_refused = on_refused, .arg = scratch};
     size_t cap = tg_mem_cap(TG_MEM_CONFIG);
     size_t left = (cap - TG_MIN(tg_mem_used(TG_MEM_CONFIG), cap)) / 4 * 3;
 

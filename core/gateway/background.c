@@ -253,6 +253,8 @@ static enum tg_err prepare(struct tg_background *b, int *nargs)
     b->run.cpu_limit_us = instance != NULL ? instance->cpu : entry->cpu;
     if (b->call.push != NULL)
         err = tg_run_push(&b->run, b->call.push, b->call.arg, nargs);
+    if (err == TG_OK && account == &b->account && tg_account_is_over(account))
+        err = TG_E_NOMEM; /* it would be killed at its first allocation, for what it was given */
     if (err != TG_OK)
         tg_run_release(&b->run);
     return err;

@@ -308,11 +308,20 @@ static bool add_string(struct tg_buf *buf, lua_State *L, int index)
     return tg_buf_append(buf, p, n) == TG_OK;
 }
 
+/* Bytes that the strings of one list may come to: as many as different ones can have, since one
+ * string may stand in the list at every place. */
+static size_t list_max(const struct tg_plugin_run *p)
+{
+    size_t memory = p->slot->account.memory_limit;
+    return memory <= SIZE_MAX / 2 ? 2 * memory : SIZE_MAX;
+}
+
 /* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
 static const char *take_results(struct tg_plugin_run *p)
 {
     static const char no_memory[] = "no memory for what body_filter returned";
     lua_State *L = p->run.L;
+    size_t left = list_max(p);
     int type = p->run.nresults > 0 ? lua_type(L, -p->run.nresults) : LUA_TNIL;
     if (type == LUA_TNIL)
         return NULL;
@@ -327,12 +336,18 @@ static const char *take_results(struct tg_plugin_run *p)
     for (int i = 1;; i++) {
         lua_rawgeti(L, -1, i);
         type = lua_type(L, -1);
-        bool added = type == LUA_TSTRING && add_string(&p->chunk_buf, L, -1);
+        size_t n = type == LUA_TSTRING ? lua_objlen(L, -1) : 0;
+        bool fits = n <= left;
+        left -= fits ? n : 0;
+        bool added = type == LUA_TSTRING && fits && add_string(&p->chunk_buf, L, -1);
         lua_pop(L, 1);
         if (type == LUA_TNIL)
             return NULL;
         if (type != LUA_TSTRING)
             return "the list that body_filter returned has something else than strings in it";
+        if (!fits)
+            return "the strings in the list that body_filter returned have more bytes in all than "
+                   "twice limits.plugin.memory";
         if (!added)
             return no_memory;
     }

@@ -28,6 +28,7 @@ struct tg_plugin_host {
      * is the struct tg_vm_host of the VM. */
     bool (*resolve)(void *arg, struct tg_str name, struct tg_vm_module *out);
     void (*on_print)(void *arg, struct tg_run *run, struct tg_str line);
+    void (*on_freed)(void *userdata);
     /* The request ends: objects that plugins may still hold become stale, references go. Called
      * for each open slot, outside of plugin code. */
     void (*end_slot)(struct tg_request *r, struct tg_plugin_slot *slot);
@@ -46,6 +47,7 @@ struct tg_vm_host {
     int enter_chunk;   /* phase(conf, ctx) and phase(conf, ctx, chunk, eof); */
     int enter_message; /* phase(conf, ctx, data, kind, from) */
     int enter_task;    /* function (task, fn, ...) that keeps what fn(...) returns with the task */
+    size_t jit_bytes;  /* of machine code that the plugin's regular expressions have */
 };
 
 extern struct tg_plugin_host tg_plugin_host;

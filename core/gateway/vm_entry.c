@@ -167,6 +167,7 @@ static enum tg_err load_vm(struct tg_vm_entry *entry, struct tg_vm_error *error)
         .open = tg_plugin_host.open,
         .resolve = tg_plugin_host.resolve,
         .on_print = tg_plugin_host.on_print,
+        .on_freed = tg_plugin_host.on_freed,
         .arg = &entry->host,
     };
     enum tg_err err = tg_vm_new(&options, &entry->vm, error);

@@ -1,9 +1,9 @@
 /* alloc.c: accounts, bounds and the lua_Alloc function. See alloc.h for what is charged to whom.
  *
- * A tag is `generation << 32 | slot | STACK | LARGE | size`; the size of a large block stands in
- * front of its tag. Slot 0 is the VM's, generation 0 for ever. A tag whose generation is not the
- * slot's belongs to a request that is over, which means to the VM. A slot whose generation has run
- * through all its values is not used again.
+ * A tag is `generation << 32 | slot | OWNS | STACK | LARGE | size`; the size of a large block
+ * stands in front of its tag. Slot 0 is the VM's, generation 0 for ever. A tag whose generation is
+ * not the slot's belongs to a request that is over, which means to the VM. A slot whose generation
+ * has run through all its values is not used again.
  *
  * A block that Lua grows becomes the current account's, whoever made it: what grows a shared buffer
  * pays for it. One that shrinks stays where it was: the collector shrinks what is not its caller's.
@@ -21,10 +21,11 @@
 #define SIZE_MASK   UINT64_C(0xfff)
 #define LARGE       (UINT64_C(1) << 12)
 #define STACK       (UINT64_C(1) << 13) /* of a coroutine: its growth is not refused */
-#define SLOT_SHIFT  14
-#define SLOTS_MAX   (UINT32_C(1) << 18)
+#define OWNS        (UINT64_C(1) << 14) /* something outside of the VM: on_freed is called */
+#define SLOT_SHIFT  15
+#define SLOTS_MAX   (UINT32_C(1) << 17)
 #define GEN_SHIFT   32
-#define OWNER_MASK  (~(SIZE_MASK | LARGE | STACK))
+#define OWNER_MASK  (~(SIZE_MASK | LARGE | STACK | OWNS))
 #define LARGE_HEAD  (2 * sizeof(uint64_t))
 #define FIRST_SLOTS 16u
 #define NO_SLOT     0u /* the VM's slot is never on the free list */
@@ -48,8 +49,9 @@ struct tg_alloc {
     size_t held_max; /* bytes that the chunks of small blocks may take while bounds hold */
     uint64_t fail_at;
     uint64_t growths;
-    size_t large; /* bytes in large blocks, tags included */
-    void *last;   /* the block made last */
+    size_t large;      /* bytes in large blocks, tags included */
+    void *last;        /* the block made last */
+    size_t payload_at; /* where the payload of a block that OWNS begins in it */
     struct tg_account vm;
     struct tg_heap heap;
     struct tg_alloc_events events;
@@ -443,6 +445,12 @@ void tg_alloc_mark_stack(struct tg_alloc *a)
     *tag_of(a->last) |= STACK;
 }
 
+void tg_alloc_mark_owner(struct tg_alloc *a, const void *payload)
+{
+    a->payload_at = (size_t)((const char *)payload - (const char *)a->last);
+    *tag_of(a->last) |= OWNS;
+}
+
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size)
 {
     struct tg_alloc *a = ud;
@@ -453,6 +461,8 @@ void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size)
         return grow(a, ptr, new_size);
     if (new_size != 0)
         return shrink(a, ptr, new_size);
+    if (TG_UNLIKELY((*tag_of(ptr) & OWNS) != 0))
+        a->events.on_freed(a->events.arg, (char *)ptr + a->payload_at);
     size_t size = size_of(ptr);
     owner_of(a, ptr)->live -= size;
     a->used -= size;

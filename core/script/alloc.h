@@ -67,6 +67,11 @@ struct tg_alloc_events {
     /* Growth was refused because of `reason`; same restriction. */
     void (*on_refused)(void *arg, enum tg_kill reason);
     void *arg; /* borrowed */
+    /* The block of a userdata that tg_alloc_mark_owner() was told of goes back; `payload` is its
+     * own memory, as lua_touserdata() has it. Called in the midst of a collection or of
+     * lua_close(): must not touch the Lua state, but may free blocks that are not marked. NULL
+     * where none is. */
+    void (*on_freed)(void *arg, void *payload);
 };
 
 /* An allocator whose VM may hold `heap` bytes, with the memory of `tag`. Owned by the caller; NULL
@@ -86,6 +91,12 @@ lua_State *tg_alloc_new_state(struct tg_alloc *alloc) TG_MUST_USE;
 /* Whoever has called lua_newthread() says so at once: the block made last is a coroutine's stack,
  * whose growth is never refused. */
 void tg_alloc_mark_stack(struct tg_alloc *alloc);
+
+/* Whoever has called lua_newuserdata() for something that owns what the VM does not know says so at
+ * once: on_freed is called when the block made last, which is that of `payload`, goes back. A __gc
+ * would not do: where no room is left on the stack of the coroutine in which the collector runs,
+ * LuaJIT frees the userdata without having called it, and a plugin can bring that about. */
+void tg_alloc_mark_owner(struct tg_alloc *alloc, const void *payload);
 
 /* The lua_Alloc function; `ud` is the struct tg_alloc. */
 void *tg_alloc_lua(void *ud, void *ptr, size_t old_size, size_t new_size);

@@ -170,7 +170,7 @@ bool tg_hook_collect(struct tg_vm *vm)
         account->collections++;
         vm->collections++;
         bool enforced = tg_alloc_enforce(vm->alloc, false);
-        lua_gc(vm->running, LUA_GCCOLLECT, 0);
+        lua_gc(vm->current != NULL ? vm->running : vm->L, LUA_GCCOLLECT, 0);
         tg_alloc_enforce(vm->alloc, enforced);
         tg_alloc_collected(vm->alloc);
     }

@@ -25,7 +25,7 @@ void tg_hook_note_kill(struct tg_run *run, enum tg_kill reason, lua_State *L);
 void tg_hook_on_pressure(void *arg);
 void tg_hook_on_refused(void *arg, enum tg_kill reason);
 
-/* A full collection now, when the run's allowance has one left: false when not. */
+/* A full collection now, when the current account's allowance has one left: false when not. */
 bool tg_hook_collect(struct tg_vm *vm);
 
 /* Adds the CPU time since the last call to the activation's, once the watchdog has said when the

@@ -140,22 +140,34 @@ void tg_run_release(struct tg_run *run)
     run->L = NULL;
 }
 
+/* Calls what is to push, within the bounds of the account and the VM. */
+static int call_push(struct tg_vm *vm)
+{
+    lua_State *L = vm->pusher;
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->host_call_ref);
+    bool enforced = tg_alloc_enforce(vm->alloc, true);
+    int status = lua_pcall(L, 0, LUA_MULTRET, 0);
+    tg_alloc_enforce(vm->alloc, enforced);
+    return status;
+}
+
 enum tg_err tg_run_push(struct tg_run *run, lua_CFunction push, void *arg, int *count)
 {
     struct tg_vm *vm = run->vm;
-    lua_State *L = vm->L;
-    int top = lua_gettop(L);
+    lua_State *L = vm->pusher;
     struct tg_account *was = tg_alloc_switch(vm->alloc, run->account);
     vm->host_fn = push;
     vm->host_arg = arg;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->host_call_ref);
-    int status = lua_pcall(L, 0, LUA_MULTRET, 0);
-    int n = lua_gettop(L) - top;
+    int status = call_push(vm);
+    if (TG_UNLIKELY(status == LUA_ERRMEM) && tg_alloc_is_pressed(vm->alloc) && tg_hook_collect(vm))
+        status = call_push(vm);
+    int n = lua_gettop(L);
     if (status == 0 && lua_checkstack(run->L, n))
         lua_xmove(L, run->L, n);
     else if (status == 0)
         status = LUA_ERRMEM;
-    lua_settop(L, top);
+    lua_settop(L, 0);
     tg_alloc_switch(vm->alloc, was);
     if (count != NULL)
         *count = status == 0 ? n : 0;

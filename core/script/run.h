@@ -78,9 +78,11 @@ struct tg_run {
 enum tg_err tg_run_init(struct tg_run *run, struct tg_vm *vm, struct tg_account *account,
                         int ref) TG_MUST_USE;
 
-/* Calls `push(L)` in protected mode on run->L with `arg` as a light userdata at index 1; what it
- * returns is left on run->L. For arguments and results that allocate. `*count` receives the number
- * of values (may be NULL). TG_E_NOMEM or TG_E_SCRIPT (it raised): nothing was pushed. */
+/* Calls `push(L)` in protected mode with `arg` as a light userdata at index 1; what it returns is
+ * left on run->L. For arguments and results that allocate: the bounds of the account and of the VM
+ * hold. Where they refuse memory garbage is collected and `push` is called once more, so it does at
+ * its end what cannot be done twice. `*count` receives the number of values (may be NULL).
+ * TG_E_NOMEM or TG_E_SCRIPT (it raised): nothing was pushed. Not while the VM runs. */
 enum tg_err tg_run_push(struct tg_run *run, lua_CFunction push, void *arg, int *count) TG_MUST_USE;
 
 /* Starts or continues with the `nargs` values on top of run->L: arguments at the start, results of

@@ -87,6 +87,7 @@ struct tg_vm {
     int modules_ref; /* require(): name -> value */
     const char *requiring[TG_VM_REQUIRE_DEPTH]; /* names being loaded, outermost first */
     unsigned require_depth;
+    lua_State *pusher;     /* where tg_run_push() works: its stack grows past every bound */
     lua_CFunction host_fn; /* in flight from tg_run_push() or tg_vm_call() */
     void *host_arg;
 

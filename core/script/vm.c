@@ -159,6 +159,9 @@ static int set_up(lua_State *L)
     luaL_unref(L, LUA_REGISTRYINDEX, (lua_pushboolean(L, 1), luaL_ref(L, LUA_REGISTRYINDEX)));
     lua_pushcfunction(L, host_call);
     vm->host_call_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->pusher = lua_newthread(L);
+    tg_alloc_mark_stack(vm->alloc);
+    luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "code");
     vm->code_key_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "message");
@@ -227,9 +230,20 @@ static enum tg_err load_plugin(struct tg_vm *vm, struct tg_vm_error *error)
     return err == TG_OK ? tg_vm_call(vm, find_functions, NULL, error) : err;
 }
 
+static void on_freed(void *arg, void *userdata)
+{
+    const struct tg_vm *vm = arg;
+    vm->options.on_freed(userdata);
+}
+
 static enum tg_err open_state(struct tg_vm *vm, struct tg_vm_error *error)
 {
-    const struct tg_alloc_events events = {tg_hook_on_pressure, tg_hook_on_refused, vm};
+    const struct tg_alloc_events events = {
+        .on_pressure = tg_hook_on_pressure,
+        .on_refused = tg_hook_on_refused,
+        .arg = vm,
+        .on_freed = on_freed,
+    };
     vm->alloc = tg_alloc_new(TG_MEM_PLUGIN, vm->options.limits->plugin_heap, &events);
     if (vm->alloc == NULL)
         return fail(error, TG_E_NOMEM, "%s: out of memory", vm->file);
@@ -449,6 +463,11 @@ int tg_vm_plugin(const struct tg_vm *vm)
 struct tg_vm *tg_vm_from(lua_State *L)
 {
     return tg_vm_inline(L);
+}
+
+void tg_vm_mark_owner(lua_State *L, const void *userdata)
+{
+    tg_alloc_mark_owner(tg_vm_inline(L)->alloc, userdata);
 }
 
 lua_State *tg_vm_state(struct tg_vm *vm)

@@ -60,6 +60,8 @@ struct tg_vm_options {
     bool (*resolve)(void *arg, struct tg_str name, struct tg_vm_module *out);
     /* A line of print(), at most 2 KiB, without the newline; `run` may be NULL. NULL: dropped. */
     void (*on_print)(void *arg, struct tg_run *run, struct tg_str line);
+    /* A userdata of tg_vm_mark_owner() is gone: see tg_alloc_events.on_freed. NULL: none is. */
+    void (*on_freed)(void *userdata);
     void *arg; /* for the callbacks; borrowed */
 };
 
@@ -115,6 +117,10 @@ int tg_vm_plugin(const struct tg_vm *vm);
 
 /* The VM that `L` (any coroutine of it) belongs to. A few ns; no table is looked at. */
 struct tg_vm *tg_vm_from(lua_State *L);
+
+/* The userdata, which lua_newuserdata() has just made on `L`, owns what has to be released:
+ * options.on_freed is called with it when it goes, also when the VM ends. */
+void tg_vm_mark_owner(lua_State *L, const void *userdata);
 
 /* The main state, for host work in protected mode: see tg_vm_call(). */
 lua_State *tg_vm_state(struct tg_vm *vm);

@@ -152,7 +152,10 @@ describe("the end of a request", function()
         else
           local what = {}
           for _, call in ipairs { "sleep", "exit", "abort" } do
-            what[#what + 1] = select(2, pcall(kept[call], kept, 200))
+            what[#what + 1] = select(2, pcall(ctx[call], kept, 200))
+          end
+          for _, field in ipairs { "id", "state", "req" } do
+            what[#what + 1] = select(2, pcall(function() return kept[field] end))
           end
           ctx:exit(200, table.concat(what, "\n"))
         end
@@ -163,7 +166,7 @@ describe("the end of a request", function()
     g:wait_for_log("kept")
     local response = client.get(g.port, "/use")
     local _, times = response.body:gsub("while another request's plugin runs", "")
-    assert.equal(3, times)
+    assert.equal(6, times)
     c:send("x")
     assert.status(200, c:response())
   end)

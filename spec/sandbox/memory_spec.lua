@@ -50,6 +50,11 @@ sandbox.suite("a memory bomb", { limits = LIMITS }, {
   bomb("by the library's encoders", "local s = ('x'):rep(1e5) return tg.base64.encode(s .. s)"),
   bomb("by JSON", "local t = {} for i = 1, 900 do t[i] = ('\\0'):rep(200) end return tg.json.encode(t)"),
   bomb("by decoding JSON", "return #tg.json.decode('[' .. ('[],'):rep(20000) .. '1]')"),
+  { "by one string many times in what body_filter returns", [[
+    local t, s = {}, ('x'):rep(50000)
+    for i = 1, 2000 do t[i] = s end
+    return t]],
+    phase = "body_filter", breaks = "more bytes in all than twice limits.plugin.memory" },
   bomb("in ctx.state", "for i = 1, 1e9 do ctx.state[i] = { i } end"),
   { "in garbage", "for i = 1, 1e9 do local t = { i } end", killed = "churn" },
   { "in garbage strings, each caught", "for i = 1, 1e9 do pcall(string.rep, i, 500) end", killed = "churn" },

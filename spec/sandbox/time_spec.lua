@@ -99,6 +99,22 @@ sandbox.suite("work in C that has no end", {
     for i = 1, 1e5 do list[i] = 1 end
     for i = 1, 1e4 do map['k' .. i] = list end
     return tg.query.encode(map)]], raises = "more than 10000 parameters" },
+  { "in a query of one long text, many times", [[
+    local list, text = {}, ('x'):rep(2 ^ 23)
+    for i = 1, 1e4 do list[i] = text end
+    return tg.query.encode { k = list }]], raises = "longer than 8 MiB" },
+  { "in a query for a service, of such a text", [[
+    local query, text = {}, ('x'):rep(2 ^ 23)
+    for i = 1, 256 do query['k' .. i] = text end
+    local _, err = tg.http.get('echo', '/', { query = query })
+    return err.code]], answers = "unavailable" },
+  { "in headers of one long text, many times", [[
+    local list, text = {}, ('x'):rep(2 ^ 23)
+    for i = 1, 1e4 do list[i] = text end
+    ctx:exit(200, '', { k = list })]], raises = "as much as limits.request.memory allows" },
+  { "in an expression with many classes of either case",
+    "return select(2, tg.re.compile(('[^\\\\x{100}-\\\\x{ffff}]'):rep(170), 'ui')).code",
+    answers = "bad_input" },
   { "in a query for the origin, of such a list", [[
     local list, map = {}, {}
     for i = 1, 1e5 do list[i] = 1 end

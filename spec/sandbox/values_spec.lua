@@ -113,6 +113,7 @@ sandbox.suite("a header", {}, {
   header("in a redirect", "ctx:redirect('/x\\r\\nSet-Cookie: a=b')"),
   header("in a cookie", "ctx.resp:set_cookie('a', 'b; domain=other\\r\\n')"),
   header("in the headers of ctx:exit()", "ctx:exit(200, 'x', { ['x-a'] = 'b\\r\\nc: d' })"),
+  header("in a list without a name in ctx:exit()", "ctx:exit(200, 'x', { [1] = {} })"),
   header("of framing in ctx:exit()", "ctx:exit(200, 'x', { ['content-length'] = '100' })"),
   { "to the origin that is large, often",
     "for i = 1, 128 do ctx.upstream:add_header('x', ('y'):rep(5e4)) end",

@@ -59,7 +59,8 @@ local CONFIG = [[
 
 local ATTACKER = [[
 local tg = require "tidegate"
-local P = { name = "attacker", version = "1.0.0", api = 1, stage = "guard", exports = { "value" } }
+local P = { name = "attacker", version = "1.0.0", api = 1, stage = "guard", exports = { "value" },
+  needs = { http = true } }
 local attacks = { access = {}, header_filter = {}, body_filter = {}, log = {} }
 local kept = {}
 %s

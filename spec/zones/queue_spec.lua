@@ -68,6 +68,52 @@ describe("tg.queue", function()
     assert.equal("error too_large", z:call("push?n=1&v=" .. ("x"):rep(5000)))
   end)
 
+  it("hands on smaller batches where the plugin has no memory for a whole one", function()
+    local z = helper.start("{}, limits = { memory = '64KiB' }", [[
+      local queue
+      function ops.push()
+        local one, item = {}, {}
+        for i = 1, 200 do item[i] = one end -- as plain data 200 tables, some 14 KiB
+        for _ = 1, 30 do assert(queue:push(item)) end
+        return "pushed"
+      end
+      function P.init()
+        vm = tg.uuid.v4()
+        queue = tg.queue { name = "large", batch = 30, flush = "60s", handler = function(items)
+          note("sum", #items)
+          note "batches"
+        end }
+      end
+    ]])
+    finally(function() z.g:stop() end)
+    assert.equal("pushed", z:call("push"))
+    z:await("noted?key=sum", "30")
+    assert.is_true(tonumber(z:call("noted?key=batches")) > 7)
+    assert.is_nil(z.g:stderr():find("lost items", 1, true))
+  end)
+
+  it("loses an item that does not fit the plugin's memory, and no other", function()
+    local z = helper.start("{}, limits = { memory = '64KiB' }", [[
+      local queue
+      function ops.push()
+        local few, many = {}, {}
+        for i = 1, 90 do few[i] = {} end
+        for i = 1, 100 do many[i] = few end -- as plain data 9000 tables
+        return queue:push(many) and queue:push(1) and queue:push(2)
+      end
+      function P.init()
+        vm = tg.uuid.v4()
+        queue = tg.queue { name = "large", batch = 3, retry = 1, flush = "1ms", handler = function(items)
+          note("sum", #items)
+        end }
+      end
+    ]])
+    finally(function() z.g:stop() end)
+    assert.equal("true", z:call("push"))
+    z.g:wait_for_log("a queue has lost items plugin=probe queue=large items=1")
+    z:await("noted?key=sum", "2")
+  end)
+
   it("hands on what is left when a configuration takes over", function()
     local z = start('flush = "60s", batch = 3')
     z:call("push?n=2")

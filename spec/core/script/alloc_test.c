@@ -33,7 +33,8 @@ static void on_refused(void *arg, enum tg_kill reason)
 
 static struct tg_alloc *open_alloc(struct seen *seen, size_t heap)
 {
-    struct tg_alloc_events events = {on_pressure, on_refused, seen};
+    struct tg_alloc_events events = {
+        .on_pressure = on_pressure, .on_refused = on_refused, .arg = seen};
     *seen = (struct seen){0};
     struct tg_alloc *a = tg_alloc_new(TG_MEM_PLUGIN, heap, &events);
     assert_non_null(a);

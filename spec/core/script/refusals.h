@@ -20,6 +20,7 @@ static void on_refused(void *arg, enum tg_kill reason)
     refused++;
 }
 
-static const struct tg_alloc_events refusals = {on_pressure, on_refused, NULL};
+static const struct tg_alloc_events refusals = {.on_pressure = on_pressure,
+                                                .on_refused = on_refused};
 
 #endif

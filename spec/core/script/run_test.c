@@ -300,6 +300,34 @@ static void test_arguments_are_pushed_in_protection(void **state)
     bench_close(&b);
 }
 
+static int push_large(lua_State *L)
+{
+    const char *what = lua_touserdata(L, 1);
+    lua_newuserdata(L, 150000);
+    return strcmp(what, "kept") == 0 ? 1 : 0;
+}
+
+/* Some of it is garbage of those before, some is kept. */
+static void test_what_is_pushed_is_within_bounds(void **state)
+{
+    struct bench b;
+    (void)state;
+    bench_open(&b, "return { access = function(...) return select('#', ...) end }");
+    assert_int_equal(tg_account_init(&b.account, tg_vm_alloc(b.vm), 100000, 0), TG_OK);
+    assert_int_equal(tg_run_init(&b.run, b.vm, &b.account, bench_ref(&b, "access")), TG_OK);
+    assert_int_equal(tg_run_push(&b.run, push_large, "gone", NULL), TG_OK);
+    assert_int_equal(tg_run_push(&b.run, push_large, "gone", NULL), TG_OK);
+    assert_int_equal(b.account.collections, 1);
+    assert_int_equal(tg_run_push(&b.run, push_large, "kept", NULL), TG_OK);
+    assert_int_equal(tg_run_push(&b.run, push_large, "kept", NULL), TG_E_NOMEM);
+    assert_true(b.account.live < 200000);
+    assert_int_equal(b.run.kill, TG_KILL_NONE);
+    assert_int_equal(tg_run_resume(&b.run, 1), TG_RUN_DONE);
+    assert_int_equal(lua_tointeger(b.run.L, 1), 1);
+    bench_end(&b);
+    bench_close(&b);
+}
+
 static void test_the_sequence_is_odd_inside_only(void **state)
 {
     struct bench b;
@@ -328,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_coroutines_are_recycled_after_any_end),
         cmocka_unit_test(test_many_suspended_at_once),
         cmocka_unit_test(test_arguments_are_pushed_in_protection),
+        cmocka_unit_test(test_what_is_pushed_is_within_bounds),
         cmocka_unit_test(test_the_sequence_is_odd_inside_only),
     };
 
