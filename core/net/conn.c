@@ -335,6 +335,7 @@ enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
         return err;
     }
     conn->out = out;
+    conn->sent_at = tg_loop_now(&conn->worker->loop); /* what is queued has its time from now on */
     conn->transport = transport;
     if (transport != NULL)
         transport->conn = conn;

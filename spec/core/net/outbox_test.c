@@ -252,6 +252,20 @@ static void test_a_full_kernel(void **state)
     assert_int_equal(ends[0].failed, 0);
 }
 
+static void test_adopted_with_a_full_kernel(void **state)
+{
+    struct tg_conn *other = &ends[1].conn;
+    (void)state;
+    open_ends(1, wire_local_pair);
+    size_t before = fill_kernel(&ends[0]);
+    assert_int_equal(write_last(&ends[0], "rest"), TG_OK);
+    assert_int_equal(tg_conn_adopt(other, &ends[0].conn, &handler), TG_OK);
+    assert_int_equal(tg_conn_pending(other), 4);
+    assert_int_equal(other->sent_at, tg_loop_now(&worker.loop)); /* time to send it counts from now */
+    take_bytes(&ends[0], before);
+    wire_expect(ends[0].far, "rest");
+}
+
 static void test_failures_are_told_at_the_end_of_the_round(void **state)
 {
     (void)state;
@@ -332,6 +346,7 @@ int main(void)
         TEST(test_bounds),
         TEST(test_sending_at_once),
         TEST(test_a_full_kernel),
+        TEST(test_adopted_with_a_full_kernel),
         TEST(test_failures_are_told_at_the_end_of_the_round),
         TEST(test_an_outbox_of_failures),
         TEST(test_no_memory_for_what_is_left),
