@@ -356,8 +356,8 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
     return true;
 }
 
-/* Whether Upgrade names a protocol that carries requests: HTTP/2 (h2c), or HTTP under TLS (RFC 2817).
- * Behind the switch they would reach the origin past routes and plugins. */
+/* Whether Upgrade names a protocol that carries requests: HTTP/2 (h2c), or HTTP under TLS (RFC
+ * 2817). Behind the switch they would reach the origin past routes and plugins. */
 static bool carries_requests(const struct tg_fields *fields)
 {
     static const struct tg_str names[] = {{"h2c", 3}, {"h2", 2}, {"http", 4}, {"tls", 3}};

@@ -162,8 +162,8 @@ static void test_upgrades_and_trailers(void **state)
     assert_false(head.upgrade);
     assert_takes(with("Connection: upgrade\r\nUpgrade: h2c-like, h20, https\r\n"));
     assert_true(head.upgrade);
-    static const char *const carriers[] = {"h2c", "H2C", "websocket, h2c", "websocket\r\nUpgrade: h2c",
-                                           "h2",  "TLS/1.2", "HTTP/2.0"};
+    static const char *const carriers[] = {
+        "h2c", "H2C", "websocket, h2c", "websocket\r\nUpgrade: h2c", "h2", "TLS/1.2", "HTTP/2.0"};
     for (size_t i = 0; i < TG_COUNT_OF(carriers); i++) {
         char lines[128];
         snprintf(lines, sizeof(lines), "Connection: upgrade\r\nUpgrade: %s\r\n", carriers[i]);
