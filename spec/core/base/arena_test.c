@@ -148,9 +148,11 @@ static void test_adopted_blocks_count_against_the_limit(void **state)
 {
     (void)state;
     void *block = tg_slab_lease(slab, 65536);
+    assert_non_null(block);
     for (int i = 0; tg_arena_adopt(&arena, block, 65536); i++) {
         assert_in_range(i, 0, LIMIT / 65536 - 1);
         block = tg_slab_lease(slab, 65536);
+        assert_non_null(block);
     }
     assert_in_range(arena.used, LIMIT - 65535, LIMIT);
     tg_slab_return(slab, block, 65536);
