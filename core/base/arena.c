@@ -125,6 +125,11 @@ bool tg_arena_adopt(struct tg_arena *arena, void *block, size_t size)
     struct tg_arena_adopted *a = tg_arena_alloc(arena, sizeof(*a));
     if (a == NULL)
         return false;
+    if (size > arena->limit - arena->used) {
+        tg_limit_hit(request_memory);
+        return false;
+    }
+    arena->used += size;
     *a = (struct tg_arena_adopted){arena->adopted, block, size};
     arena->adopted = a;
     return true;

@@ -26,7 +26,7 @@ struct tg_arena {
     struct tg_arena_block *blocks; /* newest first */
     char *at;                      /* next free byte of the newest block */
     char *end;
-    size_t used;  /* bytes taken from the slab */
+    size_t used;  /* bytes taken from the slab, and adopted */
     size_t limit; /* most that `used` may become */
     struct tg_arena_cleanup *cleanups;
     struct tg_arena_adopted *adopted;
@@ -59,8 +59,8 @@ void *tg_arena_zalloc(struct tg_arena *arena, size_t size) TG_MUST_USE;
 /* Copy of `s` in the arena; p is NULL when there is no memory (even for an empty slice). */
 struct tg_str tg_arena_copy(struct tg_arena *arena, struct tg_str s) TG_MUST_USE;
 
-/* Takes over a block leased from the arena's slab with `size`: it is returned at release. On false
- * (no memory to note it) the block stays the caller's. */
+/* Takes over a block leased from the arena's slab with `size`, which counts against the limit: it
+ * is returned at release. On false (the limit, or no memory to note it) it stays the caller's. */
 bool tg_arena_adopt(struct tg_arena *arena, void *block, size_t size) TG_MUST_USE;
 
 /* `run(arg)` at release; false when there is no memory to note it. */

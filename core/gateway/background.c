@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "gateway/gate.h"
 #include "gateway/vm_set.h"
+#include "net/outbox.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 
@@ -165,6 +166,7 @@ static void settle(struct tg_background *b, enum tg_run_outcome outcome)
             tg_timer_set(&b->timer, b->wall_deadline);
         return;
     case TG_RUN_PREEMPTED:
+        tg_outbox_send(gate_of(b)->worker); /* the others first */
         tg_loop_defer(loop_of(b), &b->again);
         return;
     case TG_RUN_DONE:

@@ -185,10 +185,12 @@ static void fell_idle(struct tg_client *c)
     tg_list_push_back(&c->gate->clients, &c->link);
 }
 
-/* A request for a stream that begins; NULL: no memory. */
+/* A request for a stream that begins; NULL: no memory, or its listener is gone. */
 static struct tg_request *new_request(struct tg_client *c, struct tg_stream *stream,
                                       const struct tg_conn *conn)
 {
+    if (c->acceptor->gone)
+        return NULL;
     struct tg_request *r = tg_request_new(c->gate, c->acceptor->listener, stream, &c->peer,
                                           tg_tls_facts_of(conn->transport));
     if (r == NULL)
@@ -288,7 +290,10 @@ static void closed(struct tg_h1_server *server)
 
 static void idle(struct tg_h1_server *server)
 {
-    fell_idle(client_of(server));
+    struct tg_client *c = client_of(server);
+    fell_idle(c);
+    if (c->acceptor->gone) /* it had an exchange when that was told to all */
+        tg_h1_server_drain(server);
 }
 
 static const struct tg_limits *limits(struct tg_h1_server *server)

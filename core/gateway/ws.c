@@ -181,10 +181,17 @@ static bool is_blocked(const struct tg_ws *ws, const struct tg_ws_side *to)
     return tg_ws_has_origin(ws) && tg_tunnel_origin_pending(ws->r) > 0;
 }
 
+/* It is answered by us while its origin is away, and does not take the answers. */
+static bool is_in_debt(const struct tg_ws *ws, const struct tg_ws_side *side)
+{
+    return ws->state == TG_WS_STATE_REOPENING && side == &ws->client && side->told == 0 &&
+           tg_tunnel_client_pending(ws->r) > 0;
+}
+
 static bool may_go_on(struct tg_ws *ws, const struct tg_ws_side *side)
 {
     return is_live(ws) && !ws->asking && !ws->resting && !side->deaf &&
-           !is_blocked(ws, tg_ws_other(ws, side));
+           !is_blocked(ws, tg_ws_other(ws, side)) && !is_in_debt(ws, side);
 }
 
 static void begin_anew(struct tg_ws *ws, struct tg_ws_side *side)

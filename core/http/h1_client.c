@@ -645,10 +645,11 @@ void tg_h1_client_connected(struct tg_h1_client *client, enum tg_err err)
     tg_loop_defer(&client->conn.worker->loop, &client->report);
 }
 
-bool tg_h1_client_is_reusable(const struct tg_h1_client *client)
+bool tg_h1_client_is_reusable(struct tg_h1_client *client)
 {
     return client->state == TG_H1_CLIENT_BUSY && client->in_done && client->out_done &&
-           client->keep_alive && client->failure == TG_OK && tg_conn_pending(&client->conn) == 0 &&
+           client->keep_alive && client->failure == TG_OK &&
+           tg_conn_send_held(&client->conn) == TG_OK && tg_conn_pending(&client->conn) == 0 &&
            tg_inbuf_left(&client->in) == 0 && /* bytes behind the answer: nothing to build on */
            !client->conn.eof;
 }

@@ -77,8 +77,9 @@ void tg_h1_client_connected(struct tg_h1_client *client, enum tg_err err);
 
 /* The exchange goes by the operations of `call` (http/call.h): begin on an idle connection. */
 
-/* True when the exchange is over and the connection may carry another. */
-bool tg_h1_client_is_reusable(const struct tg_h1_client *client);
+/* True when the exchange is over and the connection may carry another. What ended the request, and
+ * waits for the end of the round though the answer is here, is sent for that. */
+bool tg_h1_client_is_reusable(struct tg_h1_client *client);
 
 /* Ends the exchange of a reusable connection, before its arena goes: it is IDLE, and watched; an
  * end or bytes from the origin come as on_failed. */

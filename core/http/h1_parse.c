@@ -356,6 +356,27 @@ static bool read_request_framing(struct tg_request_head *h, struct tg_refusal *r
     return true;
 }
 
+/* Whether Upgrade names a protocol that carries requests: HTTP/2 (h2c), or HTTP under TLS (RFC
+ * 2817). Behind the switch they would reach the origin past routes and plugins. */
+static bool carries_requests(const struct tg_fields *fields)
+{
+    static const struct tg_str names[] = {{"h2c", 3}, {"h2", 2}, {"http", 4}, {"tls", 3}};
+    for (uint32_t i = 0; i < fields->n; i++) {
+        struct tg_str list = fields->v[i].value;
+        struct tg_str item;
+        if (fields->v[i].id != TG_FIELD_UPGRADE)
+            continue;
+        while (tg_str_next_item(&list, &item)) {
+            struct tg_str name = tg_str_trim(tg_str_sub(item, 0, tg_str_find(item, '/', 0)));
+            for (size_t k = 0; k < TG_COUNT_OF(names); k++) {
+                if (tg_str_eq_nocase(name, names[k]))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void read_wishes(struct tg_request_head *h)
 {
     h->keep_alive = read_keep_alive(&h->fields, h->minor);
@@ -366,7 +387,8 @@ static void read_wishes(struct tg_request_head *h)
     h->te_trailers = tg_fields_list_has(&h->fields, TG_FIELD_TE, TG_STR("trailers"));
     h->upgrade = h->framing == TG_FRAMING_NONE &&
                  tg_fields_find_id(&h->fields, TG_FIELD_UPGRADE) != NULL &&
-                 tg_fields_list_has(&h->fields, TG_FIELD_CONNECTION, TG_STR("upgrade"));
+                 tg_fields_list_has(&h->fields, TG_FIELD_CONNECTION, TG_STR("upgrade")) &&
+                 !carries_requests(&h->fields);
 }
 
 bool tg_h1_parse_request(const char *p, size_t n, const struct tg_head_limits *limits,

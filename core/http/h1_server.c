@@ -56,6 +56,9 @@ static uint64_t deadline_of(const struct tg_h1_server *s)
     const struct tg_limits *limits = s->limits;
     switch (s->state) {
     case TG_H1_SERVER_IDLE:
+        /* What ended the answer waited for the end of the round, and the kernel was full then. */
+        if (tg_conn_pending(&s->conn) > 0)
+            return s->conn.sent_at + limits->write_timeout;
         return s->since + limits->idle_timeout;
     case TG_H1_SERVER_HEAD:
         return s->since + limits->head_timeout;
@@ -408,6 +411,8 @@ void tg_h1_server_advance(struct tg_h1_server *s)
     set_state(s, TG_H1_SERVER_IDLE);
     if (s->events->idle != NULL)
         s->events->idle(s);
+    if (s->state != TG_H1_SERVER_IDLE)
+        return;
     s->limits = s->events->limits(s);
     if (tg_inbuf_left(&s->in) > 0) {
         tg_loop_defer(&s->conn.worker->loop, &s->soon);
@@ -590,6 +595,17 @@ static void on_readable(struct tg_conn *conn)
     }
 }
 
+/* The end of an answer has gone, which the kernel did not take at the end of its round. */
+static void idle_at_last(struct tg_h1_server *s)
+{
+    s->since = now(s);
+    if (s->events->idle != NULL)
+        s->events->idle(s);
+    if (s->state == TG_H1_SERVER_IDLE && s->conn.worker->draining)
+        tg_h1_server_drain(s);
+    tg_h1_server_settle(s);
+}
+
 static void on_drained(struct tg_conn *conn)
 {
     struct tg_h1_server *s = TG_CONTAINER_OF(conn, struct tg_h1_server, conn);
@@ -603,8 +619,8 @@ static void on_drained(struct tg_conn *conn)
             tg_h1_server_settle(s);
         return;
     }
-    if (s->state == TG_H1_SERVER_IDLE && conn->worker->draining) {
-        tg_h1_server_drain(s); /* it waited for this */
+    if (s->state == TG_H1_SERVER_IDLE) {
+        idle_at_last(s);
         return;
     }
     if (s->out_done) {
@@ -734,7 +750,8 @@ enum tg_err tg_h1_server_leave(struct tg_h1_server *server, struct tg_conn *conn
 void tg_h1_server_drain(struct tg_h1_server *server)
 {
     if (server->state == TG_H1_SERVER_IDLE) {
-        if (tg_inbuf_left(&server->in) == 0 && tg_conn_is_sent(&server->conn))
+        bool failed = tg_conn_send_held(&server->conn) != TG_OK;
+        if (failed || (tg_inbuf_left(&server->in) == 0 && tg_conn_pending(&server->conn) == 0))
             finish(server, false);
     } else if (server->state == TG_H1_SERVER_ACTIVE && !server->head_sent) {
         server->keep_alive = false;

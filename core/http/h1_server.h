@@ -45,7 +45,7 @@ struct tg_h1_server_events {
     void (*refused)(struct tg_h1_server *server, const struct tg_refusal *refusal);
     /* The connection is closed; no further call. */
     void (*closed)(struct tg_h1_server *server);
-    /* It fell idle. May be NULL. */
+    /* It fell idle, and may be drained from within. May be NULL. */
     void (*idle)(struct tg_h1_server *server);
     /* The limits in force now; valid for as long as the request that begins with them, or for the
      * call. */

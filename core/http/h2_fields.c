@@ -112,6 +112,14 @@ static void add_regular(struct tg_h2_block *block, struct tg_str name, struct tg
         refuse(block, 503, "out of memory for the head");
 }
 
+/* RFC 9113, 8.2.3: a part of the one field that the first cookie begins. Browsers send one for each
+ * cookie, and are not to be refused for what they may send in HTTP/1.1. */
+static bool is_crumb(const struct tg_h2_block *block, struct tg_str name)
+{
+    return tg_str_eq(name, TG_STR("cookie")) &&
+           tg_fields_find_id(&block->fields, TG_FIELD_COOKIE) != NULL;
+}
+
 void tg_h2_block_add(struct tg_h2_block *block, struct tg_str name, struct tg_str value)
 {
     bool is_pseudo = name.n > 0 && name.p[0] == ':';
@@ -124,7 +132,9 @@ void tg_h2_block_add(struct tg_h2_block *block, struct tg_str name, struct tg_st
         refuse(block, 0, "byte that may not stand in a field value");
     else if (block->size > block->max_size)
         refuse(block, 431, "request head too large");
-    else if (block->fields.n >= block->max_fields)
+    else if (is_crumb(block, name))
+        block->crumbs++;
+    else if (block->fields.n - block->crumbs >= block->max_fields)
         refuse(block, 431, "too many header fields");
     else if (is_pseudo)
         add_pseudo(block, name, value);

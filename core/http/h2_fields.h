@@ -46,6 +46,7 @@ struct tg_h2_block {
     uint64_t size; /* of all fields, as SETTINGS_MAX_HEADER_LIST_SIZE counts */
     uint64_t max_size;
     uint32_t max_fields;
+    uint32_t crumbs;           /* cookies behind the first: they are no fields of their own */
     bool regular;              /* a field that is no pseudo field has come */
     bool refused;              /* why: the first fault; what follows is not kept */
     struct tg_refusal refusal; /* 0, 431, 503 */

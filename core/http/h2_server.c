@@ -279,9 +279,11 @@ static void settle(struct tg_h2_server *s)
     tg_conn_set_deadline(&s->conn, deadline_of(s));
 }
 
-/* Too slow for the least rate since it waits. */
+/* Too slow for the least rate since it waits; a tunnel has none. */
 static bool is_slow(const struct tg_h2_stream *st, uint64_t at)
 {
+    if (st->tunnel)
+        return false;
     uint64_t rate = st->wait == TG_H2_WAIT_ANSWER ? tg_h2_stream_limits(st)->write_rate
                                                   : tg_h2_stream_limits(st)->read_rate;
     uint64_t moved = tg_h2_stream_moved(st) - st->pace_bytes;

@@ -45,7 +45,8 @@ struct tg_request_head {
     uint64_t length; /* TG_FRAMING_LENGTH */
     bool keep_alive; /* the client wants the connection to stay */
     bool expect_continue;
-    bool upgrade;           /* a valid wish to switch protocols: Connection names Upgrade */
+    bool upgrade;           /* a valid wish to switch protocols: Connection names Upgrade, and none
+                             * of them carries requests */
     bool te_trailers;       /* TE: trailers */
     struct tg_str protocol; /* of an extended CONNECT (RFC 8441), which is a GET that upgrades here;
                                NULL: none */

@@ -301,11 +301,15 @@ enum tg_err tg_conn_preface(struct tg_conn *conn, const char *p, size_t n)
     return tg_buf_append(&conn->out, p, n);
 }
 
+enum tg_err tg_conn_send_held(struct tg_conn *conn)
+{
+    return conn->held > 0 ? tg_outbox_take(conn) : TG_OK;
+}
+
 /* Before the connection changes or ends. Where that fails, reading will tell. */
 static void send_held(struct tg_conn *conn)
 {
-    if (conn->held > 0)
-        (void)!tg_outbox_take(conn);
+    (void)!tg_conn_send_held(conn);
 }
 
 enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
@@ -331,6 +335,7 @@ enum tg_err tg_conn_adopt(struct tg_conn *conn, struct tg_conn *from,
         return err;
     }
     conn->out = out;
+    conn->sent_at = tg_loop_now(&conn->worker->loop); /* what is queued has its time from now on */
     conn->transport = transport;
     if (transport != NULL)
         transport->conn = conn;
@@ -491,17 +496,11 @@ enum tg_err tg_conn_write_last(struct tg_conn *conn, struct iovec *iov, int coun
     return tg_conn_write(conn, iov, count);
 }
 
-bool tg_conn_is_sent(struct tg_conn *conn)
-{
-    send_held(conn);
-    return conn->out.size == 0;
-}
-
 enum tg_err tg_conn_send_raw(struct tg_conn *conn, struct iovec *iov, int count)
 {
     size_t total = 0;
     ssize_t sent = 0;
-    enum tg_err err = conn->held > 0 ? tg_outbox_take(conn) : TG_OK;
+    enum tg_err err = tg_conn_send_held(conn);
     if (err != TG_OK)
         return err;
     for (int i = 0; i < count; i++)

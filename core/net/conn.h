@@ -125,8 +125,9 @@ enum tg_err tg_conn_write_last(struct tg_conn *conn, struct iovec *iov, int coun
 /* Either of them. */
 typedef enum tg_err tg_conn_writer(struct tg_conn *conn, struct iovec *iov, int count);
 
-/* What waits for the end of the round is sent now. True: nothing is pending either. */
-bool tg_conn_is_sent(struct tg_conn *conn);
+/* What waits for the end of the round is sent now, or pending then. TG_OK, or the error of the
+ * connection, which the owner closes. */
+enum tg_err tg_conn_send_held(struct tg_conn *conn) TG_MUST_USE;
 
 /* Bytes queued and not taken by the kernel yet (of TLS: as they are sent). */
 static inline size_t tg_conn_pending(const struct tg_conn *conn)

@@ -523,7 +523,7 @@ bool tg_pool_keeps(const struct tg_pool_site *site, const struct tg_origin *orig
 }
 
 /* Whether a connection whose exchange is over is kept. */
-static bool is_kept(const struct tg_pooled *p, const struct tg_pool_conf *conf)
+static bool is_kept(struct tg_pooled *p, const struct tg_pool_conf *conf)
 {
     if (p->single || !tg_h1_client_is_reusable(&p->client) || p->pool->worker->draining)
         return false;

@@ -127,6 +127,17 @@ describe("an upgrade", function()
     assert.no_header("connection", request)
   end)
 
+  it("is not asked for where it would carry requests past routes and plugins", function()
+    start()
+    for _, protocol in ipairs({ "h2c", "websocket, h2c", "websocket\r\nUpgrade: h2c", "TLS/1.2" }) do
+      local request = p:forwarded("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n" ..
+        "HTTP2-Settings: AAMAAABkAAQAoAAA\r\nUpgrade: " .. protocol .. "\r\n\r\n")
+      assert.no_header("upgrade", request)
+      assert.no_header("connection", request)
+      assert.no_header("http2-settings", request)
+    end
+  end)
+
   it("has back-pressure in both directions", function()
     start()
     for _, direction in ipairs({ "up", "down" }) do

@@ -2,6 +2,7 @@
 
 local client = require("support.client")
 local gateway = require("support.gateway")
+local origin = require("support.origin")
 local socket = require("support.socket")
 
 local CONFIG = [[
@@ -54,6 +55,34 @@ describe("a listener", function()
     g:wait_for_log("is in force (revision 2)")
     -- By another listener, whose plugins are others, it would be 200.
     assert.equal("", c:receive_rest())
+    g:stop()
+  end)
+
+  it("ends with what was asked of it, where a reload takes it away", function()
+    local o = origin.listen()
+    local config = CONFIG:format("unix:gw.sock", 'plugins = { tg.use "respond" { status = 403 } }')
+      :gsub('tg.service "echo" { builtin = "echo" }',
+        ('tg.listener "more" { address = "unix:more.sock" }\n'
+          .. 'tg.service "echo" { targets = { { "127.0.0.1:%d" } } }'):format(o.port))
+    local g = start(config)
+    local begun = client.connect({ unix = g.dir .. "/gw.sock" })
+    begun:send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n")
+    assert.status(403, begun:response())
+    local under_way = client.connect({ unix = g.dir .. "/more.sock" })
+    under_way:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    local conn = o:accept()
+    conn:request()
+    conn:send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+    assert.equal(200, under_way:response_head().status)
+    g:reload((config:gsub('tg.listener "extra"[^\n]*\n', ""):gsub('tg.listener "more"[^\n]*\n', "")))
+    g:wait_for_log("is in force (revision 2)")
+    begun:send("Host: a\r\n\r\n") -- not by another listener, whose plugins are others
+    assert.status(503, begun:response())
+    assert.equal("", begun:receive_rest())
+    conn:send("b")
+    assert.equal("ab", under_way:receive_rest())
+    conn:close()
+    o:close()
     g:stop()
   end)
 

@@ -58,6 +58,19 @@ describe("a WebSocket that reconnects", function()
     for i = 1, 20 do ws.expect(again, { text = "message " .. i }) end
   end)
 
+  it("answers no more pings meanwhile than the client takes answers to", function()
+    start()
+    local c, conn = ws.open(p)
+    conn:close()
+    local again = p.origin:accept()
+    local request = again:request()
+    local limit = 64 * 1024 * 1024
+    assert.is_true(c:offer(ws.frame({ ping = ("?"):rep(120), mask = true }):rep(500), limit) < limit)
+    local back, got = ws.frame({ text = "back" }), ""
+    again:send(ws.answer(request) .. back)
+    repeat got = (got .. c:read()):sub(-#back) until got == back
+  end)
+
   it("drops half a message of the origin, and begins with the next", function()
     start()
     local c, conn = ws.open(p)

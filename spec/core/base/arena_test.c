@@ -144,6 +144,22 @@ static void test_adopted_blocks_go_with_the_arena(void **state)
     assert_int_equal(tg_slab_leased(slab), 0);
 }
 
+static void test_adopted_blocks_count_against_the_limit(void **state)
+{
+    (void)state;
+    void *block = tg_slab_lease(slab, 65536);
+    assert_non_null(block);
+    for (int i = 0; tg_arena_adopt(&arena, block, 65536); i++) {
+        assert_in_range(i, 0, LIMIT / 65536 - 1);
+        block = tg_slab_lease(slab, 65536);
+        assert_non_null(block);
+    }
+    assert_in_range(arena.used, LIMIT - 65535, LIMIT);
+    tg_slab_return(slab, block, 65536);
+    tg_arena_release(&arena);
+    assert_int_equal(arena.used, 0);
+}
+
 static void test_no_memory_is_told(void **state)
 {
     (void)state;
@@ -174,6 +190,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_zalloc_is_zeroed_after_reuse, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clean_ups_run_in_reverse_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adopted_blocks_go_with_the_arena, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_adopted_blocks_count_against_the_limit, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_no_memory_is_told, setup, teardown),
     };
 

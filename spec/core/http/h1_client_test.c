@@ -99,6 +99,21 @@ static void test_informational_answers(void **state)
     next_exchange();
 }
 
+/* Each of them keeps what it was read into for as long as the exchange. */
+static void test_informational_answers_without_end(void **state)
+{
+    (void)state;
+    open_pair(wire_local_pair);
+    get();
+    for (int i = 0; i < 600 && failed == 0; i++) {
+        trace[0] = '\0';
+        wire_send(far, "HTTP/1.1 100 Continue\r\n\r\n");
+        wire_rounds();
+        assert_in_range(tg_slab_leased(worker.slab), 0, arena.limit + 65536);
+    }
+    assert_string_equal(trace, "failed NOMEM|");
+}
+
 static void test_a_head_byte_by_byte(void **state)
 {
     static const char text[] = "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\n";
@@ -290,6 +305,7 @@ int main(void)
         TEST(test_answers_without_a_body_end_with_their_head),
         TEST(test_bytes_behind_an_answer),
         TEST(test_informational_answers),
+        TEST(test_informational_answers_without_end),
         TEST(test_a_head_byte_by_byte),
         TEST(test_answers_that_break_the_protocol),
         TEST(test_origins_that_leave_at_every_byte),

@@ -160,6 +160,16 @@ static void test_upgrades_and_trailers(void **state)
     assert_false(head.upgrade);
     assert_takes("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     assert_false(head.upgrade);
+    assert_takes(with("Connection: upgrade\r\nUpgrade: h2c-like, h20, https\r\n"));
+    assert_true(head.upgrade);
+    static const char *const carriers[] = {
+        "h2c", "H2C", "websocket, h2c", "websocket\r\nUpgrade: h2c", "h2", "TLS/1.2", "HTTP/2.0"};
+    for (size_t i = 0; i < TG_COUNT_OF(carriers); i++) {
+        char lines[128];
+        snprintf(lines, sizeof(lines), "Connection: upgrade\r\nUpgrade: %s\r\n", carriers[i]);
+        assert_takes(with(lines));
+        assert_false(head.upgrade);
+    }
     assert_takes(with("TE: gzip, Trailers\r\n"));
     assert_true(head.te_trailers);
     assert_takes(with("TE: gzip\r\n"));

@@ -230,6 +230,23 @@ static void test_crumbs_of_a_cookie(void **state)
     assert_field(&head.fields, 1, "cookie", "a=1; b=2");
 }
 
+static void test_crumbs_are_one_field(void **state)
+{
+    char text[2048];
+    size_t n = 0;
+    (void)state;
+    for (int i = 0; i < 20; i++) /* with Host, 21 lines */
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "cookie c\n");
+    assert_takes(with(text));
+    assert_int_equal(head.fields.n, 2);
+    assert_refuses(431, with(strcat(text, "cookie c\n"))); /* but they have a size */
+    n = 0;
+    for (int i = 0; i < 18; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "f%d 1\n", i);
+    assert_takes(with(strcat(text, "cookie c\ncookie c\n")));
+    assert_refuses(431, with(strcat(text, "f 1\n")));
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -358,6 +375,7 @@ int main(void)
         TEST(test_wishes),
         TEST(test_lengths),
         TEST(test_crumbs_of_a_cookie),
+        TEST(test_crumbs_are_one_field),
         TEST(test_bounds),
         TEST(test_extended_connect),
         TEST(test_trailers),

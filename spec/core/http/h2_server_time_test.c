@@ -47,6 +47,26 @@ static void test_an_answer_that_was_late_may_wait_as_long(void **state)
     assert_traces("idle|", "1:RESET CANCEL|");
 }
 
+/* As over HTTP/1.1: what waits in a tunnel has the time of a write, and no least rate. */
+static void test_a_tunnel_has_no_rate(void **state)
+{
+    struct tg_response_head head = {.status = 101};
+    struct exchange *x = ask_without_a_window();
+    (void)state;
+    gw.limits.write_rate = 256;
+    gw.limits.rate_grace = gw.limits.write_timeout / 4;
+    tg_fields_init(&head.fields, &x->arena);
+    stream_of(x)->ops->switch_protocols(x->stream, &head);
+    send_body(x, "a message");
+    assert_traces("", "1:HEADERS 200|");
+    pass(gw.limits.write_timeout / 2);
+    assert_int_equal(tg_h2_server_relieve(&gw.server, tg_loop_now(&worker.loop), 1),
+                     TG_H2_RELIEF_NONE);
+    assert_traces("", "");
+    pass(gw.limits.write_timeout);
+    assert_traces("aborted TIMEOUT 0|idle|", "1:RESET CANCEL|");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h2_setup, h2_teardown)
 
 int main(void)
@@ -54,6 +74,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_an_answer_that_is_not_taken),
         TEST(test_an_answer_that_was_late_may_wait_as_long),
+        TEST(test_a_tunnel_has_no_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,7 +183,7 @@ static void test_ends_of_connections(void **state)
     open_ends(4, wire_tcp_pair);
     for (int i = 0; i < 4; i++)
         assert_int_equal(write_last(&ends[i], "bye"), TG_OK);
-    assert_true(tg_conn_is_sent(&ends[0].conn));
+    assert_int_equal(tg_conn_send_held(&ends[0].conn), TG_OK);
     tg_conn_close(&ends[1].conn);
     tg_conn_shutdown(&ends[2].conn);
     assert_int_equal(tg_conn_adopt(&other, &ends[3].conn, &handler), TG_OK);
@@ -243,13 +243,27 @@ static void test_a_full_kernel(void **state)
     assert_int_equal(tg_conn_pending(&ends[0].conn), 0);
     wire_rounds();
     assert_int_equal(tg_conn_pending(&ends[0].conn), 4);
-    assert_false(tg_conn_is_sent(&ends[0].conn));
-    assert_int_equal(write_last(&ends[0], "!"), TG_OK); /* behind it */
+    assert_int_equal(tg_conn_send_held(&ends[0].conn), TG_OK); /* nothing is, any more */
+    assert_int_equal(write_last(&ends[0], "!"), TG_OK);        /* behind it */
     assert_int_equal(tg_conn_pending(&ends[0].conn), 5);
     take_bytes(&ends[0], before);
     wire_until(&ends[0].drained);
     assert_came(&ends[0], "rest!");
     assert_int_equal(ends[0].failed, 0);
+}
+
+static void test_adopted_with_a_full_kernel(void **state)
+{
+    struct tg_conn *other = &ends[1].conn;
+    (void)state;
+    open_ends(1, wire_local_pair);
+    size_t before = fill_kernel(&ends[0]);
+    assert_int_equal(write_last(&ends[0], "rest"), TG_OK);
+    assert_int_equal(tg_conn_adopt(other, &ends[0].conn, &handler), TG_OK);
+    assert_int_equal(tg_conn_pending(other), 4);
+    assert_int_equal(other->sent_at, tg_loop_now(&worker.loop)); /* not from the beginning */
+    take_bytes(&ends[0], before);
+    wire_expect(ends[0].far, "rest");
 }
 
 static void test_failures_are_told_at_the_end_of_the_round(void **state)
@@ -332,6 +346,7 @@ int main(void)
         TEST(test_bounds),
         TEST(test_sending_at_once),
         TEST(test_a_full_kernel),
+        TEST(test_adopted_with_a_full_kernel),
         TEST(test_failures_are_told_at_the_end_of_the_round),
         TEST(test_an_outbox_of_failures),
         TEST(test_no_memory_for_what_is_left),
