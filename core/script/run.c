@@ -338,6 +338,8 @@ bool tg_run_can_suspend(lua_State *L)
 
 bool tg_run_is_spent(lua_State *L)
 {
+    if (lua_getallocf(L, NULL) != tg_alloc_lua)
+        return false;
     struct tg_vm *vm = tg_vm_inline(L);
     if (TG_LIKELY(!vm->sliced) || vm->current == NULL)
         return false;

@@ -117,7 +117,7 @@ bool tg_run_can_suspend(lua_State *L);
 /* Whether the activation that called has used up its CPU time. For host functions whose loops may
  * be long, since no hook fires in them: they ask now and then, and end when it is so. What they
  * return is not seen, the plugin is killed at its next instructions. Costs a load until the slice
- * is over. False while the VM loads or does host work. */
+ * is over. False while the VM loads or does host work, and in a state that is no VM of ours. */
 bool tg_run_is_spent(lua_State *L);
 
 /* The same, and when it is so kills at once: for who holds nothing. */
