@@ -558,6 +558,11 @@ void tg_sink_reopen_all(void)
     wake_writer();
 }
 
+void tg_sink_make_nothing(void)
+{
+    tg_target_make_nothing(true);
+}
+
 struct tg_sink_stats tg_sink_stats(struct tg_sink *sink)
 {
     pthread_mutex_lock(&sink->lock);

@@ -58,6 +58,10 @@ bool tg_sink_flush(uint64_t timeout);
  * line is written. A file that does not open any more goes on being written where it was. */
 void tg_sink_reopen_all(void);
 
+/* No file is made from here on that is not there: see tg_target_make_nothing(). To be called while
+ * there are no sinks. */
+void tg_sink_make_nothing(void);
+
 /* Starts the writer thread; TG_OK also when it runs already. TG_E_SYSTEM with errno on failure. */
 enum tg_err tg_sink_thread_start(void) TG_MUST_USE;
 
