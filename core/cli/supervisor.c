@@ -474,7 +474,7 @@ static void make_candidate(struct supervisor *sup, const struct tg_order *order)
     if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
         enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
         if (err != TG_OK)
-            tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
+            tg_candidate_refuse_mistakes(c, err);
     }
     if (order->kind != TG_ORDER_DRY_RUN)
         tg_candidate_log(c);
