@@ -40,7 +40,8 @@ tg.route "shaped" {
     },
   },
 }
-tg.route "scripted" { paths = { "/scripted/*" }, service = "origin", plugins = { tg.use "./plugins/visitors.lua" {} } }
+tg.route "scripted" { paths = { "/scripted/*" }, service = "origin",
+                      plugins = { tg.use "./plugins/visitors.lua" {} } }
 tg.route "packed" {
   paths = { "/packed/*" },
   service = "origin",
