@@ -1,6 +1,7 @@
 --- The command line of the program: help, version, check, and words that it does not know.
 
 local command = require("support.command")
+local stat = require("posix.sys.stat")
 
 local VALID = [[
 local tg = require "tidegate"
@@ -69,5 +70,26 @@ describe("the program", function()
     assert.equal(0, (run("check")))
     folder:write("other.lua", "tg.route()")
     assert.equal(1, (run("check", "other.lua")))
+  end)
+
+  it("warns of an include whose folder is not there, and of none whose folder is empty", function()
+    folder:write("gateway.lua", VALID .. 'tg.include "parts/*.lua"\n')
+    local code, out = run("check")
+    assert.equal(0, code)
+    assert.contains("gateway.lua:5:1: warning: there is no folder parts, so nothing is included", out)
+    assert.equal(1, (run("check", "--strict")))
+    assert(stat.mkdir(folder.dir .. "/parts"))
+    assert.equal(0, (run("check", "--strict")))
+  end)
+
+  it("checks where logs would go, and makes no file there, which whoever asks would own", function()
+    local log = 'tg.global { tg.use "access-log" { path = %q } }\n'
+    folder:write("gateway.lua", VALID .. log:format(folder.dir .. "/access.log"))
+    assert.equal(0, (run("check")))
+    assert.is_nil(io.open(folder.dir .. "/access.log"))
+    folder:write("gateway.lua", VALID .. log:format(folder.dir .. "/none/access.log"))
+    local code, out = run("check")
+    assert.equal(1, code)
+    assert.contains("none/access.log: No such file or directory", out)
   end)
 end)

@@ -179,6 +179,7 @@ static unsigned write_status(const struct tg_admin *admin, struct tg_fmt *f)
     tg_json_field_u64(&j, "pid", (uint64_t)getpid());
     field_seconds(&j, "uptime_seconds", tg_loop_now(&admin->options.worker->loop) - admin->started);
     tg_json_field_u64(&j, "workers", admin->options.workers);
+    tg_json_field_u64(&j, "restarts", tg_metrics_read(metrics, TG_METRIC_RESTARTS));
     tg_json_field_str(&j, "file", s->path);
     tg_json_field_u64(&j, "revision", s->revision);
     write_revisions(&j, admin);

@@ -243,7 +243,8 @@ size_t tg_mem_used(enum tg_mem_tag tag)
 
 size_t tg_mem_peak(enum tg_mem_tag tag)
 {
-    return atomic_load_explicit(&accounts[tag].peak, memory_order_relaxed);
+    size_t peak = atomic_load_explicit(&accounts[tag].peak, memory_order_relaxed);
+    return TG_MAX(peak, held(tag)); /* of what libraries hold this thread may know more */
 }
 
 void tg_mem_set_cap(enum tg_mem_tag tag, size_t bytes)

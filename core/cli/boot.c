@@ -49,6 +49,8 @@ struct keeper {
     bool serving;                /* the first configuration is in force */
     bool draining;
     enum tg_err failed; /* why it never was */
+    pid_t parent;
+    char why[TG_CONTROL_TEXT_MAX]; /* it cannot start; "" */
 };
 
 /* ---- Orders ------------------------------------------------------------------------------------
@@ -57,6 +59,9 @@ struct keeper {
 static void drain(struct keeper *k)
 {
     uint64_t timeout = k->current->settings.limits.drain_timeout;
+    if (!k->draining && getppid() != k->parent && !k->boot->single)
+        tg_log(TG_LOG_ERROR, "boot", "the supervisor is gone: open requests have %u ms to end",
+               (unsigned)(timeout / TG_USEC_PER_MSEC));
     if (!k->draining)
         tg_timer_set(&k->drain_timer, tg_loop_now(&k->self.loop) + TG_MAX(timeout, 1));
     k->draining = true;
@@ -342,7 +347,6 @@ static void ask_crew(void *arg, void (*visit)(void *of, struct tg_gate *gate),
 /* It answers from here on, before anything is served. */
 static enum tg_err start_admin(struct keeper *k)
 {
-    char reason[TG_CONTROL_TEXT_MAX];
     struct tg_admin_options options = {.worker = &k->self,
                                        .metrics = k->metrics,
                                        .workers = k->boot->workers,
@@ -353,11 +357,9 @@ static enum tg_err start_admin(struct keeper *k)
     enum tg_err err = tg_admin_new(&options, &k->admin);
     if (err != TG_OK)
         return err;
-    err = prepare_admin(k, k->current, reason);
+    err = prepare_admin(k, k->current, k->why);
     if (err == TG_OK)
         tg_admin_commit(k->admin, k->current);
-    else
-        tg_log(TG_LOG_ERROR, "boot", "%s", reason);
     return err;
 }
 
@@ -394,6 +396,7 @@ static enum tg_err start(struct keeper *k)
     ev_async_start(k->self.loop.ev, &k->reaper);
     tg_snapshot_reap_by(wake_reaper, k);
     note_revision(k);
+    tg_metric_add(cells, TG_METRIC_RESTARTS, k->boot->restarts);
     ev_io_init(&k->orders, on_orders, k->boot->control_fd, EV_READ);
     k->orders.data = k;
     err = start_admin(k);
@@ -436,12 +439,13 @@ static void end(struct keeper *k)
 
 static int serve(struct tg_boot *boot)
 {
-    struct keeper k = {.boot = boot};
+    struct keeper k = {.boot = boot, .parent = getppid()};
     enum tg_err err = start(&k);
     if (err == TG_OK)
         tg_loop_run(&k.self.loop);
     else
-        tg_log(TG_LOG_ERROR, "boot", "cannot start: %s", tg_err_text(err));
+        tg_log(TG_LOG_ERROR, "boot", "cannot start: %s",
+               k.why[0] != '\0' ? k.why : tg_err_text(err));
     end(&k);
     if (err != TG_OK)
         return TG_EXIT_SYSTEM;

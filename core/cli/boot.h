@@ -41,6 +41,7 @@ struct tg_boot {
     struct tg_listen_set *sockets;  /* borrowed; one socket per worker: worker w serves fds[w] */
     int control_fd;                 /* borrowed, non-blocking */
     uint32_t workers;               /* settled for the life of the supervisor */
+    uint32_t restarts;              /* processes before this one that ended unasked */
     bool single;                    /* no supervisor: sockets of a reload are opened here */
     bool dev;                       /* answers tell what failed */
 };

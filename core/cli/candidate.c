@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define SHOWN_MAX 960 /* bytes of a mistake in a reason, which says more behind it */
+
 static FILE *open_notes(void)
 {
     int fd = memfd_create("tidegate-notes", MFD_CLOEXEC);
@@ -29,6 +31,51 @@ void tg_candidate_refuse(struct tg_candidate *c, enum tg_err err, const char *re
     c->err = err;
     snprintf(c->reason, sizeof(c->reason), "%s", reason);
     tg_snapshot_unref(&c->snapshot);
+}
+
+/* The mistake that a line tells: of the configuration, with a code ("[TG1204]"), or of what is
+ * around it. NULL: it tells none. */
+static const char *mistake_in(const char *line)
+{
+    static const char around[] = "tidegate: ";
+    if (strncmp(line, around, strlen(around)) == 0)
+        return line + strlen(around);
+    bool told = line[0] != ' ' && strstr(line, " [TG") != NULL;
+    return told && strstr(line, ": warning: ") == NULL ? line : NULL;
+}
+
+/* The first mistake that was printed, and how many there are: where it is read, in the status of
+ * the gateway or in a log of single lines, what was printed is not above it. */
+static void name_mistake(struct tg_candidate *c)
+{
+    char line[TG_LOG_LINE_MAX];
+    unsigned count = 0;
+    char first[sizeof(line)];
+    bool begins = true;
+    rewind(c->notes);
+    while (fgets(line, sizeof(line), c->notes) != NULL) {
+        size_t n = strcspn(line, "\n");
+        bool begun = begins;
+        begins = line[n] == '\n';
+        line[n] = '\0';
+        const char *mistake = begun ? mistake_in(line) : NULL;
+        if (mistake != NULL && count++ == 0)
+            memcpy(first, mistake, strlen(mistake) + 1);
+    }
+    (void)fseek(c->notes, 0, SEEK_END);
+    if (count == 0)
+        return;
+    int shown = snprintf(c->reason, sizeof(c->reason), "%.*s", SHOWN_MAX, first);
+    if (count > 1)
+        snprintf(c->reason + shown, sizeof(c->reason) - (size_t)shown,
+                 " (the first of %u mistakes)", count);
+}
+
+void tg_candidate_refuse_mistakes(struct tg_candidate *c, enum tg_err err)
+{
+    tg_candidate_refuse(c, err, "it has mistakes, which stderr tells");
+    if (c->notes != stderr)
+        name_mistake(c);
 }
 
 static void refuse_revision(struct tg_candidate *c, const struct tg_revisions *revisions)
@@ -93,7 +140,7 @@ void tg_candidate_make(struct tg_candidate *c, const char *path,
     tg_sources_seal(c->sources);
     if (err != TG_OK) {
         c->snapshot = NULL;
-        tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
+        tg_candidate_refuse_mistakes(c, err);
         return;
     }
     c->snapshot->revision = c->number;

@@ -41,6 +41,9 @@ void tg_candidate_make(struct tg_candidate *candidate, const char *path,
 /* It will not come into force; `reason` is copied. */
 void tg_candidate_refuse(struct tg_candidate *candidate, enum tg_err err, const char *reason);
 
+/* The same where its notes tell why: the first mistake in them is the reason. */
+void tg_candidate_refuse_mistakes(struct tg_candidate *candidate, enum tg_err err);
+
 void tg_candidate_tell(struct tg_candidate *candidate);
 void tg_candidate_log(struct tg_candidate *candidate);
 
@@ -49,9 +52,6 @@ int tg_candidate_notes(struct tg_candidate *candidate);
 
 /* An empty candidate may be released, and again. */
 void tg_candidate_release(struct tg_candidate *candidate);
-
-/* The reason where mistakes have been printed. */
-#define TG_CANDIDATE_MISTAKES "the mistakes above must be mended first"
 
 /* What there is to say after a dry run. */
 #define TG_CANDIDATE_VALID "it is valid and would be taken over"

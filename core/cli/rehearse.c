@@ -11,6 +11,7 @@
 #include "event/watchdog.h"
 #include "gateway/gate.h"
 #include "observe/metrics.h"
+#include "observe/sink.h"
 
 #define LINE_MAX_SHOWN ((size_t)160) /* bytes of a line of the plugin */
 
@@ -150,6 +151,7 @@ enum tg_err tg_rehearse(struct tg_snapshot *snapshot, FILE *out)
         return TG_E_NOMEM;
     }
     stage->snapshot = snapshot;
+    tg_sink_make_nothing();
     tg_bind_install();
     enum tg_err err = perform(stage);
     if (err != TG_OK)

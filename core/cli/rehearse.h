@@ -2,7 +2,8 @@
  *
  * What reading a configuration cannot tell: whether the plugins' init() and configure() succeed in
  * VMs with the configured bounds. `tidegate check` asks here; `run` and reload find out in the
- * workers themselves, before anything changes.
+ * workers themselves, before anything changes. Log files that are not there are not made: root, who
+ * may be the one who asks, would own them, and the gateway could not write to them.
  *
  * Threads: starts a worker's and the watchdog's, and ends both before it returns. Time: what the
  * plugins take, bounded for each by what they may take at start.

@@ -86,6 +86,7 @@ struct supervisor {
     int control[2]; /* ours, its; -1 when closed */
     uint64_t started;
     unsigned quick_deaths;
+    uint32_t restarts; /* processes that ended unasked */
     bool ever_served;
 
     /* a reload that waits for its answer, and what was asked for meanwhile */
@@ -145,6 +146,7 @@ static int be_gateway(struct supervisor *sup, pid_t parent)
                            .revisions = &sup->revisions,
                            .control_fd = sup->control[1],
                            .workers = sup->workers,
+                           .restarts = sup->restarts,
                            .dev = sup->dev};
     return tg_boot_run(&boot);
 }
@@ -274,6 +276,7 @@ static void on_gateway_end(struct supervisor *sup, int status)
         sup->exit_status = WEXITSTATUS(status);
         set_state(sup, ENDED, NEVER);
     } else {
+        sup->restarts++;
         plan_restart(sup);
         if (unseen)
             take_candidate(sup);
@@ -474,7 +477,7 @@ static void make_candidate(struct supervisor *sup, const struct tg_order *order)
     if (!c->decided && order->kind != TG_ORDER_DRY_RUN) {
         enum tg_err err = tg_sockets_open(&sup->sockets, c->snapshot, sup->workers, c->notes);
         if (err != TG_OK)
-            tg_candidate_refuse(c, err, TG_CANDIDATE_MISTAKES);
+            tg_candidate_refuse_mistakes(c, err);
     }
     if (order->kind != TG_ORDER_DRY_RUN)
         tg_candidate_log(c);

@@ -265,7 +265,7 @@ void tg_attempt_failed(struct tg_request *r, enum tg_err err, bool connected, bo
     a->stale = stale;
     a->class = tg_retry_class_of(err, connected);
     if (!stale)
-        tg_try_failed(&r->try, a->class, a->ended);
+        tg_try_failed(&r->try, err, a->class, a->ended);
 }
 
 void tg_attempt_end(struct tg_request *r)

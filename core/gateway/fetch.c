@@ -348,7 +348,7 @@ static void fail(struct tg_fetch *fetch, enum tg_err err, const char *reason)
     let_go(fetch);
     if (!stale) {
         tg_target_count_failure(fetch->gate, err, !fetch->connected);
-        tg_try_failed(&fetch->try, tg_retry_class_of(err, fetch->connected),
+        tg_try_failed(&fetch->try, err, tg_retry_class_of(err, fetch->connected),
                       tg_loop_now(loop_of(fetch)));
     }
     bool in_time = tg_loop_now(loop_of(fetch)) < fetch->deadline;

@@ -363,7 +363,7 @@ static void fail(struct tg_hedge *h, enum tg_err err, const char *reason)
     if (!stale) {
         tg_proxy_log_failure(r, h->attempt->target, err, reason);
         tg_target_count_failure(r->gate, err, !connected);
-        tg_try_failed(&h->try, h->attempt->class, now);
+        tg_try_failed(&h->try, err, h->attempt->class, now);
     }
     count(r, TG_METRIC_HEDGES_FAILED);
     tg_try_end(&h->try, now);

@@ -244,7 +244,7 @@ void tg_mirror_end(struct tg_request *r)
 
 static void fail(struct tg_mirror *m, enum tg_err err)
 {
-    tg_try_failed(&m->try, tg_retry_class_of(err, m->sent_at > 0),
+    tg_try_failed(&m->try, err, tg_retry_class_of(err, m->sent_at > 0),
                   tg_loop_now(&m->gate->worker->loop));
     finish(m, TG_METRIC_MIRROR_FAILED);
 }

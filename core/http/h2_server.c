@@ -224,15 +224,12 @@ void tg_h2_server_close_door(struct tg_h2_server *s)
     tg_h2_server_wake(s);
 }
 
-/* The client is told; a PING comes back when it must have heard. */
+/* The client is told; a PING comes back when it must have heard. That no stream is open says
+ * nothing: the next ones may be on their way. */
 static void begin_going(struct tg_h2_server *s)
 {
     if (s->state != TG_H2_SERVER_OPEN)
         return;
-    if (tg_list_is_empty(&s->streams)) {
-        tg_h2_server_close_door(s);
-        return;
-    }
     set_state(s, TG_H2_SERVER_GOING);
     if (nghttp2_submit_shutdown_notice(s->session) != 0 ||
         nghttp2_submit_ping(s->session, NGHTTP2_FLAG_NONE, NULL) != 0)
@@ -258,7 +255,7 @@ static uint64_t deadline_of(struct tg_h2_server *s)
         return s->since + LINGER_TIME;
     if (s->heading != NULL || !s->greeted)
         deadline = s->heading_at + limits->head_timeout;
-    else if (tg_list_is_empty(&s->streams))
+    else if (tg_list_is_empty(&s->streams) && s->state != TG_H2_SERVER_GOING)
         deadline = s->since + limits->idle_timeout;
     if (s->state == TG_H2_SERVER_GOING)
         deadline = TG_MIN(deadline, s->since + GOING_TIME);
@@ -351,7 +348,7 @@ static void on_timeout(struct tg_conn *conn)
         tg_h2_server_close_door(s);
     } else if (tg_list_is_empty(&s->streams) && at >= s->since + limits->idle_timeout) {
         if (s->state == TG_H2_SERVER_OPEN)
-            begin_going(s);
+            tg_h2_server_close_door(s);
         else
             finish(s, TG_E_TIMEOUT);
     } else {

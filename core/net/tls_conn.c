@@ -255,6 +255,8 @@ static enum tg_err explain(struct tg_tls *tls)
         ERR_clear_error();
         return TG_E_UNTRUSTED;
     }
+    if (tls->problem == NULL && reason == SSL_R_WRONG_VERSION_NUMBER) /* of the first record */
+        tls->problem = "the other side does not speak TLS (wrong version number)";
     if (tls->problem == NULL && e != 0 && reason != SSL_R_UNEXPECTED_EOF_WHILE_READING)
         tls->problem = ERR_reason_error_string(e);
     ERR_clear_error();

@@ -284,18 +284,27 @@ void tg_log_text(struct tg_str lines)
     }
 }
 
-static void on_trouble(const char *spec, int sys_errno)
+static void on_news(const char *spec, enum tg_sink_news news, int sys_errno)
 {
+    static const char *const texts[] = {
+        [TG_SINK_FAILS] = "cannot write to a sink",
+        [TG_SINK_NOT_OPENED] = "cannot open a log file anew; the old one goes on being written",
+        [TG_SINK_WORKS] = "a sink takes lines again",
+    };
     char room[128];
+    if (news == TG_SINK_WORKS) {
+        tg_log_kv(TG_LOG_INFO, "log", texts[news], tg_log_str("sink", tg_str_c(spec)));
+        return;
+    }
     const char *reason = strerror_r(sys_errno, room, sizeof(room));
-    tg_log_kv(TG_LOG_WARN, "log", "cannot write to a sink", tg_log_str("sink", tg_str_c(spec)),
+    tg_log_kv(TG_LOG_WARN, "log", texts[news], tg_log_str("sink", tg_str_c(spec)),
               tg_log_str("reason", tg_str_c(reason)));
 }
 
 void tg_log_to(struct tg_sink *sink)
 {
     atomic_store_explicit(&destination, sink, memory_order_release);
-    tg_sink_on_trouble(sink != NULL ? on_trouble : NULL);
+    tg_sink_on_trouble(sink != NULL ? on_news : NULL);
 }
 
 void tg_log_tap(const struct tg_log_tap *tap)

@@ -66,7 +66,7 @@ static struct {
     _Atomic bool stop;
     _Atomic unsigned rotation; /* calls of tg_sink_reopen_all() */
     _Atomic uint64_t dropped;
-    _Atomic(void (*)(const char *, int)) report;
+    _Atomic(void (*)(const char *, enum tg_sink_news, int)) report;
     char scratch[TG_LINEQ_LINE_MAX]; /* pass */
 } hub = {
     .pass = PTHREAD_MUTEX_INITIALIZER,
@@ -179,6 +179,13 @@ static size_t fetch(struct tg_sink *sink)
     return (size_t)(newline + 1 - hub.scratch);
 }
 
+static void report(const struct tg_sink *sink, enum tg_sink_news news, int sys_errno)
+{
+    void (*to)(const char *, enum tg_sink_news, int) = atomic_load(&hub.report);
+    if (to != NULL)
+        to(sink->spec, news, sys_errno);
+}
+
 /* Notes that the first `done` bytes of the scratch buffer are written. */
 static void consume(struct tg_sink *sink, size_t done)
 {
@@ -193,14 +200,15 @@ static void consume(struct tg_sink *sink, size_t done)
     tg_lineq_mute(&sink->queue, false);
     pthread_mutex_unlock(&sink->lock);
     sink->sent = whole > 0 ? done - whole : sink->sent + done;
+    if (sink->told)
+        report(sink, TG_SINK_WORKS, 0);
     sink->told = false;
 }
 
 static void tell_trouble(struct tg_sink *sink, int sys_errno)
 {
-    void (*report)(const char *, int) = atomic_load(&hub.report);
-    if (!sink->told && report != NULL)
-        report(sink->spec, sys_errno);
+    if (!sink->told)
+        report(sink, TG_SINK_FAILS, sys_errno);
     sink->told = true;
 }
 
@@ -240,7 +248,7 @@ static bool follow_rotation(struct tg_sink *sink)
         return false;
     sink->rotation = rotation;
     if (tg_target_reopen(&sink->target) != TG_OK) {
-        tell_trouble(sink, errno);
+        report(sink, TG_SINK_NOT_OPENED, errno);
         return false;
     }
     sink->sent = 0;
@@ -558,6 +566,11 @@ void tg_sink_reopen_all(void)
     wake_writer();
 }
 
+void tg_sink_make_nothing(void)
+{
+    tg_target_make_nothing(true);
+}
+
 struct tg_sink_stats tg_sink_stats(struct tg_sink *sink)
 {
     pthread_mutex_lock(&sink->lock);
@@ -571,7 +584,7 @@ uint64_t tg_sink_dropped_total(void)
     return atomic_load_explicit(&hub.dropped, memory_order_relaxed);
 }
 
-void tg_sink_on_trouble(void (*report)(const char *spec, int sys_errno))
+void tg_sink_on_trouble(void (*to)(const char *spec, enum tg_sink_news news, int sys_errno))
 {
-    atomic_store(&hub.report, report);
+    atomic_store(&hub.report, to);
 }

@@ -30,6 +30,13 @@
 
 struct tg_sink;
 
+/* What is told of a target. */
+enum tg_sink_news {
+    TG_SINK_FAILS,      /* it worked, and takes no lines any more */
+    TG_SINK_NOT_OPENED, /* it does not open anew, and what was open goes on being written */
+    TG_SINK_WORKS       /* it takes lines again */
+};
+
 struct tg_sink_stats {
     uint64_t lines;   /* taken into the queue */
     uint64_t dropped; /* refused by a full queue, or lost with a target that is gone */
@@ -58,6 +65,10 @@ bool tg_sink_flush(uint64_t timeout);
  * line is written. A file that does not open any more goes on being written where it was. */
 void tg_sink_reopen_all(void);
 
+/* No file is made from here on that is not there: see tg_target_make_nothing(). To be called while
+ * there are no sinks. */
+void tg_sink_make_nothing(void);
+
 /* Starts the writer thread; TG_OK also when it runs already. TG_E_SYSTEM with errno on failure. */
 enum tg_err tg_sink_thread_start(void) TG_MUST_USE;
 
@@ -70,9 +81,8 @@ struct tg_sink_stats tg_sink_stats(struct tg_sink *sink);
 /* Lines dropped by all sinks since the process started, closed ones included. */
 uint64_t tg_sink_dropped_total(void);
 
-/* `report` is called on the writing thread when a target that worked stops working, once per time,
- * with the sink's spec and errno. Of this header it may call tg_sink_write() alone. NULL: nobody.
- */
-void tg_sink_on_trouble(void (*report)(const char *spec, int sys_errno));
+/* `report` is called on the writing thread, once for each piece of news, with the sink's spec and
+ * errno (0 where it works). Of this header it may call tg_sink_write() alone. NULL: nobody. */
+void tg_sink_on_trouble(void (*report)(const char *spec, enum tg_sink_news news, int sys_errno));
 
 #endif

@@ -28,6 +28,13 @@
 
 #define SYSLOG_PRIORITY "<30>"
 
+static bool makes_nothing; /* constant while there are targets */
+
+void tg_target_make_nothing(bool nothing)
+{
+    makes_nothing = nothing;
+}
+
 static bool takes_bytes_at_will(int fd)
 {
     struct stat st;
@@ -47,9 +54,29 @@ static void use_fd(struct tg_target *t, int fd)
     t->socket = is_socket(fd);
 }
 
+/* In place of a file that is not there: nothing, if its folder would take it. */
+static int open_nothing(const char *path)
+{
+    char folder[PATH_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+    size_t n = slash != NULL ? (size_t)(slash + 1 - path) : 0;
+    if (n >= sizeof(folder)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(folder, path, n);
+    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+        return -1;
+    return open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
 static int open_path(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    if (!makes_nothing)
+        return open(path, flags | O_CREAT, 0640);
+    int fd = open(path, flags);
+    return fd < 0 && errno == ENOENT ? open_nothing(path) : fd;
 }
 
 static enum tg_err set_unix_address(struct tg_target *t, const char *path)

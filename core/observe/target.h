@@ -40,6 +40,11 @@ struct tg_target {
  * socket that nobody listens on yet is no error: it is tried again at each write. */
 enum tg_err tg_target_init(struct tg_target *t, const char *spec) TG_MUST_USE;
 
+/* True: a file that is not there is not made; the target opens all the same where its folder would
+ * take a file, and writes nowhere. For a process that only finds out whether a configuration would
+ * do, whose user need not be the gateway's. To be called while there are no targets. */
+void tg_target_make_nothing(bool nothing);
+
 /* Closes the descriptor, except stdout and stderr. */
 void tg_target_release(struct tg_target *t);
 

@@ -84,12 +84,31 @@ static void stop_asking(struct probe *p)
     tg_loop_defer(&p->checker->worker->loop, &p->clean);
 }
 
+static void ask_again(struct probe *p)
+{
+    tg_timer_set(&p->timer, TG_MAX(p->started + next_distance(p), now_of(p) + 1));
+}
+
 static void conclude(struct probe *p, bool good, const char *reason)
 {
     stop_asking(p);
     if (tg_origin_note_check(p->origin, p->conf, now_of(p), good, reason))
         log_verdict(p, good, reason);
-    tg_timer_set(&p->timer, TG_MAX(p->started + next_distance(p), now_of(p) + 1));
+    ask_again(p);
+}
+
+/* Nobody could be asked, or no answer understood. What this process lacks for it is no verdict. */
+static void fail(struct probe *p, enum tg_err err, const char *reason)
+{
+    if (reason == NULL)
+        reason = tg_err_text(err);
+    if (!tg_retry_is_own(err)) {
+        conclude(p, false, reason);
+        return;
+    }
+    stop_asking(p);
+    tg_log_every(10, TG_LOG_WARN, "health", "a check could not be made: %s", reason);
+    ask_again(p);
 }
 
 /* ---- Asking ------------------------------------------------------------------------------------
@@ -119,7 +138,7 @@ static void begin_asking(struct probe *p)
     p->started = now_of(p);
     enum tg_err err = dial(p);
     if (err != TG_OK) {
-        conclude(p, false, tg_err_text(err));
+        fail(p, err, NULL);
         return;
     }
     p->asking = true;
@@ -164,7 +183,7 @@ static void on_connected(struct tg_call *call)
     const char *reason;
     enum tg_err err = tg_pool_note_connected(p->checker->pool, &p->call, &once, &reason);
     if (err != TG_OK)
-        conclude(p, false, reason != NULL ? reason : tg_err_text(err));
+        fail(p, err, reason);
     else if (p->conf->kind == TG_CHECK_TCP)
         conclude(p, true, "");
     else
@@ -200,23 +219,17 @@ static void on_head(struct tg_call *call, const struct tg_response_head *head)
     }
 }
 
-static bool has_text(const struct probe *p)
+static void judge_body(struct probe *p)
 {
     char *all = tg_mem_alloc(TG_MEM_OTHER, p->body.size + 1);
-    if (all == NULL)
-        return false;
+    if (all == NULL) {
+        fail(p, TG_E_NOMEM, NULL);
+        return;
+    }
     tg_buf_copy_out(&p->body, all);
     bool found = memmem(all, p->body.size, p->conf->body.p, p->conf->body.n) != NULL;
     tg_mem_free(TG_MEM_OTHER, all);
-    return found;
-}
-
-static void judge_body(struct probe *p)
-{
-    if (has_text(p))
-        conclude(p, true, "");
-    else
-        conclude(p, false, "the body lacks the text");
+    conclude(p, found, found ? "" : "the body lacks the text");
 }
 
 static void on_body(struct tg_call *call, struct tg_str data)
@@ -224,7 +237,7 @@ static void on_body(struct tg_call *call, struct tg_str data)
     struct probe *p = call->owner;
     size_t room = BODY_MAX - p->body.size;
     if (tg_buf_append(&p->body, data.p, TG_MIN(data.n, room)) != TG_OK)
-        conclude(p, false, tg_err_text(TG_E_NOMEM));
+        fail(p, TG_E_NOMEM, NULL);
     else if (data.n >= room)
         judge_body(p);
 }
@@ -242,7 +255,7 @@ static void on_nothing(struct tg_call *call)
 
 static void on_failed(struct tg_call *call, enum tg_err err, const char *reason)
 {
-    conclude(call->owner, false, reason != NULL ? reason : tg_err_text(err));
+    fail(call->owner, err, reason);
 }
 
 static const struct tg_call_events events = {

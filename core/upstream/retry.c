@@ -19,6 +19,11 @@ enum tg_retry_class tg_retry_class_of(enum tg_err err, bool connected)
     }
 }
 
+bool tg_retry_is_own(enum tg_err err)
+{
+    return err == TG_E_NOMEM || err == TG_E_FILES;
+}
+
 const char *tg_retry_label(enum tg_retry_class class)
 {
     static const char *const labels[TG_RETRY_CLASSES] = {"connect", "reset", "timeout", "status",

@@ -44,6 +44,10 @@ struct tg_retry_conf {
 /* Of a failure before the head of an answer; `connected`: there was a connection. */
 enum tg_retry_class tg_retry_class_of(enum tg_err err, bool connected);
 
+/* It failed for want of something of this process's, memory or a descriptor: that says nothing of
+ * the target. */
+bool tg_retry_is_own(enum tg_err err);
+
 /* "connect", "reset", "timeout", "status", "other". */
 const char *tg_retry_label(enum tg_retry_class class);
 

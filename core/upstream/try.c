@@ -136,10 +136,12 @@ void tg_try_answered(struct tg_try *try, unsigned status, uint64_t latency, uint
     record(try, true, status < 500, latency, now);
 }
 
-void tg_try_failed(struct tg_try *try, enum tg_retry_class class, uint64_t now)
+void tg_try_failed(struct tg_try *try, enum tg_err err, enum tg_retry_class class, uint64_t now)
 {
     if (try->origin == NULL || try->told)
         return;
+    if (tg_retry_is_own(err))
+        class = TG_RETRY_NEVER;
     atomic_fetch_add_explicit(&try->origin->failures[class], 1, RELAXED);
     record(try, class != TG_RETRY_NEVER, false, 0, now);
 }

@@ -38,8 +38,9 @@ bool tg_try_begin_single(struct tg_try *try, struct tg_balance *balance, uint64_
 /* A head with `status` is there, `latency` us after the request went. */
 void tg_try_answered(struct tg_try *try, unsigned status, uint64_t latency, uint64_t now);
 
-/* There will be none. Failures of our own (TG_RETRY_NEVER) are not the origin's. */
-void tg_try_failed(struct tg_try *try, enum tg_retry_class class, uint64_t now);
+/* There will be none, because of `err`. Failures of our own (tg_retry_is_own(), TG_RETRY_NEVER) are
+ * not the origin's: they are counted as "other", and nobody is judged by them. */
+void tg_try_failed(struct tg_try *try, enum tg_err err, enum tg_retry_class class, uint64_t now);
 
 /* A second call does nothing. */
 void tg_try_end(struct tg_try *try, uint64_t now);

@@ -56,7 +56,8 @@ tg.env without a default insists on the variable. Set it where the gateway is st
     right = 'tg.env("PORT", "8080")' },
   { name = "bad_include", number = "TG1103", title = "an include that names no file", text = [[
 tg.include takes a path or a pattern below the folder of the configuration, so that the folder is all
-there is to review. A pattern may match nothing; a plain path must be readable.]],
+there is to review. A pattern may match nothing, but where its folder is not there a warning says so; a plain
+path must be readable.]],
     right = 'tg.include "conf.d/*.lua"' },
   { name = "bad_secret", number = "TG1104", title = "a secret that is not there, or is written out", text = [[
 tg.secret takes where the secret is kept, never the secret itself, so that the configuration can be shown,

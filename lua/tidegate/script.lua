@@ -425,6 +425,17 @@ function script:require(name)
   return self.modules[name]
 end
 
+-- A pattern that finds nothing is good, for a folder may be empty; one whose folder is not there was
+-- mistyped, or the folder has gone, and all that it declared with it.
+local function warn_of_lost_folder(self, pattern, path)
+  local folder = path:match "^([^*?%[]*)/"
+  if not folder or folder == "" then return end
+  local there = self.host.glob(folder)
+  if there and #there > 0 then return end
+  self:warn(self:where("include", pattern), { code = "bad_include",
+            message = ("there is no folder %s, so nothing is included"):format(folder) })
+end
+
 --- `tg.include`: runs the files that a pattern below the config's folder names, in alphabetical order.
 function script:include(pattern)
   local function refuse(message)
@@ -438,6 +449,7 @@ function script:include(pattern)
   if pattern:find "[*?%[]" then
     local listed, why = self.host.glob(files[1])
     if not listed then refuse(("cannot list %s: %s"):format(files[1], why)) end
+    if #listed == 0 then warn_of_lost_folder(self, pattern, files[1]) end
     files = listed
     table.sort(files)
   end

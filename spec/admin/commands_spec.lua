@@ -7,6 +7,20 @@ local helper = require("admin.helper")
 local process = require("support.process")
 local unistd = require("posix.unistd")
 
+describe("a gateway process that follows one that died", function()
+  it("tells that there was one before", function()
+    local g = helper.start()
+    finally(function() g:stop() end)
+    assert.contains("tidegate_restarts_total 0\n", select(2, helper.run(g, "metrics")))
+    local before = #g:stderr()
+    g:signal("KILL", g:pids()[2])
+    g:wait_for_log(" serves after ", nil, before)
+    local _, out = helper.run(g, "status")
+    assert.matches("\nprocess +%d+, version %S+, 2 workers, 1 restart\n", out)
+    assert.contains("tidegate_restarts_total 1\n", select(2, helper.run(g, "metrics")))
+  end)
+end)
+
 describe("the commands that ask a gateway", function()
   local g
 

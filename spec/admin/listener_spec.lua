@@ -84,6 +84,12 @@ describe("the admin listener", function()
     assert.contains("ready", out)
   end)
 
+  it("is why nothing starts where it cannot be", function()
+    local none = helper.start({ admin = 'admin = { listen = "unix:none/admin.sock" },', wait = false })
+    assert.same({ code = 3 }, none:wait(20))
+    assert.contains("cannot start: settings.admin: cannot listen on unix:none/admin.sock: ", none:stderr())
+  end)
+
   it("moves, stays or goes with a reload", function()
     start()
     reload('admin = { listen = "unix:other.sock" },')

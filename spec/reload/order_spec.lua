@@ -64,6 +64,8 @@ for name, args in pairs({ ["under a supervisor"] = {}, ["of a single process"] =
       assert.status(200, client.get(g.port, "/"))
       local status = helper.status(g)
       assert.equal("refused", status.last_reload.result)
+      assert.matches("^gateway.lua:%d+:%d+: routes.all.pats: unknown field .*%(the first of %d mistakes%)$",
+        status.last_reload.reason)
       assert.equal(1, status.reloads_refused)
       local metrics = helper.get(helper.socket(g), "/metrics").body
       assert.contains('tidegate_reloads_total{result="bad"} 1\n', metrics)

@@ -28,6 +28,16 @@ local function revision_lines(status)
   return lines
 end
 
+local function counted(n, noun)
+  return ("%d %s%s"):format(n, noun, n == 1 and "" or "s")
+end
+
+-- How many processes ended unasked before it is told where there were any.
+local function process(status)
+  local line = ("%d, version %s, %s"):format(status.pid, status.version, counted(status.workers, "worker"))
+  return status.restarts > 0 and ("%s, %s"):format(line, counted(status.restarts, "restart")) or line
+end
+
 local function last_reload(last)
   if not last then return "none" end
   return ("%s at %s%s"):format(last.result, last.at, last.result == "refused" and ": " .. last.reason or "")
@@ -37,9 +47,9 @@ return function(answers)
   local status, config = answers[1], answers[2]
   local lines = {
     { "state", ("%s for %s"):format(status.state, columns.age(status.uptime_seconds)) },
-    { "process", ("%d, version %s, %d workers"):format(status.pid, status.version, status.workers) },
-    { "configuration", ("%s, revision %d (%d reloads, %d refused)"):format(status.file, status.revision,
-      status.reloads, status.reloads_refused) },
+    { "process", process(status) },
+    { "configuration", ("%s, revision %d (%s, %d refused)"):format(status.file, status.revision,
+      counted(status.reloads, "reload"), status.reloads_refused) },
     { "last reload", last_reload(status.last_reload) },
     { "listeners", names_of(config.listeners) },
     { "services", names_of(config.services) },

@@ -202,6 +202,20 @@ static void test_blocks_of_libraries_are_told_in_steps(void **state)
     tg_mem_free(TG_MEM_LIBRARY, p);
 }
 
+/* Nobody shall read that less was held than is. */
+static void test_the_most_is_never_less_than_what_there_is(void **state)
+{
+    void *untold[8];
+    (void)state;
+    void *told = tg_mem_alloc(TG_MEM_LIBRARY, tg_mem_peak(TG_MEM_LIBRARY) + UNTOLD);
+    for (size_t i = 0; i < TG_COUNT_OF(untold); i++)
+        untold[i] = tg_mem_alloc(TG_MEM_LIBRARY, UNTOLD / 16);
+    assert_in_range(tg_mem_peak(TG_MEM_LIBRARY), tg_mem_used(TG_MEM_LIBRARY), SIZE_MAX);
+    for (size_t i = 0; i < TG_COUNT_OF(untold); i++)
+        tg_mem_free(TG_MEM_LIBRARY, untold[i]);
+    tg_mem_free(TG_MEM_LIBRARY, told);
+}
+
 static void test_tags_have_names(void **state)
 {
     (void)state;
@@ -225,6 +239,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failed_realloc_leaves_the_block, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_may_not_be_refused_is_not, setup, teardown),
         cmocka_unit_test(test_blocks_of_libraries_are_told_in_steps),
+        cmocka_unit_test(test_the_most_is_never_less_than_what_there_is),
         cmocka_unit_test(test_tags_have_names),
     };
 

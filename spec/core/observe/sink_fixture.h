@@ -1,6 +1,6 @@
 /*
  * What the tests of sinks share: a folder with a path for a log file, a pipe, a count of the
- * troubles that were reported, and a teardown that finds leaked sinks.
+ * troubles and recoveries that were reported, and a teardown that finds leaked sinks.
  */
 #ifndef TG_SPEC_CORE_OBSERVE_SINK_FIXTURE_H
 #define TG_SPEC_CORE_OBSERVE_SINK_FIXTURE_H
@@ -20,12 +20,13 @@ static char folder[64];
 static char file_path[128];
 static struct support_pipe a_pipe;
 static _Atomic int troubles;
+static _Atomic int recoveries;
 
-static inline void on_trouble(const char *spec, int sys_errno)
+static inline void on_news(const char *spec, enum tg_sink_news news, int sys_errno)
 {
     (void)spec;
     (void)sys_errno;
-    atomic_fetch_add(&troubles, 1);
+    atomic_fetch_add(news == TG_SINK_WORKS ? &recoveries : &troubles, 1);
 }
 
 static inline void path_in_folder(char out[static 128], const char *name)
@@ -41,7 +42,8 @@ static inline int setup(void **state)
     path_in_folder(file_path, "log");
     support_pipe_open(&a_pipe);
     atomic_store(&troubles, 0);
-    tg_sink_on_trouble(on_trouble);
+    atomic_store(&recoveries, 0);
+    tg_sink_on_trouble(on_news);
     return 0;
 }
 

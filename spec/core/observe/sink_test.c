@@ -129,6 +129,7 @@ static void test_rotation_that_fails_keeps_the_file(void **state)
     assert_true(put(sink, "still\n"));
     tg_sink_close(&sink);
     assert_int_equal(atomic_load(&troubles), 1);
+    assert_int_equal(atomic_load(&recoveries), 0);
     path_in_folder(path, "moved/log");
     assert_file(path, "still\n");
 }
@@ -148,10 +149,12 @@ static void test_lines_wait_for_space(void **state)
     assert_false(tg_sink_flush(0));
     assert_int_equal(atomic_load(&troubles), 1);
     assert_int_equal(tg_sink_stats(sink).dropped, 0);
+    assert_int_equal(atomic_load(&recoveries), 0);
     assert_int_equal(unlink(file_path), 0);
     assert_int_equal(symlink(target, file_path), 0);
     tg_sink_reopen_all();
     assert_true(tg_sink_flush(SECOND));
+    assert_int_equal(atomic_load(&recoveries), 1);
     tg_sink_close(&sink);
     assert_file(target, "one\ntwo\n");
 }

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 static char folder[64];
 static char path[96];
@@ -51,6 +52,39 @@ static void test_file_takes_all(void **state)
     char *text = support_read_file(path, NULL);
     assert_string_equal(text, "one\ntwo\n");
     free(text);
+}
+
+static void test_a_file_that_is_only_tried_is_not_made(void **state)
+{
+    char deep[112];
+    size_t done;
+    (void)state;
+    snprintf(deep, sizeof(deep), "%s/no/folder", folder);
+    tg_target_make_nothing(true);
+    enum tg_err made = tg_target_init(&target, path);
+    enum tg_err taken = made == TG_OK ? offer("one\n", &done) : made;
+    tg_target_release(&target);
+    bool there = access(path, F_OK) == 0;
+    enum tg_err lost = tg_target_init(&target, deep);
+    int why = errno;
+    tg_target_make_nothing(false);
+    assert_int_equal(made, TG_OK);
+    assert_int_equal(taken, TG_OK);
+    assert_false(there);
+    assert_int_equal(lost, TG_E_SYSTEM);
+    assert_int_equal(why, ENOENT);
+}
+
+static void test_a_file_that_is_there_is_tried_itself(void **state)
+{
+    (void)state;
+    assert_int_equal(tg_target_init(&target, path), TG_OK);
+    tg_target_release(&target);
+    tg_target_make_nothing(true);
+    enum tg_err err = tg_target_init(&target, path);
+    tg_target_make_nothing(false);
+    assert_int_equal(err, TG_OK);
+    assert_int_equal(target.kind, TG_TARGET_FILE);
 }
 
 static void test_stdout_and_stderr_stay_open(void **state)
@@ -265,6 +299,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file_takes_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_only_tried_is_not_made, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_there_is_tried_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stdout_and_stderr_stay_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pipe_gets_whole_lines_up_to_pipe_buf, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_pipe_says_again_in_blocking_mode_too, setup,
