@@ -132,15 +132,20 @@ static void log_failure(const struct tg_request *r, struct tg_str what)
     if (!tg_log_is_on(TG_LOG_ERROR) ||
         !tg_log_gate_pass(&gate, LOG_LINES_PER_SECOND, tg_clock_mono_now(), &missed))
         return;
-    struct tg_log_field fields[6] = {
+    struct tg_str trace = p->active ? tg_run_trace(&p->run) : TG_STR("");
+    struct tg_log_field fields[7] = {
         tg_log_str("plugin", p->instance->plugin->name),
         tg_log_str("phase", tg_str_c(p->deferred != NULL ? "defer" : tg_phase_name(p->phase))),
         tg_log_str("error", what),
         tg_log_str("request", tg_str(r->id, sizeof(r->id))),
         tg_log_str("use", p->instance->where),
-        tg_log_u64("suppressed", missed),
     };
-    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 6 : 5);
+    size_t count = 5;
+    if (trace.n > 0)
+        fields[count++] = tg_log_str("calls", trace);
+    if (missed > 0)
+        fields[count++] = tg_log_u64("suppressed", missed);
+    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, count);
 }
 
 enum tg_step tg_plugins_break_off(struct tg_request *r)
