@@ -313,6 +313,23 @@ static bool add_string(struct tg_buf *buf, lua_State *L, int index)
     return tg_buf_append(buf, p, n) == TG_OK;
 }
 
+#define RETURNED(what)                                                                             \
+    "body_filter returned " what                                                                   \
+    "; it returns nothing (the chunk passes), a string or a list of strings"
+
+/* Whether the table on top of the stack has members and no first item: no list of strings, and not
+ * the empty one either. */
+static bool is_map(lua_State *L)
+{
+    int table = lua_gettop(L);
+    lua_rawgeti(L, table, 1);
+    bool list = !lua_isnil(L, -1);
+    lua_pushnil(L);
+    bool filled = lua_next(L, table) != 0;
+    lua_settop(L, table);
+    return filled && !list;
+}
+
 /* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
 static const char *take_results(struct tg_plugin_run *p)
 {
@@ -322,9 +339,12 @@ static const char *take_results(struct tg_plugin_run *p)
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TSTRING && type != LUA_TTABLE)
-        return "body_filter returned something else than nothing (the chunk passes), a string or a "
-               "list of strings";
+        return type == LUA_TNUMBER    ? RETURNED("a number")
+               : type == LUA_TBOOLEAN ? RETURNED("a boolean")
+                                      : RETURNED("neither text nor a table");
     lua_settop(L, -p->run.nresults);
+    if (type == LUA_TTABLE && is_map(L))
+        return RETURNED("a table with names (tg.json.encode() makes text of it)");
     p->run.nresults = 1;
     tg_plugins_drop_chunk(p);
     if (type == LUA_TSTRING)

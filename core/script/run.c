@@ -256,6 +256,19 @@ size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size)
     return f.n;
 }
 
+/* Behind the error of who indexed a function, as in ctx.req.headers["x"]: what Lua does not say. */
+static void advise(struct tg_vm *vm, const char *text, size_t n)
+{
+    static const char end[] = "(a function value)";
+    static const char advice[] = ": write () behind its name, to call it";
+    bool meant = n >= sizeof(end) && strstr(text, "attempt to index ") != NULL &&
+                 strcmp(text + n + 1 - sizeof(end), end) == 0;
+    if (!meant || sizeof(vm->error) - vm->error_n < sizeof(advice))
+        return;
+    memcpy(vm->error + vm->error_n, advice, sizeof(advice) - 1);
+    vm->error_n += sizeof(advice) - 1;
+}
+
 /* The error value on top of `co` as text, with its place where it does not name one. */
 static void write_error(struct tg_vm *vm, lua_State *co)
 {
@@ -268,6 +281,7 @@ static void write_error(struct tg_vm *vm, lua_State *co)
     memcpy(vm->error + vm->error_n, text, n);
     vm->error_n += n;
     text[n] = '\0';
+    advise(vm, text, n);
     if (strstr(text, "stack overflow") == NULL)
         vm->trace_n = tg_hook_write_trace(co, tg_str(text, n), vm->trace, sizeof(vm->trace));
 }

@@ -10,6 +10,7 @@
 -- Cost       One compile and one run for each file, whatever number of instances uses it.
 
 local S = require "tidegate.schema"
+local conf_fields = require "tidegate.conf_fields"
 local families = require "tidegate.families"
 local globals = require "tidegate.globals"
 local objects = require "tidegate.objects"
@@ -217,6 +218,14 @@ local function module_reader(self, found)
   end
 end
 
+-- What people of other gateways require, and where it is.
+local LIBRARY_INSTEAD = {
+  cjson = "tg.json is JSON", ["cjson.safe"] = "tg.json is JSON", ["resty.http"] = "tg.http sends requests",
+  ["resty.lrucache"] = "tg.cache() and tg.dict() are shared by all workers", ["resty.lock"] = "tg.lock locks",
+  ["resty.string"] = "tg.hex and tg.crypto are there", ["resty.sha256"] = "tg.crypto.sha256 is there",
+  ["resty.hmac"] = "tg.crypto.hmac is there", ["ngx.re"] = "tg.re has regular expressions",
+}
+
 -- `require` of a plugin: its own files, the library, the schema.
 local function requirer(self, loading, env)
   local read = module_reader(self, loading.found)
@@ -229,7 +238,8 @@ local function requirer(self, loading, env)
     if type(name) == "string" and name:find "^[%w_-]+[%w_.-]*$" and not name:find("..", 1, true) then
       file, text = read(name)
     end
-    local why = not file and "a plugin may require its own files, tidegate and tidegate.schema" or
+    local why = not file and (LIBRARY_INSTEAD[name] or
+                "a plugin may require its own files, tidegate and tidegate.schema") or
                 loading.open[name] and "modules that require each other" or
                 depth >= MODULE_DEPTH and ("more than %d modules, each required by the one before")
                   :format(MODULE_DEPTH) or nil
@@ -256,6 +266,13 @@ local function failing_place(self)
   end
 end
 
+-- A modifier of a schema's type that is not there: what was meant.
+local function modifier_hint(message)
+  local name = message:match "^attempt to call method '([%w_]+)' %(a nil value%)$"
+  local near = name and suggest.nearest(name, S.modifiers)
+  return near and ("did you mean :%s?"):format(near) or nil
+end
+
 -- Runs in the failing stack of a plugin's load.
 local function on_failure(self, file)
   return function(thrown)
@@ -266,7 +283,7 @@ local function on_failure(self, file)
     if known then message = rest else at, line = failing_place(self) end
     self.diagnostics:error {
       code = message:find("cannot require", 1, true) and "plugin_require" or "plugin_shape",
-      file = at or file, line = tonumber(line), message = message,
+      file = at or file, line = tonumber(line), message = message, hint = modifier_hint(message),
     }
     return REPORTED
   end
@@ -338,6 +355,51 @@ function plugin:report_shape(file, value, problems)
   end
 end
 
+-- What stands for the plugin's table in a function that was declared with a colon.
+local function check_receiver(self, file, name, fn)
+  if not debug.getlocal or debug.getlocal(fn, 1) ~= "self" then return end
+  self.diagnostics:error {
+    code = "plugin_shape", file = file, line = debug.getinfo(fn, "S").linedefined, path = name,
+    message = "its first parameter is self, but it is called without the plugin's table",
+    hint = ("write function P.%s(conf%s), with a dot"):format(name, name == "configure" and "" or ", ctx"),
+  }
+end
+
+-- Fields of conf that the schema does not know.
+local function check_conf_fields(self, file, name, fn, fields)
+  local known = { "compiled" }
+  for field in pairs(fields) do known[#known + 1] = type(field) == "string" and field or nil end
+  table.sort(known)
+  for _, found in ipairs(conf_fields.read_by(fn)) do
+    if fields[found.name] == nil and found.name ~= "compiled" then
+      local near = suggest.nearest(found.name, known)
+      local report = {
+        code = "plugin_field", file = file, line = found.line, path = name,
+        message = ("the plugin's schema has no field %s"):format(quote(found.name)),
+        hint = near and ("did you mean conf.%s?"):format(near) or
+               "conf has: " .. table.concat(known, ", "),
+      }
+      local source = self.diagnostics:source(file)
+      local token = source and source:name_on_line(found.line, found.name)
+      if token then report.line, report.column, report.width = source:position(token) end
+      self.diagnostics:error(report)
+    end
+  end
+end
+
+-- Slips in the functions that are called with conf, which would fail late or not at all.
+function plugin:check_functions(value)
+  for _, name in ipairs { "configure", unpack(plugin.PHASES) } do
+    local fn = value[name]
+    local info = fn and debug.getinfo(fn, "S")
+    local file = info and info.what == "Lua" and info.source:match "^@(.*)"
+    if file then
+      check_receiver(self, file, name, fn)
+      check_conf_fields(self, file, name, fn, value.schema.fields)
+    end
+  end
+end
+
 local function phases_of(value)
   local phases = {}
   for _, phase in ipairs(plugin.PHASES) do
@@ -376,6 +438,7 @@ function plugin:run(found)
                     hint = "one or more of: " .. table.concat(plugin.PHASES, ", ") }
   end
   self:report_shape(found.file, value, problems)
+  if normal then self:check_functions(normal) end
   if not normal or self.diagnostics.errors > before then return nil end
   return normal, loading.modules
 end
@@ -395,9 +458,26 @@ function plugin:find(name)
   return { file = file, text = text, dir = file:match "^(.*/)" or "" }
 end
 
+-- The plugin of the configuration's folder that a path may have meant: with another name, or without "./".
+local function nearest_file(self, name)
+  local wanted = name:gsub("^%./", "")
+  local with_end = wanted:find "%.lua$"
+  local known, files = {}, {}
+  for _, pattern in ipairs { "plugins/*.lua", "plugins/*/init.lua" } do
+    for _, path in ipairs(self.host.glob and self.host.glob(self.session:locate(pattern)) or {}) do
+      local file = path:sub(#self.session:locate "" + 1):gsub("/init%.lua$", "")
+      local spelt = with_end and file or file:gsub("%.lua$", "")
+      known[#known + 1], files[spelt] = spelt, file
+    end
+  end
+  local near = files[wanted] and wanted or suggest.nearest(wanted, known)
+  return near and "./" .. files[near]
+end
+
 local function not_found(self, instance, problem)
   local near = self.host.bundled_names and suggest.nearest(instance.name, self.host.bundled_names())
   local is_path = instance.name:find("/", 1, true) or instance.name:find "%.lua$"
+  near = near or is_path and nearest_file(self, instance.name)
   self.session:report(instance.where, {
     code = "unknown_plugin", path = instance.path,
     message = is_path and ("cannot read the plugin %s%s"):format(quote(instance.name), problem) or

@@ -62,7 +62,7 @@ local MISTAKES = {
   { "raises in init()", own "function P.init() error 'by design' end", "p.lua:2", "by design" },
   { "raises a table in init()", own "function P.init() error { message = 'by design' } end",
     "p.lua", "by design" },
-  { "raises in configure()", own "P.configure = function(conf)\n  return conf.x.y\nend", "p.lua:3",
+  { "raises in configure()", own "P.configure = function(conf)\n  local t = {}\n  return t.x.y\nend", "p.lua:4",
     "attempt to index field 'x'" },
   { "waits in init()", own "function P.init() local x = coroutine.yield() return x end", "p.lua:2",
     "coroutine.yield outside a coroutine" },
