@@ -51,7 +51,8 @@ struct queue {
     uint64_t bytes;
     unsigned in_hand; /* items at the front that the handler has */
     unsigned failures;
-    size_t reason_n; /* of the last failure; 0: it was logged when the handler raised or was killed */
+    size_t
+        reason_n; /* of the last failure; 0: it was logged when the handler raised or was killed */
     char reason[REASON_MAX];
     unsigned batch;
     unsigned retry;

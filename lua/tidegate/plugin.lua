@@ -36,10 +36,33 @@ function plugin.loader(session)
                         by_file = {}, by_name = {}, families = {}, list = {} }, plugin)
 end
 
-local function fn_type()
+-- `annotation` is the type as editors know it (LuaLS).
+local function fn_type(annotation)
   return S.custom { noun = "a function", lua = "function", read = function(_, value) return value end,
-                    json = function() return {} end }
+                    json = function() return {} end, annotation = annotation }
 end
+
+-- What each function of the table is called with and gives back.
+local CALL = "fun(conf: table, ctx: tidegate.Ctx)"
+local FUNCTIONS = {
+  { "init", "fun(plugin: table)", "once in each VM, before any configure; may wait, as phases may" },
+  { "configure", "fun(conf: table, scope: string): any",
+    "once for each use; what it returns is conf.compiled. scope names the place of the use" },
+  { "certificate", CALL, "a TLS handshake; of plugins of tg.global and of listeners" },
+  { "rewrite", CALL, "before the route is known; of plugins of tg.global and of listeners" },
+  { "access", CALL, "the route is known, the origin has not been asked" },
+  { "header_filter", CALL, "the answer's head is there, whoever answers: origin, plugin or gateway" },
+  { "body_filter",
+    "fun(conf: table, ctx: tidegate.Ctx, chunk: string, eof: boolean): string|string[]|nil",
+    "each piece of the answer's body, and once more at its end with eof; nothing returned lets chunk pass" },
+  { "message", 'fun(conf: table, ctx: tidegate.Ctx, data: string, kind: "text"|"binary", ' ..
+    'from: "client"|"origin"): string|false|nil',
+    "a message of a WebSocket; text takes its place, false drops it, nothing lets it pass" },
+  { "log", CALL, "the answer is out, or the client is gone" },
+  { "save", "fun(): any", "before a reload replaces the VM: what its successor gets, plain data of at most 1 MiB" },
+  { "restore", "fun(state: any)", "after init and configure of the successor" },
+  { "stop", "fun()", "the VM ends" },
+}
 
 -- Checked with `is_record`, since a table that looks like a type is none.
 local schema_type = S.custom {
@@ -94,19 +117,22 @@ local function check_conditions(value)
   return true
 end
 
--- The shape of the table that a plugin returns.
-local function shape(limits)
+--- The shape of the table that a plugin returns.
+-- @tparam table limits those of the host
+function plugin.shape_for(limits)
   local own_limits = objects.limit_fields(limits, "plugin")
   for name, t in pairs(objects.limit_fields(limits, "plugin_vm")) do own_limits[name] = t end
   local fields = {
-    name = S.string { min = 1, max = 64, pattern = "^[%l%d][%l%d_-]*$" }:doc "lower case, digits, - and _",
+    name = S.string { min = 1, max = 64, pattern = "^[%l%d][%l%d_-]*$" }
+      :doc "lower case, digits, - and _; logs and metrics go by it",
     version = S.string { pattern = "^%d+[%d.]*[%w.+-]*$", max = 64 }:doc "such as 1.2.0",
     api = S.int { min = 1, max = 1 }:doc "the contract that it is written for",
-    stage = S.enum(plugin.STAGES),
+    stage = S.enum(plugin.STAGES):doc "when it runs among others, in this order; answers pass in reverse",
     priority = S.int { min = -1000, max = 1000 }:default(0):doc "order inside the stage; higher runs earlier",
-    schema = schema_type:default(S.record {}),
+    schema = schema_type:default(S.record {}):doc "what its configuration may hold",
     needs = S.record {
-      body = S.enum { "request", "response", "both" }:optional(),
+      body = S.enum { "request", "response", "both" }:optional()
+        :doc "which bodies it reads: for who reads the plugin, and for decode",
       decode = S.bool():default(false):doc "gzip and deflate bodies reach its body_filter decoded",
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
@@ -116,18 +142,18 @@ local function shape(limits)
       http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
     }:check(check_needs):default {},
-    limits = S.record(own_limits):default {},
-    exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
-    when = phase_conditions(),
+    limits = S.record(own_limits):default {}:doc "bounds of its own, below the operator's",
+    exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {}
+      :doc "keys that it may set in ctx.shared",
+    when = phase_conditions():doc "for which requests a phase is",
     metrics = S.map(S.string { min = 1, max = 64, pattern = "^[%l_][%l%d_]*$" }, instrument_type())
       :default {}:doc "instruments for ctx.metrics, by name",
-    init = fn_type():optional(),
-    configure = fn_type():optional(),
-    save = fn_type():optional(),
-    restore = fn_type():optional(),
-    stop = fn_type():optional(),
   }
-  for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
+  for _, entry in ipairs(FUNCTIONS) do
+    local name, annotation, doc = unpack(entry)
+    local arguments = annotation:match "^fun(%b())":gsub(": [^,)]+", "")
+    fields[name] = fn_type(annotation):optional():doc(arguments .. ": " .. doc)
+  end
   return S.record(fields):check(check_conditions)
 end
 
@@ -431,7 +457,7 @@ function plugin:run(found)
                 "a " .. type(value)), hint = 'end the file with "return P"' }
     return nil
   end
-  self.shape = self.shape or shape(self.host.limits)
+  self.shape = self.shape or plugin.shape_for(self.host.limits)
   local normal, problems = S.validate(self.shape, value, { check_expr = self.host.check_expr })
   if normal and next(phases_of(normal)) == nil then
     problems[1] = { code = "plugin_shape", keys = {}, path = "", missing = true, message = "it has no phase",
