@@ -59,7 +59,7 @@ local FUNCTIONS = {
     'from: "client"|"origin"): string|false|nil',
     "a message of a WebSocket; text takes its place, false drops it, nothing lets it pass" },
   { "log", CALL, "the answer is out, or the client is gone" },
-  { "save", "fun(): any", "before a reload replaces the VM: what its successor gets, plain data of at most 1 MiB" },
+  { "save", "fun(): any", "before a reload replaces the VM: plain data of at most 1 MiB for its successor" },
   { "restore", "fun(state: any)", "after init and configure of the successor" },
   { "stop", "fun()", "the VM ends" },
 }

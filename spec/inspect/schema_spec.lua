@@ -4,7 +4,8 @@ local command = require("support.command")
 local json = require("cjson")
 local json_schema = require("support.json_schema")
 
-local OBJECTS = { "settings", "listener", "service", "route", "consumer", "zone.dict", "zone.cache", "use", "plugin" }
+local OBJECTS = { "settings", "listener", "service", "route", "consumer", "zone.dict", "zone.cache",
+                  "use", "plugin" }
 
 describe("tidegate schema", function()
   local c

@@ -41,7 +41,8 @@ end
   end)
 
   it("says what a plugin with secrets wants of a plain text", function()
-    assert.error_matches(function() plugin(KEEPER, { keys = { "one" } }) end, "expected a secret, got a string", 1, true)
+    assert.error_matches(function() plugin(KEEPER, { keys = { "one" } }) end,
+                         "expected a secret, got a string", 1, true)
   end)
 
   it("declares zones for it", function()
@@ -58,7 +59,8 @@ end
       tg.service "app" { builtin = "echo" }
       tg.route "app" { service = "app" }]] } })
     gw:attach("global", t.source([[local S = require "tidegate.schema"
-      return { name = "author", version = "1", api = 1, stage = "guard", schema = S.record { key = S.secret() },
+      return { name = "author", version = "1", api = 1, stage = "guard",
+        schema = S.record { key = S.secret() },
         access = function(conf, ctx) ctx:exit(200, conf.key) end }]]), { key = t.secret "hidden" })
     assert.response(gw:get "/").has.body "hidden"
     gw:close()
@@ -92,7 +94,8 @@ function P.log(conf) assert(conf.compiled:push { n = 1 }) end
     t.clock:advance "2s"
     assert.metric(p, "sent", { to = "sink" }).equals(2)
     assert.error_matches(function() assert.metric(p, "sent").equals(3) end, "to be  3, got 2", 1, true)
-    assert.error_matches(function() assert.metric(p, "snt").equals(0) end, "no plugin declares metrics.snt", 1, true)
+    assert.error_matches(function() assert.metric(p, "snt").equals(0) end,
+                         "no plugin declares metrics.snt", 1, true)
   end)
 
   it("writes lines with tg.log", function()
@@ -107,7 +110,8 @@ function P.log(conf) assert(conf.compiled:push { n = 1 }) end
     local p = plugin(QUEUE)
     p:run()
     t.clock:advance "1m"
-    assert.equal("status 500", line_of(p:logs(), "warn", "a queue's handler failed; its batch is tried again").reason)
+    local again = line_of(p:logs(), "warn", "a queue's handler failed; its batch is tried again")
+    assert.equal("status 500", again.reason)
     assert.equal("status 500", line_of(p:logs(), "error", "a queue has lost items").reason)
   end)
 
@@ -171,5 +175,21 @@ function P.access() deep(100) end]]
     assert.equal("none", calls [[
 local function again() return 1 + again() end
 function P.access() again() end]])
+  end)
+end)
+
+describe("an answer to HEAD", function()
+  before_each(function() t.reset() end)
+
+  local HEAD = { method = "HEAD", upstream = { 200, headers = { ["content-length"] = "7" } } }
+
+  it("tells no length that a body filter may change", function()
+    local p = plugin "function P.body_filter(_, _, chunk) return chunk .. chunk end"
+    assert.response(p:run(HEAD)).has.no.header "content-length"
+    assert.response(p:run { upstream = { 200, body = "a" } }).has.body "aa"
+  end)
+
+  it("tells the origin's length otherwise", function()
+    assert.response(plugin("function P.access() end"):run(HEAD)).has.header("content-length", "7")
   end)
 end)

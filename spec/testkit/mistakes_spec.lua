@@ -40,8 +40,8 @@ describe("a slip in a plugin is told:", function()
     { "an index of a function", 'return ctx.req.headers["x"]',
       "attempt to index field 'headers' (a function value): write () behind its name, to call it" },
     { "a length", 'ctx.upstream:set_header("Content-Length", "1")',
-      "Content-Length belongs to the gateway, which counts what body filters and set_body() make of a body; " ..
-      "leave it alone" },
+      "Content-Length belongs to the gateway, which counts what body filters and set_body() make of a " ..
+      "body; leave it alone" },
     { "a service to go to", 'ctx:set_service "keys"', 'no service is called "keys"' },
     { "a header of tg.http", 'tg.http.get("upstream", "/", { headers = { host = "x" } })',
       'headers: "host" belongs to the gateway, as Host (the service\'s), Expect and framing do' },
@@ -72,7 +72,8 @@ describe("a slip in a plugin is told:", function()
   end
 
   it("what body_filter returns", function()
-    for value, text in pairs { ["5"] = "a number", ["false"] = "a boolean", ["print"] = "neither text nor a table",
+    for value, text in pairs { ["5"] = "a number", ["false"] = "a boolean",
+                               ["print"] = "neither text nor a table",
                                ["{ a = 1 }"] = "a table with names (tg.json.encode() makes text of it)" } do
       local p = t.plugin(t.source(('return { name = "slip", version = "1.0.0", api = 1, stage = "guard", ' ..
                                    "body_filter = function() return %s end }"):format(value)))

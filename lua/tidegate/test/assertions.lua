@@ -232,7 +232,8 @@ local function add(name, fn)
   rawset(assert, name, fn)
 end
 
--- Of whom metrics are asked: a result, or a plugin or a gateway since it was made, timers and queues included.
+-- Of whom metrics are asked: a result, or a plugin or a gateway since it was made, timers and queues
+-- included.
 -- What moved, the snapshot, all that is counted, and what is known of the subject, for a message.
 local function counted_by(subject)
   local w = type(subject) == "table" and rawget(subject, "world")
@@ -240,7 +241,9 @@ local function counted_by(subject)
     local now = metrics.now()
     return metrics.between(w.counted_before, now), w.snapshot, now, "since it was made"
   end
-  if type(subject) ~= "table" then fail(3, "expected a result, a plugin or a gateway, got a %s", type(subject)) end
+  if type(subject) ~= "table" then
+    fail(3, "expected a result, a plugin or a gateway, got a %s", type(subject))
+  end
   if not subject.metrics then
     fail(3, "the request is not over: what it counted is not known yet\n%s", describe(subject))
   end
