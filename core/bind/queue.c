@@ -31,7 +31,7 @@
 #define PAUSE_MAX         (30 * TG_USEC_PER_SEC)
 #define LOSSES_PER_SECOND 5 /* lines */
 #define ITEM_NODES        10000
-#define REASON_MAX        256
+#define REASON_MAX        640 /* as much as tg_run_describe() takes of an error, and more */
 
 static const char *const options[] = {"name",  "batch",   "flush", "max_bytes",
                                       "retry", "handler", NULL};
@@ -51,9 +51,8 @@ struct queue {
     uint64_t bytes;
     unsigned in_hand; /* items at the front that the handler has */
     unsigned failures;
-    size_t
-        reason_n; /* of the last failure; 0: it was logged when the handler raised or was killed */
-    char reason[REASON_MAX];
+    char reason[REASON_MAX]; /* of the last failure */
+    size_t reason_n;         /* 0: it was logged, when the handler raised or was killed */
     unsigned batch;
     unsigned retry;
     uint64_t flush;

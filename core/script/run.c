@@ -230,16 +230,16 @@ size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size)
     struct tg_fmt f;
     const char *code = NULL;
     const char *message = NULL;
+    int type = lua_type(co, -1);
     tg_fmt_init(&f, out, size);
-    if (lua_type(co, -1) == LUA_TSTRING) {
+    if (type == LUA_TSTRING) {
         size_t n;
         const char *text = lua_tolstring(co, -1, &n);
         n = TG_MIN(n, size - 1);
         memcpy(out, text, n);
         return n;
     }
-    if (lua_type(co, -1) == LUA_TTABLE && lua_checkstack(co, 1) && lua_checkstack(vm->L, 2)) {
-        lua_pushvalue(co, -1);
+    if (type == LUA_TTABLE && lua_checkstack(vm->L, 2)) {
         lua_xmove(co, vm->L, 1);
         code = field_of(vm->L, vm->code_key_ref);
         message = field_of(vm->L, vm->message_key_ref);
@@ -248,10 +248,10 @@ size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size)
     if (message != NULL)
         tg_fmt_printf(&f, "%.512s", message);
     else
-        tg_fmt_printf(&f, "error object (%s)", luaL_typename(co, -1));
+        tg_fmt_printf(&f, "error object (%s)", lua_typename(co, type));
     if (code != NULL)
         tg_fmt_printf(&f, " (%.64s)", code);
-    if (lua_type(co, -1) == LUA_TNUMBER)
+    if (type == LUA_TNUMBER)
         tg_fmt_printf(&f, ": %.14g", lua_tonumber(co, -1));
     return f.n;
 }

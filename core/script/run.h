@@ -106,9 +106,9 @@ struct tg_str tg_run_error(const struct tg_run *run);
  * where the place in the error says it all, and for a stack that overflowed. Valid as long. */
 struct tg_str tg_run_trace(const struct tg_run *run);
 
-/* The value on top of `co`, a coroutine of the VM, as text: a string as it is, an error of the API
- * as "message (code)", else its type. Runs no code of the plugin and allocates nothing. Returns how
- * much of `out` it took. */
+/* The value on top of `co`, a coroutine of the VM, as text; a table is taken off: a string as it
+ * is, an error of the API as "message (code)", else its type. Runs no code of the plugin and
+ * allocates nothing. Returns how much of `out` it took. */
 size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size);
 
 /* ---- For host functions, called from Lua ---- */
