@@ -190,6 +190,13 @@ end
 serves("recipes", 10, { ["maintenance.html"] = read("examples/recipes/maintenance.html") })
 serves("traffic", 8)
 
+local plugins = {}
+for _, name in ipairs({ "plugins/key-lookup.lua", "plugins/json-mask.lua", "plugins/webhook.lua",
+                        "plugins/audit.lua", "webhook.key" }) do
+  plugins[name] = read("examples/plugins/" .. name)
+end
+serves("plugins", 6, plugins)
+
 describe("examples/service", function()
   local g
 

@@ -83,4 +83,12 @@ void tg_api_write_phases(unsigned phases, struct tg_fmt *out);
 void tg_api_write_wrong_phase(const struct tg_api_entry *entry, enum tg_phase phase,
                               struct tg_fmt *out);
 
+/* Writes that `scope` has no `word` (NULL: what was asked for is no name but of the Lua type
+ * `type`), and what may have been meant. */
+void tg_api_write_unknown(enum tg_api_scope scope, const char *word, const char *type,
+                          struct tg_fmt *out);
+
+/* Writes that `word` of `scope` cannot be assigned to, and what changes it instead. */
+void tg_api_write_unassignable(enum tg_api_scope scope, const char *word, struct tg_fmt *out);
+
 #endif

@@ -310,9 +310,15 @@ int tg_api_ctx_sleep(lua_State *L)
 int tg_api_ctx_set_service(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
-    enum tg_err err = tg_request_set_service(r, tg_bind_arg_str(L, 1));
-    if (err == TG_E_NOT_FOUND)
-        tg_bind_arg_error(L, 1, "no service of that name is declared");
+    struct tg_str name = tg_bind_arg_str(L, 1);
+    enum tg_err err = tg_request_set_service(r, name);
+    if (err == TG_E_NOT_FOUND) {
+        char what[160];
+        snprintf(what, sizeof(what),
+                 "no service is called \"%.*s\"; the configuration declares them by tg.service",
+                 (int)TG_MIN(name.n, (size_t)64), name.p);
+        tg_bind_arg_error(L, 1, what);
+    }
     tg_bind_check(L, err, 1);
     lua_settop(L, 1);
     return 1;

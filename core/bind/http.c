@@ -99,6 +99,15 @@ static struct tg_str scalar(lua_State *L, int index, char *room, size_t size)
     return s;
 }
 
+static TG_NORETURN void raise_owned(lua_State *L, const struct call *call, struct tg_str name)
+{
+    char what[160];
+    snprintf(what, sizeof(what),
+             "\"%.*s\" belongs to the gateway, as Host (the service's), Expect and framing do",
+             (int)TG_MIN(name.n, (size_t)64), name.p);
+    raise_option(L, call, "headers", what);
+}
+
 static void check_headers(lua_State *L, const struct call *call)
 {
     char room[32];
@@ -116,7 +125,7 @@ static void check_headers(lua_State *L, const struct call *call)
         if (err == TG_E_INVALID)
             raise_option(L, call, "headers", "a name or value is not valid in a header");
         if (err != TG_OK || field.id == TG_FIELD_HOST || field.id == TG_FIELD_EXPECT)
-            raise_option(L, call, "headers", "Host, Expect and framing belong to the gateway");
+            raise_owned(L, call, field.name);
     }
 }
 

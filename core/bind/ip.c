@@ -28,9 +28,9 @@ static struct tg_cidr *push_networks(lua_State *L, uint32_t count)
         const char *p = text ? lua_tolstring(L, -1, &n) : "";
         if (tg_cidr_parse(tg_str(p, n), &networks[i]) != TG_OK) {
             snprintf(what, sizeof(what),
-                     "network %u: expected text such as \"10.0.0.0/8\" or \"2001:db8::1\"; bits "
-                     "beyond the length are zero",
-                     i + 1);
+                     "network %u (%.48s): expected text such as \"10.0.0.0/8\" or "
+                     "\"2001:db8::1\"; bits beyond the length are zero",
+                     i + 1, text ? p : luaL_typename(L, -1));
             tg_bind_arg_error(L, 1, what);
         }
         lua_pop(L, 1);

@@ -10,7 +10,6 @@
 #include "base/banned.h"
 #include "bind/object.h"
 
-#include "base/guess.h"
 #include "bind/wrap.h"
 #include "gateway/gate.h"
 #include "gateway/wait.h"
@@ -330,6 +329,19 @@ uint64_t tg_bind_arg_max(lua_State *L, int n, uint64_t standard)
     return max;
 }
 
+/* A header that plugins leave alone, the name of which is argument `n`. */
+static TG_NORETURN void raise_owned(lua_State *L, int n)
+{
+    struct tg_str name = tg_bind_arg_str(L, n);
+    if (tg_str_eq_nocase(name, TG_STR("content-length")))
+        tg_bind_arg_error(L, n,
+                          "Content-Length belongs to the gateway, which counts what body filters "
+                          "and set_body() make of a body; leave it alone");
+    tg_bind_arg_error(L, n,
+                      "this header belongs to the gateway, which frames messages and manages "
+                      "connections itself");
+}
+
 void tg_bind_check(lua_State *L, enum tg_err err, int n)
 {
     if (TG_LIKELY(err == TG_OK))
@@ -338,9 +350,7 @@ void tg_bind_check(lua_State *L, enum tg_err err, int n)
     case TG_E_INVALID:
         tg_bind_arg_error(L, n, "has a character, or a form, that is not valid there");
     case TG_E_EXISTS:
-        tg_bind_arg_error(L, n,
-                          "this header belongs to the gateway, which frames messages and "
-                          "manages connections itself");
+        raise_owned(L, n);
     case TG_E_LIMIT:
         tg_bind_call_error(L, "more edits of one message than limits.request.edits allows");
     case TG_E_NOMEM:
@@ -370,43 +380,14 @@ int tg_bind_fail(lua_State *L, const char *code, const char *message)
 
 /* ---- Objects ---- */
 
-/* The name of `scope` that `word` is nearest to, or NULL. What tg holds besides its own functions
- * are the libraries: "tg.json". */
-static const char *nearest_name(enum tg_api_scope scope, const char *word)
-{
-    const char *nearest = NULL;
-    unsigned best = TG_GUESS_NONE;
-    for (size_t i = 0; i < tg_api_entry_count + TG_SCOPES; i++) {
-        const char *name = NULL;
-        if (i < tg_api_entry_count) {
-            name = tg_api_entries[i].scope == scope ? tg_api_entries[i].name : NULL;
-        } else if (scope == TG_SCOPE_TG) {
-            const struct tg_api_scope_info *info =
-                tg_api_scope_info((enum tg_api_scope)(i - tg_api_entry_count));
-            name = info->form == TG_FORM_LIBRARY ? strchr(info->name, '.') : NULL;
-            name = name != NULL ? name + 1 : NULL;
-        }
-        unsigned rank = name != NULL ? tg_guess_rank(word, name) : TG_GUESS_NONE;
-        if (rank < best) {
-            best = rank;
-            nearest = name;
-        }
-    }
-    return nearest;
-}
-
 static TG_NORETURN void raise_unknown(lua_State *L, enum tg_api_scope scope)
 {
-    const struct tg_api_scope_info *info = tg_api_scope_info(scope);
+    char room[256];
+    struct tg_fmt f;
     bool named = lua_type(L, 2) == LUA_TSTRING;
-    const char *word = named ? lua_tostring(L, 2) : luaL_typename(L, 2);
-    const char *what = info->form == TG_FORM_LIBRARY ? "function" : "field or method";
-    const char *nearest = named ? nearest_name(scope, word) : NULL;
-    if (nearest != NULL)
-        luaL_error(L, "%s has no %s \"%s\"; did you mean \"%s\"?", info->name, what, word, nearest);
-    luaL_error(L, "%s has no %s \"%s\"; `tidegate doc %s` tells what it has", info->name, what,
-               word, info->name);
-    __builtin_unreachable();
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_unknown(scope, named ? lua_tostring(L, 2) : NULL, luaL_typename(L, 2), &f);
+    raise_text(L, &f);
 }
 
 /* __index of the scopes with objects; upvalue 1: the names, then for ctx the metatables of the
@@ -437,9 +418,12 @@ static int index_object(lua_State *L)
 static int refuse_write(lua_State *L)
 {
     const uint32_t *magic = lua_touserdata(L, 1);
-    enum tg_api_scope scope = (enum tg_api_scope)(*magic - TG_BIND_MAGIC);
-    return luaL_error(L, "%s cannot be written to; values of a request belong into ctx.state",
-                      tg_api_scope_info(scope)->name);
+    char room[256];
+    struct tg_fmt f;
+    tg_fmt_init(&f, room, sizeof(room));
+    tg_api_write_unassignable((enum tg_api_scope)(*magic - TG_BIND_MAGIC),
+                              lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "", &f);
+    raise_text(L, &f);
 }
 
 static int object_name(lua_State *L)

@@ -31,6 +31,7 @@
 #define PAUSE_MAX         (30 * TG_USEC_PER_SEC)
 #define LOSSES_PER_SECOND 5 /* lines */
 #define ITEM_NODES        10000
+#define REASON_MAX        640 /* as much as tg_run_describe() takes of an error, and more */
 
 static const char *const options[] = {"name",  "batch",   "flush", "max_bytes",
                                       "retry", "handler", NULL};
@@ -51,6 +52,8 @@ struct queue {
     unsigned in_hand; /* items at the front that the handler has */
     bool cut;         /* the batch in hand is a part of what was due */
     unsigned failures;
+    char reason[REASON_MAX]; /* of the last failure */
+    size_t reason_n;         /* 0: it was logged, when the handler raised or was killed */
     unsigned batch;
     unsigned retry;
     uint64_t flush;
@@ -95,7 +98,7 @@ static void drop_items(struct queue *q, unsigned count)
     }
 }
 
-static void lose_items(struct queue *q, unsigned count, const char *why)
+static void lose_items(struct queue *q, unsigned count, struct tg_str why)
 {
     static struct tg_log_gate gate;
     uint64_t missed;
@@ -108,7 +111,22 @@ static void lose_items(struct queue *q, unsigned count, const char *why)
     tg_log_kv(TG_LOG_ERROR, "plugin", "a queue has lost items",
               tg_log_str("plugin", q->entry->host.plugin->name),
               tg_log_str("queue", tg_str(q->name, q->n)), tg_log_u64("items", count),
-              tg_log_str("reason", tg_str_c(why)), tg_log_u64("suppressed", missed));
+              tg_log_str("reason", why), tg_log_u64("suppressed", missed));
+}
+
+/* A batch failed and is tried again. What raised has been logged. */
+static void tell_failure(const struct queue *q)
+{
+    static struct tg_log_gate gate;
+    uint64_t missed;
+    if (q->reason_n == 0 ||
+        !tg_log_gate_pass(&gate, LOSSES_PER_SECOND, tg_clock_mono_now(), &missed))
+        return;
+    tg_log_kv(TG_LOG_WARN, "plugin", "a queue's handler failed; its batch is tried again",
+              tg_log_str("plugin", q->entry->host.plugin->name),
+              tg_log_str("queue", tg_str(q->name, q->n)), tg_log_u64("items", q->in_hand),
+              tg_log_str("reason", tg_str(q->reason, q->reason_n)),
+              tg_log_u64("suppressed", missed));
 }
 
 /* Pushes the list of the items in hand. */
@@ -149,6 +167,22 @@ static bool is_success(lua_State *L)
     return lua_isnil(L, 1) ? lua_isnoneornil(L, 2) : lua_toboolean(L, 1) != 0;
 }
 
+/* Keeps what the handler said, if it said something. */
+static void note_reason(struct queue *q, bool ok, lua_State *L)
+{
+    q->reason_n = 0;
+    if (!ok)
+        return;
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        static const struct tg_str untold = TG_STR("the handler returned false");
+        memcpy(q->reason, untold.p, untold.n);
+        q->reason_n = untold.n;
+        return;
+    }
+    q->reason_n = tg_run_describe(q->entry->vm, L, q->reason, sizeof(q->reason));
+}
+
 static uint64_t pause_of(const struct queue *q)
 {
     return TG_MIN(PAUSE_MIN << TG_MIN(q->failures - 1, 10u), PAUSE_MAX);
@@ -158,17 +192,22 @@ static void on_end(void *arg, bool ok, lua_State *L)
 {
     struct queue *q = arg;
     unsigned count = q->in_hand;
-    q->in_hand = 0;
     if (ok && is_success(L)) {
         drop_items(q, count);
         q->failures = 0;
-    } else if (q->failures++ == q->retry || is_retired(q)) {
-        lose_items(q, count, "the handler fails");
-        q->failures = 0;
     } else {
-        tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + pause_of(q));
-        return;
+        note_reason(q, ok, L);
+        if (q->failures++ < q->retry && !is_retired(q)) {
+            tell_failure(q);
+            q->in_hand = 0;
+            tg_timer_set(&q->clock, tg_loop_now(loop_of(q)) + pause_of(q));
+            return;
+        }
+        static const struct tg_str untold = TG_STR("the handler fails");
+        lose_items(q, count, q->reason_n > 0 ? tg_str(q->reason, q->reason_n) : untold);
+        q->failures = 0;
     }
+    q->in_hand = 0;
     pump(q);
 }
 
@@ -217,7 +256,7 @@ static void send_batch(struct queue *q)
     if (err == TG_E_LIMIT)
         return; /* on_room comes */
     if (is_retired(q)) {
-        lose_items(q, q->count, tg_err_text(err));
+        lose_items(q, q->count, tg_str_c(tg_err_text(err)));
         settle(q);
         return;
     }
@@ -277,14 +316,14 @@ static void on_room(struct tg_activator *activator)
 static void give_up(struct tg_activator *activator)
 {
     struct queue *q = queue_of(activator);
-    lose_items(q, q->count, "the gateway stops");
+    lose_items(q, q->count, TG_STR("the gateway stops"));
     settle(q);
 }
 
 static void release(struct tg_activator *activator)
 {
     struct queue *q = queue_of(activator);
-    lose_items(q, q->count, "the plugin ends");
+    lose_items(q, q->count, TG_STR("the plugin ends"));
     tg_timer_release(&q->clock);
     tg_vm_unref(q->entry->vm, &q->handler);
     tg_mem_free(TG_MEM_PLUGIN, q);

@@ -59,6 +59,14 @@ static struct tg_shared_value *place(lua_State *L, struct tg_request *r, struct 
     return value;
 }
 
+static TG_NORETURN void raise_hidden(lua_State *L, struct tg_str key)
+{
+    char what[160];
+    snprintf(what, sizeof(what), "the plugin does not declare exports = { \"%.*s\" }",
+             (int)TG_MIN(key.n, (size_t)64), key.p);
+    tg_bind_arg_error(L, 1, what);
+}
+
 int tg_api_shared_set(lua_State *L)
 {
     struct tg_request *r = tg_bind_request(L);
@@ -73,7 +81,7 @@ int tg_api_shared_set(lua_State *L)
     char why[192];
     tg_bind_arg_any(L, 2);
     if (!is_exported(&r->snapshot->plugins[object->slot->plugin], key))
-        tg_bind_arg_error(L, 1, "is not in the plugin's list of exports");
+        raise_hidden(L, key);
     struct tg_shared_value *value = place(L, r, tg_vm_name(object->slot->vm), key);
     if (tg_marshal_encode(L, 3, &options, &blob, why, sizeof(why)) != TG_OK)
         tg_bind_arg_error(L, 2, why);

@@ -191,7 +191,8 @@ int tg_api_tg_template(lua_State *L)
     if (compile(t, tg_str(copy, text.n), &wrong))
         return 1;
     char message[160];
-    snprintf(message, sizeof(message), "a template has no \"%.*s\"; see tg.template",
+    snprintf(message, sizeof(message),
+             "a template has no \"%.*s\"; `tidegate doc tg.template` lists what it has",
              (int)TG_MIN(wrong.n, (size_t)64), wrong.p);
     return tg_bind_fail(L, "bad_input", message);
 }

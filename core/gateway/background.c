@@ -35,13 +35,18 @@ static void log_failure(const struct tg_background *b, struct tg_str what)
     uint64_t missed;
     if (!tg_log_gate_pass(&gate, LOG_LINES_PER_SECOND, tg_clock_mono_now(), &missed))
         return;
-    struct tg_log_field fields[4] = {
+    struct tg_str trace = tg_run_trace(&b->run);
+    struct tg_log_field fields[5] = {
         tg_log_str("plugin", b->call.entry->host.plugin->name),
         tg_log_str("phase", tg_str_c(b->call.what)),
         tg_log_str("error", what),
-        tg_log_u64("suppressed", missed),
     };
-    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 4 : 3);
+    size_t count = 3;
+    if (trace.n > 0)
+        fields[count++] = tg_log_str("calls", trace);
+    if (missed > 0)
+        fields[count++] = tg_log_u64("suppressed", missed);
+    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, count);
 }
 
 static struct tg_str kill_text(enum tg_kill kill, char *room, size_t size)

@@ -132,15 +132,20 @@ static void log_failure(const struct tg_request *r, struct tg_str what)
     if (!tg_log_is_on(TG_LOG_ERROR) ||
         !tg_log_gate_pass(&gate, LOG_LINES_PER_SECOND, tg_clock_mono_now(), &missed))
         return;
-    struct tg_log_field fields[6] = {
+    struct tg_str trace = p->active ? tg_run_trace(&p->run) : TG_STR("");
+    struct tg_log_field fields[7] = {
         tg_log_str("plugin", p->instance->plugin->name),
         tg_log_str("phase", tg_str_c(p->deferred != NULL ? "defer" : tg_phase_name(p->phase))),
         tg_log_str("error", what),
         tg_log_str("request", tg_str(r->id, sizeof(r->id))),
         tg_log_str("use", p->instance->where),
-        tg_log_u64("suppressed", missed),
     };
-    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, missed > 0 ? 6 : 5);
+    size_t count = 5;
+    if (trace.n > 0)
+        fields[count++] = tg_log_str("calls", trace);
+    if (missed > 0)
+        fields[count++] = tg_log_u64("suppressed", missed);
+    tg_log_fields(TG_LOG_ERROR, "plugin", "a plugin failed", fields, count);
 }
 
 enum tg_step tg_plugins_break_off(struct tg_request *r)
@@ -316,6 +321,23 @@ static size_t list_max(const struct tg_plugin_run *p)
     return memory <= SIZE_MAX / 2 ? 2 * memory : SIZE_MAX;
 }
 
+#define RETURNED(what)                                                                             \
+    "body_filter returned " what                                                                   \
+    "; it returns nothing (the chunk passes), a string or a list of strings"
+
+/* Whether the table on top of the stack has members and no first item: no list of strings, and not
+ * the empty one either. */
+static bool is_map(lua_State *L)
+{
+    int table = lua_gettop(L);
+    lua_rawgeti(L, table, 1);
+    bool list = !lua_isnil(L, -1);
+    lua_pushnil(L);
+    bool filled = lua_next(L, table) != 0;
+    lua_settop(L, table);
+    return filled && !list;
+}
+
 /* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
 static const char *take_results(struct tg_plugin_run *p)
 {
@@ -326,9 +348,12 @@ static const char *take_results(struct tg_plugin_run *p)
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TSTRING && type != LUA_TTABLE)
-        return "body_filter returned something else than nothing (the chunk passes), a string or a "
-               "list of strings";
+        return type == LUA_TNUMBER    ? RETURNED("a number")
+               : type == LUA_TBOOLEAN ? RETURNED("a boolean")
+                                      : RETURNED("neither text nor a table");
     lua_settop(L, -p->run.nresults);
+    if (type == LUA_TTABLE && is_map(L))
+        return RETURNED("a table with names (tg.json.encode() makes text of it)");
     p->run.nresults = 1;
     tg_plugins_drop_chunk(p);
     if (type == LUA_TSTRING)

@@ -109,15 +109,16 @@ static void end_response(struct tg_request *r)
     tg_request_finish(r);
 }
 
-/* Filters may change the length: it is not known any more. */
+/* Filters may change the length: it is not known any more, for an answer to HEAD neither (RFC 9110,
+ * 8.6: it tells the length that GET would bring, or none). */
 static void choose_framing(struct tg_request *r)
 {
-    if (is_bodiless(r)) {
+    bool changes = has_filters(r) || r->encode != NULL;
+    if (is_bodiless(r))
         r->resp.framing = TG_FRAMING_NONE;
-    } else if (has_filters(r) || r->encode != NULL) {
+    else if (changes)
         r->resp.framing = TG_FRAMING_CHUNKED;
-        r->resp.has_length = false;
-    }
+    r->resp.has_length &= !changes;
 }
 
 static void send_own_body(struct tg_request *r)

@@ -15,6 +15,7 @@
 #include "script/hook.h"
 
 #include "base/assert.h"
+#include "base/fmt.h"
 #include "script/state.h"
 
 #include <stdatomic.h>
@@ -22,6 +23,7 @@
 #define COLLECTIONS_PER_SEC 4
 #define RETRY_INSTRUCTIONS  1000 /* until a hook that could not yield tries again */
 #define PLACE_LEVELS        200  /* frames among which the plugin's own is looked for */
+#define TRACE_FRAMES        8    /* of the plugin's, in a trace */
 
 /* ---- The hook -------------------------------------------------------------------------------- */
 
@@ -87,6 +89,45 @@ size_t tg_hook_write_place(lua_State *L, char *out, size_t size)
     return 0;
 }
 
+/* Whether the frame is the plugin's own. */
+static bool is_own(const lua_Debug *ar, unsigned frames)
+{
+    return ar->source[0] == '@' && (ar->currentline > 0 || frames == 0);
+}
+
+static void write_frame(struct tg_fmt *f, const lua_Debug *ar, struct tg_str error)
+{
+    struct tg_str file = tg_str_c(ar->short_src);
+    size_t end = tg_str_starts(error, file) ? tg_str_find(error, ':', file.n + 1) : error.n;
+    if (ar->currentline > 0)
+        tg_fmt_printf(f, "%.*s:%d", TG_STR_ARG(file), ar->currentline);
+    else
+        tg_fmt_add(f, end < error.n ? tg_str_sub(error, 0, end) : file);
+    if (ar->name != NULL && ar->namewhat[0] != '\0')
+        tg_fmt_printf(f, " in %.40s", ar->name);
+}
+
+size_t tg_hook_write_trace(lua_State *L, struct tg_str error, char *out, size_t size)
+{
+    lua_Debug ar;
+    struct tg_fmt f;
+    unsigned frames = 0;
+    tg_fmt_init(&f, out, size);
+    for (int level = 0; level < PLACE_LEVELS && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sln", &ar);
+        if (!is_own(&ar, frames))
+            continue;
+        if (frames > 0)
+            tg_fmt_lit(&f, " < ");
+        if (frames++ == TRACE_FRAMES) {
+            tg_fmt_lit(&f, "...");
+            break;
+        }
+        write_frame(&f, &ar, error);
+    }
+    return frames > 1 ? f.n : 0; /* as far as the room went */
+}
+
 void tg_hook_write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L)
 {
     size_t at = tg_hook_write_place(L, vm->error, sizeof(vm->error));
@@ -95,6 +136,7 @@ void tg_hook_write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L)
     int n = snprintf(vm->error + at, sizeof(vm->error) - at, "killed (%s): %s",
                      tg_kill_label(reason), tg_kill_text(reason));
     vm->error_n = TG_MIN(at + (size_t)n, sizeof(vm->error) - 1);
+    vm->trace_n = tg_hook_write_trace(L, TG_STR(""), vm->trace, sizeof(vm->trace));
 }
 
 static void count_kill(struct tg_vm *vm, enum tg_kill reason)
@@ -109,6 +151,7 @@ void tg_hook_note_kill(struct tg_run *run, enum tg_kill reason, lua_State *L)
     if (run->kill == TG_KILL_NONE) {
         run->kill = reason;
         vm->error_n = 0;
+        vm->trace_n = 0;
         count_kill(vm, reason);
     }
     if (L != NULL && vm->error_n == 0)

@@ -35,7 +35,13 @@ void tg_hook_settle_cpu(struct tg_run *run);
 /* Writes "file:line: " of the innermost Lua function of the plugin on `L`; 0 when there is none. */
 size_t tg_hook_write_place(lua_State *L, char *out, size_t size);
 
-/* Writes the VM's error text for a kill, with the place that `L` tells. */
+/* Writes who called whom, the innermost first: "file:12 in helper < file:30", the plugin's own
+ * functions alone, at most TRACE_FRAMES of them. `error` is the text of what happened: an error of
+ * the interpreter's own leaves no line in the innermost frame, but begins with it. 0 where only one
+ * frame is there: its place says it. */
+size_t tg_hook_write_trace(lua_State *L, struct tg_str error, char *out, size_t size);
+
+/* Writes the VM's error text for a kill, with the place and the calls that `L` tells. */
 void tg_hook_write_kill(struct tg_vm *vm, enum tg_kill reason, lua_State *L);
 
 #endif

@@ -12,6 +12,7 @@
 #include "script/run.h"
 
 #include "base/assert.h"
+#include "base/fmt.h"
 #include "base/mem.h"
 #include "script/hook.h"
 #include "script/pattern_lua.h"
@@ -185,6 +186,7 @@ static void enter(struct tg_vm *vm, struct tg_run *run)
     vm->c_stack = __builtin_frame_address(0);
     vm->can_yield = true;
     vm->error_n = 0;
+    vm->trace_n = 0;
     run->state = TG_RUN_STATE_RUNNING;
     runner->since_us = TG_UNLIKELY(run->preempted > 0) ? tg_clock_thread_cpu() : 0;
     tg_alloc_switch(vm->alloc, run->account);
@@ -224,46 +226,76 @@ static enum tg_pause leave(struct tg_vm *vm, struct tg_run *run)
 
 /* ---- Outcomes -------------------------------------------------------------------------------- */
 
-/* Appends `.key` of the table at -1 of `L` when it is a string. `ref` is the key's. */
-static void write_field(struct tg_vm *vm, lua_State *L, int ref, const char *label)
+/* The string `.key` of the table at -1 of `L`, else NULL; it stays with the table. `ref` is the
+ * key's. */
+static const char *field_of(lua_State *L, int ref)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     lua_rawget(L, -2);
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        size_t room = sizeof(vm->error) - vm->error_n;
-        int n = snprintf(vm->error + vm->error_n, room, " %s=%.512s", label, lua_tostring(L, -1));
-        vm->error_n += TG_MIN((size_t)n, room - 1);
-    }
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     lua_pop(L, 1);
+    return text;
 }
 
-/* The error value on top of `co` as text. Runs no code of the plugin and allocates nothing. */
-static void write_error(struct tg_vm *vm, lua_State *co)
+size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size)
 {
-    size_t n = 0;
-    const char *text = lua_type(co, -1) == LUA_TSTRING ? lua_tolstring(co, -1, &n) : NULL;
-    struct tg_str file = tg_str_c(vm->file);
-    vm->error_n = 0;
-    if (text == NULL || !tg_str_starts(tg_str(text, n), file))
-        vm->error_n = tg_hook_write_place(co, vm->error, sizeof(vm->error));
-    size_t room = sizeof(vm->error) - 1 - vm->error_n;
-    if (text != NULL) {
-        memcpy(vm->error + vm->error_n, text, TG_MIN(n, room));
-        vm->error_n += TG_MIN(n, room);
-        return;
+    struct tg_fmt f;
+    const char *code = NULL;
+    const char *message = NULL;
+    int type = lua_type(co, -1);
+    tg_fmt_init(&f, out, size);
+    if (type == LUA_TSTRING) {
+        size_t n;
+        const char *text = lua_tolstring(co, -1, &n);
+        n = TG_MIN(n, size - 1);
+        memcpy(out, text, n);
+        return n;
     }
-    char number[64] = "";
-    if (lua_type(co, -1) == LUA_TNUMBER)
-        snprintf(number, sizeof(number), ": %.14g", lua_tonumber(co, -1));
-    int wrote = snprintf(vm->error + vm->error_n, room, "error object (%s)%s",
-                         luaL_typename(co, -1), number);
-    vm->error_n += TG_MIN((size_t)wrote, room - 1);
-    if (lua_type(co, -1) == LUA_TTABLE && lua_checkstack(vm->L, 2)) {
+    if (type == LUA_TTABLE && lua_checkstack(vm->L, 2)) {
         lua_xmove(co, vm->L, 1);
-        write_field(vm, vm->L, vm->code_key_ref, "code");
-        write_field(vm, vm->L, vm->message_key_ref, "message");
+        code = field_of(vm->L, vm->code_key_ref);
+        message = field_of(vm->L, vm->message_key_ref);
         lua_pop(vm->L, 1);
     }
+    if (message != NULL)
+        tg_fmt_printf(&f, "%.512s", message);
+    else
+        tg_fmt_printf(&f, "error object (%s)", lua_typename(co, type));
+    if (code != NULL)
+        tg_fmt_printf(&f, " (%.64s)", code);
+    if (type == LUA_TNUMBER)
+        tg_fmt_printf(&f, ": %.14g", lua_tonumber(co, -1));
+    return f.n;
+}
+
+/* Behind the error of who indexed a function, as in ctx.req.headers["x"]: what Lua does not say. */
+static void advise(struct tg_vm *vm, const char *text, size_t n)
+{
+    static const char end[] = "(a function value)";
+    static const char advice[] = ": write () behind its name, to call it";
+    bool meant = n >= sizeof(end) && strstr(text, "attempt to index ") != NULL &&
+                 strcmp(text + n + 1 - sizeof(end), end) == 0;
+    if (!meant || sizeof(vm->error) - vm->error_n < sizeof(advice))
+        return;
+    memcpy(vm->error + vm->error_n, advice, sizeof(advice) - 1);
+    vm->error_n += sizeof(advice) - 1;
+}
+
+/* The error value on top of `co` as text, with its place where it does not name one. */
+static void write_error(struct tg_vm *vm, lua_State *co)
+{
+    char text[TG_RUN_ERROR_MAX];
+    size_t n = tg_run_describe(vm, co, text, sizeof(text));
+    vm->error_n = 0;
+    if (!tg_str_starts(tg_str(text, n), tg_str_c(vm->file)))
+        vm->error_n = tg_hook_write_place(co, vm->error, sizeof(vm->error));
+    n = TG_MIN(n, sizeof(vm->error) - 1 - vm->error_n);
+    memcpy(vm->error + vm->error_n, text, n);
+    vm->error_n += n;
+    text[n] = '\0';
+    advise(vm, text, n);
+    if (strstr(text, "stack overflow") == NULL)
+        vm->trace_n = tg_hook_write_trace(co, tg_str(text, n), vm->trace, sizeof(vm->trace));
 }
 
 static enum tg_run_outcome end_killed(struct tg_run *run)
@@ -321,6 +353,11 @@ void tg_run_kill(struct tg_run *run, enum tg_kill reason)
 struct tg_str tg_run_error(const struct tg_run *run)
 {
     return tg_str(run->vm->error, run->vm->error_n);
+}
+
+struct tg_str tg_run_trace(const struct tg_run *run)
+{
+    return tg_str(run->vm->trace, run->vm->trace_n);
 }
 
 /* ---- For host functions ---------------------------------------------------------------------- */

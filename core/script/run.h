@@ -51,6 +51,7 @@ enum tg_run_outcome {
 
 /* Longest error text, in bytes. */
 #define TG_RUN_ERROR_MAX 2048
+#define TG_RUN_TRACE_MAX 512
 
 /* One activation. Embedded by the caller; does not move between init and release. */
 struct tg_run {
@@ -102,6 +103,15 @@ void tg_run_release(struct tg_run *run);
 /* Text of the last ERROR or KILLED of this VM: "file:line: what", at most TG_RUN_ERROR_MAX bytes,
  * valid until the VM is entered again. Plugin values are never converted by plugin code. */
 struct tg_str tg_run_error(const struct tg_run *run);
+
+/* Who called whom when that happened, the innermost first: "file:12 in helper < file:30". Empty
+ * where the place in the error says it all, and for a stack that overflowed. Valid as long. */
+struct tg_str tg_run_trace(const struct tg_run *run);
+
+/* The value on top of `co`, a coroutine of the VM, as text; a table is taken off: a string as it
+ * is, an error of the API as "message (code)", else its type. Runs no code of the plugin and
+ * allocates nothing. Returns how much of `out` it took. */
+size_t tg_run_describe(struct tg_vm *vm, lua_State *co, char *out, size_t size);
 
 /* ---- For host functions, called from Lua ---- */
 

@@ -96,6 +96,8 @@ struct tg_vm {
     char file[TG_VM_FILE_MAX];
     char error[TG_RUN_ERROR_MAX];
     size_t error_n;
+    char trace[TG_RUN_TRACE_MAX];
+    size_t trace_n;
 };
 
 static inline struct tg_vm *tg_vm_inline(lua_State *L)

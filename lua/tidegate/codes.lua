@@ -155,6 +155,12 @@ granted, and the smaller value holds. Only the operator raises a limit, for one 
 plugins.]],
     right = 'tg.use("./p.lua", { limits = { cpu = "50ms" } }) { … }' },
 
+  { name = "plugin_field", number = "TG1410", title = "a field that its schema has not", text = [[
+Found in the compiled function without running it: conf has the fields of the plugin's schema, and
+`compiled`, what configure() returned. Another one is nil, and what depends on it silently goes
+the other way.]],
+    right = "function P.access(conf, ctx) if conf.enabled then … end end" },
+
   { name = "bad_order", number = "TG1501", title = "before and after cannot be met", text = [[
 The constraints go round in a circle, or demand that a plugin of an earlier stage runs after one of a
 later stage. Stages in order: edge, auth, guard, traffic, transform, observe.]] },

@@ -10,6 +10,7 @@
 -- Cost       One compile and one run for each file, whatever number of instances uses it.
 
 local S = require "tidegate.schema"
+local conf_fields = require "tidegate.conf_fields"
 local families = require "tidegate.families"
 local globals = require "tidegate.globals"
 local objects = require "tidegate.objects"
@@ -35,10 +36,33 @@ function plugin.loader(session)
                         by_file = {}, by_name = {}, families = {}, list = {} }, plugin)
 end
 
-local function fn_type()
+-- `annotation` is the type as editors know it (LuaLS).
+local function fn_type(annotation)
   return S.custom { noun = "a function", lua = "function", read = function(_, value) return value end,
-                    json = function() return {} end }
+                    json = function() return {} end, annotation = annotation }
 end
+
+-- What each function of the table is called with and gives back.
+local CALL = "fun(conf: table, ctx: tidegate.Ctx)"
+local FUNCTIONS = {
+  { "init", "fun(plugin: table)", "once in each VM, before any configure; may wait, as phases may" },
+  { "configure", "fun(conf: table, scope: string): any",
+    "once for each use; what it returns is conf.compiled. scope names the place of the use" },
+  { "certificate", CALL, "a TLS handshake; of plugins of tg.global and of listeners" },
+  { "rewrite", CALL, "before the route is known; of plugins of tg.global and of listeners" },
+  { "access", CALL, "the route is known, the origin has not been asked" },
+  { "header_filter", CALL, "the answer's head is there, whoever answers: origin, plugin or gateway" },
+  { "body_filter",
+    "fun(conf: table, ctx: tidegate.Ctx, chunk: string, eof: boolean): string|string[]|nil",
+    "each piece of the answer's body, and once more at its end with eof; nothing returned lets chunk pass" },
+  { "message", 'fun(conf: table, ctx: tidegate.Ctx, data: string, kind: "text"|"binary", ' ..
+    'from: "client"|"origin"): string|false|nil',
+    "a message of a WebSocket; text takes its place, false drops it, nothing lets it pass" },
+  { "log", CALL, "the answer is out, or the client is gone" },
+  { "save", "fun(): any", "before a reload replaces the VM: plain data of at most 1 MiB for its successor" },
+  { "restore", "fun(state: any)", "after init and configure of the successor" },
+  { "stop", "fun()", "the VM ends" },
+}
 
 -- Checked with `is_record`, since a table that looks like a type is none.
 local schema_type = S.custom {
@@ -93,19 +117,22 @@ local function check_conditions(value)
   return true
 end
 
--- The shape of the table that a plugin returns.
-local function shape(limits)
+--- The shape of the table that a plugin returns.
+-- @tparam table limits those of the host
+function plugin.shape_for(limits)
   local own_limits = objects.limit_fields(limits, "plugin")
   for name, t in pairs(objects.limit_fields(limits, "plugin_vm")) do own_limits[name] = t end
   local fields = {
-    name = S.string { min = 1, max = 64, pattern = "^[%l%d][%l%d_-]*$" }:doc "lower case, digits, - and _",
+    name = S.string { min = 1, max = 64, pattern = "^[%l%d][%l%d_-]*$" }
+      :doc "lower case, digits, - and _; logs and metrics go by it",
     version = S.string { pattern = "^%d+[%d.]*[%w.+-]*$", max = 64 }:doc "such as 1.2.0",
     api = S.int { min = 1, max = 1 }:doc "the contract that it is written for",
-    stage = S.enum(plugin.STAGES),
+    stage = S.enum(plugin.STAGES):doc "when it runs among others, in this order; answers pass in reverse",
     priority = S.int { min = -1000, max = 1000 }:default(0):doc "order inside the stage; higher runs earlier",
-    schema = schema_type:default(S.record {}),
+    schema = schema_type:default(S.record {}):doc "what its configuration may hold",
     needs = S.record {
-      body = S.enum { "request", "response", "both" }:optional(),
+      body = S.enum { "request", "response", "both" }:optional()
+        :doc "which bodies it reads: for who reads the plugin, and for decode",
       decode = S.bool():default(false):doc "gzip and deflate bodies reach its body_filter decoded",
       sink = S.bool():default(false):doc "opens destinations of lines by tg.sink",
       dict = objects.zone_size():optional():doc "size of its own dict, for tg.dict()",
@@ -115,18 +142,18 @@ local function shape(limits)
       http = S.bool():default(false):doc "sends requests to declared services by tg.http",
       events = S.bool():default(false):doc "publishes and subscribes to events",
     }:check(check_needs):default {},
-    limits = S.record(own_limits):default {},
-    exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {},
-    when = phase_conditions(),
+    limits = S.record(own_limits):default {}:doc "bounds of its own, below the operator's",
+    exports = S.list(S.string { min = 1, max = 64 }, { max = 64, unique = true }):default {}
+      :doc "keys that it may set in ctx.shared",
+    when = phase_conditions():doc "for which requests a phase is",
     metrics = S.map(S.string { min = 1, max = 64, pattern = "^[%l_][%l%d_]*$" }, instrument_type())
       :default {}:doc "instruments for ctx.metrics, by name",
-    init = fn_type():optional(),
-    configure = fn_type():optional(),
-    save = fn_type():optional(),
-    restore = fn_type():optional(),
-    stop = fn_type():optional(),
   }
-  for _, phase in ipairs(plugin.PHASES) do fields[phase] = fn_type():optional() end
+  for _, entry in ipairs(FUNCTIONS) do
+    local name, annotation, doc = unpack(entry)
+    local arguments = annotation:match "^fun(%b())":gsub(": [^,)]+", "")
+    fields[name] = fn_type(annotation):optional():doc(arguments .. ": " .. doc)
+  end
   return S.record(fields):check(check_conditions)
 end
 
@@ -216,6 +243,14 @@ local function module_reader(self, found)
   end
 end
 
+-- What people of other gateways require, and where it is.
+local LIBRARY_INSTEAD = {
+  cjson = "tg.json is JSON", ["cjson.safe"] = "tg.json is JSON", ["resty.http"] = "tg.http sends requests",
+  ["resty.lrucache"] = "tg.cache() and tg.dict() are shared by all workers", ["resty.lock"] = "tg.lock locks",
+  ["resty.string"] = "tg.hex and tg.crypto are there", ["resty.sha256"] = "tg.crypto.sha256 is there",
+  ["resty.hmac"] = "tg.crypto.hmac is there", ["ngx.re"] = "tg.re has regular expressions",
+}
+
 -- `require` of a plugin: its own files, the library, the schema.
 local function requirer(self, loading, env)
   local read = module_reader(self, loading.found)
@@ -229,6 +264,7 @@ local function requirer(self, loading, env)
       text, file = read(name)
     end
     local why = not text and (file ~= "" and "its file cannot be read" .. file or
+                LIBRARY_INSTEAD[name] or
                 "a plugin may require its own files, tidegate and tidegate.schema") or
                 loading.open[name] and "modules that require each other" or
                 depth >= MODULE_DEPTH and ("more than %d modules, each required by the one before")
@@ -256,6 +292,13 @@ local function failing_place(self)
   end
 end
 
+-- A modifier of a schema's type that is not there: what was meant.
+local function modifier_hint(message)
+  local name = message:match "^attempt to call method '([%w_]+)' %(a nil value%)$"
+  local near = name and suggest.nearest(name, S.modifiers)
+  return near and ("did you mean :%s?"):format(near) or nil
+end
+
 -- Runs in the failing stack of a plugin's load.
 local function on_failure(self, file)
   return function(thrown)
@@ -266,7 +309,7 @@ local function on_failure(self, file)
     if known then message = rest else at, line = failing_place(self) end
     self.diagnostics:error {
       code = message:find("cannot require", 1, true) and "plugin_require" or "plugin_shape",
-      file = at or file, line = tonumber(line), message = message,
+      file = at or file, line = tonumber(line), message = message, hint = modifier_hint(message),
     }
     return REPORTED
   end
@@ -338,6 +381,51 @@ function plugin:report_shape(file, value, problems)
   end
 end
 
+-- What stands for the plugin's table in a function that was declared with a colon.
+local function check_receiver(self, file, name, fn)
+  if not debug.getlocal or debug.getlocal(fn, 1) ~= "self" then return end
+  self.diagnostics:error {
+    code = "plugin_shape", file = file, line = debug.getinfo(fn, "S").linedefined, path = name,
+    message = "its first parameter is self, but it is called without the plugin's table",
+    hint = ("write function P.%s(conf%s), with a dot"):format(name, name == "configure" and "" or ", ctx"),
+  }
+end
+
+-- Fields of conf that the schema does not know.
+local function check_conf_fields(self, file, name, fn, fields)
+  local known = { "compiled" }
+  for field in pairs(fields) do known[#known + 1] = type(field) == "string" and field or nil end
+  table.sort(known)
+  for _, found in ipairs(conf_fields.read_by(fn)) do
+    if fields[found.name] == nil and found.name ~= "compiled" then
+      local near = suggest.nearest(found.name, known)
+      local report = {
+        code = "plugin_field", file = file, line = found.line, path = name,
+        message = ("the plugin's schema has no field %s"):format(quote(found.name)),
+        hint = near and ("did you mean conf.%s?"):format(near) or
+               "conf has: " .. table.concat(known, ", "),
+      }
+      local source = self.diagnostics:source(file)
+      local token = source and source:name_on_line(found.line, found.name)
+      if token then report.line, report.column, report.width = source:position(token) end
+      self.diagnostics:error(report)
+    end
+  end
+end
+
+-- Slips in the functions that are called with conf, which would fail late or not at all.
+function plugin:check_functions(value)
+  for _, name in ipairs { "configure", unpack(plugin.PHASES) } do
+    local fn = value[name]
+    local info = fn and debug.getinfo(fn, "S")
+    local file = info and info.what == "Lua" and info.source:match "^@(.*)"
+    if file then
+      check_receiver(self, file, name, fn)
+      check_conf_fields(self, file, name, fn, value.schema.fields)
+    end
+  end
+end
+
 local function phases_of(value)
   local phases = {}
   for _, phase in ipairs(plugin.PHASES) do
@@ -369,13 +457,14 @@ function plugin:run(found)
                 "a " .. type(value)), hint = 'end the file with "return P"' }
     return nil
   end
-  self.shape = self.shape or shape(self.host.limits)
+  self.shape = self.shape or plugin.shape_for(self.host.limits)
   local normal, problems = S.validate(self.shape, value, { check_expr = self.host.check_expr })
   if normal and next(phases_of(normal)) == nil then
     problems[1] = { code = "plugin_shape", keys = {}, path = "", missing = true, message = "it has no phase",
                     hint = "one or more of: " .. table.concat(plugin.PHASES, ", ") }
   end
   self:report_shape(found.file, value, problems)
+  if normal then self:check_functions(normal) end
   if not normal or self.diagnostics.errors > before then return nil end
   return normal, loading.modules
 end
@@ -395,9 +484,26 @@ function plugin:find(name)
   return { file = file, text = text, dir = file:match "^(.*/)" or "" }
 end
 
+-- The plugin of the configuration's folder that a path may have meant: with another name, or without "./".
+local function nearest_file(self, name)
+  local wanted = name:gsub("^%./", "")
+  local with_end = wanted:find "%.lua$"
+  local known, files = {}, {}
+  for _, pattern in ipairs { "plugins/*.lua", "plugins/*/init.lua" } do
+    for _, path in ipairs(self.host.glob and self.host.glob(self.session:locate(pattern)) or {}) do
+      local file = path:sub(#self.session:locate "" + 1):gsub("/init%.lua$", "")
+      local spelt = with_end and file or file:gsub("%.lua$", "")
+      known[#known + 1], files[spelt] = spelt, file
+    end
+  end
+  local near = files[wanted] and wanted or suggest.nearest(wanted, known)
+  return near and "./" .. files[near]
+end
+
 local function not_found(self, instance, problem)
   local near = self.host.bundled_names and suggest.nearest(instance.name, self.host.bundled_names())
   local is_path = instance.name:find("/", 1, true) or instance.name:find "%.lua$"
+  near = near or is_path and nearest_file(self, instance.name)
   self.session:report(instance.where, {
     code = "unknown_plugin", path = instance.path,
     message = is_path and ("cannot read the plugin %s%s"):format(quote(instance.name), problem) or

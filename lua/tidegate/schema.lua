@@ -65,10 +65,20 @@ local function read_bound(kind, name, bound)
   return value
 end
 
+-- "; it has max, min" for a message.
+local function known_options(allowed)
+  local names = {}
+  for name in pairs(allowed) do names[#names + 1] = name end
+  table.sort(names)
+  return #names > 0 and "; it has " .. table.concat(names, ", ") or "; it has none"
+end
+
 local function read_options(kind, options)
   local fields, allowed = {}, OPTIONS[kind] or {}
   for name, value in pairs(options or {}) do
-    if not allowed[name] then error(("S.%s has no option %q"):format(kind, tostring(name)), 3) end
+    if not allowed[name] then
+      error(("S.%s has no option %q%s"):format(kind, tostring(name), known_options(allowed)), 3)
+    end
     if allowed[name] == "bound" then
       fields[name] = read_bound(kind, name, value)
     elseif type(value) ~= allowed[name] then
@@ -293,6 +303,13 @@ end
 
 local makers = {}
 for name in pairs(S) do makers[#makers + 1] = name end
+
+-- What a type can be asked to be besides, for hints.
+S.modifiers = {}
+for name, modifier in pairs(Type) do
+  if type(modifier) == "function" then S.modifiers[#S.modifiers + 1] = name end
+end
+table.sort(S.modifiers)
 
 S.is_type = is_type
 

@@ -205,7 +205,7 @@ describe("tg.http", function()
         { "request", { service = "keys", path = "/a b" }, 'path: expected "/..."' },
         { "request", { service = "keys", method = "G T" }, "method: is not a token" },
         { "request", { service = "keys", headers = { a = "b\r\nc: d" } }, "headers: a name or value" },
-        { "request", { service = "keys", headers = { Host = "b" } }, "headers: Host" },
+        { "request", { service = "keys", headers = { Host = "b" } }, "headers: \"Host\" belongs" },
         { "request", { service = "keys", headers = { ["Content-Length"] = 1 } }, "framing" },
         { "request", { service = "keys", query = { 1 } }, "query: expected names" },
         { "request", { service = "keys", query = many }, "query: at most 256" },

@@ -4,7 +4,8 @@ local command = require("support.command")
 local json = require("cjson")
 local json_schema = require("support.json_schema")
 
-local OBJECTS = { "settings", "listener", "service", "route", "consumer", "zone.dict", "zone.cache", "use" }
+local OBJECTS = { "settings", "listener", "service", "route", "consumer", "zone.dict", "zone.cache",
+                  "use", "plugin" }
 
 describe("tidegate schema", function()
   local c
@@ -23,6 +24,15 @@ describe("tidegate schema", function()
     assert.equal(0, code)
     for _, name in ipairs(OBJECTS) do assert.contains(name, out) end
     assert.matches("bundled plugins: [^\n]*cors, decompress, headers", out)
+  end)
+
+  it("prints the table that a plugin's file returns, with what each function is called with", function()
+    local _, out = c:run("schema", "plugin")
+    assert.contains("| `body_filter` | function | optional | (conf, ctx, chunk, eof): ", out)
+    assert.contains("| `message` | function | optional | (conf, ctx, data, kind, from): ", out)
+    assert.contains("| `needs.http` | true or false", out)
+    local _, _, err = c:run("doc", "body_filter")
+    assert.contains("tidegate schema plugin", err)
   end)
 
   it("writes valid JSON Schema of every object and every bundled plugin", function()

@@ -110,6 +110,19 @@ describe("a plugin file", function()
       { "p.lua:4:23: access: a plugin has no os.getenv" } },
     { "that writes a global", HEAD .. "function P.access()\n  count = 1\nend\nreturn P",
       { 'p.lua:3:3: access: assignment to the global "count"' } },
+    { "whose phase is declared with a colon", HEAD .. "function P:access(conf) end\nreturn P",
+      { "p.lua:2: access: its first parameter is self, but it is called without the plugin's table" } },
+    { "whose configure is declared with a colon",
+      HEAD .. "function P.log() end\nfunction P:configure() end\nreturn P",
+      { "p.lua:3: configure: its first parameter is self, but it is called without the plugin's table" } },
+    { "that reads a field which its schema has not",
+      HEAD .. "function P.access(conf)\n  if conf.enabeld then return end\nend\nreturn P",
+      { 'p.lua:3:6: access: the plugin\'s schema has no field "enabeld"' } },
+    { "that calls a modifier which is none",
+      'local S = require "tidegate.schema"\nreturn { schema = S.record { a = S.int():defalt(1) } }',
+      { "p.lua:2: attempt to call method 'defalt' (a nil value)" } },
+    { "that requires what another gateway has", 'require "cjson"',
+      { 'p.lua:1: cannot require "cjson": tg.json is JSON' } },
     { "that calls the library while it loads", 'local tg = require "tidegate"\ntg.http.get("x")',
       { "p.lua:2: tg.http.get cannot be called while the plugin is loaded; " ..
         "call it in init, configure or a phase" } },
@@ -123,6 +136,49 @@ describe("a plugin file", function()
   for _, case in ipairs(cases) do
     it(case[1] .. " is refused", function() assert.same(case[3], messages(case[2])) end)
   end
+
+  local function with_fields(body)
+    return 'local S = require "tidegate.schema"\n' .. HEAD .. [[
+P.schema = S.record { enabled = S.bool():default(true), depth = S.int():optional(), [1] = S.int():optional() }
+]] .. body .. "\nreturn P"
+  end
+
+  it("may read all that its schema has, and what configure() made", function()
+    assert.is_table(load(with_fields [[
+function P.configure(conf) return conf.enabled end
+function P.access(conf, ctx)
+  ctx.state.on = conf.enabled and conf.depth and conf.compiled and conf[1]
+  conf.compiled = conf
+  if not conf then ctx.state.conf = conf end
+end]]))
+  end)
+
+  it("is told a slip in the name of a field", function()
+    local _, reports = load(with_fields "function P.log(conf)\n  local on = conf.enabeld\n  return on\nend")
+    local shown = reports:render "checked"
+    assert.contains("p.lua:5:14: log: the plugin's schema has no field \"enabeld\" [TG1410]", shown)
+    assert.contains("did you mean conf.enabled?", shown)
+  end)
+
+  it("may put something else in the place of conf", function()
+    assert.is_table(load(with_fields [[
+function P.access(conf, ctx)
+  conf = ctx.state
+  return conf.anything
+end
+function P.log(conf)
+  for _ = 1, 2 do conf = { other = conf } end
+  return conf.other
+end]]))
+  end)
+
+  it("that is not there may be near to one that is", function()
+    local files = { ["plugins/geo.lua"] = HEAD .. "function P.log() end\nreturn P" }
+    for _, name in ipairs { "./plugins/goe.lua", "plugins/geo", "./plugins/goe" } do
+      local shown = host.errors((GATEWAY:gsub("%./p%.lua", name)), { files = files })
+      assert.contains('did you mean "./plugins/geo.lua"?', shown)
+    end
+  end)
 
   it("is not poisoned through strings", function()
     assert.is_table(load(HEAD .. "assert(getmetatable('') == nil)\nassert(string.dump == nil)\n" ..

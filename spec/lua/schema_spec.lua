@@ -381,7 +381,7 @@ end)
 
 describe("a schema's author", function()
   it("is told of a mistake where it stands", function()
-    assert.has_error(function() S.int { minimum = 1 } end, 'S.int has no option "minimum"')
+    assert.has_error(function() S.int { minimum = 1 } end, 'S.int has no option "minimum"; it has max, min')
     assert.has_error(function() S.duration { max = 5 } end, "max of S.duration must be a string")
     assert.has_error(function() S.list "string" end, "the item of S.list is not a schema type")
     assert.has_error(function() S.record { a = {} } end, 'field "a" is not a schema type')

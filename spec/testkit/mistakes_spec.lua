@@ -23,6 +23,32 @@ describe("a slip in a plugin is told:", function()
     { "a library", 'tg.htpp.get("keys", "/")', 'tg has no function "htpp"; did you mean "http"?' },
     { "a function of a library", 'tg.json.parse "1"',
       'tg.json has no function "parse"; `tidegate doc tg.json` tells what it has' },
+    { "a word of another gateway", "return ctx.req.uri",
+      'ctx.req has no field or method "uri"; ctx.req.path is the path, ctx.req.query_string the query' },
+    { "a word that begins with get_", 'ctx.req:get_header "x"',
+      'ctx.req has no field or method "get_header"; did you mean "header"?' },
+    { "what another object has", 'ctx.req:set_header("x", "y")',
+      'ctx.req has no field or method "set_header"; there is one in ctx.upstream and ctx.resp' },
+    { "an assignment that a method makes", "ctx.resp.status = 204",
+      "ctx.resp cannot be written to; call ctx.resp:set_status()" },
+    { "an assignment to what the client sent", 'ctx.req.path = "/"',
+      "ctx.req cannot be written to; ctx.upstream:set_path() changes what the origin gets" },
+    { "an assignment to anything else", 'ctx.req["%s%n"] = 1',
+      "ctx.req cannot be written to; values of a request belong into ctx.state" },
+    { "a name that is none", 'return ctx.req["%s%n" .. ("x"):rep(300)]',
+      'ctx.req has no field or method "%s%nxxx' },
+    { "an index of a function", 'return ctx.req.headers["x"]',
+      "attempt to index field 'headers' (a function value): write () behind its name, to call it" },
+    { "a length", 'ctx.upstream:set_header("Content-Length", "1")',
+      "Content-Length belongs to the gateway, which counts what body filters and set_body() make of a " ..
+      "body; leave it alone" },
+    { "a service to go to", 'ctx:set_service "keys"', 'no service is called "keys"' },
+    { "a header of tg.http", 'tg.http.get("upstream", "/", { headers = { host = "x" } })',
+      'headers: "host" belongs to the gateway, as Host (the service\'s), Expect and framing do' },
+    { "a network", 'tg.ip.set { "10.0.0.0/8", "10.0.0.300" }', "network 2 (10.0.0.300): expected text" },
+    { "a network that is no text", "tg.ip.set { {} }", "network 1 (table): expected text" },
+    { "an error of the API that is raised", 'assert(tg.json.decode "{")',
+      "not valid JSON at byte 2: expected a name in quotes (bad_input)" },
     { "a service", 'tg.http.get("keys", "/")',
       'tg.http.get(): argument 1 (service): no service is called "keys"; the configuration declares them ' ..
       "by tg.service" },
@@ -46,10 +72,22 @@ describe("a slip in a plugin is told:", function()
   end
 
   it("what body_filter returns", function()
+    for value, text in pairs { ["5"] = "a number", ["false"] = "a boolean",
+                               ["print"] = "neither text nor a table",
+                               ["{ a = 1 }"] = "a table with names (tg.json.encode() makes text of it)" } do
+      local p = t.plugin(t.source(('return { name = "slip", version = "1.0.0", api = 1, stage = "guard", ' ..
+                                   "body_filter = function() return %s end }"):format(value)))
+      assert.matches("body_filter returned " .. text .. "; it returns nothing (the chunk passes), a string",
+                     p:run { upstream = { 200, body = "x" } }.error, 1, true)
+    end
+  end)
+
+  it("and an empty list takes the chunk away", function()
     local p = t.plugin(t.source [[
       return { name = "slip", version = "1.0.0", api = 1, stage = "guard",
-               body_filter = function() return 5 end }]])
-    assert.matches("something else than nothing", p:run { upstream = { 200, body = "x" } }.error, 1, true)
+               body_filter = function(_, _, chunk) return ({ x = {}, w = { "y", "z" } })[chunk] end }]])
+    assert.response(p:run { upstream = { 200, body = "x" } }).has.body ""
+    assert.response(p:run { upstream = { 200, body = "w" } }).has.body "yz"
   end)
 end)
 

@@ -23,13 +23,14 @@ local TITLES = {
   settings = "tg.settings", listener = "tg.listener", service = "tg.service", route = "tg.route",
   consumer = "tg.consumer",
   ["zone.dict"] = "tg.zone.dict", ["zone.cache"] = "tg.zone.cache", ["zone.limit"] = "tg.zone.limit",
-  use = "the second argument of tg.use",
+  use = "the second argument of tg.use", plugin = "the table that a plugin's file returns",
 }
 
 --- The schemas of the language: by name, and their names in order.
 function schema.language(host)
   local types = {
     settings = objects.settings(host.limits, host.budget), use = objects.options(host.limits),
+    plugin = plugin.shape_for(host.limits),
   }
   for kind, t in pairs(resolve.types_of(host.credentials)) do
     if t.kind == "record" then types[kind] = t end

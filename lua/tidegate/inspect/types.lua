@@ -63,6 +63,7 @@ end
 function writer:type_of(t, name)
   if composite[t.kind] then return composite[t.kind](self, t, name) end
   if NUMBERS[t.kind] then return NUMBERS[t.kind] end
+  if t.entry and t.entry.annotation then return t.entry.annotation end
   if t.entry and not t.entry.lua then
     return t.entry.noun == "a plugin" and "tidegate.config.Plugin" or of_json(t.entry.json(t))
   end
@@ -144,15 +145,18 @@ local LANGUAGE = [[
 ---@field include fun(pattern: string)
 ]]
 
+-- What tg has no declaration of its own for.
+local NO_DECLARATION = { settings = true, use = true, plugin = true }
+
 --- The annotations of config files.
 function types.answer(_, host)
   local self = setmetatable({ classes = {} }, writer)
   local of, names = docs.language(host)
   local named = {}
   for _, name in ipairs(names) do
-    local class = "tidegate.config." .. name:gsub("%.", "_")
+    local class = name == "plugin" and "tidegate.Plugin" or "tidegate.config." .. name:gsub("%.", "_")
     self:class(class, of[name])
-    if name ~= "settings" and name ~= "use" and not name:find("%.") then
+    if not NO_DECLARATION[name] and not name:find("%.") then
       -- Nothing refers to a route by a handle.
       local handle = name ~= "route" and ": tidegate.config.Handle" or ""
       named[#named + 1] = DECLARATION:format(name, class, handle)

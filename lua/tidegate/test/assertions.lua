@@ -232,20 +232,36 @@ local function add(name, fn)
   rawset(assert, name, fn)
 end
 
--- assert.metric(r, "rejected", { reason = "quota" }).equals(1): what a plugin counted in this request; gauges
--- are what they are now.
-local function metric(r, name, labels)
-  if not r.metrics then
-    fail(2, "the request is not over: what it counted is not known yet\n%s", describe(r))
+-- Of whom metrics are asked: a result, or a plugin or a gateway since it was made, timers and queues
+-- included.
+-- What moved, the snapshot, all that is counted, and what is known of the subject, for a message.
+local function counted_by(subject)
+  local w = type(subject) == "table" and rawget(subject, "world")
+  if w then
+    local now = metrics.now()
+    return metrics.between(w.counted_before, now), w.snapshot, now, "since it was made"
   end
-  local sum, count = metrics.sum(r.metrics, r.snapshot:plugins(), name, labels)
-  if count == 0 and not metrics.is_known(r.snapshot:files(), r.counted_after, name) then
+  if type(subject) ~= "table" then
+    fail(3, "expected a result, a plugin or a gateway, got a %s", type(subject))
+  end
+  if not subject.metrics then
+    fail(3, "the request is not over: what it counted is not known yet\n%s", describe(subject))
+  end
+  return subject.metrics, subject.snapshot, subject.counted_after, describe(subject)
+end
+
+-- assert.metric(r, "rejected", { reason = "quota" }).equals(1): what plugins counted in this request, or
+-- since a plugin or gateway was made; gauges are what they are now.
+local function metric(subject, name, labels)
+  local moved, snapshot, now, about = counted_by(subject)
+  local sum, count = metrics.sum(moved, snapshot:plugins(), name, labels)
+  if count == 0 and not metrics.is_known(snapshot:files(), now, name) then
     fail(2, "no plugin declares metrics.%s", name)
   end
   local function check(ok, text, value)
     if ok then return end
     fail(3, "expected the metric %s to be %s %s, got %s\n%s", name, text, tostring(value),
-         count > 0 and tostring(sum) or "no change", describe(r))
+         count > 0 and tostring(sum) or "no change", about)
   end
   return {
     equals = function(value) check(sum == value, "", value) end,

@@ -39,10 +39,10 @@ local function declaration(name, fields, files)
   for field, value in pairs(fields) do own[field] = value end
   own.name = nil
   local function write_credential(kind, value)
-    return kind == "key" and write_keys(name, value, files) or literal.write(value)
+    return kind == "key" and write_keys(name, value, files) or literal.write(value, files)
   end
   return ("tg.consumer %q %s"):format(name, write_map(own, function(field, value)
-    return field == "credentials" and write_map(value, write_credential) or literal.write(value)
+    return field == "credentials" and write_map(value, write_credential) or literal.write(value, files)
   end))
 end
 

@@ -49,7 +49,7 @@ local function with_attached(self)
   for _, one in ipairs(self.attached) do
     local name, located = seen_from(self.file, one.file)
     if one.text then files[located] = one.text end
-    local conf = literal.write(one.conf)
+    local conf = literal.write(one.conf, files, self.file:match "^(.*/)")
     lines[#lines + 1] = ("tg.global { tg.use(%q, { id = %q }) %s }"):format(name, one.id, conf)
   end
   lines[#lines + 1] = "end"

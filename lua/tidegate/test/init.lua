@@ -17,6 +17,7 @@ local gateway = require "tidegate.test.gateway"
 local guard = require "tidegate.test.guard"
 local har = require "tidegate.test.har"
 local harness = require "tidegate.harness"
+local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
 local plugin = require "tidegate.test.plugin"
 local world = require "tidegate.test.world"
@@ -88,6 +89,9 @@ function t.plugin(given, conf, options)
   if not ok then error(made, 2) end
   return made
 end
+
+--- A value where a plugin's schema wants a secret, as tg.secret gives one in a configuration.
+t.secret = literal.secret
 
 --- A whole gateway from its configuration file. See gateway.lua.
 function t.gateway(file, options)

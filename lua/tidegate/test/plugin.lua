@@ -15,6 +15,7 @@ local http = require "tidegate.test.http"
 local interleave = require "tidegate.test.interleave"
 local literal = require "tidegate.test.literal"
 local load = require "tidegate.test.load"
+local sorted = require "tidegate.sorted"
 local websocket = require "tidegate.test.websocket"
 local world = require "tidegate.test.world"
 
@@ -44,21 +45,30 @@ local function file_of(given, level)
 end
 
 local OPTIONS = { limits = true, route = true, id = true, when = true, on_error = true, settings = true,
-                  consumer = true, consumers = true }
+                  consumer = true, consumers = true, zones = true }
 
 local function check_options(options, level)
   for name in pairs(options) do
     if not OPTIONS[name] then
-      error(("t.plugin has no option %q; there are limits, route, consumer, consumers, when, " ..
-             "on_error, id, settings"):format(name), level + 1)
+      error(("t.plugin has no option %q; there are limits, route, consumer, consumers, zones, " ..
+             "when, on_error, id, settings"):format(name), level + 1)
     end
   end
 end
 
-local function use_of(file, conf, options)
+local function use_of(file, conf, options, files)
   local instance = {}
   for _, name in ipairs { "limits", "id", "when", "on_error" } do instance[name] = options[name] end
-  return ("tg.use(%q, %s) %s"):format(file, literal.write(instance), literal.write(conf or {}))
+  return ("tg.use(%q, %s) %s"):format(file, literal.write(instance, files), literal.write(conf or {}, files))
+end
+
+-- The zones that the configuration declares for all plugins: kind, then name, to the fields of tg.zone.
+local function write_zones(zones, lines, files)
+  for _, kind in ipairs(sorted(zones)) do
+    for _, name in ipairs(sorted(zones[kind])) do
+      lines[#lines + 1] = ("tg.zone.%s %q %s"):format(kind, name, literal.write(zones[kind][name], files))
+    end
+  end
 end
 
 -- The config script of a plugin under test.
@@ -71,14 +81,15 @@ local function script_of(file, conf, options, mocks, files)
   for i, name in ipairs(mocks) do
     lines[#lines + 1] = ('tg.service %q { targets = { { "192.0.2.%d:80" } } }'):format(name, FIRST_MOCK + i)
   end
+  write_zones(options.zones or {}, lines, files)
   consumers.write(options, lines, files)
-  if options.settings then lines[#lines + 1] = "tg.settings " .. literal.write(options.settings) end
+  if options.settings then lines[#lines + 1] = "tg.settings " .. literal.write(options.settings, files) end
   local route = {}
   for name, value in pairs(options.route or {}) do route[name] = value end
   local name = route.name or "test"
   route.name, route.service = nil, "upstream"
-  lines[#lines + 1] = ("tg.route %q %s"):format(name, literal.write(route))
-  lines[#lines + 1] = "tg.global { " .. use_of(file, conf, options) .. " }"
+  lines[#lines + 1] = ("tg.route %q %s"):format(name, literal.write(route, files))
+  lines[#lines + 1] = "tg.global { " .. use_of(file, conf, options, files) .. " }"
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -128,8 +139,8 @@ end
 --- Loads one instance of a plugin.
 -- @tparam string|source given
 -- @tparam[opt] table conf
--- @tparam[opt] table options limits, route (fields of the route), consumer, consumers, when, on_error, id,
--- settings
+-- @tparam[opt] table options limits, route (fields of the route), consumer, consumers, zones (kind to name to
+-- fields), when, on_error, id, settings
 -- @tparam table mocks names of the mock services, and their behaviours by name
 function plugin.new(given, conf, options, mocks)
   local self = setmetatable({ given = given, conf = conf, options = options or {}, mocks = mocks.names,

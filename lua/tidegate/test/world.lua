@@ -29,8 +29,8 @@ world.seed = 1
 -- @treturn string|nil why a plugin does not start
 function world.new(snapshot)
   local self = setmetatable({ core = harness.new(clock:now(), world.seed), clients = {}, records = {},
-                              wakeups = {}, latest_calls = {}, next_port = 40000, lines = {}, turned = 0 },
-                            world)
+                              wakeups = {}, latest_calls = {}, next_port = 40000, lines = {}, turned = 0,
+                              counted_before = metrics.now() }, world)
   self.origins, self.names = origins.new(self), names.new(self)
   local ok, why = self:adopt(snapshot)
   if not ok then

@@ -97,7 +97,8 @@ static void mistakes_name_function_and_argument(void **state)
                "fails('argument 1 (status)', function() ctx:exit(99) end)\n"
                "fails('content-length: this header', function() ctx:exit(200, 'x', { "
                "['content-length'] = '9' }) end)\n"
-               "fails('not in the plugin', function() ctx.shared:set('other', 1) end)\n"),
+               "fails('the plugin does not declare exports = { \"other\" }', function() "
+               "ctx.shared:set('other', 1) end)\n"),
         TG_PHASE_ACCESS, TG_STEP_NEXT);
 }
 

@@ -85,14 +85,15 @@ static void cookies_and_html(void **state)
 static void networks_contain_addresses(void **state)
 {
     (void)state;
-    library_run("local set = tg.ip.set { '10.0.0.0/8', '2001:db8::/32', '192.0.2.1' }\n"
-                "assert(set:contains '10.1.2.3' and set:contains '2001:db8::9')\n"
-                "assert(not set:contains '11.0.0.1' and set:contains(ctx.client.ip) == false)\n"
-                "assert(tg.ip.set {}:contains '10.0.0.1' == false)\n"
-                "refuses('bad_input', set:contains 'host')\n"
-                "fails('network 2: expected', tg.ip.set, { '10.0.0.0/8', '10.0.0.1/8' })\n"
-                "fails('network 1: expected', tg.ip.set, { 7 })\n"
-                "fails('ip_set:contains() was called on a string', set.contains, '10.0.0.1')\n");
+    library_run(
+        "local set = tg.ip.set { '10.0.0.0/8', '2001:db8::/32', '192.0.2.1' }\n"
+        "assert(set:contains '10.1.2.3' and set:contains '2001:db8::9')\n"
+        "assert(not set:contains '11.0.0.1' and set:contains(ctx.client.ip) == false)\n"
+        "assert(tg.ip.set {}:contains '10.0.0.1' == false)\n"
+        "refuses('bad_input', set:contains 'host')\n"
+        "fails('network 2 (10.0.0.1/8): expected', tg.ip.set, { '10.0.0.0/8', '10.0.0.1/8' })\n"
+        "fails('network 1 (number): expected', tg.ip.set, { 7 })\n"
+        "fails('ip_set:contains() was called on a string', set.contains, '10.0.0.1')\n");
 }
 
 static void times_and_identifiers(void **state)

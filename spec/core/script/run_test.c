@@ -145,7 +145,7 @@ static void test_errors_say_where_and_run_nothing(void **state)
     check_error("error(7)", "plugins/t/init.lua:2: 7");
     check_error("error()", "plugins/t/init.lua:2: error object (nil)");
     check_error("error({ code = 'timeout', message = 'late' })",
-                "plugins/t/init.lua:2: error object (table) code=timeout message=late");
+                "plugins/t/init.lua:2: late (timeout)");
     check_error("error(setmetatable({}, { __tostring = function() while true do end end, "
                 "__index = function() while true do end end }))",
                 "plugins/t/init.lua:2: error object (table)");
