@@ -223,7 +223,8 @@ static void arm(struct queue *q)
 static void put_off(struct queue *q)
 {
     if (q->failures++ == q->retry) {
-        lose_items(q, 1, "an item does not fit limits.plugin.memory, or there is no memory");
+        lose_items(q, 1,
+                   TG_STR("an item does not fit limits.plugin.memory, or there is no memory"));
         q->failures = 0;
         arm(q);
         return;

@@ -93,6 +93,8 @@ local function arguments(ctx, one)
     ["Library.cache"] = { "c" }, ["Library.dict"] = { "d" }, ["Library.gzip"] = { "x", { level = 1 } },
     ["Library.lock"] = { "d", "k", { ttl = "1ms" } }, ["Library.template"] = { "${req.path}", "none" },
     ["Library.gunzip"] = { tg.gzip "x", { max = 10 } },
+    ["LibraryLog.debug"] = { "m", { a = 1 } }, ["LibraryLog.info"] = { "m", { a = 1 } },
+    ["LibraryLog.warn"] = { "m", { a = 1 } }, ["LibraryLog.error"] = { "m", { a = 1 } },
     ["LibraryMetrics.inc"] = { "hits", { l = "x" }, 1 }, ["LibraryMetrics.set"] = { "level", nil, 1 },
     ["LibraryMetrics.observe"] = { "spent", nil, 1 }, ["LibraryMetrics.counter"] = { "hits", { l = "x" } },
     ["Limit.adaptive"] = { "l", "a", { max = 10, latency = "1s" } }, ["Limit.concurrency"] = { "l", "c", 10 },
@@ -166,7 +168,7 @@ local LIBRARIES = { Json = "json", Time = "time", Uuid = "uuid", Base64 = "base6
   Crypto = "crypto", Re = "re", Query = "query", Cookie = "cookie", Html = "html", Ip = "ip",
   Timers = "timer",
   Events = "events", Limit = "limit", Services = "services", Http = "http", Consumers = "consumers",
-  LibraryMetrics = "metrics" }
+  LibraryMetrics = "metrics", LibraryLog = "log" }
 
 local function function_of(class, member, object)
   if object ~= nil then return object[member] end
