@@ -54,6 +54,7 @@ static inline lua_State *library_open(const char *calls)
                                     .clock = &clock,
                                     .runner = &runner,
                                     .open = library_register,
+                                    .on_freed = tg_bind_release_value,
                                     .arg = &host};
     tg_assert(tg_vm_new(&options, &vm, &error) == TG_OK);
     L = tg_vm_state(vm);
