@@ -438,8 +438,10 @@ void tg_ws_client_ended(struct tg_request *r)
 void tg_ws_origin_ended(struct tg_request *r)
 {
     struct tg_ws *ws = r->ws;
-    if (ws->origin.said == 0 && tg_ws_reopen(ws))
+    if (ws->origin.said == 0 && tg_ws_reopen(ws)) {
+        tg_ws_go_on(ws); /* a client that waited for the origin to take more waits no longer */
         return;
+    }
     if (r->origin == NULL)
         ws->origin.shut = true;
     end_side(ws, &ws->origin);

@@ -72,6 +72,19 @@ describe("a WebSocket that reconnects", function()
     c:close() -- before the origin, whose loss would be another reconnection
   end)
 
+  it("sees the end of a client that waited for the origin to take more", function()
+    start()
+    local c, conn = ws.open(p)
+    local limit = 64 * 1024 * 1024
+    assert.is_true(c:offer(ws.frame({ text = ("x"):rep(500), mask = true }):rep(100), limit) < limit)
+    conn:reset()
+    local again = p.origin:accept()
+    c:close()
+    again:receive_rest()
+    again:close()
+    p:wait_for_descriptors(descriptors)
+  end)
+
   it("drops half a message of the origin, and begins with the next", function()
     start()
     local c, conn = ws.open(p)
