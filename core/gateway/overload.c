@@ -13,6 +13,8 @@
 #define TICK         (100 * TG_USEC_PER_MSEC)
 #define PRESSED_TICK (20 * TG_USEC_PER_MSEC)
 #define TRIM_EVERY   (2 * TG_USEC_PER_SEC)
+#define UPLOAD_SIZE  ((size_t)32 << 10) /* what an upload holds soon after it was let in */
+#define UPLOAD_GROWS (20 * TG_USEC_PER_MSEC)
 #define PROVEN_FILL  980 /* thousandths, from which nobody is let in */
 
 static const struct tg_settings *settings_of(const struct tg_gate *gate)
@@ -139,8 +141,9 @@ static void on_tick(struct tg_timer *timer)
             tg_pool_close_idle(gate->pool);
             tg_clients_relieve(gate, now);
         }
-        if (level >= TG_PRESSURE_WAIT)
+        if (level >= TG_PRESSURE_WAIT || o->uploads_wait)
             tg_requests_relieve(gate, now);
+        o->uploads_wait = false;
         if (level < TG_PRESSURE_WAIT)
             tg_acceptors_resume(gate);
     }
@@ -168,26 +171,54 @@ void tg_overload_release(struct tg_gate *gate)
 /* ---- Turning away ------------------------------------------------------------------------------
  */
 
-/* Do connections leave less than one part in `parts` of their share? What happens between two ticks
- * is seen here. */
-static bool is_nearly_full(size_t parts)
+/* Would connections with `more` bytes leave less than one part in `parts` of their share? What
+ * happens between two ticks is seen here. */
+static bool is_nearly_full(size_t parts, size_t more)
 {
     size_t cap = tg_mem_cap(TG_MEM_CONNECTION);
-    return tg_mem_used(TG_MEM_CONNECTION) >= cap - cap / parts;
+    return tg_mem_used(TG_MEM_CONNECTION) + more >= cap - cap / parts;
 }
 
 bool tg_overload_accepts(struct tg_gate *gate)
 {
-    return tg_overload_level(gate) < TG_PRESSURE_WAIT && !is_nearly_full(10);
+    return tg_overload_level(gate) < TG_PRESSURE_WAIT && !is_nearly_full(10, 0);
+}
+
+/* Is there no room for a body that is still to come? An upload is young for UPLOAD_GROWS: it counts
+ * as what it will soon hold, or all that come at once would be let in. */
+static bool refuses_upload(const struct tg_request *r, bool proven)
+{
+    struct tg_overload *o = &r->gate->overload;
+    uint64_t now = tg_loop_now(&r->gate->worker->loop);
+    if (r->in.framing == TG_FRAMING_NONE)
+        return false;
+    if (now - o->young_since > UPLOAD_GROWS) {
+        o->young = 0;
+        o->young_since = now;
+    }
+    if (tg_overload_level(r->gate) >= TG_PRESSURE_WAIT ||
+        is_nearly_full(proven ? 7 : 4, o->young * UPLOAD_SIZE)) {
+        o->uploads_wait = true;
+        return true;
+    }
+    o->young++;
+    return false;
+}
+
+/* The last part of the share is for who is proven. */
+static bool refuses_request(const struct tg_request *r, bool proven)
+{
+    const struct tg_overload_shared *s = shared_of(r->gate);
+    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && !is_nearly_full(20, 0)))
+        return false;
+    return !proven || is_nearly_full(50, 0) ||
+           atomic_load_explicit(&s->fill, memory_order_relaxed) >= PROVEN_FILL;
 }
 
 const char *tg_overload_refuses(const struct tg_request *r)
 {
-    const struct tg_overload_shared *s = shared_of(r->gate);
-    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && !is_nearly_full(20)))
-        return NULL;
-    if (r->stream != NULL && r->stream->proven && !is_nearly_full(50) &&
-        atomic_load_explicit(&s->fill, memory_order_relaxed) < PROVEN_FILL)
+    bool proven = r->stream != NULL && r->stream->proven;
+    if (TG_LIKELY(!refuses_request(r, proven) && !refuses_upload(r, proven)))
         return NULL;
     tg_metric_inc(r->gate->worker->cells, TG_METRIC_SHED_MEMORY);
     return "memory_full";

@@ -12,21 +12,24 @@
  *                TG_OVERLOAD_PATIENCE counts as idle
  *       WAIT     acceptors stop: connections wait in the queues of the kernel. Requests whose
  *                bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at least, get 503, or
- *                those who never finish one could hold all there is, at any pace
+ *                those who never finish one could hold all there is, at any pace; so they do
+ *                whenever an upload was turned away
  *       SHED     new requests get 503 with Retry-After, on connections that stay
  *
- * A request is asked for twice or three times. When its head is there, which costs a look at the
+ *  request is asked for twice or three times. When its head is there, which costs a look at the
  * level: is there memory for it. The last part of the share of connections is kept for connections
- * on which an exchange went well before, so that those who come in numbers and never read or finish
- * anything cannot lock out the others. When its route is known: how important it is (one of low
- * importance is turned away from WAIT on), and are there too many in flight. Where plugins of the
- * access phase may still find that it is somebody's, it is let in as if it were of the most
- * important consumer, and asked for again when they have run, as what it is then. So a route that
- * is full to others serves those whose requests matter, and what the others have cost until then is
- * the look at who they are. Of limits.request.in_flight a request of low importance may use three
- * fifths, a normal one nine tenths, a high one all; the same parts hold for the adaptive bound. A
- * worker that lags turns low ones away at half of limits.loop.lag, normal ones at all of it, high
- * ones at twice that.
+ * on which an exchange went well before, so that those who come in numbers and never read or
+ * finish anything cannot lock out the others. Who sends a body decides how long it holds what it
+ * holds, so uploads have three quarters of the share, six sevenths on such connections: new
+ * connections are taken and requests without a body answered while others never finish theirs.
+ * When its route is known: how important it is (one of low importance is turned away from WAIT
+ * on), and are there too many in flight. Where plugins of the access phase may still find that it
+ * is somebody's, it is let in as if it were of the most important consumer, and asked for again
+ * when they have run, as what it is then. So a route that is full to others serves those whose
+ * requests matter, and what the others have cost until then is the look at who they are. Of
+ * limits.request.in_flight a request of low importance may use three fifths, a normal one nine
+ * tenths, a high one all; the same parts hold for the adaptive bound. A worker that lags turns low
+ * ones away at half of limits.loop.lag, normal ones at all of it, high ones at twice that.
  *
  * The adaptive bound (settings.overload.adaptive) is the additive increase and multiplicative
  * decrease of limit/flight.h, one state a worker: answers that come in time raise it by one a
@@ -59,9 +62,12 @@ struct tg_overload_shared {
 /* One for each worker. */
 struct tg_overload {
     struct tg_timer tick;
-    uint64_t due;    /* us: when the tick should come */
-    uint64_t lag;    /* us by which the worker lags: the lesser of the last two measures */
-    uint64_t lagged; /* us, the last measure */
+    uint64_t due;         /* us: when the tick should come */
+    uint64_t lag;         /* us by which the worker lags: the lesser of the last two measures */
+    uint64_t lagged;      /* us, the last measure */
+    uint64_t young_since; /* us */
+    uint32_t young;       /* uploads let in since then, which do not hold yet what they will */
+    bool uploads_wait;    /* one was turned away since the last tick */
     struct tg_flight_state flight;
 };
 

@@ -13,7 +13,7 @@ local GOAL = 1000
 -- Sanitizers take and keep memory of their own, which would count as pressure from the first moment.
 local CONFIG = variant.name == "release" and attack.config or attack.config:gsub('"96MiB"', '"64GiB"')
 local SIZES = { slow_heads = 4000, slow_bodies = 2000, slow_readers = 600, abandoned = 5000,
-                h2_half_heads = 1000, h2_open_streams = 10, h2_small_windows = 10 }
+                h2_half_heads = 1000, h2_open_streams = 100, h2_proven_streams = 100, h2_small_windows = 10 }
 
 describe("under attack #slow", function()
   local g

@@ -35,6 +35,14 @@ local function again(first, bytes)
   end
 end
 
+-- A request that goes well, then those that `bytes` gives, once.
+local function after_a_good_one(bytes)
+  return function(c)
+    if not c.stream then return h2.frame("HEADERS", ENDS, next_stream(c), GET) end
+    return c.stream == 1 and bytes(c) or ""
+  end
+end
+
 local OPEN_POST = h2.frame("HEADERS", OPEN, 1, POST)
 -- A field of 3,000 bytes goes into the table, and is named by a byte each, ten thousand times.
 local BOMB = GET .. "\64\1x\127\185\22" .. ("a"):rep(3000) .. ("\190"):rep(10000)
@@ -59,6 +67,9 @@ return {
   h2_open_streams = { size = 200, every = 3600, bytes = on_streams(100, function(stream)
     return h2.frame("HEADERS", OPEN, stream, POST)
   end) },
+  h2_proven_streams = { size = 200, every = 0.2, bytes = after_a_good_one(on_streams(99, function(stream)
+    return h2.frame("HEADERS", OPEN, stream, POST)
+  end)) },
   h2_small_windows = { size = 200, every = 3600, settings = { [4] = 1 },
                        bytes = on_streams(50, function(stream)
     return h2.frame("HEADERS", ENDS, stream, LARGE)

@@ -96,6 +96,32 @@ describe("too much to do", function()
     g:stop()
   end)
 
+  it("keeps the last quarter of memory from uploads, so that others are served", function()
+    start 'memory = { total = "256MiB", shares = { connections = 3 } },'
+    local POST = "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    local proven = client.connect(g.port)
+    proven:send "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert.status(200, proven:response())
+    local uploads, refused = {}, false
+    clock.wait_until(function()
+      local c = client.connect(g.port)
+      c:send(POST)
+      local status = c:response_head().status
+      uploads[#uploads + 1] = c
+      local cap, used = ask("/limits"):match '"memory.connections","unit":"bytes","value":(%d+),"use":(%d+)'
+      refused = status == 503 and used / cap
+      return refused and refused > 0.7
+    end, 20, "an upload to be turned away")
+    assert.is_true(refused < 0.85, refused)
+    assert.status(200, client.get(g.port, "/echo"))
+    proven:send(POST)
+    assert.equal(100, proven:response_head().status)
+    proven:send "123456789"
+    assert.contains('"body":"123456789"', proven:response().body)
+    for _, c in ipairs(uploads) do c:close() end
+    g:stop()
+  end)
+
   it("ends the uploads that have lasted longest when they hold all the memory there is #slow", function()
     start [[memory = { total = "256MiB", shares = { connections = 3 } },
             limits = { connection = { drain_timeout = "0s" } },]]
@@ -103,21 +129,22 @@ describe("too much to do", function()
       local c = client.connect(g.port)
       c:send "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
       c:send(("x"):rep(60000)) -- which the echo keeps
-      return c
+      return c, clock.now()
     end
-    local uploads = {}
-    for i = 1, 150 do uploads[i] = upload() end
-    -- The answer of one that was ended so. For others there is no memory at all, here or in the echo: a new
-    -- one takes their place, so that memory stays full.
+    local uploads, since = {}, {}
+    for i = 1, 150 do uploads[i], since[i] = upload() end
+    -- The answer of one that was ended so. Others are turned away at once, or have no memory at all, here or
+    -- in the echo: a new one takes their place, so that memory stays full.
     local response
     clock.wait_until(function()
       for i, c in ipairs(uploads) do
         local ok, found = pcall(c.response, c, { seconds = 0.002 })
-        if ok and found.body:find('"code":"memory_full"', 1, true) then response = found end
+        local lasted = clock.now() - since[i] > 4
+        if ok and lasted and found.body:find('"code":"memory_full"', 1, true) then response = found end
         if not pcall(c.send, c, ("x"):rep(100)) then -- none is slow
           c:close()
           local opened, other = pcall(upload)
-          uploads[i] = opened and other or c
+          uploads[i], since[i] = opened and other or c, clock.now()
         end
       end
       return response
