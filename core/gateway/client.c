@@ -505,10 +505,12 @@ static void on_acceptable(struct ev_loop *ev, ev_io *w, int revents)
 {
     struct tg_acceptor *a = w->data;
     (void)revents;
-    if (tg_overload_accepts(a->gate)) {
+    int most = tg_overload_accepts(a->gate, ACCEPT_BATCH);
+    if (most == ACCEPT_BATCH) {
         accept_batch(a, ev_iteration(ev));
         return;
     }
+    (void)accept_some(a, most);
     a->waits = true;
     ev_io_stop(ev, w);
     tg_metric_inc(a->gate->worker->cells, TG_METRIC_ACCEPT_PAUSES);

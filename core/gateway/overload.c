@@ -13,6 +13,7 @@
 #define TICK         (100 * TG_USEC_PER_MSEC)
 #define PRESSED_TICK (20 * TG_USEC_PER_MSEC)
 #define TRIM_EVERY   (2 * TG_USEC_PER_SEC)
+#define TRICKLE      4                  /* connections that an acceptor takes in a pressed tick */
 #define UPLOAD_SIZE  ((size_t)32 << 10) /* what an upload holds soon after it was let in */
 #define UPLOAD_GROWS (20 * TG_USEC_PER_MSEC)
 #define PROVEN_FILL  980 /* thousandths, from which nobody is let in */
@@ -144,7 +145,7 @@ static void on_tick(struct tg_timer *timer)
         if (level >= TG_PRESSURE_WAIT || o->uploads_wait)
             tg_requests_relieve(gate, now);
         o->uploads_wait = false;
-        if (level < TG_PRESSURE_WAIT)
+        if (level < TG_PRESSURE_SHED)
             tg_acceptors_resume(gate);
     }
     o->due = now + (level > TG_PRESSURE_NONE ? PRESSED_TICK : TICK);
@@ -179,9 +180,12 @@ static bool is_nearly_full(size_t parts, size_t more)
     return tg_mem_used(TG_MEM_CONNECTION) + more >= cap - cap / parts;
 }
 
-bool tg_overload_accepts(struct tg_gate *gate)
+int tg_overload_accepts(const struct tg_gate *gate, int most)
 {
-    return tg_overload_level(gate) < TG_PRESSURE_WAIT && !is_nearly_full(10, 0);
+    enum tg_pressure level = tg_overload_level(gate);
+    if (level < TG_PRESSURE_WAIT && !is_nearly_full(10, 0))
+        return most;
+    return level < TG_PRESSURE_SHED && !is_nearly_full(20, 0) ? TG_MIN(most, TRICKLE) : 0;
 }
 
 /* Is there no room for a body that is still to come? An upload is young for UPLOAD_GROWS: it counts
@@ -205,11 +209,11 @@ static bool refuses_upload(const struct tg_request *r, bool proven)
     return false;
 }
 
-/* The last part of the share is for who is proven. */
+/* The last part of the share is not for newcomers. */
 static bool refuses_request(const struct tg_request *r, bool proven)
 {
     const struct tg_overload_shared *s = shared_of(r->gate);
-    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && !is_nearly_full(20, 0)))
+    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && !is_nearly_full(7, 0)))
         return false;
     return !proven || is_nearly_full(50, 0) ||
            atomic_load_explicit(&s->fill, memory_order_relaxed) >= PROVEN_FILL;

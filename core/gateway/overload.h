@@ -8,28 +8,29 @@
  *     answered
  *       SHRINK   the worker that measured has the caches evict and the allocator give back
  *       CLOSE    each worker closes idle connections to origins, and of its clients those that
- *                were idle longest; who has sent half a head or a trickle of a body for
- *                TG_OVERLOAD_PATIENCE counts as idle
- *       WAIT     acceptors stop: connections wait in the queues of the kernel. Requests whose
- *                bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at least, get 503, or
- *                those who never finish one could hold all there is, at any pace; so they do
- *                whenever an upload was turned away
- *       SHED     new requests get 503 with Retry-After, on connections that stay
+ *                were idle longest, for TG_OVERLOAD_PATIENCE (four times that where a request went
+ *                well before); who has sent half a head or a trickle of a body counts as idle
+ *       WAIT     acceptors take a few connections a tick, the others wait in the queues of the
+ *                kernel: a newcomer's turn comes while those who are in fill what others leave.
+ *                Requests whose bodies have been coming for longest, for TG_OVERLOAD_UPLOAD at
+ *                least, get 503, or those who never finish one could hold all there is, at any
+ *                pace; so they do whenever an upload was turned away
+ *       SHED     acceptors stop; new requests get 503 with Retry-After, on connections that stay
  *
  *  request is asked for twice or three times. When its head is there, which costs a look at the
- * level: is there memory for it. The last part of the share of connections is kept for connections
- * on which an exchange went well before, so that those who come in numbers and never read or
- * finish anything cannot lock out the others. Who sends a body decides how long it holds what it
- * holds, so uploads have three quarters of the share, six sevenths on such connections: new
- * connections are taken and requests without a body answered while others never finish theirs.
- * When its route is known: how important it is (one of low importance is turned away from WAIT
- * on), and are there too many in flight. Where plugins of the access phase may still find that it
- * is somebody's, it is let in as if it were of the most important consumer, and asked for again
- * when they have run, as what it is then. So a route that is full to others serves those whose
- * requests matter, and what the others have cost until then is the look at who they are. Of
- * limits.request.in_flight a request of low importance may use three fifths, a normal one nine
- * tenths, a high one all; the same parts hold for the adaptive bound. A worker that lags turns low
- * ones away at half of limits.loop.lag, normal ones at all of it, high ones at twice that.
+ * level: is there memory for it. The last parts of the share of connections are not for newcomers,
+ * or those who come in numbers and never read or finish anything would lock out the others: the
+ * first request of a connection is served up to six sevenths of it, later ones nearly to its end.
+ * Who sends a body decides how long it holds what it holds, so uploads have three quarters of the
+ * share, later ones six sevenths. When its route is known: how important it is (one of low
+ * importance is turned away from WAIT on), and are there too many in flight. Where plugins of the
+ * access phase may still find that it is somebody's, it is let in as if it were of the most
+ * important consumer, and asked for again when they have run, as what it is then. So a route that
+ * is full to others serves those whose requests matter, and what the others have cost until then
+ * is the look at who they are. Of limits.request.in_flight a request of low importance may use
+ * three fifths, a normal one nine tenths, a high one all; the same parts hold for the adaptive
+ * bound. A worker that lags turns low ones away at half of limits.loop.lag, normal ones at all of
+ * it, high ones at twice that.
  *
  * The adaptive bound (settings.overload.adaptive) is the additive increase and multiplicative
  * decrease of limit/flight.h, one state a worker: answers that come in time raise it by one a
@@ -79,8 +80,9 @@ void tg_overload_release(struct tg_gate *gate);
 /* The level that is in force now. */
 enum tg_pressure tg_overload_level(const struct tg_gate *gate);
 
-/* May another connection be taken? Where not, acceptors wait for tg_overload's word. */
-bool tg_overload_accepts(struct tg_gate *gate);
+/* How many of `most` connections an acceptor may take. Where these are fewer it waits for
+ * tg_acceptors_resume(), which comes with a tick. */
+int tg_overload_accepts(const struct tg_gate *gate, int most);
 
 /* Why a request is not served: the code of its answer, static storage; NULL: it is. The first when
  * its head is there; the second when its route is known, which lets it in until leave(); the third

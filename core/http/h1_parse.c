@@ -209,6 +209,8 @@ static bool read_request_line(struct tg_str line, struct tg_request_head *h,
     bool good = split_request_line(line, h);
     if (TG_LIKELY(good && h->method != TG_METHOD_OTHER && h->target.p[0] == '/'))
         return true;
+    if (!tg_str_is_token(h->method_name)) /* what logs and plugins see of it */
+        h->method_name = h->target = (struct tg_str){NULL, 0};
     if (!judge_first_line(&parser, HTTP_REQUEST, line, &target, refusal))
         return false;
     if (parser.http_major != 1 || parser.http_minor > 1)

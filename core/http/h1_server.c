@@ -763,7 +763,8 @@ enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *s, uint64_t at, uint
     refresh_limits(s);
     switch (s->state) {
     case TG_H1_SERVER_IDLE:
-        if (tg_inbuf_left(&s->in) > 0 || at - s->since < patience)
+        if (tg_inbuf_left(&s->in) > 0 ||
+            at - s->since < patience * (s->requests > 0 ? TG_STREAM_CREDIT : 1))
             return TG_H1_RELIEF_NONE;
         finish(s, false);
         return TG_H1_RELIEF_IDLE;

@@ -137,9 +137,9 @@ void tg_h1_server_drain(struct tg_h1_server *server);
 /* Closes at once, whatever goes on; a running exchange sees on_aborted. */
 void tg_h1_server_close(struct tg_h1_server *server);
 
-/* Memory is short: closes the connection when for `patience` us it was idle, or kept the gateway
- * waiting: it has not sent its head, or sent or taken less than limits.connection.read_rate
- * and write_rate ask for. Tells which it was. */
+/* Memory is short: closes the connection when for `patience` us (TG_STREAM_CREDIT times that after
+ * a request) it was idle, or kept the gateway waiting: it has not sent its head, or sent or taken
+ * less than limits.connection.read_rate and write_rate ask for. Tells which it was. */
 enum tg_h1_relief { TG_H1_RELIEF_NONE, TG_H1_RELIEF_IDLE, TG_H1_RELIEF_SLOW };
 enum tg_h1_relief tg_h1_server_relieve(struct tg_h1_server *server, uint64_t now,
                                        uint64_t patience);

@@ -179,9 +179,10 @@ static bool read_pseudos(const struct tg_h2_block *block, struct tg_request_head
     struct tg_str scheme = block->pseudo[TG_H2_SCHEME];
     if (block->pseudo[TG_H2_STATUS].p != NULL)
         return tg_head_refuse(refusal, 0, ":status in a request");
-    h->method_name = block->pseudo[TG_H2_METHOD];
-    if (h->method_name.p == NULL || !tg_str_is_token(h->method_name))
+    struct tg_str method = block->pseudo[TG_H2_METHOD];
+    if (method.p == NULL || !tg_str_is_token(method))
         return tg_head_refuse(refusal, 0, ":method is missing or no token");
+    h->method_name = method;
     h->method = tg_method_from_name(h->method_name);
     h->protocol = block->pseudo[TG_H2_PROTOCOL];
     if (h->protocol.p != NULL && h->method != TG_METHOD_CONNECT)

@@ -520,7 +520,7 @@ enum tg_h2_relief tg_h2_server_relieve(struct tg_h2_server *s, uint64_t at, uint
     if (s->state == TG_H2_SERVER_CLOSED || s->busy)
         return TG_H2_RELIEF_NONE;
     if (tg_list_is_empty(&s->streams)) {
-        if (at - s->since < patience)
+        if (at - s->since < patience * (s->proven ? TG_STREAM_CREDIT : 1))
             return TG_H2_RELIEF_NONE;
         if (is_serving(s))
             write_goaway(s, NGHTTP2_NO_ERROR);

@@ -122,7 +122,8 @@ void tg_h2_server_drain(struct tg_h2_server *server);
 void tg_h2_server_close(struct tg_h2_server *server);
 
 /* Memory is short: takes back what windows have grown by; closes the connection when it was idle
- * for `patience` us, or resets the streams that kept the gateway waiting. */
+ * for `patience` us (TG_STREAM_CREDIT times that after a whole answer), or resets the streams that
+ * kept the gateway waiting. */
 enum tg_h2_relief { TG_H2_RELIEF_NONE, TG_H2_RELIEF_IDLE, TG_H2_RELIEF_SLOW };
 enum tg_h2_relief tg_h2_server_relieve(struct tg_h2_server *server, uint64_t now,
                                        uint64_t patience);

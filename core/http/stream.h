@@ -41,6 +41,10 @@ struct tg_stream_events {
     void (*on_aborted)(struct tg_stream *stream, enum tg_err err, unsigned status);
 };
 
+/* By how much longer an idle connection on which an exchange went well may stay when memory is
+ * short: who was told to come back in 1 to 3 seconds does so on it. */
+#define TG_STREAM_CREDIT 4
+
 struct tg_stream_ops {
     /* Whether on_body is wanted. Bytes that are there already are handed over before it returns:
      * let it be the last thing a function does. */

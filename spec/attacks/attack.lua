@@ -2,6 +2,7 @@
 --
 --   local result = attack.run { name = "slow_bodies", port = g.port, gateway = pid, seconds = 5, size = 500 }
 --   result.served, result.lost        answers to the client that behaves, and what it did not get in time
+--   result.newcomers                  the same of one that behaves and comes anew each time: served, lost
 --   result.most                       most memory that the process had, in bytes
 --   result.opened, result.closed      connections of the attackers, and how many the gateway ended
 --   result.answered                   what the attackers were answered with 200, where the attack counts that
@@ -10,7 +11,8 @@
 -- again and again and does what it does without ever waiting. Connections that the gateway ends are opened
 -- anew, so the pressure stays. They come from 127.0.1.1 to 127.0.1.64, as of many clients; the one that
 -- behaves well comes from 127.0.0.1, sends a request every 50 ms on a connection that it keeps, and opens
--- another when that was closed while nothing was under way on it, as browsers do.
+-- another when that was closed while nothing was under way on it, as browsers do. Another one comes every
+-- half second, on a new connection.
 --
 -- Needs the configuration in attack.config.
 
@@ -27,6 +29,7 @@ local unistd = require "posix.unistd"
 local attack = {}
 
 local PACE = 0.05 -- seconds between two requests of the client that behaves
+local COMING = 0.5 -- seconds between two newcomers
 local PATIENCE = 10 * clock.patience -- seconds that it waits for an answer before the request counts as lost
 local SOURCES = 64
 local OPEN_AT_ONCE = 200
@@ -181,14 +184,25 @@ local Well = {}
 Well.__index = Well
 local REQUEST = "GET /well HTTP/1.1\r\nHost: a\r\n\r\n"
 
-function Well:connect(at)
+local function well_behaved(port, pace, is_new)
+  return setmetatable({ port = port, pace = pace, is_new = is_new, next = 0,
+                        served = 0, lost = 0, refused = 0, slowest = 0 }, Well)
+end
+
+function Well:close()
   if self.c then unistd.close(self.c.fd) end
+  self.c = nil
+end
+
+function Well:connect(at)
+  self:close()
   self.c, self.text, self.asked = open(self.port), "", false
   self.since = self.since or at
 end
 
 -- One step: asks when it is time, takes what has come, begins again where the connection was closed.
 function Well:step(at)
+  if not self.c and at < self.next then return end
   if not self.c then self:connect(at) end
   if not self.asked and at >= self.next and self.c then
     self.since = self.since or at
@@ -214,7 +228,8 @@ function Well:take(at)
   local status = self.text:match("^HTTP/1.1 (%d+)")
   if status == "200" then
     self.served, self.slowest = self.served + 1, math.max(self.slowest, at - self.since)
-    self.since, self.next = nil, at + PACE
+    self.since, self.next = nil, at + self.pace
+    if self.is_new then self:close() end
   else
     self.refused, self.next = self.refused + 1, at + 1 -- Retry-After; it is lost when that takes too long
   end
@@ -271,8 +286,7 @@ function attack.run(options)
   resource.setrlimit(resource.RLIMIT_NOFILE, { rlim_cur = bound.rlim_max, rlim_max = bound.rlim_max })
   options.size = math.min(options.size or kind.size, bound.rlim_max - 200)
   local result = { opened = 0, closed = 0, most = 0, answered = 0 }
-  local well = setmetatable({ port = options.port, next = 0,
-    served = 0, lost = 0, refused = 0, slowest = 0 }, Well)
+  local well, new = well_behaved(options.port, PACE), well_behaved(options.port, COMING, true)
   local set, began = {}, now()
   local at, turn = began, began
   local function goes_on()
@@ -288,11 +302,14 @@ function attack.run(options)
       turn = now() + 0.01
     end
     well:step(now())
+    new:step(now())
     poll.poll({ [well.c.fd] = { events = { IN = true } } }, 2)
     at = now()
   end
   for _, c in ipairs(set) do unistd.close(c.fd) end
-  unistd.close(well.c.fd)
+  well:close()
+  new:close()
+  result.newcomers = { served = new.served, lost = new.lost, slowest = new.slowest }
   result.served, result.lost, result.refused = well.served, well.lost, well.refused
   result.slowest, result.held, result.seconds = well.slowest, #set, at - began
   return result

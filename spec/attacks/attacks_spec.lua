@@ -39,6 +39,7 @@ describe("under attack #slow", function()
       assert.equal(pid, gateway_process())
       assert.equal(0, result.lost)
       assert.is_true(result.served > 0)
+      assert.equal(0, result.newcomers.lost)
       if attack.LIST[name].goal then assert.is_true(result.answered >= GOAL) end
       if variant.name == "release" then
         assert.is_true(result.most < BUDGET, ("%.1f MiB"):format(result.most / 2 ^ 20))

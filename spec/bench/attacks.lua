@@ -45,9 +45,11 @@ end
 
 local function judge(name, pid, gateway, result)
   say("%-13s %5.1f MiB at most; attackers: %d opened, %d closed by the gateway, %d held at the end;" ..
-    " the client that behaves: %d answers, slowest %.0f ms, %d refused, %d lost", name, result.most / 2 ^ 20,
+    " the client that behaves: %d answers, slowest %.0f ms, %d refused, %d lost;" ..
+    " newcomers: %d answers, slowest %.0f ms, %d lost", name, result.most / 2 ^ 20,
     result.opened, result.closed, result.held, result.served, result.slowest * 1000,
-    result.refused, result.lost)
+    result.refused, result.lost, result.newcomers.served, result.newcomers.slowest * 1000,
+    result.newcomers.lost)
   local goal = attack.LIST[name].goal
   if goal then
     say("%-13s %d requests of distinct clients answered in %.0f s", "", result.answered, result.seconds)
@@ -55,7 +57,7 @@ local function judge(name, pid, gateway, result)
   end
   if child_of(pid) ~= gateway then error(name .. ": the gateway process was replaced", 0) end
   if result.most > BUDGET then error(name .. ": the budget was passed", 0) end
-  if result.lost > 0 or result.served == 0 then
+  if result.lost + result.newcomers.lost > 0 or result.served == 0 then
     error(name .. ": the client that behaves was not served", 0)
   end
 end

@@ -38,7 +38,10 @@ static void test_methods(void **state)
     assert_refuses(501, "PRI /x HTTP/1.0\r\n\r\n");
     assert_refuses(501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_refuses(501, "get / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_str(head.method_name, "get");
     assert_refuses(501, "GE\xc3\xa9 / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_null(head.method_name.p); /* no token: nobody is shown it */
+    assert_null(head.target.p);
 }
 
 static void test_versions(void **state)
