@@ -1,4 +1,5 @@
-/* arena.c: bump allocation in blocks that double from 16 KiB to 64 KiB. */
+/* arena.c: bump allocation in blocks: two of 8 KiB, of which most requests need one, then such that
+ * double from 16 KiB to 64 KiB. */
 #include "base/banned.h"
 #include "base/arena.h"
 
@@ -16,7 +17,7 @@
 #define GAP            0
 #endif
 
-#define BLOCK_MIN ((size_t)16384)
+#define BLOCK_MIN ((size_t)8192)
 #define BLOCK_MAX ((size_t)65536)
 
 struct tg_arena_block {
@@ -58,8 +59,8 @@ void tg_arena_release(struct tg_arena *arena)
 /* Makes room for `size` bytes: a new newest block. */
 static bool add_block(struct tg_arena *arena, size_t size)
 {
-    size_t want = arena->blocks != NULL ? arena->blocks->size * 2 : BLOCK_MIN;
-    want = TG_MIN(want, BLOCK_MAX);
+    bool grows = arena->blocks != NULL && arena->blocks->next != NULL;
+    size_t want = grows ? TG_MIN(arena->blocks->size * 2, BLOCK_MAX) : BLOCK_MIN;
     if (size + sizeof(struct tg_arena_block) > want)
         want = tg_slab_class_size(size + sizeof(struct tg_arena_block));
     if (want > arena->limit - arena->used) {

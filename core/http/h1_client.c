@@ -447,7 +447,10 @@ static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
 
 static struct tg_fmt *stage(struct tg_call *call, size_t size)
 {
-    return open_stage(client_of(call), size + STAGE_EXTRA);
+    struct tg_h1_client *client = client_of(call);
+    bool bodiless =
+        client->method == TG_METHOD_GET || client->method == TG_METHOD_HEAD; /* mostly */
+    return open_stage(client, bodiless ? size : size + STAGE_EXTRA);
 }
 
 static void set_framing(struct tg_call *call, enum tg_framing framing)

@@ -58,6 +58,15 @@ static void open_stage(struct tg_h1_server *s, const struct tg_fields *fields, s
         tg_h1_server_fail_later(s, TG_E_NOMEM);
 }
 
+/* How much of the body may go with the head in one write. */
+static size_t body_room(const struct tg_h1_server *s)
+{
+    if (s->out_framing == TG_FRAMING_NONE)
+        return 0;
+    bool is_short = s->out_framing == TG_FRAMING_LENGTH && s->out_left < STAGE_EXTRA;
+    return CHUNK_LINE + 2 + (is_short ? (size_t)s->out_left : STAGE_EXTRA);
+}
+
 /* ---- Framing -----------------------------------------------------------------------------------
  */
 
@@ -130,7 +139,7 @@ static void send_head(struct tg_stream *stream, const struct tg_response_head *h
     tg_assert(!s->head_sent);
     s->head_sent = true;
     choose_framing(s, head);
-    open_stage(s, &head->fields, STAGE_EXTRA);
+    open_stage(s, &head->fields, body_room(s));
     tg_h1_write_status(&s->x->stage, head->status, head->reason);
     tg_h1_write_fields(&s->x->stage, &head->fields);
     write_framing(s, head);

@@ -126,28 +126,41 @@ function client.fetch(port, path, headers)
   return answer
 end
 
---- Opens count connections one after the other, each of which does one request and then stays. They
--- come from ADDRESSES addresses in turn, since gateways limit the connections of one.
-function client.open_idle(port, count, headers)
+-- Opens count connections one after the other and has each do `step`, which gives nil or what is wrong.
+-- They come from ADDRESSES addresses in turn, since gateways limit the connections of one.
+local function open_many(port, count, step)
   local fds = {}
-  local request = client.request(port, "/", headers)
   for i = 1, count do
     local fd, why = client.open(port, "127.0.0." .. 1 + i % ADDRESSES)
-    if not fd then
+    fds[i] = fd
+    why = fd and step(fd) or why
+    if why then
       client.close(fds)
       error(("connection %d of %d: %s"):format(i, count, why), 0)
-    end
-    fds[i] = fd
-    local ok, answer = pcall(client.exchange, fd, request)
-    if not ok or answer.status ~= 200 then
-      client.close(fds)
-      error(("connection %d of %d: %s"):format(i, count, ok and answer.status or answer), 0)
     end
     if i % 100 == 0 then
       process.pause(0) -- notice an interruption
     end
   end
   return fds
+end
+
+--- Opens count connections, each of which does one request and then stays.
+function client.open_idle(port, count, headers)
+  local request = client.request(port, "/", headers)
+  return open_many(port, count, function(fd)
+    local ok, answer = pcall(client.exchange, fd, request)
+    return (not ok or answer.status ~= 200) and (ok and answer.status or answer) or nil
+  end)
+end
+
+--- Opens count connections, each of which sends one request for "/never".
+function client.open_waiting(port, count, headers)
+  local request = client.request(port, "/never", headers)
+  return open_many(port, count, function(fd)
+    local sent, why = socket.send(fd, request)
+    return sent ~= #request and (why or "not sent whole") or nil
+  end)
 end
 
 --- How many of the connections have something to read, which on idle ones can only be an end.

@@ -110,11 +110,22 @@ static void test_relief_closes_who_was_idle_for_long_enough(void **state)
     wire_send(far, GET);
     wire_expect(far, OK_ANSWER);
     assert_trace("GET /|");
-    wire_turn(SECOND - 1);
+    wire_turn(TG_STREAM_CREDIT * SECOND - 1);
     assert_int_equal(relieve(SECOND), TG_H1_RELIEF_NONE);
     wire_turn(1);
     assert_int_equal(relieve(SECOND), TG_H1_RELIEF_IDLE);
     assert_trace("closed|");
+    wire_expect_end(far);
+}
+
+static void test_relief_has_less_patience_with_who_asked_for_nothing_yet(void **state)
+{
+    (void)state;
+    open_with_rates();
+    wire_turn(SECOND - 1);
+    assert_int_equal(relieve(SECOND), TG_H1_RELIEF_NONE);
+    wire_turn(1);
+    assert_int_equal(relieve(SECOND), TG_H1_RELIEF_IDLE);
     wire_expect_end(far);
 }
 
@@ -171,6 +182,7 @@ int main(void)
         TEST(test_who_takes_nothing_of_an_answer_is_ended),
         TEST(test_rates_of_zero_are_none),
         TEST(test_relief_closes_who_was_idle_for_long_enough),
+        TEST(test_relief_has_less_patience_with_who_asked_for_nothing_yet),
         TEST(test_relief_closes_who_has_sent_half_a_head),
         TEST(test_relief_ends_a_trickle_and_spares_a_stream),
         TEST(test_an_exchange_that_went_well_makes_a_connection_proven),
