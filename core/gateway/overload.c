@@ -142,9 +142,9 @@ static void on_tick(struct tg_timer *timer)
             tg_pool_close_idle(gate->pool);
             tg_clients_relieve(gate, now);
         }
-        if (level >= TG_PRESSURE_WAIT || o->uploads_wait)
+        if (level >= TG_PRESSURE_WAIT || o->upload_refused)
             tg_requests_relieve(gate, now);
-        o->uploads_wait = false;
+        o->upload_refused = false;
         if (level < TG_PRESSURE_SHED)
             tg_acceptors_resume(gate);
     }
@@ -202,7 +202,7 @@ static bool refuses_upload(const struct tg_request *r, bool proven)
     }
     if (tg_overload_level(r->gate) >= TG_PRESSURE_WAIT ||
         is_nearly_full(proven ? 7 : 4, o->young * UPLOAD_SIZE)) {
-        o->uploads_wait = true;
+        o->upload_refused = true;
         return true;
     }
     o->young++;

@@ -17,7 +17,7 @@
  *                pace; so they do whenever an upload was turned away
  *       SHED     acceptors stop; new requests get 503 with Retry-After, on connections that stay
  *
- *  request is asked for twice or three times. When its head is there, which costs a look at the
+ * A request is asked for twice or three times. When its head is there, which costs a look at the
  * level: is there memory for it. The last parts of the share of connections are not for newcomers,
  * or those who come in numbers and never read or finish anything would lock out the others: the
  * first request of a connection is served up to six sevenths of it, later ones nearly to its end.
@@ -68,7 +68,7 @@ struct tg_overload {
     uint64_t lagged;      /* us, the last measure */
     uint64_t young_since; /* us */
     uint32_t young;       /* uploads let in since then, which do not hold yet what they will */
-    bool uploads_wait;    /* one was turned away since the last tick */
+    bool upload_refused;  /* one was turned away since the last tick */
     struct tg_flight_state flight;
 };
 

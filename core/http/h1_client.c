@@ -448,9 +448,9 @@ static struct tg_fmt *open_stage(struct tg_h1_client *c, size_t size)
 static struct tg_fmt *stage(struct tg_call *call, size_t size)
 {
     struct tg_h1_client *client = client_of(call);
-    bool bodiless =
-        client->method == TG_METHOD_GET || client->method == TG_METHOD_HEAD; /* mostly */
-    return open_stage(client, bodiless ? size : size + STAGE_EXTRA);
+    bool has_body =
+        client->method != TG_METHOD_GET && client->method != TG_METHOD_HEAD; /* mostly */
+    return open_stage(client, size + (has_body ? STAGE_EXTRA : 0));
 }
 
 static void set_framing(struct tg_call *call, enum tg_framing framing)

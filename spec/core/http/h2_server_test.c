@@ -347,28 +347,6 @@ static void test_closing_with_streams_open(void **state)
     assert_string_equal(gw.trace, "aborted CANCELLED 0|aborted CANCELLED 0|closed|");
 }
 
-static void test_relief(void **state)
-{
-    uint64_t at = tg_loop_now(&worker.loop);
-    (void)state;
-    act.request = answer_ok;
-    ask("GET", "/", NULL);
-    forget();
-    uint64_t idle = TG_STREAM_CREDIT * MS;
-    assert_int_equal(tg_h2_server_relieve(&gw.server, at + idle - 1, MS), TG_H2_RELIEF_NONE);
-    assert_int_equal(tg_h2_server_relieve(&gw.server, at + idle, MS), TG_H2_RELIEF_IDLE);
-    assert_traces("closed|", "GOAWAY NO_ERROR|ended|");
-}
-
-static void test_relief_of_who_asked_for_nothing_yet(void **state)
-{
-    uint64_t at = tg_loop_now(&worker.loop);
-    (void)state;
-    assert_int_equal(tg_h2_server_relieve(&gw.server, at + MS - 1, MS), TG_H2_RELIEF_NONE);
-    assert_int_equal(tg_h2_server_relieve(&gw.server, at + MS, MS), TG_H2_RELIEF_IDLE);
-    assert_string_equal(gw.trace, "closed|");
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h2_setup, h2_teardown)
 
 int main(void)
@@ -397,8 +375,6 @@ int main(void)
         TEST(test_draining),
         TEST(test_draining_loses_nothing_that_is_under_way),
         TEST(test_closing_with_streams_open),
-        TEST(test_relief),
-        TEST(test_relief_of_who_asked_for_nothing_yet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /*
- * What a client of HTTP/2 may take its time for, and from when on that counts.
+ * What a client of HTTP/2 may take its time for, from when on that counts, and what it may still
+ * when memory is short.
  */
 #include "http/h2_server.h"
 
@@ -67,6 +68,28 @@ static void test_a_tunnel_has_no_rate(void **state)
     assert_traces("aborted TIMEOUT 0|idle|", "1:RESET CANCEL|");
 }
 
+static void test_relief(void **state)
+{
+    uint64_t at = tg_loop_now(&worker.loop);
+    (void)state;
+    act.request = answer_ok;
+    ask("GET", "/", NULL);
+    forget();
+    uint64_t idle = TG_STREAM_CREDIT * MS;
+    assert_int_equal(tg_h2_server_relieve(&gw.server, at + idle - 1, MS), TG_H2_RELIEF_NONE);
+    assert_int_equal(tg_h2_server_relieve(&gw.server, at + idle, MS), TG_H2_RELIEF_IDLE);
+    assert_traces("closed|", "GOAWAY NO_ERROR|ended|");
+}
+
+static void test_relief_of_who_asked_for_nothing_yet(void **state)
+{
+    uint64_t at = tg_loop_now(&worker.loop);
+    (void)state;
+    assert_int_equal(tg_h2_server_relieve(&gw.server, at + MS - 1, MS), TG_H2_RELIEF_NONE);
+    assert_int_equal(tg_h2_server_relieve(&gw.server, at + MS, MS), TG_H2_RELIEF_IDLE);
+    assert_string_equal(gw.trace, "closed|");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h2_setup, h2_teardown)
 
 int main(void)
@@ -75,6 +98,8 @@ int main(void)
         TEST(test_an_answer_that_is_not_taken),
         TEST(test_an_answer_that_was_late_may_wait_as_long),
         TEST(test_a_tunnel_has_no_rate),
+        TEST(test_relief),
+        TEST(test_relief_of_who_asked_for_nothing_yet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
