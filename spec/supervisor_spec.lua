@@ -45,11 +45,12 @@ local function wait_until_dead(pid)
 end
 
 describe("a gateway process that ends", function()
-  it("takes up no reload, and listens no more", function()
+  -- Tells it to, and waits until nobody can connect: with a request under way, which it ends for.
+  local function drain(workers)
     local o = origin.listen()
-    local back = CONFIG:gsub('builtin = "echo"', 'targets = { { "127.0.0.1:@ORIGIN@" } }')
-    local g = gateway.start({ config = back, vars = { ORIGIN = o.port }, args = { "--single" } })
-    finally(function() g:stop(20) end)
+    local config = CONFIG:gsub('builtin = "echo"', 'targets = { { "127.0.0.1:@ORIGIN@" } }')
+                         :gsub("workers = 1", "workers = " .. workers)
+    local g = gateway.start({ config = config, vars = { ORIGIN = o.port }, args = { "--single" } })
     local c = client.connect(g.port)
     c:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     local upstream = o:accept()
@@ -59,12 +60,28 @@ describe("a gateway process that ends", function()
       local late = client.try_connect(g.port)
       return late == nil or late:close()
     end, 5, "connections to be refused")
+    return g, function()
+      upstream:reply({ body = "done" })
+      assert.equal("done", c:response().body)
+      assert.same({ code = 0 }, g:wait())
+    end
+  end
+
+  it("takes up no reload, and listens no more", function()
+    local g, finish = drain(1)
+    finally(function() g:stop(20) end)
     g:reload(CHANGED)
     g:wait_for_log("the gateway process ends, and reads no configuration any more")
     assert.is_nil((client.try_connect(g.port)))
-    upstream:reply({ body = "done" })
-    assert.equal("done", c:response().body)
-    assert.same({ code = 0 }, g:wait())
+    finish()
+  end)
+
+  -- A sanitizer sees whether a worker still knows a socket that is closed.
+  it("lets go of its sockets while clients connect", function()
+    for _ = 1, 4 do
+      local _, finish = drain(2)
+      finish()
+    end
   end)
 end)
 

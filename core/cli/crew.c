@@ -24,7 +24,10 @@ struct member {
     bool started;
     bool over;                                        /* its loop has ended */
     bool asked;                                       /* it owes an answer to the question */
+    bool owes_finished, owes_quiet;                   /* answers that come a round later */
+    unsigned closed_in;                               /* the round of the loop before that */
     struct tg_task prepare, finish, drain, stop, ask; /* orders: run on the worker */
+    struct tg_task settle;                            /* that round's part of finish and drain */
     struct tg_task prepared, finished, quiet, ended, answered; /* answers: run on the keeper */
     /* of the reload; written by one side while the other waits */
     struct tg_snapshot *snapshot; /* one reference */
@@ -69,6 +72,37 @@ static void answer(struct member *m, struct tg_task *task)
     tg_loop_post(m->crew->keeper, task);
 }
 
+/* The sockets of the acceptors that were closed are nothing to this worker any more: who waited for
+ * that may close them. */
+static void settle(struct member *m)
+{
+    tg_acceptors_settle(&m->gate);
+    if (m->owes_finished)
+        answer(m, &m->finished);
+    if (m->owes_quiet)
+        answer(m, &m->quiet);
+    m->owes_finished = m->owes_quiet = false;
+}
+
+static void on_settle(struct tg_task *task)
+{
+    struct member *m = TG_CONTAINER_OF(task, struct member, settle);
+    if (m->closed_in == ev_iteration(m->worker.loop.ev))
+        tg_loop_post(&m->worker.loop, &m->settle); /* another order came in before it */
+    else
+        settle(m);
+}
+
+/* Acceptors were closed in this round: the answer comes in the next. */
+static void settle_later(struct member *m, bool *owes)
+{
+    bool is_posted = m->owes_finished || m->owes_quiet;
+    m->closed_in = ev_iteration(m->worker.loop.ev);
+    *owes = true;
+    if (!is_posted)
+        tg_loop_post(&m->worker.loop, &m->settle);
+}
+
 static void on_prepare(struct tg_task *task)
 {
     struct member *m = TG_CONTAINER_OF(task, struct member, prepare);
@@ -96,7 +130,7 @@ static void on_finish(struct tg_task *task)
     }
     m->snapshot = NULL;
     m->vms = NULL;
-    answer(m, &m->finished);
+    settle_later(m, &m->owes_finished);
 }
 
 static void on_gate_drained(struct tg_gate *gate)
@@ -108,7 +142,7 @@ static void on_drain(struct tg_task *task)
 {
     struct member *m = TG_CONTAINER_OF(task, struct member, drain);
     tg_gate_drain(&m->gate);
-    answer(m, &m->quiet);
+    settle_later(m, &m->owes_quiet);
 }
 
 static void on_stop(struct tg_task *task)
@@ -148,6 +182,7 @@ static void *run(void *arg)
     tg_loop_run(&m->worker.loop);
     tg_overload_release(&m->gate);
     tg_acceptors_close(&m->gate);
+    settle(m);
     tg_gate_release(&m->gate); /* stops plugins: still under the watchdog */
     tg_watchdog_remove(m->crew->dog, &m->watch);
     answer(m, &m->ended);
@@ -301,6 +336,7 @@ static void init_tasks(struct member *m)
     tg_task_init(&m->drain, on_drain);
     tg_task_init(&m->stop, on_stop);
     tg_task_init(&m->ask, on_ask);
+    tg_task_init(&m->settle, on_settle);
     tg_task_init(&m->prepared, on_prepared);
     tg_task_init(&m->finished, on_finished);
     tg_task_init(&m->quiet, on_quiet);

@@ -53,6 +53,7 @@ struct tg_acceptor {
     uint32_t refs;
     int fd; /* borrowed; -1: it accepts no more */
     ev_io io;
+    bool leaving;          /* until tg_acceptors_settle() */
     struct tg_timer pause; /* descriptors are out: try again later */
     bool waits;            /* memory is short: until tg_acceptors_resume() */
     bool gone;             /* a reload has taken the listener away: nothing new begins */
@@ -568,17 +569,42 @@ static enum tg_err open_acceptor(struct tg_gate *gate, int fd, struct tg_str add
     return TG_OK;
 }
 
-/* Takes what is in the queue, which the kernel would reset, and stops. */
+static void on_leaving(struct ev_loop *ev, ev_io *w, int revents)
+{
+    (void)revents;
+    ev_io_stop(ev, w);
+}
+
+/* Takes what is in the queue, which the kernel would reset, and stops. libev takes a descriptor out
+ * of its epoll only at the next event, and whoever closes the socket or has the number again would
+ * meet that: so it is asked to wait for what a listening socket never becomes, writable, and has
+ * told the kernel so when the next round's events come. */
 static void close_acceptor(struct tg_acceptor *a)
 {
+    struct ev_loop *ev = a->gate->worker->loop.ev;
     if (a->fd < 0)
         return;
     while (accept_some(a, ACCEPT_BATCH)) {
     }
-    ev_io_stop(a->gate->worker->loop.ev, &a->io);
+    ev_io_stop(ev, &a->io);
+    ev_io_init(&a->io, on_leaving, a->fd, EV_WRITE);
+    ev_io_start(ev, &a->io);
     tg_timer_release(&a->pause);
+    a->leaving = true;
     a->fd = -1;
-    unref_acceptor(a);
+}
+
+void tg_acceptors_settle(struct tg_gate *gate)
+{
+    TG_LIST_FOREACH(&gate->acceptors, it)
+    {
+        struct tg_acceptor *a = TG_LIST_ENTRY(it, struct tg_acceptor, link);
+        if (!a->leaving)
+            continue;
+        ev_io_stop(gate->worker->loop.ev, &a->io);
+        a->leaving = false;
+        unref_acceptor(a);
+    }
 }
 
 static struct tg_acceptor *find_acceptor(struct tg_gate *gate, struct tg_str address)

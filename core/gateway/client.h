@@ -34,6 +34,11 @@ void tg_acceptors_resume(struct tg_gate *gate);
 /* Takes what waits in the queues and closes all acceptors. */
 void tg_acceptors_close(struct tg_gate *gate);
 
+/* Lets go of the acceptors that tg_acceptors_fit() or _close() closed: to be called in the round
+ * after, by a task that was posted then. From now on nothing here knows their sockets, and another
+ * thread may close them. */
+void tg_acceptors_settle(struct tg_gate *gate);
+
 /* Idle connections close now, the others after their exchange. */
 void tg_clients_drain(struct tg_gate *gate);
 
