@@ -13,10 +13,6 @@
  * tg_plugins_resume() (what the gateway was asked for is there). The timer is armed only when a
  * plugin waits: one that runs through costs no timer.
  *
- * Body filters. `chunk` (the caller's bytes) or `chunk_buf` (ours) is what the next filter gets;
- * each filter leaves it alone or replaces it, and what is left after the last goes to `out`. Chunks
- * that a filter returns as a list reach the next filter as one.
- *
  * Cost of a plugin that does nothing: a slot look-up, tg_run_init/resume/release and two pushes of
  * registry references. The slot is made at the plugin's first phase of a request, its account and
  * the ctx object when it is entered first; the others use them.
@@ -25,8 +21,9 @@
  * plugin may say for which requests a phase is (`when`): both cost what step and condition cost,
  * and no entry into Lua.
  *
- * Messages of a WebSocket go through their chain in plugins_message.c, deferred functions run
- * behind that of the log phase in plugins_defer.c.
+ * The bytes that go from one body filter to the next are plugins_chunk.c's. Messages of a WebSocket
+ * go through their chain in plugins_message.c, deferred functions run behind that of the log phase
+ * in plugins_defer.c.
  */
 #include "base/banned.h"
 #include "gateway/plugins_internal.h"
@@ -236,148 +233,6 @@ void tg_plugins_fail(struct tg_request *r, struct tg_str what)
     r->plugins.failure = tg_arena_copy(&r->arena, what);
 }
 
-/* ---- The bytes between body filters ---- */
-
-static size_t chunk_size(const struct tg_plugin_run *p)
-{
-    return p->chunk.p != NULL ? p->chunk.n : p->chunk_buf.size;
-}
-
-void tg_plugins_drop_chunk(struct tg_plugin_run *p)
-{
-    p->chunk = tg_str(NULL, 0);
-    if (p->chunk_buf.slab != NULL)
-        tg_buf_release(&p->chunk_buf);
-}
-
-/* The caller's bytes become ours, since the filter waits. */
-static bool keep_chunk(struct tg_plugin_run *p)
-{
-    if (p->chunk.p == NULL)
-        return true;
-    struct tg_str chunk = p->chunk;
-    p->chunk = tg_str(NULL, 0);
-    return tg_buf_append(&p->chunk_buf, chunk.p, chunk.n) == TG_OK;
-}
-
-/* Moves what is left to the caller. */
-bool tg_plugins_hand_out_chunk(struct tg_plugin_run *p)
-{
-    enum tg_err err = TG_OK;
-    if (p->chunk.p != NULL) {
-        err = tg_buf_append(p->out, p->chunk.p, p->chunk.n);
-    } else if (p->out->size == 0 && p->out->slab == p->chunk_buf.slab) {
-        struct tg_buf empty = *p->out;
-        *p->out = p->chunk_buf;
-        p->chunk_buf = empty;
-    }
-    while (err == TG_OK && p->chunk.p == NULL && p->chunk_buf.size > 0) {
-        struct iovec piece;
-        tg_buf_iov(&p->chunk_buf, &piece, 1);
-        err = tg_buf_append(p->out, piece.iov_base, piece.iov_len);
-        tg_buf_consume(&p->chunk_buf, piece.iov_len);
-    }
-    tg_plugins_drop_chunk(p);
-    return err == TG_OK;
-}
-
-void tg_plugins_push_chunk(lua_State *L, const struct tg_plugin_run *p)
-{
-    struct iovec piece;
-    if (p->chunk.p != NULL) {
-        lua_pushlstring(L, p->chunk.p, p->chunk.n);
-        return;
-    }
-    if (tg_buf_iov(&p->chunk_buf, &piece, 1) == 1 && piece.iov_len == p->chunk_buf.size) {
-        lua_pushlstring(L, piece.iov_base, piece.iov_len);
-        return;
-    }
-    char *whole = lua_newuserdata(L, p->chunk_buf.size);
-    tg_buf_copy_out(&p->chunk_buf, whole);
-    lua_pushlstring(L, whole, p->chunk_buf.size);
-    lua_remove(L, -2); /* no plugin sees a userdata that is none of ours */
-}
-
-int tg_plugins_take_chunk(lua_State *L)
-{
-    const struct tg_request *r = tg_run_current(L)->host;
-    tg_plugins_push_chunk(L, &r->plugins);
-    lua_pushboolean(L, r->plugins.chunk_eof);
-    return 2;
-}
-
-static bool add_string(struct tg_buf *buf, lua_State *L, int index)
-{
-    size_t n;
-    const char *p = lua_tolstring(L, index, &n);
-    return tg_buf_append(buf, p, n) == TG_OK;
-}
-
-/* Bytes that the strings of one list may come to: as many as different ones can have, since one
- * string may stand in the list at every place. */
-static size_t list_max(const struct tg_plugin_run *p)
-{
-    size_t memory = p->slot->account.memory_limit;
-    return memory <= SIZE_MAX / 2 ? 2 * memory : SIZE_MAX;
-}
-
-#define RETURNED(what)                                                                             \
-    "body_filter returned " what                                                                   \
-    "; it returns nothing (the chunk passes), a string or a list of strings"
-
-/* Whether the table on top of the stack has members and no first item: no list of strings, and not
- * the empty one either. */
-static bool is_map(lua_State *L)
-{
-    int table = lua_gettop(L);
-    lua_rawgeti(L, table, 1);
-    bool list = !lua_isnil(L, -1);
-    lua_pushnil(L);
-    bool filled = lua_next(L, table) != 0;
-    lua_settop(L, table);
-    return filled && !list;
-}
-
-/* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
-static const char *take_results(struct tg_plugin_run *p)
-{
-    static const char no_memory[] = "no memory for what body_filter returned";
-    lua_State *L = p->run.L;
-    size_t left = list_max(p);
-    int type = p->run.nresults > 0 ? lua_type(L, -p->run.nresults) : LUA_TNIL;
-    if (type == LUA_TNIL)
-        return NULL;
-    if (type != LUA_TSTRING && type != LUA_TTABLE)
-        return type == LUA_TNUMBER    ? RETURNED("a number")
-               : type == LUA_TBOOLEAN ? RETURNED("a boolean")
-                                      : RETURNED("neither text nor a table");
-    lua_settop(L, -p->run.nresults);
-    if (type == LUA_TTABLE && is_map(L))
-        return RETURNED("a table with names (tg.json.encode() makes text of it)");
-    p->run.nresults = 1;
-    tg_plugins_drop_chunk(p);
-    if (type == LUA_TSTRING)
-        return add_string(&p->chunk_buf, L, -1) ? NULL : no_memory;
-    for (int i = 1;; i++) {
-        lua_rawgeti(L, -1, i);
-        type = lua_type(L, -1);
-        size_t n = type == LUA_TSTRING ? lua_objlen(L, -1) : 0;
-        bool fits = n <= left;
-        left -= fits ? n : 0;
-        bool added = type == LUA_TSTRING && fits && add_string(&p->chunk_buf, L, -1);
-        lua_pop(L, 1);
-        if (type == LUA_TNIL)
-            return NULL;
-        if (type != LUA_TSTRING)
-            return "the list that body_filter returned has something else than strings in it";
-        if (!fits)
-            return "the strings in the list that body_filter returned have more bytes in all than "
-                   "twice limits.plugin.memory";
-        if (!added)
-            return no_memory;
-    }
-}
-
 /* ---- Waiting ---- */
 
 static void wake(struct tg_request *r, enum tg_step step)
@@ -504,7 +359,7 @@ static enum tg_step begin_wait(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     p->waiting = true;
-    if (!keep_chunk(p) || !ready_timer(r))
+    if (!tg_plugins_keep_chunk(p) || !ready_timer(r))
         return kill_waiting(r, TG_KILL_MEMORY);
     if (r->timer.deadline == 0) /* else it ends the wait */
         tg_timer_set(&r->timer, r->wall_deadline);
@@ -517,7 +372,7 @@ static enum tg_step begin_again(struct tg_request *r)
     struct tg_plugin_run *p = &r->plugins;
     tg_outbox_send(tg_gate_worker(r->gate));
     p->waiting = true;
-    if (!keep_chunk(p))
+    if (!tg_plugins_keep_chunk(p))
         return kill_waiting(r, TG_KILL_MEMORY);
     if (p->again.run == NULL)
         tg_task_init(&p->again, on_again);
@@ -555,7 +410,7 @@ static void tell_ignored(const struct tg_plugin_run *p)
 static enum tg_step settle_done(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
-    const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? take_results(p)
+    const char *wrong = p->phase == TG_PHASE_BODY_FILTER ? tg_plugins_take_results(p)
                         : p->phase == TG_PHASE_MESSAGE   ? tg_plugins_take_verdict(p)
                                                          : NULL;
     enum tg_step step = TG_STEP_NEXT;
@@ -714,7 +569,7 @@ static enum tg_step filter_chain(struct tg_request *r)
 {
     struct tg_plugin_run *p = &r->plugins;
     const struct tg_chain *chain = chain_of(r);
-    while (p->next < chain->n && (chunk_size(p) > 0 || p->chunk_eof)) {
+    while (p->next < chain->n && (tg_plugins_chunk_size(p) > 0 || p->chunk_eof)) {
         const struct tg_instance_conf *instance = chain->v[p->next++];
         enum tg_step step = applies(r, instance) ? start(r, instance) : TG_STEP_NEXT;
         if (step != TG_STEP_NEXT)

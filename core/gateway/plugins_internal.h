@@ -1,4 +1,5 @@
-/* plugins_internal.h: what plugins.c, plugins_message.c and plugins_defer.c call of each other.
+/* plugins_internal.h: what plugins.c, plugins_chunk.c, plugins_message.c and plugins_defer.c call
+ * of each other.
  *
  * All of it is about the plugin whose turn it is, r->plugins. One thread: the request's worker.
  */
@@ -22,11 +23,21 @@ enum tg_step tg_plugins_enter(struct tg_request *r, int nargs) TG_MUST_USE;
 enum tg_step tg_plugins_fail_memory(struct tg_request *r) TG_MUST_USE;
 enum tg_step tg_plugins_break_off(struct tg_request *r) TG_MUST_USE;
 
-/* The bytes that go along the chain: pushed as one string (raises when memory is out), dropped, or
- * moved to r->plugins.out; false: no memory. */
+/* ---- plugins_chunk.c ---- */
+
+/* The bytes that go along the chain: how many, pushed as one string (raises when memory is out),
+ * dropped. */
+size_t tg_plugins_chunk_size(const struct tg_plugin_run *p);
 void tg_plugins_push_chunk(lua_State *L, const struct tg_plugin_run *p);
 void tg_plugins_drop_chunk(struct tg_plugin_run *p);
+
+/* The caller's bytes become ours, since the filter waits. / What is left is moved to
+ * r->plugins.out. False: no memory. */
+bool tg_plugins_keep_chunk(struct tg_plugin_run *p) TG_MUST_USE;
 bool tg_plugins_hand_out_chunk(struct tg_plugin_run *p) TG_MUST_USE;
+
+/* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */
+const char *tg_plugins_take_results(struct tg_plugin_run *p);
 
 /* ---- plugins_message.c ---- */
 

@@ -1,7 +1,7 @@
 /* plugins_message.c: the chain of the message phase: see plugins.h and ws.h.
  *
- * Messages of a WebSocket go the way of body chunks (plugins.c), but whole and one at a time. `out`
- * is empty where all plugins let one pass, so that it goes on as it came. What a plugin may
+ * Messages of a WebSocket go the way of body chunks (plugins_chunk.c), but whole and one at a time.
+ * `out` is empty where all plugins let one pass, so that it goes on as it came. What a plugin may
  * allocate begins anew with each.
  */
 #include "base/banned.h"
