@@ -18,6 +18,17 @@
 #define UPLOAD_GROWS (20 * TG_USEC_PER_MSEC)
 #define PROVEN_FILL  980 /* thousandths, from which nobody is let in */
 
+/* What has to be left of the share of connections, one part in so many, for one more: see
+ * overload.h. */
+enum spare {
+    SPARE_NEW_UPLOAD = 4,
+    SPARE_UPLOAD = 7,
+    SPARE_NEW_REQUEST = 7,
+    SPARE_REQUEST = 50,
+    SPARE_CONNECTIONS = 10,
+    SPARE_TRICKLE = 20,
+};
+
 static const struct tg_settings *settings_of(const struct tg_gate *gate)
 {
     return &gate->snapshot->settings;
@@ -172,20 +183,20 @@ void tg_overload_release(struct tg_gate *gate)
 /* ---- Turning away ------------------------------------------------------------------------------
  */
 
-/* Would connections with `more` bytes leave less than one part in `parts` of their share? What
- * happens between two ticks is seen here. */
-static bool is_nearly_full(size_t parts, size_t more)
+/* Do connections leave `spare`, once they hold `more` bytes? What happens between two ticks is seen
+ * here. */
+static bool leaves(enum spare spare, size_t more)
 {
     size_t cap = tg_mem_cap(TG_MEM_CONNECTION);
-    return tg_mem_used(TG_MEM_CONNECTION) + more >= cap - cap / parts;
+    return tg_mem_used(TG_MEM_CONNECTION) + more < cap - cap / (size_t)spare;
 }
 
 int tg_overload_accepts(const struct tg_gate *gate, int most)
 {
     enum tg_pressure level = tg_overload_level(gate);
-    if (level < TG_PRESSURE_WAIT && !is_nearly_full(10, 0))
+    if (level < TG_PRESSURE_WAIT && leaves(SPARE_CONNECTIONS, 0))
         return most;
-    return level < TG_PRESSURE_SHED && !is_nearly_full(20, 0) ? TG_MIN(most, TRICKLE) : 0;
+    return level < TG_PRESSURE_SHED && leaves(SPARE_TRICKLE, 0) ? TG_MIN(most, TRICKLE) : 0;
 }
 
 /* Is there no room for a body that is still to come? An upload is young for UPLOAD_GROWS: it counts
@@ -201,7 +212,7 @@ static bool refuses_upload(const struct tg_request *r, bool proven)
         o->young_since = now;
     }
     if (tg_overload_level(r->gate) >= TG_PRESSURE_WAIT ||
-        is_nearly_full(proven ? 7 : 4, o->young * UPLOAD_SIZE)) {
+        !leaves(proven ? SPARE_UPLOAD : SPARE_NEW_UPLOAD, o->young * UPLOAD_SIZE)) {
         o->upload_refused = true;
         return true;
     }
@@ -213,10 +224,23 @@ static bool refuses_upload(const struct tg_request *r, bool proven)
 static bool refuses_request(const struct tg_request *r, bool proven)
 {
     const struct tg_overload_shared *s = shared_of(r->gate);
-    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && !is_nearly_full(7, 0)))
+    if (TG_LIKELY(tg_overload_level(r->gate) < TG_PRESSURE_SHED && leaves(SPARE_NEW_REQUEST, 0)))
         return false;
-    return !proven || is_nearly_full(50, 0) ||
+    return !proven || !leaves(SPARE_REQUEST, 0) ||
            atomic_load_explicit(&s->fill, memory_order_relaxed) >= PROVEN_FILL;
+}
+
+/* It begins below the first level of pressure, of which the log would tell. */
+static void tell_refused(const struct tg_gate *gate)
+{
+    const struct tg_budget *budget = &settings_of(gate)->budget;
+    tg_log_every(1, TG_LOG_WARN, "memory",
+                 "requests are turned away (503, memory_full): resident %llu KiB of %llu KiB, "
+                 "connections %llu KiB of %llu KiB",
+                 (unsigned long long)tg_budget_resident() >> 10,
+                 (unsigned long long)budget->total >> 10,
+                 (unsigned long long)tg_budget_used(TG_BUDGET_CONNECTIONS) >> 10,
+                 (unsigned long long)tg_budget_bytes(budget, TG_BUDGET_CONNECTIONS) >> 10);
 }
 
 const char *tg_overload_refuses(const struct tg_request *r)
@@ -225,6 +249,7 @@ const char *tg_overload_refuses(const struct tg_request *r)
     if (TG_LIKELY(!refuses_request(r, proven) && !refuses_upload(r, proven)))
         return NULL;
     tg_metric_inc(r->gate->worker->cells, TG_METRIC_SHED_MEMORY);
+    tell_refused(r->gate);
     return "memory_full";
 }
 
