@@ -238,10 +238,20 @@ describe("plugins", function()
   end)
 
   it("that wait end with the client", function()
-    start("function P.access(_, ctx) if ctx.req.path == '/wait' then ctx:sleep(0.4) end end")
+    start([[
+      function P.access(_, ctx)
+        if ctx.req.path == "/wait" then
+          ctx.log:warn("waiting")
+          ctx:sleep "1h"
+        end
+      end
+      function P.log(_, ctx) ctx.log:warn("ended " .. ctx.req.path) end
+    ]])
     local c = client.connect(g.port)
     c:send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+    g:wait_for_log("waiting")
     c:reset()
+    g:wait_for_log("ended /wait")
     assert.status(200, client.get(g.port, "/"))
   end)
 
