@@ -88,22 +88,32 @@ static void drop_large(struct tg_slab *slab, void *block, size_t size)
     tg_mem_free(slab->tag, block);
 }
 
-void tg_slab_free(struct tg_slab **slabp)
+void tg_slab_trim(struct tg_slab *slab)
 {
-    struct tg_slab *slab = *slabp;
-    if (slab == NULL)
-        return;
-    tg_assert(slab->leased == 0);
     for (unsigned i = 0; i < CLASSES; i++) {
         struct size_class *c = &slab->classes[i];
         TG_LIST_FOREACH(&c->open, it)
-        drop_span(slab, TG_LIST_ENTRY(it, struct span, link));
+        {
+            struct span *span = TG_LIST_ENTRY(it, struct span, link);
+            if (span->live == 0)
+                drop_span(slab, span);
+        }
         while (c->large != NULL) {
             struct block *block = c->large;
             c->large = block->next;
             drop_large(slab, block, size_of(i));
         }
     }
+    slab->idle = 0;
+}
+
+void tg_slab_free(struct tg_slab **slabp)
+{
+    struct tg_slab *slab = *slabp;
+    if (slab == NULL)
+        return;
+    tg_assert(slab->leased == 0);
+    tg_slab_trim(slab);
     tg_mem_free(slab->tag, slab);
     *slabp = NULL;
 }

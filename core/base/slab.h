@@ -27,6 +27,9 @@ struct tg_slab;
  * caller and used by one thread at a time. NULL when memory is out. */
 struct tg_slab *tg_slab_new(enum tg_mem_tag tag, size_t watermark) TG_MUST_USE;
 
+/* Gives back what is wholly free, whatever the watermark. */
+void tg_slab_trim(struct tg_slab *slab);
+
 /* Gives everything back; no block may be leased any more. */
 void tg_slab_free(struct tg_slab **slab);
 
