@@ -145,12 +145,12 @@ static void on_tick(struct tg_timer *timer)
         note_heaps(gate->vms);
         measure_memory(gate, now);
         level = tg_overload_level(gate);
-        if (level >= TG_PRESSURE_SHRINK) {
+        if (level >= TG_PRESSURE_SHRINK)
             tg_encoder_pool_trim(&gate->encoders);
-            tg_slab_trim(gate->worker->slab); /* what it keeps may be all that is held */
-        } else {
+        else
             tg_encoder_pool_tidy(&gate->encoders);
-        }
+        if (level >= TG_PRESSURE_SHRINK || o->upload_refused)
+            tg_slab_trim(gate->worker->slab); /* what it keeps may be all that is held */
         if (level >= TG_PRESSURE_CLOSE) {
             tg_pool_close_idle(gate->pool);
             tg_clients_relieve(gate, now);

@@ -122,6 +122,25 @@ describe("too much to do", function()
     g:stop()
   end)
 
+  -- A share smaller than what a worker keeps for later use.
+  it("has memory again when the uploads that held it are gone", function()
+    start 'memory = { total = "64MiB", shares = { connections = 5 } },'
+    local uploads = {}
+    for i = 1, 80 do
+      uploads[i] = client.connect(g.port)
+      uploads[i]:send "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+      pcall(uploads[i].send, uploads[i], ("x"):rep(30000)) -- which may have been turned away
+    end
+    clock.wait_until(function() return metrics():find 'shed_total{reason="memory"} [1-9]' end, 10,
+      "an upload to be turned away")
+    for _, c in ipairs(uploads) do c:close() end
+    clock.wait_until(function()
+      return ask("/readyz"):find('"pressure":"none"', 1, true)
+        and client.request(g.port, { method = "POST", target = "/echo", body = "x" }).status == 200
+    end, 10, "memory to be there again")
+    g:stop()
+  end)
+
   it("ends the uploads that have lasted longest when they hold all the memory there is #slow", function()
     start [[memory = { total = "256MiB", shares = { connections = 3 } },
             limits = { connection = { drain_timeout = "0s" } },]]

@@ -68,6 +68,33 @@ static void test_watermark_gives_memory_back(void **state)
     }
 }
 
+static void test_trimming_gives_back_what_is_free_alone(void **state)
+{
+    enum { SMALL = 5000, LARGE = 4 };
+    static void *small[SMALL], *large[LARGE];
+    (void)state;
+    size_t before = tg_slab_held(slab);
+    for (int i = 0; i < SMALL; i++)
+        small[i] = tg_slab_lease(slab, 100);
+    for (int i = 0; i < LARGE; i++)
+        large[i] = tg_slab_lease(slab, 20000);
+    memset(small[0], 1, 100);
+    memset(large[0], 2, 20000);
+    for (int i = 1; i < SMALL; i++)
+        tg_slab_return(slab, small[i], 100);
+    for (int i = 1; i < LARGE; i++)
+        tg_slab_return(slab, large[i], 20000);
+    tg_slab_trim(slab);
+    assert_int_equal(((char *)small[0])[99], 1);
+    assert_int_equal(((char *)large[0])[19999], 2);
+    assert_true(tg_slab_held(slab) - before <= 65536 + 32768);
+    tg_slab_return(slab, small[0], 100);
+    tg_slab_return(slab, large[0], 20000);
+    tg_slab_trim(slab);
+    assert_int_equal(tg_slab_held(slab), before);
+    tg_slab_return(slab, tg_slab_lease(slab, 100), 100); /* and goes on */
+}
+
 static void test_blocks_are_used_again(void **state)
 {
     (void)state;
@@ -161,6 +188,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_whole_class_may_be_used, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watermark_gives_memory_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blocks_are_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trimming_gives_back_what_is_free_alone, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_without_watermark_nothing_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory_is_null_and_harmless, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_walk_against_a_model, setup, teardown),
