@@ -25,6 +25,23 @@ static void move_all(struct tg_list *from, struct tg_list *to)
     tg_list_init(from);
 }
 
+/* An eighth of those that yielded, in every second round. Those that yield again go behind the
+ * others, and are not met twice: the eighth is counted first. */
+static void run_yielded(struct tg_loop *loop)
+{
+    size_t count = 0;
+    loop->yielded_ran = !loop->yielded_ran && !tg_list_is_empty(&loop->yielded);
+    if (!loop->yielded_ran)
+        return;
+    for (struct tg_list *l = loop->yielded.next; l != &loop->yielded; l = l->next)
+        count++;
+    for (size_t n = (count + 7) / 8; n > 0 && !tg_list_is_empty(&loop->yielded); n--) {
+        struct tg_task *task = TG_LIST_ENTRY(loop->yielded.next, struct tg_task, link);
+        tg_list_remove(&task->link);
+        task->run(task);
+    }
+}
+
 /* Before the wait: what is due runs, and the wait is bounded by what comes next. */
 static void on_prepare(struct ev_loop *ev, ev_prepare *w, int events)
 {
@@ -34,9 +51,10 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *w, int events)
     tg_timers_tick(&loop->timers, loop->clock.mono);
     move_all(&loop->deferred, &now);
     run_all(&now);
+    run_yielded(loop);
 
     uint64_t next = tg_timers_next(&loop->timers);
-    if (!tg_list_is_empty(&loop->deferred))
+    if (!tg_list_is_empty(&loop->deferred) || !tg_list_is_empty(&loop->yielded))
         next = loop->clock.mono;
     if (next == loop->wake_at)
         return;
@@ -88,6 +106,7 @@ enum tg_err tg_loop_init(struct tg_loop *loop)
     tg_clock_init(&loop->clock);
     tg_timers_init(&loop->timers);
     tg_list_init(&loop->deferred);
+    tg_list_init(&loop->yielded);
     tg_list_init(&loop->mailbox);
     tg_assert(pthread_mutex_init(&loop->mail_lock, NULL) == 0);
 
@@ -138,6 +157,12 @@ void tg_loop_defer_first(struct tg_loop *loop, struct tg_task *task)
 {
     if (tg_list_is_empty(&task->link))
         tg_list_push_front(&loop->deferred, &task->link);
+}
+
+void tg_loop_yield(struct tg_loop *loop, struct tg_task *task)
+{
+    if (tg_list_is_empty(&task->link))
+        tg_list_push_back(&loop->yielded, &task->link);
 }
 
 void tg_loop_run_deferred(struct tg_loop *loop)

@@ -1,8 +1,8 @@
 /* loop.h: one event loop of one thread, on libev.
  *
  * A round: wait for descriptors (at most until the next timer) -> read the clock once -> I/O
- * callbacks -> timers that are due -> deferred calls. Whatever asks for the time during a round
- * gets the same answer from loop->clock.
+ * callbacks -> timers that are due -> deferred calls -> some of the calls that yielded. Whatever
+ * asks for the time during a round gets the same answer from loop->clock.
  *
  * Other threads reach a loop only through its mailbox: tg_loop_post().
  */
@@ -29,6 +29,8 @@ struct tg_loop {
     struct tg_list deferred; /* of struct tg_task */
 
     /* private */
+    struct tg_list yielded; /* of struct tg_task, in turn */
+    bool yielded_ran;       /* some of them, in the round before */
     ev_timer wake; /* ends the wait when the first timer is due */
     uint64_t wake_at;
     ev_prepare prepare;
@@ -58,6 +60,12 @@ void tg_loop_defer(struct tg_loop *loop, struct tg_task *task);
 /* As tg_loop_defer, before the others: for calls that cost little and that somebody waits for. */
 void tg_loop_defer_first(struct tg_loop *loop, struct tg_task *task);
 
+/* Runs `task` in a later round, behind those that yielded before it: for work that has taken its
+ * slice, a millisecond, and is not done. Every second round runs an eighth of them, at least one,
+ * so a request that passes the loop twice, to its origin and back, waits for one slice, not for
+ * two of each plugin that spins. An eighth and not one: the more there are, the more end. */
+void tg_loop_yield(struct tg_loop *loop, struct tg_task *task);
+
 /* Runs deferred calls until none is left: after the last round, for what was to be freed. */
 void tg_loop_run_deferred(struct tg_loop *loop);
 
@@ -71,7 +79,7 @@ static inline void tg_task_init(struct tg_task *task, void (*run)(struct tg_task
     task->run = run;
 }
 
-/* Guarantees that a deferred task does not run; not for posted ones. */
+/* Guarantees that a task that was deferred, or yielded, does not run; not for posted ones. */
 static inline void tg_task_cancel(struct tg_task *task)
 {
     tg_list_remove(&task->link);

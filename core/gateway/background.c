@@ -172,7 +172,7 @@ static void settle(struct tg_background *b, enum tg_run_outcome outcome)
         return;
     case TG_RUN_PREEMPTED:
         tg_outbox_send(gate_of(b)->worker); /* the others first */
-        tg_loop_defer(loop_of(b), &b->again);
+        tg_loop_yield(loop_of(b), &b->again);
         return;
     case TG_RUN_DONE:
     case TG_RUN_EXIT:

@@ -376,7 +376,7 @@ static enum tg_step begin_again(struct tg_request *r)
         return kill_waiting(r, TG_KILL_MEMORY);
     if (p->again.run == NULL)
         tg_task_init(&p->again, on_again);
-    tg_loop_defer(loop_of(r), &p->again);
+    tg_loop_yield(loop_of(r), &p->again);
     return TG_STEP_WAIT;
 }
 

@@ -203,6 +203,25 @@ describe("plugins", function()
     g:wait_for_log("killed (cpu)")
   end)
 
+  -- All slices of 32 that spin are 1600 of a millisecond: 50 rounds of the loop, if each took all of them.
+  spinning("that loop leave rounds of the loop to others, however many they are", function()
+    start([[
+      function P.access(_, ctx)
+        if ctx.req.path == "/loop" then while true do end end
+      end
+    ]], { use = '{ limits = { cpu = "50ms" } }' })
+    local slow, fast = {}, client.connect(g.port)
+    for i = 1, 32 do
+      slow[i] = client.connect(g.port)
+      slow[i]:send("GET /loop HTTP/1.1\r\nHost: a\r\n\r\n")
+    end
+    for _ = 1, 100 do assert.status(200, fast:get("/")) end
+    for _, c in ipairs(slow) do
+      assert.is_true(c:silent(0), "one that spins has ended")
+      c:close()
+    end
+  end)
+
   it("that wait too long, or hold too much, are killed", function()
     start([[
       function P.access(_, ctx)

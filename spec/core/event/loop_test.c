@@ -149,6 +149,56 @@ static void test_a_task_that_defers_itself_does_not_starve_the_loop(void **state
     close(pair[1]);
 }
 
+/* ---- Work that has taken its slice and is not done ----------------------------------------------
+ */
+
+static struct tg_task workers[11];
+static struct tg_task marker;
+
+static void work(struct tg_task *task)
+{
+    note((char)('0' + (task - workers)));
+    if (task == &workers[0] && rounds < 2) /* not done yet */
+        tg_loop_yield(&loop, task);
+}
+
+static void mark(struct tg_task *task)
+{
+    note('|');
+    if (++rounds == 6)
+        tg_loop_stop(&loop);
+    else
+        tg_loop_defer(&loop, task);
+}
+
+static void test_an_eighth_of_those_that_yielded_runs_in_every_second_round(void **state)
+{
+    (void)state;
+    rounds = 0;
+    tg_task_init(&marker, mark);
+    tg_loop_defer(&loop, &marker);
+    for (int i = 0; i < 11; i++) {
+        tg_task_init(&workers[i], work);
+        tg_loop_yield(&loop, &workers[i]);
+        tg_loop_yield(&loop, &workers[i]); /* it keeps its place */
+    }
+    tg_task_cancel(&workers[4]);
+    tg_loop_run(&loop);
+    assert_string_equal(trace, "|01||23||5|");
+}
+
+static void test_those_that_yielded_do_not_wait_for_other_work(void **state)
+{
+    (void)state;
+    rounds = 2;
+    tasks_init();
+    tg_task_init(&workers[0], work);
+    tg_loop_yield(&loop, &workers[0]);
+    tg_loop_yield(&loop, &end);
+    tg_loop_run(&loop);
+    assert_string_equal(trace, "0.");
+}
+
 /* ---- Timers ------------------------------------------------------------------------------------
  */
 
@@ -328,6 +378,8 @@ int main(void)
         TEST(test_a_cancelled_call_does_not_run),
         TEST(test_a_call_cancels_one_behind_it),
         TEST(test_a_task_that_defers_itself_does_not_starve_the_loop),
+        TEST(test_an_eighth_of_those_that_yielded_runs_in_every_second_round),
+        TEST(test_those_that_yielded_do_not_wait_for_other_work),
         TEST(test_the_loop_wakes_for_a_timer),
         TEST(test_a_timer_that_sets_itself_again),
         TEST(test_a_fake_clock_moves_the_timers),
