@@ -9,6 +9,8 @@
  *                                                         long as the digest
  *     rsa-pkcs1-sha256/384/512   the same                 RSASSA-PKCS1-v1_5 (RFC 8017, 8.2)
  *     ecdsa-sha256/384/512       P-256, P-384, P-521      DER: SEQUENCE of r and s (RFC 3279)
+ *     ecdsa-p1363-sha256/...     the same                 r and s, each as long as the order of
+ *                                                         the curve (RFC 7518, 3.4)
  *     ed25519                    Ed25519                  64 bytes (RFC 8032)
  *
  * The userdata owns the EVP_PKEY and is padded by what OpenSSL holds for it at most, so that keys
@@ -25,6 +27,7 @@
 #include "bind/wrap.h"
 
 #include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -47,19 +50,23 @@ struct algorithm {
     int type;    /* EVP_PKEY_... of the key */
     int padding; /* of RSA */
     int digest;  /* enum tg_digest; -1: the algorithm has its own */
+    bool p1363;  /* r and s side by side; OpenSSL knows DER only */
 };
 
 static const struct algorithm algorithms[] = {
-    {"rsa-pss-sha256", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA256},
-    {"rsa-pss-sha384", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA384},
-    {"rsa-pss-sha512", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA512},
-    {"rsa-pkcs1-sha256", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA256},
-    {"rsa-pkcs1-sha384", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA384},
-    {"rsa-pkcs1-sha512", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA512},
-    {"ecdsa-sha256", EVP_PKEY_EC, 0, TG_DIGEST_SHA256},
-    {"ecdsa-sha384", EVP_PKEY_EC, 0, TG_DIGEST_SHA384},
-    {"ecdsa-sha512", EVP_PKEY_EC, 0, TG_DIGEST_SHA512},
-    {"ed25519", EVP_PKEY_ED25519, 0, -1},
+    {"rsa-pss-sha256", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA256, false},
+    {"rsa-pss-sha384", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA384, false},
+    {"rsa-pss-sha512", EVP_PKEY_RSA, RSA_PKCS1_PSS_PADDING, TG_DIGEST_SHA512, false},
+    {"rsa-pkcs1-sha256", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA256, false},
+    {"rsa-pkcs1-sha384", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA384, false},
+    {"rsa-pkcs1-sha512", EVP_PKEY_RSA, RSA_PKCS1_PADDING, TG_DIGEST_SHA512, false},
+    {"ecdsa-sha256", EVP_PKEY_EC, 0, TG_DIGEST_SHA256, false},
+    {"ecdsa-sha384", EVP_PKEY_EC, 0, TG_DIGEST_SHA384, false},
+    {"ecdsa-sha512", EVP_PKEY_EC, 0, TG_DIGEST_SHA512, false},
+    {"ecdsa-p1363-sha256", EVP_PKEY_EC, 0, TG_DIGEST_SHA256, true},
+    {"ecdsa-p1363-sha384", EVP_PKEY_EC, 0, TG_DIGEST_SHA384, true},
+    {"ecdsa-p1363-sha512", EVP_PKEY_EC, 0, TG_DIGEST_SHA512, true},
+    {"ed25519", EVP_PKEY_ED25519, 0, -1, false},
 };
 
 /* ---- Parsing --------------------------------------------------------------------------------- */
@@ -187,8 +194,8 @@ static const struct algorithm *arg_algorithm(lua_State *L, int n, const struct k
         return &algorithms[i];
     }
     tg_bind_arg_error(L, n,
-                      "expected rsa-pss-, rsa-pkcs1- or ecdsa- with sha256, sha384 or sha512, "
-                      "or ed25519");
+                      "expected rsa-pss-, rsa-pkcs1-, ecdsa- or ecdsa-p1363- with sha256, sha384 "
+                      "or sha512, or ed25519");
 }
 
 static const EVP_MD *digest_of(const struct algorithm *algorithm)
@@ -207,6 +214,45 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const struct algorithm *algorithm)
            EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
+/* Bytes of r, and of s, in a P1363 signature of the key. */
+static size_t half_size(const struct key *key)
+{
+    return ((size_t)EVP_PKEY_get_bits(key->pkey) + 7) / 8;
+}
+
+/* Makes r and s of the DER signature of `*n` bytes in `out`. */
+static bool to_p1363(const struct key *key, unsigned char *out, size_t *n)
+{
+    const unsigned char *at = out;
+    int half = (int)half_size(key);
+    ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &at, (long)*n);
+    bool done = pair != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(pair), out, half) == half &&
+                BN_bn2binpad(ECDSA_SIG_get0_s(pair), out + half, half) == half;
+    *n = 2 * (size_t)half;
+    ECDSA_SIG_free(pair);
+    return done;
+}
+
+/* Makes DER of r and s, which are of the right length; `out` has room for SIGNATURE_MAX. 0: no
+ * memory. */
+static size_t to_der(const struct key *key, struct tg_str signature, unsigned char *out)
+{
+    const unsigned char *at = (const unsigned char *)signature.p;
+    int half = (int)half_size(key);
+    int n = 0;
+    BIGNUM *r = BN_bin2bn(at, half, NULL);
+    BIGNUM *s = BN_bin2bn(at + half, half, NULL);
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    if (pair != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(pair, r, s) == 1) {
+        r = s = NULL; /* pair's */
+        n = i2d_ECDSA_SIG(pair, &out);
+    }
+    BN_free(r);
+    BN_free(s);
+    ECDSA_SIG_free(pair);
+    return n > 0 ? (size_t)n : 0;
+}
+
 static bool sign(const struct key *key, const struct algorithm *algorithm, struct tg_str data,
                  unsigned char *out, size_t *n)
 {
@@ -215,7 +261,8 @@ static bool sign(const struct key *key, const struct algorithm *algorithm, struc
     bool done = md != NULL &&
                 EVP_DigestSignInit(md, &ctx, digest_of(algorithm), NULL, key->pkey) == 1 &&
                 set_padding(ctx, algorithm) &&
-                EVP_DigestSign(md, out, n, (const unsigned char *)data.p, data.n) == 1;
+                EVP_DigestSign(md, out, n, (const unsigned char *)data.p, data.n) == 1 &&
+                (!algorithm->p1363 || to_p1363(key, out, n));
     EVP_MD_CTX_free(md);
     ERR_clear_error();
     return done;
@@ -225,9 +272,17 @@ static bool sign(const struct key *key, const struct algorithm *algorithm, struc
 static int verify(const struct key *key, const struct algorithm *algorithm, struct tg_str signature,
                   struct tg_str data)
 {
+    unsigned char der[SIGNATURE_MAX];
+    int verdict = -1;
+    if (algorithm->p1363) {
+        if (signature.n != 2 * half_size(key))
+            return 0;
+        signature = tg_str((char *)der, to_der(key, signature, der));
+        if (signature.n == 0)
+            return -1;
+    }
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx; /* md's */
-    int verdict = -1;
     if (md != NULL && EVP_DigestVerifyInit(md, &ctx, digest_of(algorithm), NULL, key->pkey) == 1 &&
         set_padding(ctx, algorithm))
         verdict = EVP_DigestVerify(md, (const unsigned char *)signature.p, signature.n,
