@@ -37,6 +37,13 @@ static void set_action(int signo, void (*handler)(int))
     sigaction(signo, &action, NULL);
 }
 
+/* SIGUSR2 replaces the program elsewhere; its default here would end it. */
+static void ignore_some(void)
+{
+    set_action(SIGPIPE, SIG_IGN);
+    set_action(SIGUSR2, SIG_IGN);
+}
+
 static void watched_set(sigset_t *set)
 {
     sigemptyset(set);
@@ -53,7 +60,7 @@ enum tg_err tg_signals_watch(int *fd)
     /* a signal that the parent had us ignore would never reach the descriptor */
     for (size_t i = 0; i < TG_COUNT_OF(watched); i++)
         set_action(watched[i], SIG_DFL);
-    set_action(SIGPIPE, SIG_IGN);
+    ignore_some();
     sigprocmask(SIG_BLOCK, &set, NULL);
     *fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return *fd >= 0 ? TG_OK : TG_E_SYSTEM;
@@ -115,7 +122,7 @@ enum tg_err tg_signals_relay(int fd, bool supervised)
     set_action(SIGHUP, supervised ? SIG_IGN : on_signal);
     set_action(SIGUSR1, supervised ? SIG_IGN : on_signal);
     set_action(SIGCHLD, SIG_DFL);
-    set_action(SIGPIPE, SIG_IGN);
+    ignore_some();
     watched_set(&set);
     return sigprocmask(SIG_UNBLOCK, &set, NULL) == 0 ? TG_OK : TG_E_SYSTEM;
 }

@@ -6,6 +6,7 @@
  *               second one stops
  *     SIGHUP    reload              ignored             RELOAD
  *     SIGUSR1   reopen logs         ignored             REOPEN
+ *     SIGUSR2   ignored             ignored             ignored
  *     SIGPIPE   ignored             ignored             ignored
  *
  * All others keep their default action. The supervisor reads its signals from a descriptor. A

@@ -134,6 +134,24 @@ describe("access-log", function()
     for _, member in ipairs(members) do assert.contains(member, line) end
   end)
 
+  it("opens its file anew on SIGUSR1, and on no other signal that may come", function()
+    start('{ path = "access.log", fields = { "path" } }')
+    local function file(name)
+      return function() return g:read(name) end
+    end
+    client.get(g.port, "/echo/1")
+    lines(file "access.log", 1)
+    assert(os.rename(g.dir .. "/access.log", g.dir .. "/access.log.1"))
+    for _, pid in ipairs(g:pids()) do g:signal("USR2", pid) end
+    client.get(g.port, "/echo/2")
+    lines(file "access.log.1", 2)
+    g:signal("USR1")
+    clock.wait_until(function() return g:read("access.log") end, 5, "a new file")
+    client.get(g.port, "/echo/3")
+    assert.same({ '{"path":"/echo/3"}' }, lines(file "access.log", 1))
+    assert.same({ '{"path":"/echo/1"}', '{"path":"/echo/2"}' }, lines(file "access.log.1", 2))
+  end)
+
   it("writes the members in the order given, then what plugins add", function()
     local probe = [[
       local P = { name = "probe", version = "1.0.0", api = 1, stage = "guard" }

@@ -15,7 +15,8 @@ local function beside(bench, tidegate, spinning)
   if spinning == 0 then
     return load.latency(bench, tidegate, options)
   end
-  local spin = load.begin(bench, tidegate, { connections = spinning, seconds = bench.seconds + 1, path = "/spin" })
+  local spin = load.begin(bench, tidegate,
+    { connections = spinning, seconds = bench.seconds + 1, path = "/spin" })
   local latency = load.latency(bench, tidegate, options)
   local found = load.finish(spin)
   if found.requests == 0 or found.status < found.requests then

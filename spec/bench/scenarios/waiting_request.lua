@@ -1,5 +1,5 @@
--- Memory of a request that waits for its origin: 2,000 connections that each sent one, to an origin that never
--- answers.
+-- Memory of a request that waits for its origin: 2,000 connections that each sent one, to an origin that
+-- never answers.
 
 local client = require "lib.client"
 local connection_memory = require "lib.connection_memory"
