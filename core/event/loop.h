@@ -31,7 +31,7 @@ struct tg_loop {
     /* private */
     struct tg_list yielded; /* of struct tg_task, in turn */
     bool yielded_ran;       /* some of them, in the round before */
-    ev_timer wake; /* ends the wait when the first timer is due */
+    ev_timer wake;          /* ends the wait when the first timer is due */
     uint64_t wake_at;
     ev_prepare prepare;
     ev_check check;
