@@ -215,7 +215,7 @@ describe("plugins", function()
       slow[i] = client.connect(g.port)
       slow[i]:send("GET /loop HTTP/1.1\r\nHost: a\r\n\r\n")
     end
-    for _ = 1, 100 do assert.status(200, fast:get("/")) end
+    for _ = 1, 40 do assert.status(200, fast:get("/")) end -- two rounds each, at least
     for _, c in ipairs(slow) do
       assert.is_true(c:silent(0), "one that spins has ended")
       c:close()
