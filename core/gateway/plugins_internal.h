@@ -31,9 +31,10 @@ size_t tg_plugins_chunk_size(const struct tg_plugin_run *p);
 void tg_plugins_push_chunk(lua_State *L, const struct tg_plugin_run *p);
 void tg_plugins_drop_chunk(struct tg_plugin_run *p);
 
-/* The caller's bytes become ours, since the filter waits. / What is left is moved to
- * r->plugins.out. False: no memory. */
+/* The caller's bytes become ours, since the filter waits; false: no memory. */
 bool tg_plugins_keep_chunk(struct tg_plugin_run *p) TG_MUST_USE;
+
+/* What is left is moved to r->plugins.out; false: no memory. */
 bool tg_plugins_hand_out_chunk(struct tg_plugin_run *p) TG_MUST_USE;
 
 /* What the filter returned takes the place of the chunk. NULL, or what is wrong with it. */

@@ -7,7 +7,7 @@
  *     outcome = tg_run_resume(&run, nargs)
  *        TG_RUN_DONE       results are on run.L, run.nresults of them
  *        TG_RUN_WAIT       a host function suspended; resume when it has its results, on run.L
- *        TG_RUN_PREEMPTED  the slice is over; resume with 0 in the loop's next round
+ *        TG_RUN_PREEMPTED  the slice is over; resume with 0 in a later round of the loop
  *        TG_RUN_EXIT       a host function ended the phase for good
  *        TG_RUN_ERROR      tg_run_error() says what and where
  *        TG_RUN_KILLED     run.kill says why, tg_run_error() where

@@ -157,11 +157,17 @@ function plugin.shape_for(limits)
   return S.record(fields):check(check_conditions)
 end
 
--- Stands for the gateway's library while a plugin loads: every name exists, none can be called.
+-- Stands for the gateway's library while a plugin loads: every name exists, none can be called. But for the
+-- one that is looked for there just then, and is elsewhere.
 local function library(path)
   return setmetatable({}, {
     __metatable = false,
-    __index = function(_, key) return library(path .. "." .. tostring(key)) end,
+    __index = function(_, key)
+      if path == "tg" and key == "schema" then
+        error('tg has no schema: require "tidegate.schema" is the module', 2)
+      end
+      return library(path .. "." .. tostring(key))
+    end,
     __newindex = function() error("the library cannot be changed", 2) end,
     __call = function()
       error(path .. " cannot be called while the plugin is loaded; call it in init, configure or a phase", 2)

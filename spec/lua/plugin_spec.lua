@@ -126,6 +126,9 @@ describe("a plugin file", function()
     { "that calls the library while it loads", 'local tg = require "tidegate"\ntg.http.get("x")',
       { "p.lua:2: tg.http.get cannot be called while the plugin is loaded; " ..
         "call it in init, configure or a phase" } },
+    { "that looks for the schema in the library",
+      'local tg = require "tidegate"\nreturn { schema = tg.schema.record {} }',
+      { 'p.lua:2: tg has no schema: require "tidegate.schema" is the module' } },
     { "that requires what it may not", 'require "socket"',
       { 'p.lua:1: cannot require "socket": ' ..
         "a plugin may require its own files, tidegate and tidegate.schema" } },
